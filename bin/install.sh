@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# install.sh VENV [EXTRA]: makes the virtual environment VENV and installs this project into it, with the versions of
+# constraints.txt. Does nothing where that was done already for the same setup.py, constraints.txt and extra.
+set -euo pipefail
+
+project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+venv=$1
+extra=${2:-}
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
+    echo "install.sh: python3 must be Python 3.10 or newer" >&2
+    exit 2
+}
+stamp=$venv/.installed${extra:+-$extra}
+wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" | cksum)
+if [ "$(cat -- "$stamp" 2>/dev/null)" != "$wanted" ]; then
+    echo "installing into $venv (some minutes, once)" >&2
+    python3 -m venv "$venv" || {
+        echo "install.sh: python3 cannot make virtual environments here (on Debian: apt-get install python3-venv)" >&2
+        exit 2
+    }
+    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+        -c "$project/constraints.txt" -e "$project${extra:+[$extra]}"
+    printf '%s\n' "$wanted" >"$stamp"
+fi

@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Finds the Python that has this project installed and becomes its command: mirex-submission.sh COMMAND [arguments].
+# Python is $MIREX_PYTHON if set, else the project's .venv, else python3. The other scripts of this folder call this one.
+set -euo pipefail
+
+project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+if [ -n "${MIREX_PYTHON:-}" ]; then
+    python=$MIREX_PYTHON
+elif [ -x "$project/.venv/bin/python" ]; then
+    python=$project/.venv/bin/python
+else
+    python=python3
+fi
+if ! command -v -- "$python" >/dev/null; then
+    echo "mirex-submission: no Python at '$python': install Python 3.10 or newer, or set MIREX_PYTHON to one" >&2
+    exit 2
+fi
+# Keeps Python (3.11 on) from importing what happens to lie in the caller's folder.
+export PYTHONSAFEPATH=1
+if ! "$python" -c 'import mirex_submission' 2>/dev/null; then
+    echo "mirex-submission: not installed for '$python'; this command installs it:" >&2
+    printf '    %q -m pip install -c %q %q\n' "$python" "$project/constraints.txt" "$project" >&2
+    exit 2
+fi
+exec "$python" -m mirex_submission "$@"

@@ -1,0 +1,28 @@
+#!/usr/bin/env bash
+# test.sh [--all] [pytest arguments]: installs what the tests need into .venv, then runs ruff, mypy, shellcheck and
+# pytest. --all adds the long proofs, and the networks' tests on JAX and PyTorch in an environment of their own.
+set -euo pipefail
+
+project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+cd -- "$project"
+all=false
+if [ "${1:-}" = --all ]; then
+    all=true
+    shift
+fi
+
+bin/install.sh "$project/.venv" test
+export PATH="$project/.venv/bin:$PATH"
+ruff check .
+ruff format --check .
+mypy
+shellcheck bin/*.sh .ci/run
+if ! $all; then
+    exec python -m pytest -m "not slow" "$@"
+fi
+python -m pytest "$@"
+
+bin/install.sh "$project/.venv-backends" backends
+for backend in jax torch; do
+    KERAS_BACKEND=$backend "$project/.venv-backends/bin/python" -m pytest -m backends "$@"
+done

@@ -1,0 +1,83 @@
+"""What features are made: one frozen FeatureSpec, scaled in proportion to the sampling rate as the paper says.
+
+The paper gives its sizes at 44.1 kHz: a Hann window of 3072 samples, 50 % overlap, 40 Mel bands, segments of 124,416
+samples = 80 frames. That is framing without padding ("uncentred"): 3072 + 79 x 1536 = 124,416.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mirex_submission.errors import UsageError
+
+WORKING_RATES_HZ = (11025, 22050, 44100)
+DEFAULT_BANDS = 40
+DEFAULT_FRAMES = 80
+REFERENCE_RATE_HZ = 44100
+REFERENCE_WINDOW = 3072
+# Raise it whenever the same audio and the same spec would give other numbers: stored features are then made again.
+ALGORITHM_VERSION = 1
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """Everything that decides a track's log-Mel frames.
+
+    rate_hz : working rate, one of WORKING_RATES_HZ.
+    n_bands : Mel bands from 0 Hz to half the rate.
+    n_frames : frames a segment.
+    """
+
+    rate_hz: int = 22050
+    n_bands: int = DEFAULT_BANDS
+    n_frames: int = DEFAULT_FRAMES
+
+    def __post_init__(self) -> None:
+        if self.rate_hz not in WORKING_RATES_HZ:
+            raise UsageError(f"rate {self.rate_hz} Hz: choose one of {', '.join(map(str, WORKING_RATES_HZ))}")
+        if self.n_bands < 1 or self.n_frames < 1:
+            raise UsageError(f"{self.n_bands} bands x {self.n_frames} frames: both must be at least 1")
+
+    @property
+    def window(self) -> int:
+        """Samples a frame: 3072, 1536 or 768."""
+        return REFERENCE_WINDOW * self.rate_hz // REFERENCE_RATE_HZ
+
+    @property
+    def hop(self) -> int:
+        """Samples from one frame to the next: half a window."""
+        return self.window // 2
+
+    @property
+    def segment_samples(self) -> int:
+        """Samples a segment: 124,416, 62,208 or 31,104 for 80 frames."""
+        return self.window + (self.n_frames - 1) * self.hop
+
+    @property
+    def frames_between_segments(self) -> int:
+        """Frames from one consecutive segment to the next, such that they share no sample."""
+        return self.segment_samples // self.hop
+
+    @property
+    def id(self) -> str:
+        """Names the folder of features made to this spec."""
+        return f"{self.rate_hz}hz-{self.n_bands}x{self.n_frames}-v{ALGORITHM_VERSION}"
+
+
+def own_working_rate(native_hz: int) -> int:
+    """The working rate for a file by itself: the next higher of 11.025, 22.05 and 44.1 kHz; above, 44.1 kHz."""
+    return next((rate for rate in WORKING_RATES_HZ if native_hz <= rate), WORKING_RATES_HZ[-1])
+
+
+def working_rate(native_rates_hz: Sequence[int], *, share: float = 0.95) -> int:
+    """The one working rate of a task: the highest that at least `share` of its files reach by themselves.
+
+    Bands made at different rates mean different frequencies, so a task has one rate; without any file, 22.05 kHz.
+    """
+    if not native_rates_hz:
+        return FeatureSpec.rate_hz
+    own = [own_working_rate(rate) for rate in native_rates_hz]
+    needed = math.ceil(share * len(own))
+    return max(rate for rate in WORKING_RATES_HZ if sum(r >= rate for r in own) >= needed)

@@ -1,0 +1,142 @@
+"""Feature files in the scratch folder: one a track, verified when read, made again when anything about it changed.
+
+A file is named by the hash of the track's full path - not by the file name, which two folders may share - and is
+    line 1  "mirex-features 1 <BLAKE2b of all that follows line 1>"
+    line 2  JSON header: what it was made from (path, size, times and content hash of the audio, the spec) and its shape
+    rest    the frames, float32 little-endian, row by row
+There is no pickle and nothing to run in it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.system.atomic import write_file
+
+_MAGIC = b"mirex-features 1 "
+_HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
+
+
+@dataclass(frozen=True)
+class AudioState:
+    """What tells one state of an audio file from another without reading it: size and times in nanoseconds."""
+
+    size: int
+    modified_ns: int
+    changed_ns: int
+
+    @classmethod
+    def of(cls, path: str) -> AudioState:
+        s = os.stat(path)
+        return cls(s.st_size, s.st_mtime_ns, s.st_ctime_ns)
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where features come from. `content` is the hash of the audio file's bytes; `note` what was odd about it."""
+
+    path: str
+    audio: AudioState
+    content: str
+    spec: FeatureSpec
+    n_frames: int
+    duration_s: float
+    note: str = ""
+
+
+def content_hash(path: str) -> str:
+    """BLAKE2b-160 of a file's bytes, in hexadecimal."""
+    digest = hashlib.blake2b(digest_size=20)
+    with open(path, "rb") as f:
+        while block := f.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _digest_of(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
+
+
+class FeatureStore:
+    """The features of one spec in one scratch folder."""
+
+    def __init__(self, scratch: str | os.PathLike[str], spec: FeatureSpec) -> None:
+        self.spec = spec
+        self.folder = Path(scratch) / "features" / spec.id
+
+    def file_of(self, path: str) -> Path:
+        """The file that holds (or would hold) the features of the track at `path`."""
+        name = _digest_of(os.path.abspath(path).encode("utf-8", "surrogateescape"))
+        return self.folder / name[:2] / f"{name}.logmel"
+
+    def fresh(self, path: str) -> Header | None:
+        """The header of stored features that still belong to the audio at `path`, or None.
+
+        Size or modification time changed: None. Only the inode's change time differs, as after a copy-over that puts
+        the old time back, or a mere chmod: the content decides.
+        """
+        header = self._header(path)
+        if header is None or header.spec != self.spec or header.path != os.path.abspath(path):
+            return None
+        try:
+            now = AudioState.of(path)
+            if (now.size, now.modified_ns) != (header.audio.size, header.audio.modified_ns):
+                return None
+            if now.changed_ns != header.audio.changed_ns and content_hash(path) != header.content:
+                return None
+        except OSError:
+            return None
+        return header
+
+    def write(self, header: Header, frames: np.ndarray) -> None:
+        """Store the frames of a track. Raises StorageError."""
+        body = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
+        body += np.ascontiguousarray(frames, dtype="<f4").tobytes()
+        data = _MAGIC + _digest_of(body).encode("ascii") + b"\n" + body
+        write_file(self.file_of(header.path), data, durable=False)
+
+    def read(self, path: str) -> tuple[Header, np.ndarray] | None:
+        """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
+        try:
+            data = self.file_of(path).read_bytes()
+        except OSError:
+            return None
+        first, newline, body = data.partition(b"\n")
+        if not newline or first != _MAGIC + _digest_of(body).encode("ascii"):
+            return None
+        line, _, raw = body.partition(b"\n")
+        header = _parse(line)
+        if header is None or header.spec != self.spec:
+            return None
+        return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, self.spec.n_bands)
+
+    def _header(self, path: str) -> Header | None:
+        """The header alone, unverified; a stored file that is too short for it to be true is no features."""
+        try:
+            with open(self.file_of(path), "rb") as f:
+                start = f.read(_HEADER_BYTES)
+                size = os.fstat(f.fileno()).st_size
+        except OSError:
+            return None
+        first, _, rest = start.partition(b"\n")
+        line, newline, _ = rest.partition(b"\n")
+        header = _parse(line) if first.startswith(_MAGIC) and newline else None
+        if header is None or size != len(first) + len(line) + 2 + 4 * header.n_frames * header.spec.n_bands:
+            return None
+        return header
+
+
+def _parse(line: bytes) -> Header | None:
+    try:
+        fields = json.loads(line)
+        return Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
+    except (ValueError, TypeError, KeyError):
+        return None

@@ -1,0 +1,1 @@
+"""Frames to segments, through a network, to one label a track."""

@@ -1,0 +1,56 @@
+"""Trained networks and stored frames to one label a track: segments -> softmax -> vote."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mirex_submission.features.store import Header
+from mirex_submission.models.bundle import Bundle, load_network
+from mirex_submission.models.segments import cut, segment_starts
+from mirex_submission.system.runtime import compile_with_xla
+
+
+class Predictor:
+    """The networks of a bundle, loaded once, asked track by track.
+
+    A track's segments are always one batch of their own, so its probabilities depend on nothing else in the list.
+    """
+
+    def __init__(self, folder: Path, bundle: Bundle) -> None:
+        self.bundle = bundle
+        self.networks: list[keras.Model] = []
+        for architecture in bundle.recipe.networks:
+            network = load_network(folder, bundle, architecture)
+            network.compile(jit_compile=compile_with_xla())
+            self.networks.append(network)
+
+    def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
+        """Class probabilities of the track's segments, averaged over the networks: [n_segments, n_classes]."""
+        spec, recipe = self.bundle.spec, self.bundle.recipe
+        x = cut(frames, segment_starts(len(frames), header.content, spec, recipe), spec.n_frames)
+        by_network = np.stack([np.asarray(network.predict_on_batch(x), np.float64) for network in self.networks])
+        return np.asarray(by_network.mean(axis=0))
+
+
+def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
+    """A track's class and its mean probabilities, from those of its segments [n_segments, n_classes].
+
+    how : "mean": the class of the highest mean probability, the decision that the authors call maximum probability.
+        "majority": the class that most segments choose; the mean decides between equals.
+    """
+    mean = probabilities.mean(axis=0)
+    if how == "majority":
+        votes = np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1])
+        return int(np.lexsort((-np.arange(len(mean)), mean, votes))[-1]), mean
+    return int(mean.argmax()), mean
+
+
+def overlap(bundle: Bundle, headers: Sequence[Header]) -> list[Header]:
+    """The test tracks that the model was trained on, by path or by content."""
+    paths = {track.path for track in bundle.tracks}
+    contents = {track.content for track in bundle.tracks}
+    return [header for header in headers if header.path in paths or header.content in contents]

@@ -1,0 +1,47 @@
+"""The Recipe: every choice of a training, frozen. Its defaults are the paper's; nothing else decides a training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mirex_submission.errors import UsageError
+
+MODELS = ("1", "2", "3", "all")
+SEGMENT_CHOICES = ("random", "consecutive")
+VOTES = ("mean", "majority")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """model : "1", "2" or "3", or "all": the three, their probabilities averaged.
+    epochs, batch_size, learning_rate : of plain SGD with a constant rate on categorical cross-entropy.
+    segments : "random" draws segments_per_track start frames a track; "consecutive" takes those that share no sample.
+    vote : a track's class by the mean of its segments' probabilities, or by the majority of its segments' classes.
+    seed : of initial weights, segments, order and dropout.
+    """
+
+    model: str = "2"
+    epochs: int = 150
+    batch_size: int = 40
+    learning_rate: float = 0.02
+    segments: str = "random"
+    segments_per_track: int = 30
+    vote: str = "mean"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, choices in (("model", MODELS), ("segments", SEGMENT_CHOICES), ("vote", VOTES)):
+            if getattr(self, name) not in choices:
+                raise UsageError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
+        for name in ("epochs", "batch_size", "segments_per_track"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
+        if not self.learning_rate > 0:
+            raise UsageError(f"learning_rate {self.learning_rate}: must be above 0")
+        if not 0 <= self.seed < 2**32:
+            raise UsageError(f"seed {self.seed}: must be from 0 to {2**32 - 1}")
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The architectures that this recipe trains."""
+        return ("1", "2", "3") if self.model == "all" else (self.model,)

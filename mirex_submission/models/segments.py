@@ -1,0 +1,43 @@
+"""Which segments of which track, and in which order: pure functions of the seed, the track's content and the epoch.
+
+Neither the order of a list, nor where the audio lies, nor the number of threads decides a segment; a segment is a
+slice of the clip's frames, so overlapping segments cost nothing twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models.recipe import Recipe
+
+_STARTS, _ORDER = 1, 2  # keep the streams of random numbers apart
+
+
+def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recipe) -> np.ndarray:
+    """First frames of a track's segments, int64 [shape=(n_segments,)].
+
+    Parameters
+    ----------
+    n_frames : frames of the track, at least `spec.n_frames`.
+    content : the track's content hash, in hexadecimal.
+    """
+    n_starts = n_frames - spec.n_frames + 1
+    if recipe.segments == "consecutive":
+        return np.arange(0, n_starts, spec.frames_between_segments)
+    rng = np.random.default_rng([recipe.seed, _STARTS, int(content, 16)])
+    return rng.integers(0, n_starts, size=recipe.segments_per_track)
+
+
+def cut(frames: np.ndarray, starts: np.ndarray, n_frames: int) -> np.ndarray:
+    """The segments that begin at `starts`: [len(starts), n_bands, n_frames], frequency first, from [n, n_bands]."""
+    return frames[starts[:, None] + np.arange(n_frames)].transpose(0, 2, 1)
+
+
+def batches(n_segments: int, recipe: Recipe, epoch: int) -> Iterator[np.ndarray]:
+    """Indices of segments, a mini-batch at a time, every segment once, in an order of the epoch's own."""
+    order = np.random.default_rng([recipe.seed, _ORDER, epoch]).permutation(n_segments)
+    for start in range(0, n_segments, recipe.batch_size):
+        yield order[start : start + recipe.batch_size]

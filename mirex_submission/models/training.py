@@ -1,0 +1,137 @@
+"""Training: packed frames -> standardisation -> mini-batches of segments -> a fitted network, the paper's way."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import math
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from mirex_submission.errors import StorageError, TrainingError
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.models import architectures
+from mirex_submission.models.recipe import Recipe
+from mirex_submission.models.segments import batches, cut, segment_starts
+from mirex_submission.system.atomic import storage_error
+from mirex_submission.system.progress import Progress, duration
+from mirex_submission.system.runtime import compile_with_xla, on_tensorflow_cpu
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """All frames of the training tracks in one memory-mapped array, and the segments drawn from them.
+
+    frames : float32 [shape=(all frames, n_bands)]; starts, targets : int64 [shape=(n_segments,)], the first row and
+    the class of each segment; mean, std : float64 [shape=(n_bands,)], of the frames.
+    """
+
+    frames: np.ndarray
+    starts: np.ndarray
+    targets: np.ndarray
+    mean: np.ndarray
+    std: np.ndarray
+
+
+def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
+    """Read and verify the features of every track into one array at `file`, which stays in use as long as the set.
+
+    A mapped file, so that memory does not grow with the number of tracks. Raises StorageError.
+    """
+    spec = store.spec
+    starts, classes = [], []
+    sums, squares = np.zeros(spec.n_bands), np.zeros(spec.n_bands)
+    n_rows = 0
+    try:
+        with open(file, "wb") as f:
+            for path, target in zip(paths, targets, strict=True):
+                stored = store.read(path)
+                if stored is None:
+                    raise StorageError(
+                        f"{store.file_of(path)}: the features of {path} are damaged or gone: run the same command again"
+                    )
+                header, frames = stored
+                f.write(frames.tobytes())
+                sums += frames.sum(axis=0, dtype=np.float64)
+                squares += np.square(frames, dtype=np.float64).sum(axis=0)
+                starts.append(n_rows + segment_starts(len(frames), header.content, spec, recipe))
+                classes.append(np.full(len(starts[-1]), target))
+                n_rows += len(frames)
+    except OSError as error:
+        raise storage_error(error, file) from error
+    mean = sums / n_rows
+    std = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0.0))
+    # A band that never moves in training tells nothing: it is centred, not blown up.
+    std[std < 1e-3] = 1.0
+    mapped = np.memmap(file, dtype="<f4", mode="r", shape=(n_rows, spec.n_bands))
+    return TrainingSet(mapped, np.concatenate(starts), np.concatenate(classes), mean, std)
+
+
+def fused_layers() -> architectures.Fuse | None:
+    """Our own kernels for convolution and pooling where they are the faster ones: on a CPU with TensorFlow."""
+    if not on_tensorflow_cpu():
+        return None
+    from mirex_submission.models.fused import ConvolutionMaxPool
+
+    return ConvolutionMaxPool
+
+
+def train_network(
+    architecture: str, data: TrainingSet, *, n_classes: int, spec: FeatureSpec, recipe: Recipe
+) -> tuple[keras.Model, list[dict[str, float]]]:
+    """Fit one network; returns it with the loss and accuracy of every epoch."""
+    build = functools.partial(
+        architectures.build,
+        architecture,
+        n_bands=spec.n_bands,
+        n_frames=spec.n_frames,
+        n_classes=n_classes,
+        seed=recipe.seed,
+    )
+    model = build(fuse=fused_layers())
+    architectures.set_standardisation(model, data.mean, data.std)
+    model.compile(
+        optimizer=keras.optimizers.SGD(recipe.learning_rate),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=compile_with_xla(),
+    )
+    n_segments = len(data.starts)
+    task = f"training model {architecture}"
+    log.info(
+        "%s: %d classes, %d segments an epoch, %d epochs of %d steps, %d weights",
+        task, n_classes, n_segments, recipe.epochs, math.ceil(n_segments / recipe.batch_size), model.count_params(),
+    )  # fmt: skip
+    progress = Progress(task, n_segments * recipe.epochs, unit="segments")
+    history: list[dict[str, float]] = []
+    for epoch in range(recipe.epochs):
+        sums: Counter[str] = Counter()
+        for batch in batches(n_segments, recipe, epoch):
+            x = cut(data.frames, data.starts[batch], spec.n_frames)
+            logs = model.train_on_batch(x, data.targets[batch], return_dict=True)
+            sums.update({name: float(value) * len(batch) for name, value in logs.items()})
+            said = f"epoch {epoch + 1} of {recipe.epochs}"
+            if history:
+                said += f", loss {history[-1]['loss']:.4f}, accuracy {history[-1]['accuracy']:.1%}"
+            progress.advance(len(batch), note=said)
+        history.append({name: total / n_segments for name, total in sums.items()})
+        if not math.isfinite(history[-1]["loss"]):
+            raise TrainingError(
+                f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"
+            )
+    progress.close()
+    log.info(
+        "%s: done in %s, loss %.4f, training accuracy %.1f %%",
+        task, duration(progress.elapsed_s), history[-1]["loss"], 100 * history[-1]["accuracy"],
+    )  # fmt: skip
+    trained = build()
+    trained.set_weights(model.get_weights())
+    return trained, history

@@ -1,0 +1,186 @@
+"""The lists of MIREX train/test tasks: read with every fault named, written whole or not at all.
+
+All are UTF-8 text (with or without a byte order mark), one entry a line, no header; LF, CRLF and CR end a line; blank
+lines count for nothing. A feature or test list has one path a line. A training list, a ground truth and our output
+have `path<TAB>label`: the label is what follows the LAST tab. Paths and labels are kept exactly as spelled. A relative
+path is relative to the folder that the command is called from.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import logging
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from mirex_submission.errors import ListError
+from mirex_submission.protocol import nema
+from mirex_submission.system.atomic import write_file
+
+log = logging.getLogger(__name__)
+
+MAX_FAULTS_SHOWN = 100
+
+
+@dataclass(frozen=True)
+class Track:
+    """One entry of a list: the path as spelled and, in a labelled list, the label as spelled."""
+
+    path: str
+    label: str = ""
+
+
+def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True) -> list[str]:
+    """Read a feature extraction or test list: its paths, in order, repeated ones too.
+
+    for_evaluator : warn of names that the organisers' evaluator would trip over.
+    Raises ListError with every fault of the list.
+    """
+    faults = _Faults(list_path)
+    paths = []
+    lines_of: dict[str, int] = {}
+    duplicates = []
+    for number, line in faults.lines():
+        path, tab, label = line.rpartition("\t")
+        # A file name may hold a tab, so only the disk can tell such a name from a labelled line.
+        if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
+            faults.add(number, f"a tab, then {label!r}", "give one path a line here; labels belong in a training list")
+            continue
+        if _usable_path(line, number, faults):
+            if line in lines_of:
+                duplicates.append((number, lines_of[line], line))
+            lines_of.setdefault(line, number)
+            paths.append(line)
+    faults.finish(n_entries=len(paths), expected="path")
+    _warn(list_path, duplicates, nema.path_warnings(paths) if for_evaluator else [])
+    return paths
+
+
+def read_labelled(list_path: str | os.PathLike[str], *, min_classes: int = 2) -> list[Track]:
+    """Read a training list or ground truth: its tracks, in order, each path once.
+
+    Raises ListError with every fault of the list. A line that repeats an earlier one is left out with a warning.
+    """
+    faults = _Faults(list_path)
+    tracks: list[Track] = []
+    first: dict[str, tuple[int, str]] = {}
+    duplicates = []
+    for number, line in faults.lines():
+        path, tab, label = line.rpartition("\t")
+        if not tab:
+            faults.add(number, f"no tab in {line!r}", "write path<TAB>label")
+            continue
+        if not label.strip():
+            faults.add(number, "an empty label", "write path<TAB>label")
+            continue
+        if not _usable_path(path, number, faults):
+            continue
+        file = os.path.abspath(path)
+        if file in first:
+            earlier, earlier_label = first[file]
+            if label == earlier_label:
+                duplicates.append((number, earlier, path))
+            else:
+                found = f"{path} is {label!r} here and {earlier_label!r} in line {earlier}"
+                faults.add(number, found, "keep one of the two lines")
+            continue
+        first[file] = (number, label)
+        tracks.append(Track(path, label))
+    labels = list(dict.fromkeys(track.label for track in tracks))
+    if tracks and len(labels) < min_classes:
+        found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
+        faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
+    faults.finish(n_entries=len(tracks), expected="path<TAB>label")
+    _warn(list_path, duplicates, nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels))
+    return tracks
+
+
+def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
+    """Write the file that the evaluator reads: `path<TAB>label` a line, whole or not at all."""
+    lines = []
+    for track in predictions:
+        if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
+            raise ListError(f"{output_path}: cannot hold {track.path!r} with label {track.label!r}")
+        lines.append(f"{track.path}\t{track.label}\n")
+    write_file(output_path, "".join(lines).encode("utf-8"))
+
+
+def write_probabilities(
+    csv_path: str | os.PathLike[str],
+    classes: Sequence[str],
+    rows: Iterable[tuple[str, str, Iterable[float]]],
+) -> None:
+    """Write a CSV of `path, label, one probability a class`, with a header; rows are (path, label, probabilities)."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", *classes])
+    for path, label, probabilities in rows:
+        # Nine digits give a float32 back exactly.
+        writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
+    write_file(csv_path, text.getvalue().encode("utf-8"))
+
+
+class _Faults:
+    """The lines of one list, and everything that is found wrong with them."""
+
+    def __init__(self, list_path: str | os.PathLike[str]) -> None:
+        self.list_path = os.fspath(list_path)
+        self.found: list[tuple[int, str]] = []
+
+    def add(self, number: int | None, found: str, what_to_do: str) -> None:
+        where = self.list_path if number is None else f"{self.list_path}:{number}"
+        self.found.append((number or 0, f"{where}: {found}: {what_to_do}"))
+
+    def lines(self) -> Iterable[tuple[int, str]]:
+        """(line number, line without its end) for each line that is not blank and can be decoded."""
+        try:
+            with open(self.list_path, "rb") as f:
+                data = f.read()
+        except IsADirectoryError:
+            raise ListError(f"{self.list_path}: a folder: give the list file itself") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ListError(f"{self.list_path}: cannot be read: {reason}: check the path of the list") from None
+        # Not splitlines(): it also cuts at form feeds and other characters that a path or label may hold.
+        for number, raw in enumerate(re.split(rb"\r\n|\n|\r", data.removeprefix(b"\xef\xbb\xbf")), start=1):
+            if not raw.strip(b" "):
+                continue
+            try:
+                yield number, raw.decode("utf-8")
+            except UnicodeDecodeError as error:
+                found = f"byte 0x{raw[error.start]:02x} at column {error.start + 1} is not UTF-8"
+                self.add(number, found, "save the list as UTF-8")
+
+    def finish(self, *, n_entries: int, expected: str) -> None:
+        """Raise ListError if anything was found, or if nothing was there."""
+        if not self.found and not n_entries:
+            raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line")
+        if self.found:
+            lines = [text for _, text in sorted(self.found, key=lambda fault: fault[0])]
+            more = len(lines) - MAX_FAULTS_SHOWN
+            if more > 0:
+                lines[MAX_FAULTS_SHOWN:] = [f"{self.list_path}: and {more:,} faults more"]
+            raise ListError("\n".join(lines))
+
+
+def _usable_path(path: str, number: int, faults: _Faults) -> bool:
+    if not path.strip():
+        faults.add(number, "an empty path", "write the path of an audio file")
+    elif "\0" in path:
+        faults.add(number, "a NUL character in the path", "save the list as plain UTF-8 text")
+    else:
+        return True
+    return False
+
+
+def _warn(
+    list_path: str | os.PathLike[str], duplicates: Sequence[tuple[int, int, str]], evaluator_warnings: Iterable[str]
+) -> None:
+    if duplicates:
+        shown = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
+        log.warning("%s: %d duplicate line(s): %s", list_path, len(duplicates), shown)
+    for warning in evaluator_warnings:
+        log.warning("%s: %s", list_path, warning)

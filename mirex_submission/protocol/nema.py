@@ -1,0 +1,77 @@
+"""How the organisers' evaluator (NEMA, Java) identifies tracks and compares labels, as pure functions.
+
+Source: NEMA analytics, `PathAndTagCleaner` (`convertFileToMIREX_ID`, `cleanTag`) and its list readers, which split a
+line at runs of ASCII white space and take the first two tokens.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+_WHITE_SPACE = re.compile(r"[ \t\n\x0b\f\r]")
+_WINDOWS_PATH = re.compile(r"[A-Z]:\\")
+MIN_NAME_LENGTH = 3  # the evaluator takes the first three characters of every file name, and fails on fewer
+N_EXAMPLES = 3
+
+
+def file_name(path: str) -> str:
+    """What follows the last slash, as java.io.File.getName gives it."""
+    return path.rstrip("/").rpartition("/")[2]
+
+
+def track_id(path: str) -> str:
+    """The identity of a track: its file name, lower-cased, cut at the FIRST dot (`blues.00001.wav` is `blues`)."""
+    name = file_name(path)
+    if _WINDOWS_PATH.match(name):
+        name = name.rpartition("\\")[2]
+    return name.lower().partition(".")[0]
+
+
+def clean_label(label: str) -> str:
+    """A label as the evaluator compares it: lower-case ASCII letters and digits only (`R&B` is `rb`)."""
+    return re.sub(r"[^a-z0-9]", "", label.lower())
+
+
+def breaks_line(text: str) -> bool:
+    """Whether a path or label holds white space, at which the evaluator would split it."""
+    return _WHITE_SPACE.search(text) is not None
+
+
+def path_warnings(paths: Sequence[str]) -> list[str]:
+    """What the evaluator would trip over in these paths: one line a kind, with a count and three examples."""
+    paths = list(dict.fromkeys(paths))
+    by_id: dict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        by_id[track_id(path)].append(path)
+    collisions = [" = ".join(same[:2]) for same in by_id.values() if len(same) > 1]
+    found = (
+        ("path(s) with white space, at which the evaluator cuts the line", [p for p in paths if breaks_line(p)]),
+        ("track name(s) that several files share up to the first dot: the evaluator sees one track", collisions),
+        (
+            f"file name(s) shorter than {MIN_NAME_LENGTH} characters, on which the evaluator fails",
+            [p for p in paths if len(file_name(p)) < MIN_NAME_LENGTH],
+        ),
+    )
+    return [_line(kind, examples) for kind, examples in found if examples]
+
+
+def label_warnings(labels: Iterable[str]) -> list[str]:
+    """What the evaluator would trip over in these labels: one line a kind, with a count and three examples."""
+    labels = list(dict.fromkeys(labels))
+    by_clean: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        by_clean[clean_label(label)].append(label)
+    merged = [" = ".join(map(repr, same)) for clean, same in by_clean.items() if clean and len(same) > 1]
+    found = (
+        ("label(s) with white space, at which the evaluator cuts the line", [x for x in labels if breaks_line(x)]),
+        ("class(es) that the evaluator merges: labels equal in their ASCII letters and digits", merged),
+        ("label(s) without an ASCII letter or digit, on which the evaluator fails", by_clean.get("", [])),
+    )
+    return [_line(kind, examples) for kind, examples in found if examples]
+
+
+def _line(kind: str, examples: Sequence[str]) -> str:
+    shown = ", ".join(examples[:N_EXAMPLES])
+    return f"{len(examples)} {kind}: {shown}{', ...' if len(examples) > N_EXAMPLES else ''}"

@@ -1,0 +1,220 @@
+"""The calls of a MIREX submission as functions: extract, train, classify. Lists in, files in the scratch folder out.
+
+Each function composes the layers in the order in which data flows: lists -> features -> models -> predictions.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import logging
+import os
+import platform
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mirex_submission.errors import AudioError, UsageError
+from mirex_submission.features import extraction
+from mirex_submission.features.extraction import Extracted
+from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.models import bundle as bundles
+from mirex_submission.models.architectures import smallest_input
+from mirex_submission.models.recipe import Recipe
+from mirex_submission.protocol import lists
+from mirex_submission.protocol.lists import Track
+from mirex_submission.system.atomic import check_writable, temporary_file
+from mirex_submission.system.progress import Progress
+from mirex_submission.system.runtime import start_keras
+
+log = logging.getLogger(__name__)
+
+
+def choose_spec(
+    scratch: Path, paths: Sequence[str], *, rate: str, n_bands: int, n_frames: int, threads: int
+) -> FeatureSpec:
+    """The FeatureSpec of a task.
+
+    rate : a working rate in Hz, or "auto": the one rate at which most of these tracks are stored already, so that a
+        fold is trained on what was extracted for the whole task; else the one that the files' headers call for.
+    """
+    if rate != "auto":
+        return FeatureSpec(int(rate), n_bands, n_frames)
+    stored = {}
+    for rate_hz in WORKING_RATES_HZ:
+        store = FeatureStore(scratch, FeatureSpec(rate_hz, n_bands, n_frames))
+        if store.folder.exists():
+            stored[rate_hz] = sum(store.file_of(path).exists() for path in paths)
+    most = [rate_hz for rate_hz, n in stored.items() if 2 * n > len(paths)]
+    if len(most) == 1:
+        log.info("working rate: %d Hz, at which the features of this task are stored", most[0])
+        return FeatureSpec(most[0], n_bands, n_frames)
+    return FeatureSpec(extraction.choose_rate(paths, threads=threads), n_bands, n_frames)
+
+
+def check_sizes(recipe: Recipe, spec: FeatureSpec) -> None:
+    """Raise UsageError if segments of this size are too small for a network of the recipe."""
+    for architecture in recipe.networks:
+        n_bands, n_frames = smallest_input(architecture)
+        if spec.n_bands < n_bands or spec.n_frames < n_frames:
+            raise UsageError(
+                f"{spec.n_bands} bands x {spec.n_frames} frames are too few for model {architecture}: "
+                f"at least {n_bands} x {n_frames}"
+            )
+
+
+def extract(
+    scratch: Path, paths: Sequence[str], spec: FeatureSpec, *, threads: int, strict: bool = False
+) -> dict[str, Extracted]:
+    """Store the features of every track that can be heard; returns what became of each.
+
+    Raises AudioError, after the work, if more than half of the tracks cannot be used (with `strict`, if any).
+    """
+    records = extraction.extract(paths, FeatureStore(scratch, spec), threads=threads)
+    _too_many_unusable(records, strict=strict)
+    return records
+
+
+def train(
+    scratch: Path,
+    tracks: Sequence[Track],
+    recipe: Recipe,
+    spec: FeatureSpec,
+    *,
+    threads: int,
+    feature_paths: Sequence[str] = (),
+    name: str | None = None,
+    max_bad: float = 0.1,
+) -> Path:
+    """Train a model on labelled tracks and put its bundle into the scratch folder; returns the bundle's folder.
+
+    feature_paths : further tracks of the task, whose features are extracted in the same go.
+
+    Tracks that cannot be used are left out. Raises AudioError before training if they are more than the share
+    `max_bad` of all, or all of a class.
+    """
+    store = FeatureStore(scratch, spec)
+    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, threads=threads)
+    usable = [(track, header) for track in tracks if (header := records[track.path].header)]
+    classes = sorted({track.label for track in tracks})
+    _enough_to_train(tracks, [track for track, _ in usable], max_bad)
+
+    log.info("%s", start_keras(threads=threads, seed=recipe.seed))
+    from mirex_submission.models.training import pack, train_network
+
+    folder = bundles.folder_of(scratch, name)
+    weights, history = {}, {}
+    with bundles.locked(folder), temporary_file(scratch / "tmp") as frames_file:
+        paths = [track.path for track, _ in usable]
+        data = pack(frames_file, store, paths, [classes.index(track.label) for track, _ in usable], recipe)
+        for architecture in recipe.networks:
+            network, history[architecture] = train_network(
+                architecture, data, n_classes=len(classes), spec=spec, recipe=recipe
+            )
+            weights[architecture] = bundles.save_weights(folder, network)
+        trained = tuple(bundles.TrainedTrack(h.path, track.label, h.content) for track, h in usable)
+        bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, weights, versions(), history)
+        bundles.save(folder, bundle)
+    log.info(
+        "trained model %s on %d of %d tracks, %d classes; it is in %s",
+        recipe.model, len(usable), len(tracks), len(classes), folder,
+    )  # fmt: skip
+    return folder
+
+
+def classify(
+    scratch: Path,
+    paths: Sequence[str],
+    output: str | os.PathLike[str],
+    *,
+    threads: int,
+    name: str | None = None,
+    probabilities: str | os.PathLike[str] | None = None,
+    strict: bool = False,
+) -> list[Track]:
+    """Write one label for every line of the test list to `output`; returns the same.
+
+    A track that cannot be heard gets the most frequent label of the training. Raises ModelError without a usable
+    model, and AudioError, after writing, if more than half of the tracks could not be heard (with `strict`, if any).
+    """
+    folder = bundles.folder_of(scratch, name)
+    model = bundles.load(folder)
+    check_writable(output)
+    if probabilities:
+        check_writable(probabilities)
+    store = FeatureStore(scratch, model.spec)
+    records = extraction.extract(paths, store, threads=threads)
+
+    log.info("%s", start_keras(threads=threads, seed=model.recipe.seed))
+    from mirex_submission.models.prediction import Predictor, overlap, vote
+
+    known = overlap(model, [record.header for record in records.values() if record.header])
+    if known:
+        shown = ", ".join(header.path for header in known[:3])
+        log.warning("%d test track(s) were in the training list, by path or content: %s", len(known), shown)
+    predictor = Predictor(folder, model)
+    shares = model.class_shares
+    decided: dict[str, tuple[str, np.ndarray]] = {}
+    progress = Progress("classification", len(records), unit="tracks")
+    for path, record in records.items():
+        stored = store.read(path) if record.header else None
+        if record.header and stored is None:  # damaged after it was found fresh: made again, once
+            records[path] = extraction.extract_track(path, store)
+            stored = store.read(path)
+        if stored is None:
+            decided[path] = (model.classes[int(shares.argmax())], shares)
+        else:
+            chosen, mean = vote(predictor.segment_probabilities(*stored), model.recipe.vote)
+            decided[path] = (model.classes[chosen], mean)
+        progress.advance()
+    progress.close()
+
+    predictions = [Track(path, decided[path][0]) for path in paths]
+    if probabilities:
+        lists.write_probabilities(probabilities, model.classes, ((path, *decided[path]) for path in paths))
+    lists.write_predictions(output, predictions)
+    counts = Counter(track.label for track in predictions)
+    log.info("classified %d tracks: %s", len(predictions), ", ".join(f"{n} {x!r}" for x, n in counts.most_common()))
+    n_unheard = sum(record.header is None for record in records.values())
+    if n_unheard:
+        label = model.classes[int(shares.argmax())]
+        log.warning("%d track(s) cannot be heard (reasons above) and got the most frequent label, %r", n_unheard, label)
+    log.info("output: %s", output)
+    _too_many_unusable(records, strict=strict)
+    return predictions
+
+
+def versions() -> dict[str, str]:
+    """The versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in ("mirex-submission", "keras", "tensorflow", "numba", "numpy", "scipy", "soundfile", "soxr"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def _too_many_unusable(records: Mapping[str, Extracted], *, strict: bool) -> None:
+    n_bad = sum(record.header is None for record in records.values())
+    if 2 * n_bad > len(records) or (strict and n_bad):
+        raise AudioError(
+            f"{n_bad} of {len(records)} tracks cannot be used; all else was done: "
+            "see the reasons above, mend the files or the list and run the same command again"
+        )
+
+
+def _enough_to_train(tracks: Sequence[Track], usable: Iterable[Track], max_bad: float) -> None:
+    kept = Counter(track.label for track in usable)
+    empty = sorted({track.label for track in tracks} - kept.keys())
+    if empty:
+        raise AudioError(
+            f"no track of class {', '.join(map(repr, empty))} can be used (reasons above): mend the files or the list"
+        )
+    n_bad = len(tracks) - kept.total()
+    if n_bad > max_bad * len(tracks):
+        raise AudioError(
+            f"{n_bad} of {len(tracks)} training tracks cannot be used, more than {max_bad:.0%} (reasons above): "
+            "mend the files or the list, or allow more with --max-bad"
+        )

@@ -1,0 +1,108 @@
+"""Files that appear whole or not at all: the one place that fsyncs and renames.
+
+A file is written under a temporary name in its own folder, flushed, and renamed over the final name; a reader, or a
+run killed at any moment, sees the old file or the new one. Temporary names begin with `.tmp-`, so that a later run
+can tell them from results.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from mirex_submission.errors import StorageError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+_WHAT_TO_DO = {
+    errno.ENOSPC: "free some space and run the same command again: finished work is kept",
+    errno.EDQUOT: "the quota is used up: free some space and run the same command again",
+    errno.EROFS: "choose a folder on a disk that can be written",
+    errno.EACCES: "choose a folder that this user may write",
+    errno.EPERM: "choose a folder that this user may write",
+    errno.ENOENT: "the folder is gone: was a disk unmounted, or the folder deleted while in use?",
+}
+
+
+def storage_error(error: OSError, path: str | os.PathLike[str]) -> StorageError:
+    """The StorageError that says of `path` what the system said, and what to do."""
+    advice = _WHAT_TO_DO.get(error.errno or 0, "see whether the disk is there and healthy, then run again")
+    return StorageError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}: {advice}")
+
+
+def make_folder(path: str | os.PathLike[str]) -> Path:
+    """Make a folder and its parents where they are missing."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    return path
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise StorageError now if `path` could not be written later; makes its folder."""
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise StorageError(f"{path}: a folder: give the name of a file")
+    if path.exists() and not path.is_file():
+        return
+    with temporary_file(path.parent) as probe:
+        try:
+            probe.touch(exist_ok=False)
+        except OSError as error:
+            raise storage_error(error, path) from error
+
+
+def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
+    """Write `data` to `path`, whole or not at all, making folders as needed.
+
+    A symbolic link is followed, and what is neither a file nor a folder (a pipe, /dev/stdout) is simply written to.
+
+    Parameters
+    ----------
+    durable : survive a power failure too (fsync of file and folder). False is for what is verified when read and made
+        again at need: an fsync costs more than computing one track's features.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
+            path.write_bytes(data)  # a folder fails here, with the system's own words
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}")
+        try:
+            with open(temporary, "xb") as f:
+                f.write(data)
+                if durable:
+                    f.flush()
+                    os.fsync(f.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+            raise
+        if durable:
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+@contextlib.contextmanager
+def temporary_file(folder: str | os.PathLike[str], *, suffix: str = "") -> Iterator[Path]:
+    """A name for a working file in `folder`, which is gone when the block ends, however it ends."""
+    path = make_folder(folder) / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    try:
+        yield path
+    finally:
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,0 +1,112 @@
+"""Threads, libraries' settings and seeds: decided here, before the libraries that obey them are loaded.
+
+The only place that imports TensorFlow by name, and then only to set it up where it is Keras' backend.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+DEFAULT_THREADS = 4  # what MIREX grants
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def default_threads() -> int:
+    """The processors that this process may use, at most DEFAULT_THREADS."""
+    try:
+        available = len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        available = os.cpu_count() or 1
+    return min(DEFAULT_THREADS, available)
+
+
+def prepare(scratch: str | os.PathLike[str], *, threads: int) -> None:
+    """Set the environment for `threads` threads and for writing nowhere but to `scratch`.
+
+    To be called before numpy, joblib or Keras is imported: they read these variables once.
+    """
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    # joblib would use /dev/shm, which is 64 MB in a container. Keras would read and write ~/.keras: under /dev/null it
+    # can do neither, so that no setting left on a machine decides a result.
+    os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
+    os.environ["KERAS_HOME"] = os.devnull
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+
+
+def start_keras(*, threads: int, seed: int) -> str:
+    """Set up Keras and its backend; returns a line that says which versions and devices are used."""
+    with _without_import_chatter():
+        import keras
+
+    backend = keras.backend.backend()
+    keras.utils.set_random_seed(seed)
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(threads)
+        except RuntimeError:  # TensorFlow is running already, as when one process trains twice: it keeps its threads
+            pass
+        tf.config.experimental.enable_op_determinism()
+        gpus = tf.config.list_physical_devices("GPU")
+        device = f"{len(gpus)} GPU" if gpus else "CPU"
+        return f"Keras {keras.__version__} on TensorFlow {tf.__version__}, {device}, {threads} threads"
+    if backend == "torch":
+        import torch
+
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    return f"Keras {keras.__version__} on {backend}, {threads} threads"
+
+
+@contextlib.contextmanager
+def _without_import_chatter() -> Iterator[None]:
+    """Keep from stderr what TensorFlow's C++ says while it loads and no setting silences; all else is passed on."""
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with os.fdopen(os.memfd_create("stderr"), "w+b") as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held.seek(0)
+            for line in held:
+                if not re.match(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog", line):
+                    os.write(2, line)
+
+
+def on_tensorflow_cpu() -> bool:
+    """Whether Keras computes with TensorFlow and has no GPU."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    return not tf.config.list_physical_devices("GPU")
+
+
+def compile_with_xla() -> bool | str:
+    """Keras' `jit_compile` for this machine.
+
+    On a CPU XLA made these networks 1.4 to 4 times slower than TensorFlow's oneDNN kernels; on a GPU it is the reverse.
+    """
+    return False if on_tensorflow_cpu() else "auto"

