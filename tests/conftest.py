@@ -1,0 +1,31 @@
+"""What several test files need: a small corpus that the example synthesises, and the shell scripts as a caller."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(PROJECT / "examples"))
+
+from synthetic_corpus import write_corpus  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """{list name: path} of four styles with six clips of 4 s each; a third is held out."""
+    return write_corpus(tmp_path_factory.mktemp("corpus"), n_clips=6, seconds=4.0)
+
+
+@pytest.fixture
+def run_script():
+    """Call a script of bin/ as an evaluator does: stdout and stderr apart, exit status unchecked."""
+
+    def run(script, *args, cwd=None, env=None, timeout=300):
+        environment = {**os.environ, "MIREX_PYTHON": sys.executable, **(env or {})}
+        command = [str(script if os.sep in str(script) else PROJECT / "bin" / script), *map(str, args)]
+        return subprocess.run(command, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True)
+
+    return run
