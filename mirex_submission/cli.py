@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM} {__version__}")
         return 0
     if not argv or argv[0] in ("-h", "--help"):
-        print(_overview())
+        print(_overview(), file=sys.stdout if argv else sys.stderr)
         return 0 if argv else UsageError.exit_status
     if argv[0] not in COMMANDS:
         print(f"{PROGRAM}: no command {argv[0]!r}\n\n{_overview()}", file=sys.stderr)
@@ -93,7 +93,7 @@ def _start_log(verbose: int, quiet: int) -> None:
     handler.setFormatter(_LineFormatter(datefmt="%Y-%m-%d %H:%M:%S"))
     log.handlers = [handler]
     log.propagate = False
-    log.setLevel(logging.INFO + 10 * (quiet - verbose))
+    log.setLevel(min(logging.ERROR, logging.INFO + 10 * (quiet - verbose)))
 
 
 class _LineFormatter(logging.Formatter):
@@ -242,7 +242,9 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--name", type=_name, help="of the model, to keep several in one scratch folder")
+    parser.add_argument(
+        "--name", type=_name, help="of the model, to keep several in one scratch folder (default: none)"
+    )
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:

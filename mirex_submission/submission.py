@@ -160,10 +160,7 @@ def classify(
     decided: dict[str, tuple[str, np.ndarray]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
-        stored = store.read(path) if record.header else None
-        if record.header and stored is None:  # damaged after it was found fresh: made again, once
-            records[path] = extraction.extract_track(path, store)
-            stored = store.read(path)
+        stored = extraction.read(path, store) if record.header else None
         if stored is None:
             decided[path] = (model.classes[int(shares.argmax())], shares)
         else:

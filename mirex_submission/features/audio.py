@@ -13,6 +13,7 @@ import soxr
 from mirex_submission.errors import AudioError
 
 _BLOCK_FRAMES = 1 << 18  # decoded at a time, so that memory does not grow with channels and rate of a long file
+_MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
 
 
 @dataclass(frozen=True)
@@ -33,39 +34,45 @@ def native_rate(path: str) -> int:
 def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
     """Decode a file to mono (the mean of its channels), resampled to `rate_hz` where it has another rate.
 
-    A file that breaks off is used up to there, with a note: half a clip says more than none. Samples that are not
-    numbers (NaN, infinity) count as zero. Raises AudioError for what cannot be heard: unreadable, empty, silent.
+    A file that breaks off is used up to there, with a note: half a clip says more than none. Samples that are no audio
+    (NaN, infinity, beyond any scale) count as zero. Raises AudioError for what cannot be heard: unreadable, empty,
+    silent.
     """
     with _open(path) as f:
         native_hz = int(f.samplerate)
         target_hz = rate_hz or native_hz
         resampler = soxr.ResampleStream(native_hz, target_hz, 1, dtype="float32") if target_hz != native_hz else None
-        blocks, n_read, n_bad, note = [], 0, 0, ""
-        while True:
+        buffer = np.empty((_BLOCK_FRAMES, f.channels), np.float32)
+        parts, n_read, n_bad, broken = [], 0, 0, ""
+        while not broken:
+            buffer.fill(np.nan)
             try:
-                block = f.read(_BLOCK_FRAMES, dtype="float32", always_2d=True)
+                block = f.read(out=buffer)
             except (soundfile.SoundFileError, RuntimeError) as error:
-                note = f"damaged after {n_read / native_hz:.1f} s ({_reason(error)}); what comes before is used"
-                break
+                # What was decoded before the damage stands in the buffer; the rest is still NaN.
+                decoded = np.flatnonzero(~np.isnan(buffer).all(axis=1))
+                block = buffer[: decoded[-1] + 1 if len(decoded) else 0]
+                broken = _reason(error)
+            n_read += len(block)
             if not len(block):
                 break
-            n_read += len(block)
-            mono = block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)
-            finite = np.isfinite(mono)
-            if not finite.all():
-                n_bad += int(len(mono) - finite.sum())
-                mono = np.where(finite, mono, np.float32(0))
-            blocks.append(resampler.resample_chunk(mono) if resampler else mono)
-        if resampler and n_read:
-            blocks.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    samples = np.concatenate(blocks) if blocks else np.zeros(0, np.float32)
-    if not len(samples):
-        raise AudioError(note or "empty: no samples")
-    if not samples.any():
-        raise AudioError("silent: every sample is zero")
+            mono = block[:, 0].copy() if f.channels == 1 else block.mean(axis=1)
+            bad = ~(np.abs(mono) <= _MAX_SAMPLE)
+            if bad.any():
+                n_bad += int(bad.sum())
+                mono[bad] = 0.0
+            parts.append(resampler.resample_chunk(mono) if resampler else mono)
+        if resampler:
+            parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+    notes = []
+    if broken:
+        notes.append(f"damaged after {n_read / native_hz:.1f} s ({broken})")
     if n_bad:
-        note = "; ".join(filter(None, [note, f"{n_bad} samples are not numbers and count as zero"]))
-    return Waveform(samples, target_hz, note)
+        notes.append(f"{n_bad} samples are no audio (NaN, infinite or absurd) and count as zero")
+    samples = np.concatenate(parts) if n_read else np.zeros(0, np.float32)
+    if not samples.any():
+        raise AudioError("; ".join(notes) or ("silent: every sample is zero" if n_read else "empty: no samples"))
+    return Waveform(samples, target_hz, "; ".join(notes))
 
 
 def _open(path: str) -> soundfile.SoundFile:
@@ -75,11 +82,17 @@ def _open(path: str) -> soundfile.SoundFile:
             raise AudioError("a folder" if stat.S_ISDIR(mode) else "not a regular file")
         if not os.path.getsize(path):
             raise AudioError("empty file")
-        return soundfile.SoundFile(path)
+        with open(path, "rb"):  # says why, where libsndfile says "system error"
+            pass
+        f = soundfile.SoundFile(path)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise AudioError(f"cannot be decoded: {_reason(error)}") from error
     except (OSError, ValueError) as error:
         raise AudioError(f"cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    if f.format == "RAW":  # what libsndfile makes of any bytes named .au without a header
+        f.close()
+        raise AudioError("cannot be decoded: no header of a known format")
+    return f
 
 
 def _reason(error: BaseException) -> str:

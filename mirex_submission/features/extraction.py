@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import joblib
+import numpy as np
 
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio
@@ -123,3 +124,13 @@ def extract_track(path: str, store: FeatureStore) -> Extracted:
     except Exception as error:  # noqa: BLE001
         return Extracted(path, None, f"unexpected {type(error).__name__}: {error}")
     return Extracted(path, header)
+
+
+def read(path: str, store: FeatureStore) -> tuple[Header, np.ndarray] | None:
+    """The stored header and frames of a track, made again if they are damaged; None if that cannot be done."""
+    stored = store.read(path)
+    if stored is None:
+        log.warning("%s: its stored features are damaged or gone and are made again", path)
+        extract_track(path, store)
+        stored = store.read(path)
+    return stored

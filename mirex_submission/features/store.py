@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.system.atomic import write_file
 
@@ -114,7 +115,7 @@ class FeatureStore:
             return None
         line, _, raw = body.partition(b"\n")
         header = _parse(line)
-        if header is None or header.spec != self.spec:
+        if header is None or header.spec != self.spec or header.path != os.path.abspath(path):
             return None
         return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, self.spec.n_bands)
 
@@ -138,5 +139,5 @@ def _parse(line: bytes) -> Header | None:
     try:
         fields = json.loads(line)
         return Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, UsageError):
         return None

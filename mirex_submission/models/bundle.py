@@ -108,7 +108,7 @@ def save(folder: Path, bundle: Bundle) -> None:
 def load(folder: Path) -> Bundle:
     """Read and verify the bundle in `folder`. Raises ModelError."""
     try:
-        digest, _, body = (folder / "bundle.json").read_text(encoding="utf-8").partition("\n")
+        digest, _, body = (folder / "bundle.json").read_bytes().decode().partition("\n")
     except FileNotFoundError:
         raise ModelError(f"{folder}: no trained model here: {_RETRAIN} on this scratch folder first") from None
     except (OSError, ValueError) as error:

@@ -36,8 +36,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "segments_per_track"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
-        if not self.learning_rate > 0:
-            raise UsageError(f"learning_rate {self.learning_rate}: must be above 0")
+        if not 0 < self.learning_rate < float("inf"):
+            raise UsageError(f"learning_rate {self.learning_rate}: must be a number above 0")
         if not 0 <= self.seed < 2**32:
             raise UsageError(f"seed {self.seed}: must be from 0 to {2**32 - 1}")
 

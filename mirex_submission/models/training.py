@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from mirex_submission.errors import StorageError, TrainingError
+from mirex_submission.features.extraction import read
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import architectures
@@ -53,11 +54,9 @@ def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequenc
     try:
         with open(file, "wb") as f:
             for path, target in zip(paths, targets, strict=True):
-                stored = store.read(path)
+                stored = read(path, store)
                 if stored is None:
-                    raise StorageError(
-                        f"{store.file_of(path)}: the features of {path} are damaged or gone: run the same command again"
-                    )
+                    raise StorageError(f"{store.file_of(path)}: the features of {path} are damaged or gone, for good")
                 header, frames = stored
                 f.write(frames.tobytes())
                 sums += frames.sum(axis=0, dtype=np.float64)
@@ -134,4 +133,5 @@ def train_network(
     )  # fmt: skip
     trained = build()
     trained.set_weights(model.get_weights())
+    architectures.set_standardisation(trained, data.mean, data.std)  # puts the weights of that layer to use
     return trained, history

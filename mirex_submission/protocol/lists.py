@@ -84,13 +84,13 @@ def read_labelled(list_path: str | os.PathLike[str], *, min_classes: int = 2) ->
             if label == earlier_label:
                 duplicates.append((number, earlier, path))
             else:
-                found = f"{path} is {label!r} here and {earlier_label!r} in line {earlier}"
+                found = f"{path!r} is {label!r} here and {earlier_label!r} in line {earlier}"
                 faults.add(number, found, "keep one of the two lines")
             continue
         first[file] = (number, label)
         tracks.append(Track(path, label))
     labels = list(dict.fromkeys(track.label for track in tracks))
-    if tracks and len(labels) < min_classes:
+    if tracks and len(labels) < min_classes and not faults.found:
         found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
         faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
     faults.finish(n_entries=len(tracks), expected="path<TAB>label")

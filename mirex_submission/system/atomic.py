@@ -35,6 +35,14 @@ def storage_error(error: OSError, path: str | os.PathLike[str]) -> StorageError:
     return StorageError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}: {advice}")
 
 
+def _mode(path: str | os.PathLike[str]) -> int:
+    """The mode of what stands at `path`, 0 for nothing; of the name itself, for no path leads to /dev/stdout's pipe."""
+    try:
+        return os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder and its parents where they are missing."""
     path = Path(path)
@@ -47,11 +55,15 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise StorageError now if `path` could not be written later; makes its folder."""
-    path = Path(os.path.realpath(path))
-    if path.is_dir():
-        raise StorageError(f"{path}: a folder: give the name of a file")
-    if path.exists() and not path.is_file():
+    try:
+        mode = _mode(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if stat.S_ISDIR(mode):
+        raise StorageError(f"{os.fspath(path)}: a folder: give the name of a file")
+    if mode and not stat.S_ISREG(mode):
         return
+    path = Path(os.path.realpath(path))
     with temporary_file(path.parent) as probe:
         try:
             probe.touch(exist_ok=False)
@@ -69,11 +81,12 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
     durable : survive a power failure too (fsync of file and folder). False is for what is verified when read and made
         again at need: an fsync costs more than computing one track's features.
     """
-    path = Path(os.path.realpath(path))
     try:
-        if path.exists() and not stat.S_ISREG(path.stat().st_mode):
-            path.write_bytes(data)  # a folder fails here, with the system's own words
+        mode = _mode(path)
+        if mode and not stat.S_ISREG(mode):
+            Path(path).write_bytes(data)  # a folder fails here, with the system's own words
             return
+        path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}")
         try:

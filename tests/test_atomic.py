@@ -1,0 +1,158 @@
+"""Files appear whole or not at all, whatever fails; what the disk says reaches the user."""
+
+import os
+import resource
+import signal
+import stat
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from mirex_submission.errors import StorageError
+from mirex_submission.system.atomic import TEMPORARY_PREFIX, check_writable, make_folder, temporary_file, write_file
+
+
+@pytest.fixture(params=[True, False], ids=["durable", "not durable"])
+def durable(request):
+    return request.param
+
+
+@pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 5000])
+def test_a_file_is_written_exactly_in_folders_made_as_needed(tmp_path, data, durable):
+    path = tmp_path / "ä b" / "c" / "file.txt"
+    write_file(path, data, durable=durable)
+    assert path.read_bytes() == data
+    assert os.listdir(path.parent) == ["file.txt"]
+
+
+def test_a_file_is_replaced(tmp_path, durable):
+    write_file(tmp_path / "file", b"old and long", durable=durable)
+    write_file(tmp_path / "file", b"new", durable=durable)
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_a_file_gets_the_rights_that_any_new_file_gets(tmp_path):
+    (tmp_path / "plain").touch()
+    write_file(tmp_path / "file", b"x")
+    assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
+
+
+def test_a_name_as_long_as_the_disk_allows_can_be_written(tmp_path):
+    write_file(tmp_path / ("n" * 255), b"x")
+    assert (tmp_path / ("n" * 255)).read_bytes() == b"x"
+
+
+def test_a_symbolic_link_is_followed_and_stays(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
+    write_file(tmp_path / "link", b"x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real" / "file").read_bytes() == b"x"
+
+
+def test_a_pipe_is_written_to(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    got = []
+    reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()), daemon=True)
+    reader.start()
+    write_file(tmp_path / "pipe", b"through")
+    reader.join()
+    assert got == [b"through"]
+    assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_stdout_that_is_a_pipe_is_written_to():
+    code = (
+        "from mirex_submission.system.atomic import *; check_writable('/dev/stdout'); write_file('/dev/stdout', b'x')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "x"), done.stderr
+
+
+@pytest.mark.parametrize("attempt", [write_file, lambda path, _: check_writable(path)], ids=["write", "check"])
+def test_what_cannot_be_written_is_a_storage_error_and_leaves_nothing(tmp_path, attempt):
+    (tmp_path / "file").write_bytes(b"old")
+    before = sorted(os.listdir(tmp_path))
+    for name, reason in ((".", "folder|directory"), ("file/below", "directory|exists"), ("n" * 256, "too long")):
+        with pytest.raises(StorageError, match=reason) as caught:
+            attempt(tmp_path / name, b"new")
+        assert caught.value.exit_status == 7
+        assert str(caught.value).startswith(str(tmp_path))
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+def test_a_full_disk_says_what_to_do():
+    with pytest.raises(StorageError, match="/dev/full: cannot be written: No space left on device: free some space"):
+        write_file("/dev/full", b"x")
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(StorageError, match="File too large"):
+            write_file(tmp_path / "file", b"new" * 10_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"old"
+
+
+WRITE_FOR_EVER = """
+import sys
+from mirex_submission.system.atomic import write_file
+while True:
+    for content in (b"a" * 3_000_000, b"b" * 1_000_000):
+        write_file(sys.argv[1], content, durable=False)
+        print(flush=True)
+"""
+
+
+@pytest.mark.parametrize("n_writes", [1, 2, 3, 8])
+def test_a_killed_writer_leaves_a_whole_file(tmp_path, n_writes):
+    path = tmp_path / "file"
+    command = [sys.executable, "-c", WRITE_FOR_EVER, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as writer:
+        for _ in range(n_writes):
+            writer.stdout.readline()
+        writer.kill()
+    assert writer.returncode == -signal.SIGKILL
+    data = path.read_bytes()
+    assert (len(data), set(data)) in ((3_000_000, {ord("a")}), (1_000_000, {ord("b")}))
+    assert all(name == "file" or name.startswith(TEMPORARY_PREFIX) for name in os.listdir(tmp_path))
+
+
+def test_checking_makes_the_folder_and_touches_no_file(tmp_path):
+    check_writable(tmp_path / "new" / "file")
+    assert os.listdir(tmp_path / "new") == []
+    (tmp_path / "old").write_bytes(b"old")
+    check_writable(tmp_path / "old")
+    assert (tmp_path / "old").read_bytes() == b"old"
+
+
+def test_a_folder_where_a_file_stands_is_a_storage_error(tmp_path):
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "file" / "folder"):
+        with pytest.raises(StorageError, match="cannot be written"):
+            make_folder(path)
+    assert make_folder(tmp_path / "a" / "b") == make_folder(tmp_path / "a" / "b")
+
+
+def interrupted_while_writing(folder):
+    with temporary_file(folder) as path:
+        path.touch()
+        raise KeyboardInterrupt
+
+
+def test_a_temporary_file_is_gone_however_the_block_ends(tmp_path):
+    with temporary_file(tmp_path / "new", suffix=".h5") as path:
+        assert path.name.startswith(TEMPORARY_PREFIX) and path.suffix == ".h5"
+        path.touch()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_while_writing(tmp_path / "new")
+    with temporary_file(tmp_path / "new") as path:
+        pass  # never made
+    assert os.listdir(tmp_path / "new") == []

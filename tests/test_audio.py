@@ -1,0 +1,162 @@
+"""Decoding: every format, sample format and channel count to mono float32; resampling; files that cannot be heard."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from mirex_submission.errors import AudioError
+from mirex_submission.features.audio import decode, native_rate
+
+RATE = 22050
+LOSSLESS = [  # extension, libsndfile's sample format, one step of it
+    *[("wav", s, step) for s, step in [("PCM_U8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("PCM_32", 2**-24)]],
+    *[("au", s, step) for s, step in [("PCM_S8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23), ("PCM_32", 2**-24)]],
+    *[("aiff", s, step) for s, step in [("PCM_U8", 2**-7), ("PCM_S8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23)]],
+    *[("flac", s, step) for s, step in [("PCM_S8", 2**-7), ("PCM_16", 2**-15), ("PCM_24", 2**-23)]],
+    *[(ext, s, 2**-24) for ext in ("wav", "au", "aiff") for s in ("FLOAT", "DOUBLE")],
+    ("aiff", "PCM_32", 2**-24),
+]
+
+
+def tones(n_channels, *, rate_hz=RATE, seconds=1.0):
+    """[n, n_channels]: another frequency and level in each channel."""
+    t = np.arange(int(rate_hz * seconds))[:, None] / rate_hz
+    k = np.arange(n_channels)
+    return 0.8 / (1 + 0.2 * k) * np.sin(2 * np.pi * (300 + 170 * k) * t)
+
+
+def sine(hz, rate_hz, n):
+    return 0.5 * np.sin(2 * np.pi * hz * np.arange(n) / rate_hz)
+
+
+def write(path, samples, rate_hz=RATE, **options):
+    soundfile.write(path, samples, rate_hz, **options)
+    return str(path)
+
+
+@pytest.mark.parametrize(("extension", "subtype", "step"), LOSSLESS)
+def test_decodes_every_sample_format_to_mono_float32(tmp_path, extension, subtype, step):
+    original = tones(2)
+    waveform = decode(write(tmp_path / f"a.{extension}", original, subtype=subtype))
+    assert waveform.samples.dtype == np.float32 and waveform.samples.ndim == 1
+    assert waveform.rate_hz == RATE and waveform.note == ""
+    np.testing.assert_allclose(waveform.samples, original.mean(axis=1), rtol=0, atol=step + 2**-23)
+
+
+@pytest.mark.parametrize(("extension", "subtype"), [("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")])
+def test_decodes_lossy_formats_in_place_and_at_full_length(tmp_path, extension, subtype):
+    original = tones(2)
+    samples = decode(write(tmp_path / f"a.{extension}", original, subtype=subtype)).samples
+    assert samples.dtype == np.float32 and len(samples) == len(original)
+    middle = slice(2000, -2000)  # a codec's delay would show here too
+    error = samples[middle] - original.mean(axis=1)[middle]
+    assert np.sqrt(np.mean(error**2)) < 0.02
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 3, 6, 8, 16])
+def test_mono_is_the_mean_of_any_number_of_channels(tmp_path, n_channels):
+    original = tones(n_channels)
+    samples = decode(write(tmp_path / "a.wav", original, subtype="FLOAT")).samples
+    np.testing.assert_allclose(samples, original.mean(axis=1), rtol=0, atol=1e-6)
+
+
+def test_float_wav_beyond_full_scale_is_not_clipped(tmp_path):
+    assert decode(write(tmp_path / "a.wav", 3 * tones(1), subtype="FLOAT")).samples.max() == pytest.approx(
+        2.4, abs=0.01
+    )
+
+
+def test_format_is_told_by_content_and_path_may_hold_anything(tmp_path):
+    path = write(tmp_path / "Grüße aus 東京, 100 %.mp3", tones(1), format="WAV")
+    assert native_rate(path) == RATE
+    assert len(decode(path).samples) == RATE
+
+
+@pytest.mark.parametrize(
+    ("native_hz", "target_hz"),
+    [(48000, 44100), (32000, 44100), (96000, 44100), (44100, 22050), (16000, 22050), (44100, 11025), (8000, 11025)],
+)
+def test_resampling_keeps_frequency_level_and_length_of_a_sine(tmp_path, native_hz, target_hz):
+    n = 6 * native_hz + 7  # at 48 kHz more than the decoder takes at a time
+    waveform = decode(write(tmp_path / "a.wav", sine(1000, native_hz, n), native_hz), rate_hz=target_hz)
+    assert waveform.rate_hz == target_hz
+    assert abs(len(waveform.samples) - n * target_hz / native_hz) <= 1
+    inner = slice(target_hz // 20, -target_hz // 20)  # no filter knows what comes before and after
+    expected = sine(1000, target_hz, len(waveform.samples))
+    np.testing.assert_allclose(waveform.samples[inner], expected[inner], rtol=0, atol=1e-3)
+    assert np.abs(waveform.samples[-50:]).max() > 0.3  # not padded with silence
+
+
+def test_resampling_does_not_fold_high_tones_down(tmp_path):
+    path = write(tmp_path / "a.wav", sine(9000, 44100, 44100) + sine(500, 44100, 44100), 44100)
+    samples = decode(path, rate_hz=11025).samples
+    inner = slice(600, -600)
+    np.testing.assert_allclose(samples[inner], sine(500, 11025, len(samples))[inner], rtol=0, atol=1e-3)
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+@pytest.mark.parametrize("rate_hz", [None, 11025])
+def test_truncated_file_is_used_up_to_there(tmp_path, extension, rate_hz):
+    original = np.random.default_rng(3).uniform(-0.5, 0.5, 4 * RATE)
+    path = tmp_path / f"a.{extension}"
+    whole = decode(write(path, original), rate_hz=rate_hz).samples
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    samples = decode(str(path), rate_hz=rate_hz).samples
+    assert 0.5 * len(whole) < len(samples) < 0.65 * len(whole)
+    np.testing.assert_allclose(samples[:-500], whole[: len(samples) - 500], rtol=0, atol=1e-6)
+
+
+def test_truncated_flac_carries_a_note(tmp_path):
+    path = tmp_path / "a.flac"
+    write(path, np.random.default_rng(3).uniform(-0.5, 0.5, 4 * RATE))
+    path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
+    assert decode(str(path)).note
+
+
+def test_samples_that_are_not_numbers_count_as_zero_and_are_noted(tmp_path):
+    original = tones(1)
+    original[100:103, 0] = np.nan, np.inf, -np.inf
+    waveform = decode(write(tmp_path / "a.wav", original, subtype="FLOAT"))
+    assert waveform.note.startswith("3 samples are no audio")
+    np.testing.assert_array_equal(waveform.samples[100:103], 0)
+    assert np.isfinite(waveform.samples).all()
+
+
+@pytest.mark.parametrize("extension", ["wav", "au", "aiff", "flac", "ogg", "mp3"])
+def test_text_renamed_to_audio_is_refused(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    path.write_text("These are not the samples you are looking for.\n" * 200)
+    for read in (decode, native_rate):
+        with pytest.raises(AudioError, match=r"^cannot be decoded: \w"):
+            read(str(path))
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda p: p.touch(), "^empty file"),
+        (lambda p: write(p, np.zeros((0, 2))), "^empty: no samples"),
+        (lambda p: write(p, np.zeros((RATE, 2))), "^silent"),
+        (lambda p: write(p, np.full(RATE, np.nan), subtype="FLOAT"), "silent|not numbers"),
+        (lambda p: p.mkdir(), "^a folder"),
+        (os.mkfifo, "^not a regular file"),
+        (lambda p: None, "^cannot be read: No such file"),
+        (lambda p: p.symlink_to(p), "^cannot be read: .*symbolic links"),
+    ],
+    ids=["empty", "no samples", "silent", "NaN", "folder", "FIFO", "missing", "link to itself"],
+)
+def test_what_cannot_be_heard_is_an_audio_error_with_its_reason(tmp_path, make, reason):
+    path = tmp_path / "a.wav"
+    make(path)
+    with pytest.raises(AudioError, match=reason):
+        decode(str(path))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_file_without_permission_is_an_audio_error(tmp_path):
+    path = write(tmp_path / "a.wav", tones(1))
+    os.chmod(path, 0)
+    with pytest.raises(AudioError, match=r"Permission denied|System error"):
+        decode(path)

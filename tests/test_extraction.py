@@ -1,0 +1,237 @@
+"""Extraction of many tracks: parallel as sequential, re-used while it is true, and no track ends the run."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+
+from mirex_submission.errors import StorageError
+from mirex_submission.features.audio import decode
+from mirex_submission.features.extraction import choose_rate, extract
+from mirex_submission.features.logmel import log_mel
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+
+RATE = 11025
+SPEC = FeatureSpec(rate_hz=RATE, n_frames=8)
+
+
+def write_tracks(folder, n, *, rate_hz=RATE, seed=0):
+    folder.mkdir(exist_ok=True)
+    paths = [str(folder / f"{k:02}.wav") for k in range(n)]
+    for k, path in enumerate(paths):
+        soundfile.write(path, np.random.default_rng((seed, k)).uniform(-0.5, 0.5, rate_hz // 2 + 50 * k), rate_hz)
+    return paths
+
+
+def stored(store):
+    return {p.name: p.read_bytes() for p in store.folder.rglob("*") if p.is_file()}
+
+
+def stamps(store):
+    return {p.name: (p.stat().st_mtime_ns, p.stat().st_ino) for p in store.folder.rglob("*") if p.is_file()}
+
+
+def test_stored_frames_are_the_log_mel_of_the_decoded_track(tmp_path):
+    (path,) = write_tracks(tmp_path / "a", 1, rate_hz=22050)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    record = extract([path], store, threads=1)[path]
+    header, frames = store.read(path)
+    assert record.header == header and record.reason == ""
+    np.testing.assert_array_equal(frames, log_mel(decode(path, rate_hz=RATE).samples, SPEC))
+    assert header.n_frames == len(frames) and header.duration_s == pytest.approx(0.5, abs=1e-3)
+
+
+def test_parallel_gives_the_same_bytes_as_sequential(tmp_path, caplog):
+    paths = write_tracks(tmp_path / "a", 32)
+    sequential, parallel = FeatureStore(tmp_path / "one", SPEC), FeatureStore(tmp_path / "two", SPEC)
+    with caplog.at_level("INFO"):
+        records = extract(paths, sequential, threads=1)
+        assert "with 1 process(es)" in caplog.text
+        assert extract(paths, parallel, threads=2) == records
+        assert "with 2 process(es)" in caplog.text
+    assert len(stored(sequential)) == 32
+    assert stored(parallel) == stored(sequential)
+
+
+def test_a_second_run_touches_nothing_and_adds_only_what_is_new(tmp_path):
+    paths = write_tracks(tmp_path / "a", 4)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    extract(paths[:3], store, threads=1)
+    before, bytes_before = stamps(store), stored(store)
+    records = extract([*paths, paths[0]], store, threads=1)
+    assert set(records) == set(paths) and all(r.header for r in records.values())
+    after = stamps(store)
+    assert len(after) == 4 and before.items() <= after.items() and bytes_before.items() <= stored(store).items()
+
+
+@pytest.mark.parametrize("change", ["size", "time", "content"])
+def test_changed_audio_is_extracted_anew(tmp_path, change):
+    paths = write_tracks(tmp_path / "a", 2)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    extract(paths, store, threads=1)
+    before, other_stamp, stat = store.read(paths[0]), store.file_of(paths[1]).stat().st_mtime_ns, os.stat(paths[0])
+    n = RATE // 2 + (100 if change == "size" else 0)
+    soundfile.write(paths[0], np.random.default_rng(9).uniform(-0.5, 0.5, n), RATE)
+    while True:  # until the system's clock has ticked
+        os.utime(paths[0], ns=(stat.st_atime_ns, stat.st_mtime_ns + (10**9 if change == "time" else 0)))
+        if os.stat(paths[0]).st_ctime_ns != stat.st_ctime_ns:
+            break
+    assert (os.stat(paths[0]).st_size == stat.st_size) == (change != "size")
+    extract(paths, store, threads=1)
+    header, frames = store.read(paths[0])
+    assert header.content != before[0].content
+    np.testing.assert_array_equal(frames, log_mel(decode(paths[0]).samples, SPEC))
+    assert store.file_of(paths[1]).stat().st_mtime_ns == other_stamp
+
+
+@pytest.mark.parametrize("change", [{"rate_hz": 22050}, {"n_bands": 20}, {"n_frames": 9}])
+def test_a_changed_spec_is_extracted_anew_beside_the_old(tmp_path, change):
+    (path,) = write_tracks(tmp_path / "a", 1)
+    old = FeatureStore(tmp_path / "scratch", SPEC)
+    new = FeatureStore(tmp_path / "scratch", FeatureSpec(**{"rate_hz": RATE, "n_frames": 8, **change}))
+    extract([path], old, threads=1)
+    before = stamps(old)
+    extract([path], new, threads=1)
+    np.testing.assert_array_equal(new.read(path)[1], log_mel(decode(path, rate_hz=new.spec.rate_hz).samples, new.spec))
+    assert stamps(old) == before
+
+
+def test_equal_file_names_in_two_folders_do_not_collide(tmp_path):
+    paths = [write_tracks(tmp_path / name, 1, seed=seed)[0] for seed, name in enumerate("ab")]
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    extract(paths, store, threads=1)
+    for path in paths:
+        np.testing.assert_array_equal(store.read(path)[1], log_mel(decode(path).samples, SPEC))
+
+
+def write_samples(samples, **options):
+    return lambda path: soundfile.write(path, samples, RATE, **options)
+
+
+BAD = {
+    "unreadable": (lambda p: p.write_bytes(os.urandom(5000)), "cannot be decoded"),
+    "text": (lambda p: p.write_text("no audio\n" * 50), "cannot be decoded"),
+    "empty": (lambda p: p.touch(), "empty"),
+    "no-samples": (write_samples(np.zeros(0)), "empty"),
+    "silent": (write_samples(np.zeros(RATE)), "silent"),
+    "nan": (write_samples(np.full(RATE, np.nan), subtype="FLOAT"), ""),
+    "folder": (lambda p: p.mkdir(), "a folder"),
+    "fifo": (os.mkfifo, "not a regular file"),
+    "missing": (lambda p: None, "No such file"),
+    "forbidden": (lambda p: (write_samples(np.ones(RATE))(p), p.chmod(0)), ""),
+}
+if os.geteuid() == 0:  # root may read everything
+    del BAD["forbidden"]
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_track_becomes_a_record_with_its_reason(tmp_path, caplog, kind):
+    make, reason = BAD[kind]
+    make(tmp_path / "bad.wav")
+    bad, (good,) = str(tmp_path / "bad.wav"), write_tracks(tmp_path / "a", 1)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    records = extract([bad, good], store, threads=1)
+    assert records[bad].header is None and records[bad].reason and reason in records[bad].reason
+    assert store.read(bad) is None and store.fresh(bad) is None
+    assert records[good].header and store.read(good)
+    assert caplog.text.count(f"{bad}: {records[bad].reason}") == 1
+
+
+def test_all_bad_tracks_together_do_not_end_a_parallel_run(tmp_path):
+    good = write_tracks(tmp_path / "a", 32)
+    bad = []
+    for kind, (make, _) in BAD.items():
+        make(tmp_path / f"{kind}.wav")
+        bad.append(str(tmp_path / f"{kind}.wav"))
+    records = extract([*bad, *good], FeatureStore(tmp_path / "scratch", SPEC), threads=2)
+    assert {path for path, record in records.items() if record.header} == set(good)
+    assert all(records[path].reason for path in bad)
+
+
+def test_what_nobody_expected_becomes_a_record_too(tmp_path):
+    (good,) = write_tracks(tmp_path / "a", 1)
+    records = extract(["no\0path.wav", good], FeatureStore(tmp_path / "scratch", SPEC), threads=1)
+    assert records["no\0path.wav"].header is None and "null byte" in records["no\0path.wav"].reason
+    assert records[good].header
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac"])
+def test_a_truncated_track_is_used_up_to_there(tmp_path, extension):
+    path = tmp_path / f"a.{extension}"
+    soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE), RATE)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    assert extract([str(path)], store, threads=1)[str(path)].header.duration_s == pytest.approx(2.0, abs=0.5)
+
+
+@pytest.mark.parametrize("gain", [1.0, 1e30])
+def test_float_wav_is_accepted_and_never_gives_frames_that_are_not_numbers(tmp_path, gain):
+    path = str(tmp_path / "a.wav")
+    soundfile.write(path, gain * np.random.default_rng(1).uniform(-0.5, 0.5, RATE), RATE, subtype="FLOAT")
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    record = extract([path], store, threads=1)[path]
+    assert record.header or gain > 1
+    assert record.reason if record.header is None else np.isfinite(store.read(path)[1]).all()
+
+
+def test_a_damaged_stored_file_is_made_again_once_it_is_gone(tmp_path):
+    (path,) = write_tracks(tmp_path / "a", 1)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    extract([path], store, threads=1)
+    whole = store.file_of(path).read_bytes()
+    store.file_of(path).write_bytes(whole[: len(whole) // 2])
+    assert store.read(path) is None
+    extract([path], store, threads=1)
+    assert store.file_of(path).read_bytes() == whole
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_store_that_cannot_be_written_is_a_storage_error(tmp_path, threads):
+    paths = write_tracks(tmp_path / "a", 32)
+    (tmp_path / "scratch").write_text("in the way")
+    with pytest.raises(StorageError, match=r"scratch.*cannot be written"):
+        extract(paths, FeatureStore(tmp_path / "scratch", SPEC), threads=threads)
+
+
+def test_rate_of_a_task_comes_from_the_headers_of_its_readable_files(tmp_path, caplog):
+    paths = [*write_tracks(tmp_path / "a", 19, rate_hz=22050), *write_tracks(tmp_path / "b", 1, rate_hz=8000)]
+    with caplog.at_level("INFO"):
+        assert choose_rate([*paths, str(tmp_path / "missing.wav")], threads=2) == 22050
+    assert "1 are resampled" in caplog.text
+    assert choose_rate([*paths, paths[-1]], threads=2) == 11025
+
+
+HEAVY = ["tensorflow", "keras", "pandas", "sklearn", "librosa", "jax", "torch"]
+SPY = """
+import json, os, sys
+import mirex_submission.features.extraction as extraction
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+
+class Spy(FeatureStore):
+    def write(self, header, frames):
+        super().write(header, frames)
+        with open(os.path.join(os.path.dirname(self.folder), f"{os.getpid()}.json"), "w") as f:
+            json.dump(sorted(sys.modules), f)
+
+heavy, scratch, *paths = sys.argv[1:]
+assert [m for m in json.loads(heavy) if m in sys.modules] == []
+extraction.extract(paths, Spy(scratch, FeatureSpec(rate_hz=11025, n_frames=8)), threads=2)
+print(os.getpid())
+"""
+
+
+def test_workers_never_load_tensorflow_or_its_like(tmp_path):
+    paths = write_tracks(tmp_path / "a", 32)
+    command = [sys.executable, "-c", SPY, json.dumps(HEAVY), str(tmp_path / "scratch"), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    seen = {p.stem: json.loads(p.read_text()) for p in (tmp_path / "scratch" / "features").glob("*.json")}
+    assert seen and done.stdout.strip() not in seen  # the work was done by other processes
+    for modules in seen.values():
+        assert "mirex_submission.features.logmel" in modules and not set(HEAVY) & set(modules)

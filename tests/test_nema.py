@@ -1,0 +1,105 @@
+"""Names and labels as the organisers' Java evaluator reads them."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mirex_submission.protocol.nema import breaks_line, clean_label, label_warnings, path_warnings, track_id
+
+
+@pytest.mark.parametrize(
+    ("path", "identity"),
+    [
+        ("/data/blues.00000.wav", "blues"),
+        ("/data/blues.00001.wav", "blues"),
+        ("/other.folder/Track_01.WAV", "track_01"),
+        ("relative.wav", "relative"),
+        ("/x/ÄÖ.wav", "äö"),
+        ("/x/no_extension", "no_extension"),
+        ("/x/.hidden.wav", ""),
+    ],
+)
+def test_a_track_is_its_file_name_in_lower_case_up_to_the_first_dot(path, identity):
+    assert track_id(path) == identity
+
+
+@pytest.mark.parametrize(
+    ("label", "cleaned"),
+    [
+        ("R&B", "rb"),
+        ("Hip-Hop", "hiphop"),
+        ("hip hop", "hiphop"),
+        ("Jazz 60s!", "jazz60s"),
+        ("Música", "msica"),
+        ("日", ""),
+    ],
+)
+def test_labels_are_compared_by_their_ascii_letters_and_digits_in_lower_case(label, cleaned):
+    assert clean_label(label) == cleaned
+
+
+@pytest.mark.parametrize("character", list(" \t\n\x0b\f\r"))
+def test_ascii_white_space_breaks_a_line(character):
+    assert breaks_line(f"a{character}b")
+
+
+@pytest.mark.parametrize("character", ["\u00a0", "\u3000", "\u0085", "\u2028", "_", "-"])
+def test_other_characters_do_not_break_a_line(character):
+    assert not breaks_line(f"a{character}b")
+
+
+@given(st.text())
+def test_cleaning_leaves_nothing_else_and_is_done_once(label):
+    cleaned = clean_label(label)
+    assert set(cleaned) <= set("abcdefghijklmnopqrstuvwxyz0123456789")
+    assert clean_label(cleaned) == cleaned
+
+
+@given(folder=st.text(st.characters(exclude_characters="\0")), name=st.text(st.characters(exclude_characters="/\0\\")))
+def test_folders_never_decide_an_identity(folder, name):
+    assert track_id(f"{folder}/x{name}") == track_id(f"x{name}")
+    assert "." not in track_id(name)
+
+
+def test_blanks_in_a_path_are_told():
+    assert path_warnings(["/my music/track1.wav", "/music/track2.wav"]) == [
+        "1 path(s) with white space, at which the evaluator cuts the line: /my music/track1.wav"
+    ]
+
+
+def test_first_dot_collisions_are_told_across_folders_and_case():
+    [warning] = path_warnings(["/a/blues.00000.wav", "/a/blues.00001.wav", "/b/Rock.wav", "/c/rock.au", "/c/jazz.wav"])
+    assert warning.startswith("2 track name(s)")
+    assert warning.endswith("/a/blues.00000.wav = /a/blues.00001.wav, /b/Rock.wav = /c/rock.au")
+
+
+def test_names_shorter_than_three_characters_are_told():
+    [warning] = path_warnings(["/a/ab", "/a/abc", "/a/c.w"])
+    assert warning == "1 file name(s) shorter than 3 characters, on which the evaluator fails: /a/ab"
+
+
+def test_a_path_listed_twice_does_not_collide_with_itself():
+    assert path_warnings(["/a/track.wav", "/a/track.wav"]) == []
+
+
+def test_labels_that_merge_after_cleaning_are_told():
+    [warning] = label_warnings(["R&B", "rock", "r'b", "RB", "R&B"])
+    assert warning.startswith("1 class(es) that the evaluator merges")
+    assert warning.endswith("""'R&B' = "r'b" = 'RB'""")
+
+
+def test_labels_without_ascii_letters_are_told_as_such_and_not_as_merged():
+    [warning] = label_warnings(["日本", "中国", "rock"])
+    assert warning == "2 label(s) without an ASCII letter or digit, on which the evaluator fails: 日本, 中国"
+
+
+def test_at_most_three_examples_are_given():
+    [warning] = label_warnings([f"class {k}" for k in range(10)])
+    assert warning.endswith(": class 0, class 1, class 2, ...")
+    [warning] = label_warnings([f"class {k}" for k in range(3)])
+    assert warning.endswith(": class 0, class 1, class 2")
+
+
+def test_the_names_of_a_plain_task_give_no_warning():
+    assert path_warnings([f"/data/track{k:05}.wav" for k in range(500)]) == []
+    assert label_warnings(["blues", "Hip-Hop", "R&B", "60s"]) == []

@@ -1,0 +1,179 @@
+"""Feature files: what they hold, when they still belong to the audio, and how damage shows."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+from mirex_submission.errors import StorageError
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
+
+SPEC = FeatureSpec(rate_hz=11025, n_bands=3, n_frames=2)
+FRAMES = np.arange(-6, 6, dtype=np.float32).reshape(4, 3) / 7
+
+
+@pytest.fixture
+def track(tmp_path):
+    path = tmp_path / "Ä b.wav"
+    soundfile.write(path, np.linspace(-1, 1, 500), 11025)
+    return str(path)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return FeatureStore(tmp_path / "scratch", SPEC)
+
+
+def header_of(path):
+    return Header(os.path.abspath(path), AudioState.of(path), content_hash(path), SPEC, len(FRAMES), 0.5, "a note")
+
+
+def put_times_back(path, stat):
+    """Restore the modification time, and go on until the system's clock has ticked since `stat`."""
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    while os.stat(path).st_ctime_ns == stat.st_ctime_ns:
+        os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def test_what_is_written_is_read(store, track):
+    assert store.read(track) is None and store.fresh(track) is None
+    store.write(header_of(track), FRAMES)
+    header, frames = store.read(track)
+    assert header == store.fresh(track) == header_of(track)
+    assert frames.dtype == np.float32
+    np.testing.assert_array_equal(frames, FRAMES)
+
+
+def test_the_file_holds_what_it_was_made_from(store, track):
+    store.write(header_of(track), FRAMES)
+    magic, line, raw = store.file_of(track).read_bytes().split(b"\n", 2)
+    assert magic.startswith(b"mirex-features ")
+    made_from = json.loads(line)
+    stat = os.stat(track)
+    assert made_from["path"] == track
+    assert made_from["audio"]["size"] == stat.st_size and made_from["audio"]["modified_ns"] == stat.st_mtime_ns
+    assert made_from["content"] == content_hash(track)
+    assert made_from["spec"] == {"rate_hz": 11025, "n_bands": 3, "n_frames": 2}
+    assert raw == FRAMES.tobytes()
+
+
+def test_files_lie_under_features_and_the_id_of_the_spec(store, track, tmp_path):
+    store.write(header_of(track), FRAMES)
+    written = [p for p in (tmp_path / "scratch").rglob("*") if p.is_file()]
+    assert written == [store.file_of(track)]
+    assert (tmp_path / "scratch" / "features" / SPEC.id) in written[0].parents
+
+
+def test_equal_file_names_in_two_folders_do_not_collide(store, tmp_path):
+    for k in range(2):
+        (tmp_path / f"{k}").mkdir()
+        soundfile.write(tmp_path / f"{k}" / "01.wav", np.ones(100), 11025)
+        store.write(header_of(str(tmp_path / f"{k}" / "01.wav")), FRAMES + k)
+    for k in range(2):
+        np.testing.assert_array_equal(store.read(str(tmp_path / f"{k}" / "01.wav"))[1], FRAMES + k)
+
+
+def test_a_relative_path_is_the_same_track(store, track, monkeypatch):
+    store.write(header_of(track), FRAMES)
+    monkeypatch.chdir(os.path.dirname(track))
+    assert store.fresh(os.path.basename(track)) == header_of(track)
+
+
+@pytest.mark.parametrize("change", [{"rate_hz": 22050}, {"n_bands": 4}, {"n_frames": 1}])
+def test_another_spec_has_nothing_yet(store, track, tmp_path, change):
+    store.write(header_of(track), FRAMES)
+    other = FeatureStore(tmp_path / "scratch", FeatureSpec(**{"rate_hz": 11025, "n_bands": 3, "n_frames": 2, **change}))
+    assert other.fresh(track) is None and other.read(track) is None
+    other.file_of(track).parent.mkdir(parents=True)
+    shutil.copy(store.file_of(track), other.file_of(track))  # even if someone puts them there
+    assert other.fresh(track) is None and other.read(track) is None
+
+
+def test_features_of_another_track_are_not_fresh(store, track, tmp_path):
+    other = shutil.copy2(track, tmp_path / "other.wav")
+    store.write(header_of(track), FRAMES)
+    store.file_of(other).parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(store.file_of(track), store.file_of(other))
+    assert store.fresh(other) is None
+
+
+def test_other_size_other_time_or_no_audio_is_not_fresh(store, track):
+    store.write(header_of(track), FRAMES)
+    stat = os.stat(track)
+    os.utime(track, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1000))
+    assert store.fresh(track) is None
+    put_times_back(track, stat)
+    assert store.fresh(track).content == content_hash(track)
+    with open(track, "ab") as f:
+        f.write(b"\0")
+    put_times_back(track, stat)
+    assert store.fresh(track) is None
+    os.unlink(track)
+    assert store.fresh(track) is None
+
+
+def test_other_content_with_size_and_time_put_back_is_not_fresh(store, track):
+    store.write(header_of(track), FRAMES)
+    stat = os.stat(track)
+    soundfile.write(track, np.linspace(1, -1, 500), 11025)
+    put_times_back(track, stat)
+    assert (os.stat(track).st_size, os.stat(track).st_mtime_ns) == (stat.st_size, stat.st_mtime_ns)
+    assert store.fresh(track) is None
+
+
+def test_equal_content_with_time_put_back_is_fresh(store, track):
+    store.write(header_of(track), FRAMES)
+    put_times_back(track, os.stat(track))
+    assert store.fresh(track) is not None
+
+
+def test_every_truncation_is_found(store, track):
+    store.write(header_of(track), FRAMES)
+    file = store.file_of(track)
+    whole = file.read_bytes()
+    for n in range(len(whole)):
+        file.write_bytes(whole[:n])
+        assert store.read(track) is None and store.fresh(track) is None, n
+    file.write_bytes(whole + b"\0")
+    assert store.read(track) is None and store.fresh(track) is None
+
+
+@pytest.mark.parametrize("flip", [1, 4, 128])
+def test_every_flipped_byte_is_found_by_read_and_ends_no_run(store, track, flip):
+    store.write(header_of(track), FRAMES)
+    file = store.file_of(track)
+    whole = file.read_bytes()
+    for n in range(len(whole)):
+        file.write_bytes(whole[:n] + bytes([whole[n] ^ flip]) + whole[n + 1 :])
+        assert store.read(track) is None, n
+        found = store.fresh(track)  # looks at the header alone, and must not raise whatever it finds there
+        assert found is None or found.n_frames == len(FRAMES), n
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\n", b"\n\n\n", b"mirex-features 1 \n[]\n", b"mirex-features 1 \n{}\n", b"PK\x03"]
+)
+def test_foreign_files_are_no_features(store, track, content):
+    store.file_of(track).parent.mkdir(parents=True)
+    store.file_of(track).write_bytes(content)
+    assert store.read(track) is None and store.fresh(track) is None
+
+
+@pytest.mark.parametrize("blocked", ["scratch", "scratch/features"])
+def test_a_file_where_a_folder_should_be_is_a_storage_error(store, track, tmp_path, blocked):
+    (tmp_path / blocked).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked).write_text("in the way")
+    assert store.fresh(track) is None and store.read(track) is None
+    with pytest.raises(StorageError, match=r"cannot be written: .+: .+"):
+        store.write(header_of(track), FRAMES)
+
+
+def test_a_folder_where_the_file_should_be_is_a_storage_error(store, track):
+    store.file_of(track).mkdir(parents=True)
+    assert store.fresh(track) is None and store.read(track) is None
+    with pytest.raises(StorageError, match="cannot be written: Is a directory"):
+        store.write(header_of(track), FRAMES)

@@ -1,0 +1,317 @@
+"""The calls of a submission on real audio files: extract, train, classify, and what becomes of bad tracks."""
+
+import csv
+import logging
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from mirex_submission import submission
+from mirex_submission.errors import AudioError, ModelError, UsageError
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.models import bundle as bundles
+from mirex_submission.models.recipe import Recipe
+from mirex_submission.protocol.lists import Track, read_labelled, read_paths
+
+SPEC = FeatureSpec()
+QUICK = Recipe(model="1", epochs=1, segments_per_track=2)
+LABELS = {
+    "chorale": "Häuser & Höfe",
+    "techno": 'a "quoted", label',
+    "waltz": "two  blanks ",
+    "bells": "'; drop table \\ 音楽",
+}
+MOST_FREQUENT = LABELS["waltz"]
+
+
+@pytest.fixture(autouse=True)
+def _log(monkeypatch, caplog):
+    """What the program says is caught, even where a command line ran before in this process."""
+    monkeypatch.setattr(logging.getLogger("mirex_submission"), "propagate", True)
+    caplog.set_level(logging.INFO, "mirex_submission")
+
+
+@pytest.fixture(scope="module")
+def tracks(corpus):
+    """The training list under other labels, with one class more frequent than the others."""
+    named = [Track(track.path, LABELS[track.label]) for track in read_labelled(corpus["train"])]
+    first = {label: next(track for track in named if track.label == label) for label in LABELS.values()}
+    return [track for track in named if track.label == MOST_FREQUENT or track != first[track.label]]
+
+
+@pytest.fixture(scope="module")
+def held_out(corpus):
+    return read_paths(corpus["test"])
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory, tracks):
+    """A scratch folder with a model: all three networks, trained for an epoch."""
+    folder = tmp_path_factory.mktemp("scratch")
+    recipe = Recipe(model="all", epochs=1, segments_per_track=4)
+    submission.train(folder, tracks, recipe, SPEC, threads=1)
+    return folder
+
+
+@pytest.fixture
+def bad_paths(tmp_path):
+    """Tracks that cannot be heard: missing, empty, silent, no audio, a folder."""
+    paths = [tmp_path / name for name in ("missing.wav", "empty.wav", "silent.wav", "text.wav", "folder.wav")]
+    paths[1].write_bytes(b"")
+    soundfile.write(paths[2], np.zeros(88200), 22050)
+    paths[3].write_text("no audio at all")
+    paths[4].mkdir()
+    return [str(path) for path in paths]
+
+
+def classify(scratch, paths, output, **options):
+    return submission.classify(scratch, paths, output, threads=1, **options)
+
+
+def lines_of(output):
+    return output.read_bytes().decode("utf-8").split("\n")
+
+
+# Output.
+
+
+def test_labels_are_exactly_those_of_the_training_list(scratch, held_out, tmp_path):
+    predictions = classify(scratch, held_out, tmp_path / "out.txt")
+    assert bundles.load(scratch / "model").classes == tuple(sorted(LABELS.values()))
+    assert {track.label for track in predictions} <= set(LABELS.values())
+    assert lines_of(tmp_path / "out.txt") == [f"{track.path}\t{track.label}" for track in predictions] + [""]
+
+
+@pytest.mark.parametrize("label", LABELS.values())
+def test_every_spelling_of_a_label_reaches_the_output(scratch, tracks, bad_paths, held_out, tmp_path, label):
+    # The most frequent label is given without hearing: so each label in turn is made the most frequent.
+    trained = bundles.load(scratch / "model")
+    shutil.copytree(scratch / "model", tmp_path / "scratch" / "model")
+    of_label = [track for track in trained.tracks if track.label == label]
+    fields = {name: getattr(trained, name) for name in trained.__dataclass_fields__}
+    bundles.save(
+        tmp_path / "scratch" / "model", bundles.Bundle(**{**fields, "tracks": trained.tracks + 3 * tuple(of_label)})
+    )
+    classify(tmp_path / "scratch", [bad_paths[0], held_out[0]], tmp_path / "out.txt")
+    assert lines_of(tmp_path / "out.txt")[0] == f"{bad_paths[0]}\t{label}"
+
+
+def test_one_line_for_every_line_of_the_test_list_in_order_with_duplicates(scratch, held_out, tmp_path, monkeypatch):
+    paths = [held_out[3], held_out[0], held_out[3], *reversed(held_out)]
+    monkeypatch.chdir(Path(held_out[1]).parent)
+    paths += [f"./{Path(held_out[1]).name}", Path(held_out[1]).name]  # verbatim, whatever the spelling
+    predictions = classify(scratch, paths, tmp_path / "made as needed" / "out.txt")
+    assert [track.path for track in predictions] == paths
+    lines = lines_of(tmp_path / "made as needed" / "out.txt")
+    assert [line.split("\t")[0] for line in lines[:-1]] == paths and lines[-1] == ""
+    assert lines[0] == lines[2]
+    label_of = {track.path: track.label for track in predictions}
+    assert label_of[paths[-1]] == label_of[paths[-2]] == label_of[held_out[1]]
+
+
+def test_the_same_call_gives_the_same_bytes_whatever_else_is_in_the_list(scratch, held_out, tmp_path):
+    classify(scratch, held_out, tmp_path / "a.txt", probabilities=tmp_path / "a.csv")
+    classify(scratch, held_out[::-1], tmp_path / "b.txt", probabilities=tmp_path / "b.csv")
+    assert lines_of(tmp_path / "b.txt")[:-1] == lines_of(tmp_path / "a.txt")[-2::-1]
+    assert lines_of(tmp_path / "b.csv")[1:-1] == lines_of(tmp_path / "a.csv")[-2:0:-1]
+
+
+def test_probabilities_are_a_csv_of_every_line_and_class(scratch, held_out, bad_paths, tmp_path):
+    paths = [*held_out, bad_paths[0], held_out[0]]
+    predictions = classify(scratch, paths, tmp_path / "out.txt", probabilities=tmp_path / "new" / "p, q.csv")
+    with open(tmp_path / "new" / "p, q.csv", encoding="utf-8", newline="") as f:
+        header, *rows = csv.reader(f)
+    assert header == ["path", "label", *sorted(LABELS.values())]
+    assert [(row[0], row[1]) for row in rows] == [(track.path, track.label) for track in predictions]
+    for row in rows:
+        values = np.array(row[2:], float)
+        assert values.sum() == pytest.approx(1, abs=1e-6)
+        assert row[1] == header[2:][values.argmax()]
+    assert rows[0] == rows[-1]
+    assert np.array(rows[-2][2:], float) == pytest.approx(bundles.load(scratch / "model").class_shares, abs=1e-8)
+
+
+def test_model_all_averages_the_three(scratch, held_out, tmp_path):
+    from mirex_submission.models.segments import cut, segment_starts
+
+    classify(scratch, held_out[:2], tmp_path / "out.txt", probabilities=tmp_path / "p.csv")
+    with open(tmp_path / "p.csv", encoding="utf-8", newline="") as f:
+        _, *rows = csv.reader(f)
+    trained = bundles.load(scratch / "model")
+    networks = [bundles.load_network(scratch / "model", trained, name) for name in ("1", "2", "3")]
+    for path, row in zip(held_out, rows, strict=False):
+        header, frames = FeatureStore(scratch, SPEC).read(path)
+        x = cut(frames, segment_starts(len(frames), header.content, SPEC, trained.recipe), SPEC.n_frames)
+        each = [network.predict_on_batch(x).mean(axis=0) for network in networks]
+        np.testing.assert_allclose(np.array(row[2:], float), np.mean(each, axis=0), rtol=1e-5)
+        assert np.abs(each[0] - each[1]).max() > 1e-3
+
+
+# Tracks that cannot be heard, in the test list.
+
+
+def test_a_track_that_cannot_be_heard_gets_the_most_frequent_label(scratch, held_out, bad_paths, tmp_path, caplog):
+    paths = [*bad_paths, *held_out]
+    predictions = classify(scratch, paths, tmp_path / "out.txt")
+    assert [track.path for track in predictions] == paths
+    assert {track.label for track in predictions[: len(bad_paths)]} == {MOST_FREQUENT}
+    for path, reason in zip(
+        bad_paths, ("No such file", "empty", "silent", "cannot be decoded", "a folder"), strict=True
+    ):
+        assert any(m.startswith(f"{path}: ") and reason in m for m in caplog.messages), (path, reason)
+    assert (
+        f"5 track(s) cannot be heard (reasons above) and got the most frequent label, {MOST_FREQUENT!r}" in caplog.text
+    )
+
+
+@pytest.mark.parametrize(("n_good", "fails"), [(4, True), (5, False)])
+def test_more_than_half_unusable_is_an_audio_error_after_writing(scratch, held_out, bad_paths, tmp_path, n_good, fails):
+    output = tmp_path / "out.txt"
+    if fails:
+        with pytest.raises(AudioError, match="5 of 9 tracks cannot be used"):
+            classify(scratch, bad_paths + held_out[:n_good], output)
+    else:
+        classify(scratch, bad_paths + held_out[:n_good], output)
+    assert len(lines_of(output)) - 1 == 5 + n_good
+
+
+def test_strict_makes_one_unusable_track_an_audio_error_after_writing(scratch, held_out, bad_paths, tmp_path):
+    with pytest.raises(AudioError, match="1 of 4 tracks cannot be used"):
+        classify(scratch, [bad_paths[2], *held_out[:3]], tmp_path / "out.txt", strict=True)
+    assert len(lines_of(tmp_path / "out.txt")) - 1 == 4
+    assert classify(scratch, held_out[:3], tmp_path / "out.txt", strict=True)
+
+
+def test_extraction_counts_unusable_tracks_alike(held_out, bad_paths, tmp_path):
+    with pytest.raises(AudioError, match="2 of 3 tracks cannot be used"):
+        submission.extract(tmp_path / "s", [held_out[0], *bad_paths[:2]], SPEC, threads=1)
+    with pytest.raises(AudioError, match="1 of 2 tracks cannot be used"):
+        submission.extract(tmp_path / "s", [held_out[0], bad_paths[0]], SPEC, threads=1, strict=True)
+    records = submission.extract(tmp_path / "s", [held_out[0], bad_paths[0]], SPEC, threads=1)
+    assert [record.header is None for record in records.values()] == [False, True]
+
+
+def test_a_clip_shorter_than_a_segment_is_heard(scratch, held_out, tmp_path):
+    samples, rate_hz = soundfile.read(held_out[0])
+    soundfile.write(tmp_path / "short.wav", samples[: rate_hz // 2], rate_hz)
+    assert (
+        classify(scratch, [str(tmp_path / "short.wav")], tmp_path / "out.txt", strict=True)[0].label in LABELS.values()
+    )
+
+
+# Tracks that cannot be heard, in the training list.
+
+
+def test_unusable_training_tracks_are_left_out_up_to_max_bad(tracks, bad_paths, tmp_path):
+    labelled = [*tracks, Track(bad_paths[1], MOST_FREQUENT), Track(bad_paths[2], MOST_FREQUENT)]  # 2 of 15
+    with pytest.raises(AudioError, match="2 of 15 training tracks cannot be used, more than 10%"):
+        submission.train(tmp_path / "s", labelled, QUICK, SPEC, threads=1)
+    assert not (tmp_path / "s" / "model").exists()
+    folder = submission.train(tmp_path / "s", labelled, QUICK, SPEC, threads=1, max_bad=2 / 15)
+    assert folder == tmp_path / "s" / "model"
+    assert [(track.path, track.label) for track in bundles.load(folder).tracks] == [(t.path, t.label) for t in tracks]
+
+
+def test_a_class_left_empty_is_an_audio_error_before_training(tracks, bad_paths, tmp_path):
+    labelled = [*tracks, Track(bad_paths[0], "only here"), Track(bad_paths[1], "nor here")]
+    with pytest.raises(AudioError, match="no track of class 'nor here', 'only here' can be used"):
+        submission.train(tmp_path / "s", labelled, QUICK, SPEC, threads=1, max_bad=1.0)
+    assert not (tmp_path / "s" / "model").exists()
+
+
+def test_too_few_usable_tracks_are_known_before_tensorflow_is_loaded(held_out, bad_paths, tmp_path):
+    (tmp_path / "train.txt").write_text(f"{held_out[0]}\tx\n{bad_paths[0]}\ty\n", encoding="utf-8")
+    code = (
+        "import sys; from mirex_submission.cli import main; status = main(sys.argv[1:]);"
+        "sys.exit(99 if {'tensorflow', 'keras'} & set(sys.modules) else status)"
+    )
+    command = [sys.executable, "-c", code, "train", str(tmp_path / "s"), str(tmp_path / "train.txt")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == AudioError.exit_status, done.stderr
+    assert "no track of class 'y' can be used" in done.stderr
+
+
+# Warnings and refusals.
+
+
+def test_a_test_track_that_was_in_the_training_list_gives_a_warning(scratch, tracks, held_out, tmp_path, caplog):
+    copy = tmp_path / "copy.wav"
+    shutil.copy(tracks[1].path, copy)
+    paths = [held_out[0], tracks[0].path, str(copy)]
+    assert len(classify(scratch, paths, tmp_path / "out.txt")) == 3
+    expected = f"2 test track(s) were in the training list, by path or content: {tracks[0].path}, {copy}"
+    assert [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING] == [expected]
+
+
+def test_no_warning_without_overlap(scratch, held_out, tmp_path, caplog):
+    classify(scratch, held_out, tmp_path / "out.txt")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_classifying_without_a_model_is_a_model_error_and_writes_nothing(held_out, tmp_path):
+    with pytest.raises(ModelError, match="no trained model here"):
+        classify(tmp_path / "s", held_out, tmp_path / "out.txt")
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_too_small_segments_are_refused_for_each_network():
+    submission.check_sizes(Recipe(model="all"), FeatureSpec(22050, 18, 53))
+    for model, n_bands, n_frames, least in (
+        ("1", 9, 80, "10 x 31"),
+        ("2", 17, 80, "18 x 31"),
+        ("all", 40, 52, "10 x 53"),
+    ):
+        with pytest.raises(UsageError, match=f"too few for model [123]: at least {least}"):
+            submission.check_sizes(Recipe(model=model), FeatureSpec(22050, n_bands, n_frames))
+
+
+# The scratch folder.
+
+
+def test_features_damaged_since_they_were_stored_are_made_again(tracks, held_out, tmp_path):
+    scratch, store = tmp_path / "s", FeatureStore(tmp_path / "s", SPEC)
+
+    def damage(path):
+        file = store.file_of(path)
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+
+    submission.extract(scratch, [track.path for track in tracks] + held_out, SPEC, threads=1)
+    damage(tracks[3].path)
+    submission.train(scratch, tracks, QUICK, SPEC, threads=1)
+    expected = classify(scratch, held_out[:2], tmp_path / "a.txt")
+    damage(held_out[0])
+    assert classify(scratch, held_out[:2], tmp_path / "b.txt") == expected
+    assert store.read(held_out[0]) is not None and store.read(tracks[3].path) is not None
+
+
+def test_another_training_list_on_the_same_scratch_folder_is_a_new_training(tracks, held_out, tmp_path):
+    two = [track for track in tracks if track.label in (LABELS["techno"], LABELS["bells"])]
+    submission.train(tmp_path, two, QUICK, SPEC, threads=1)
+    submission.train(
+        tmp_path, [Track(t.path, "x" if i % 2 else "y") for i, t in enumerate(two)], QUICK, SPEC, threads=1
+    )
+    assert {track.label for track in classify(tmp_path, held_out, tmp_path / "out.txt")} <= {"x", "y"}
+    submission.train(tmp_path, two, QUICK, SPEC, threads=1, name="two")
+    assert bundles.load(tmp_path / "models" / "two").classes == tuple(sorted({track.label for track in two}))
+    assert bundles.load(tmp_path / "model").classes == ("x", "y")
+
+
+def test_choose_spec_uses_the_rate_at_which_the_task_is_stored(held_out, tmp_path):
+    options = {"n_bands": 40, "n_frames": 80, "threads": 1}
+    assert submission.choose_spec(tmp_path, held_out, rate="auto", **options) == FeatureSpec(22050)
+    submission.extract(tmp_path, held_out, FeatureSpec(11025), threads=1)
+    assert submission.choose_spec(tmp_path, held_out[:4], rate="auto", **options) == FeatureSpec(11025)
+    assert submission.choose_spec(tmp_path, held_out, rate="44100", **options) == FeatureSpec(44100)
+    # Stored for another size of segment, or for the lesser part of the task: the files decide.
+    other = {**options, "n_frames": 82}
+    assert submission.choose_spec(tmp_path, held_out, rate="auto", **other) == FeatureSpec(22050, 40, 82)
+    more = [*held_out, *(f"{path}.not-there" for path in held_out)]
+    assert submission.choose_spec(tmp_path, more, rate="auto", **options) == FeatureSpec(22050)
