@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
 import resource
 import signal
 import sys
@@ -18,10 +17,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from mirex_submission import __version__
+from mirex_submission import __version__, arguments
 from mirex_submission.errors import MirexError, UsageError
-from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ, FeatureSpec
-from mirex_submission.models.recipe import MODELS, SEGMENT_CHOICES, VOTES, Recipe
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
@@ -31,7 +30,6 @@ from mirex_submission.system.progress import duration
 log = logging.getLogger("mirex_submission")
 
 PROGRAM = "mirex-submission"
-MAX_BAD_PERCENT = 10.0
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
@@ -154,7 +152,8 @@ def _train_model(
         threads=args.threads,
         feature_paths=feature_paths,
         name=args.name,
-        max_bad=0.0 if args.strict else args.max_bad / 100,
+        max_bad=args.max_bad / 100,
+        strict=args.strict,
     )
 
 
@@ -184,141 +183,6 @@ def _spec(args: argparse.Namespace, paths: list[str]) -> FeatureSpec:
     )
 
 
-# Their arguments, in the order of MIREX: options, scratch folder, lists, output.
-
-
-def _add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "-numThreads",
-        "--threads",
-        dest="threads",
-        type=_positive(int),
-        metavar="N",
-        default=runtime.default_threads(),
-        help="threads and processes for everything",
-    )
-    parser.add_argument("--strict", action="store_true", help="status 4 if any track cannot be used")
-    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
-    parser.add_argument("-q", "--quiet", action="count", default=0, help="say only warnings; twice: only errors")
-
-
-def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("features")
-    group.add_argument(
-        "--rate", choices=["auto", *map(str, WORKING_RATES_HZ)], default="auto", help="working sampling rate in Hz"
-    )
-    group.add_argument("--bands", type=_positive(int), metavar="N", default=DEFAULT_BANDS, help="Mel bands")
-    group.add_argument("--frames", type=_positive(int), metavar="N", default=DEFAULT_FRAMES, help="frames a segment")
-
-
-def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("training (the defaults are the paper's)")
-    paper = Recipe()
-    group.add_argument("--model", choices=MODELS, default=paper.model, help="network; all: the mean of the three")
-    group.add_argument("--epochs", type=_positive(int), metavar="N", default=paper.epochs, help="passes over the data")
-    group.add_argument(
-        "--batch-size", type=_positive(int), metavar="N", default=paper.batch_size, help="segments a mini-batch"
-    )
-    group.add_argument(
-        "--learning-rate", type=_positive(float), metavar="X", default=paper.learning_rate, help="of SGD, constant"
-    )
-    group.add_argument("--segments", choices=SEGMENT_CHOICES, default=paper.segments, help="where in a track")
-    group.add_argument(
-        "--segments-per-track",
-        type=_positive(int),
-        metavar="N",
-        default=paper.segments_per_track,
-        help="random segments of each track",
-    )
-    group.add_argument("--vote", choices=VOTES, default=paper.vote, help="how segments decide a track")
-    group.add_argument("--seed", type=int, metavar="N", default=paper.seed, help="of everything random")
-    group.add_argument(
-        "--max-bad",
-        type=_percent,
-        metavar="PERCENT",
-        default=MAX_BAD_PERCENT,
-        help="most training tracks that may be unusable",
-    )
-
-
-def _add_model_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--name", type=_name, help="of the model, to keep several in one scratch folder (default: none)"
-    )
-
-
-def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="OUTPUT", help="file to write: path<TAB>label a line")
-    parser.add_argument("--probabilities", metavar="CSV", help="also write each track's class probabilities")
-
-
-def _add_scratch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scratch", metavar="SCRATCH", help="folder for features and models, kept between calls")
-
-
-def _extract_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_scratch(parser)
-    parser.add_argument("feature_list", metavar="FEATURELIST", help="one path a line")
-    _add_feature_arguments(parser)
-
-
-def _train_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_scratch(parser)
-    parser.add_argument("feature_list", metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task")
-    parser.add_argument("train_list", metavar="TRAINLIST", help="path<TAB>label a line")
-    _add_model_argument(parser)
-    _add_feature_arguments(parser)
-    _add_training_arguments(parser)
-
-
-def _classify_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_scratch(parser)
-    parser.add_argument("test_list", metavar="TESTLIST", help="one path a line")
-    _add_output_arguments(parser)
-    _add_model_argument(parser)
-
-
-def _train_and_classify_arguments(parser: argparse.ArgumentParser) -> None:
-    _add_scratch(parser)
-    parser.add_argument("train_list", metavar="TRAINLIST", help="path<TAB>label a line")
-    parser.add_argument("test_list", metavar="TESTLIST", help="one path a line")
-    _add_output_arguments(parser)
-    _add_model_argument(parser)
-    _add_feature_arguments(parser)
-    _add_training_arguments(parser)
-
-
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
-    def convert(text: str) -> float:
-        value = kind(text)
-        if not 0 < value < float("inf"):
-            raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
-        return value
-
-    convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
-    return convert
-
-
-def _percent(text: str) -> float:
-    value = float(text)
-    if not 0 <= value <= 100:
-        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 100")
-    return value
-
-
-def _name(text: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", text):
-        raise argparse.ArgumentTypeError(f"{text!r}: use letters, digits, '_', '-' and '.' only")
-    return text
-
-
-class _HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of every option that takes a value and has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return super()._get_help_string(action) if action.nargs != 0 and action.default is not None else action.help
-
-
 class _Command(NamedTuple):
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], None]
@@ -326,11 +190,11 @@ class _Command(NamedTuple):
 
 
 COMMANDS = {
-    "extract": _Command(_extract_arguments, _extract, "Extract the features of all tracks of a list."),
-    "train": _Command(_train_arguments, _train, "Train a model on labelled tracks; extracts what is missing."),
-    "classify": _Command(_classify_arguments, _classify, "Write one label for each track of a test list."),
+    "extract": _Command(arguments.extract, _extract, "Extract the features of all tracks of a list."),
+    "train": _Command(arguments.train, _train, "Train a model on labelled tracks; extracts what is missing."),
+    "classify": _Command(arguments.classify, _classify, "Write one label for each track of a test list."),
     "train-and-classify": _Command(
-        _train_and_classify_arguments, _train_and_classify, "Train a model, then classify a test list with it."
+        arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
 }
 
@@ -344,9 +208,9 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=f"{PROGRAM} {name}",
         description=COMMANDS[name].summary,
-        formatter_class=_HelpFormatter,
+        formatter_class=arguments.HelpFormatter,
         allow_abbrev=False,
     )
     COMMANDS[name].add_arguments(parser)
-    _add_common_arguments(parser)
+    arguments.common(parser)
     return parser

@@ -88,18 +88,21 @@ def train(
     feature_paths: Sequence[str] = (),
     name: str | None = None,
     max_bad: float = 0.1,
+    strict: bool = False,
 ) -> Path:
     """Train a model on labelled tracks and put its bundle into the scratch folder; returns the bundle's folder.
 
     feature_paths : further tracks of the task, whose features are extracted in the same go.
 
     Tracks that cannot be used are left out. Raises AudioError before training if they are more than the share
-    `max_bad` of all, or all of a class.
+    `max_bad` of all (with `strict`, if there are any), or all of a class.
     """
     store = FeatureStore(scratch, spec)
     records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, threads=threads)
     usable = [(track, header) for track in tracks if (header := records[track.path].header)]
     classes = sorted({track.label for track in tracks})
+    if strict:
+        _too_many_unusable(records, strict=True)
     _enough_to_train(tracks, [track for track, _ in usable], max_bad)
 
     log.info("%s", start_keras(threads=threads, seed=recipe.seed))
@@ -197,8 +200,8 @@ def _too_many_unusable(records: Mapping[str, Extracted], *, strict: bool) -> Non
     n_bad = sum(record.header is None for record in records.values())
     if 2 * n_bad > len(records) or (strict and n_bad):
         raise AudioError(
-            f"{n_bad} of {len(records)} tracks cannot be used; all else was done: "
-            "see the reasons above, mend the files or the list and run the same command again"
+            f"{n_bad} of {len(records)} tracks cannot be used (reasons above); "
+            "the rest is done: mend the files or the list and run the same command again"
         )
 
 

@@ -128,7 +128,7 @@ def test_a_read_only_project_folder_will_do(corpus, run_script, tmp_path):
 @contextlib.contextmanager
 def endless_training(scratch, corpus, name):
     """A training in its second epoch, which is killed when the block ends."""
-    command = [str(PROJECT / "bin/train.sh"), "--epochs", "100000", "--name", name, scratch, corpus["train"]]
+    command = [str(PROJECT / "bin/train.sh"), "--epochs", "500", "--name", name, scratch, corpus["train"]]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
     # A shell that runs the tests in the background makes them ignore SIGINT, and their children too.
     take_sigint = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731

@@ -1,0 +1,148 @@
+"""What each command takes: options, then the scratch folder, the lists and the output, in MIREX's order.
+
+Nothing here has side effects or loads anything heavy: `--help` is to answer at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+
+from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ
+from mirex_submission.models.recipe import MODELS, SEGMENT_CHOICES, VOTES, Recipe
+from mirex_submission.system import runtime
+
+MAX_BAD_PERCENT = 10.0
+
+
+def common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "-numThreads",
+        "--threads",
+        dest="threads",
+        type=_positive(int),
+        metavar="N",
+        default=runtime.default_threads(),
+        help="threads and processes for everything",
+    )
+    parser.add_argument("--strict", action="store_true", help="status 4 if any track cannot be used")
+    parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
+    parser.add_argument("-q", "--quiet", action="count", default=0, help="say only warnings; twice: only errors")
+
+
+def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("features")
+    group.add_argument(
+        "--rate", choices=["auto", *map(str, WORKING_RATES_HZ)], default="auto", help="working sampling rate in Hz"
+    )
+    group.add_argument("--bands", type=_positive(int), metavar="N", default=DEFAULT_BANDS, help="Mel bands")
+    group.add_argument("--frames", type=_positive(int), metavar="N", default=DEFAULT_FRAMES, help="frames a segment")
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("training (the defaults are the paper's)")
+    paper = Recipe()
+    group.add_argument("--model", choices=MODELS, default=paper.model, help="network; all: the mean of the three")
+    group.add_argument("--epochs", type=_positive(int), metavar="N", default=paper.epochs, help="passes over the data")
+    group.add_argument(
+        "--batch-size", type=_positive(int), metavar="N", default=paper.batch_size, help="segments a mini-batch"
+    )
+    group.add_argument(
+        "--learning-rate", type=_positive(float), metavar="X", default=paper.learning_rate, help="of SGD, constant"
+    )
+    group.add_argument("--segments", choices=SEGMENT_CHOICES, default=paper.segments, help="where in a track")
+    group.add_argument(
+        "--segments-per-track",
+        type=_positive(int),
+        metavar="N",
+        default=paper.segments_per_track,
+        help="random segments of each track",
+    )
+    group.add_argument("--vote", choices=VOTES, default=paper.vote, help="how segments decide a track")
+    group.add_argument("--seed", type=int, metavar="N", default=paper.seed, help="of everything random")
+    group.add_argument(
+        "--max-bad",
+        type=_percent,
+        metavar="PERCENT",
+        default=MAX_BAD_PERCENT,
+        help="most training tracks that may be unusable",
+    )
+
+
+def _add_model_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--name", type=_name, help="of the model, to keep several in one scratch folder (default: none)"
+    )
+
+
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("output", metavar="OUTPUT", help="file to write: path<TAB>label a line")
+    parser.add_argument("--probabilities", metavar="CSV", help="also write each track's class probabilities")
+
+
+def _add_scratch(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scratch", metavar="SCRATCH", help="folder for features and models, kept between calls")
+
+
+def extract(parser: argparse.ArgumentParser) -> None:
+    _add_scratch(parser)
+    parser.add_argument("feature_list", metavar="FEATURELIST", help="one path a line")
+    _add_feature_arguments(parser)
+
+
+def train(parser: argparse.ArgumentParser) -> None:
+    _add_scratch(parser)
+    parser.add_argument("feature_list", metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task")
+    parser.add_argument("train_list", metavar="TRAINLIST", help="path<TAB>label a line")
+    _add_model_argument(parser)
+    _add_feature_arguments(parser)
+    _add_training_arguments(parser)
+
+
+def classify(parser: argparse.ArgumentParser) -> None:
+    _add_scratch(parser)
+    parser.add_argument("test_list", metavar="TESTLIST", help="one path a line")
+    _add_output_arguments(parser)
+    _add_model_argument(parser)
+
+
+def train_and_classify(parser: argparse.ArgumentParser) -> None:
+    _add_scratch(parser)
+    parser.add_argument("train_list", metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("test_list", metavar="TESTLIST", help="one path a line")
+    _add_output_arguments(parser)
+    _add_model_argument(parser)
+    _add_feature_arguments(parser)
+    _add_training_arguments(parser)
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def convert(text: str) -> float:
+        value = kind(text)
+        if not 0 < value < float("inf"):
+            raise argparse.ArgumentTypeError(f"{text!r} is not above 0")
+        return value
+
+    convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
+    return convert
+
+
+def _percent(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 100")
+    return value
+
+
+def _name(text: str) -> str:
+    if not re.fullmatch(r"\w[\w.-]*", text):
+        raise argparse.ArgumentTypeError(f"{text!r}: use letters, digits, '_', '-' and '.' only")
+    return text
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of every option that takes a value and has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return super()._get_help_string(action) if action.nargs != 0 and action.default is not None else action.help
