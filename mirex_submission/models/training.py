@@ -126,6 +126,11 @@ def train_network(
             raise TrainingError(
                 f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"
             )
+        if epoch == 0 and recipe.epochs > 1:
+            took_s = progress.elapsed_s
+            log.info(
+                "%s: first epoch in %s, so about %s in all", task, duration(took_s), duration(took_s * recipe.epochs)
+            )
     progress.close()
     log.info(
         "%s: done in %s, loss %.4f, training accuracy %.1f %%",
