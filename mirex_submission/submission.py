@@ -11,7 +11,7 @@ import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +74,7 @@ def extract(
     Raises AudioError, after the work, if more than half of the tracks cannot be used (with `strict`, if any).
     """
     records = extraction.extract(paths, FeatureStore(scratch, spec), threads=threads)
-    _too_many_unusable(records, strict=strict)
+    _enough_usable([path for path, record in records.items() if record.header], records, strict=strict)
     return records
 
 
@@ -102,7 +102,7 @@ def train(
     usable = [(track, header) for track in tracks if (header := records[track.path].header)]
     classes = sorted({track.label for track in tracks})
     if strict:
-        _too_many_unusable(records, strict=True)
+        _enough_usable([path for path, record in records.items() if record.header], records, strict=True)
     _enough_to_train(tracks, [track for track, _ in usable], max_bad)
 
     log.info("%s", start_keras(threads=threads, seed=recipe.seed))
@@ -160,13 +160,16 @@ def classify(
         log.warning("%d test track(s) were in the training list, by path or content: %s", len(known), shown)
     predictor = Predictor(folder, model)
     shares = model.class_shares
+    usual = model.classes[int(shares.argmax())]
+    heard = []
     decided: dict[str, tuple[str, np.ndarray]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
         stored = extraction.read(path, store) if record.header else None
         if stored is None:
-            decided[path] = (model.classes[int(shares.argmax())], shares)
+            decided[path] = (usual, shares)
         else:
+            heard.append(path)
             chosen, mean = vote(predictor.segment_probabilities(*stored), model.recipe.vote)
             decided[path] = (model.classes[chosen], mean)
         progress.advance()
@@ -178,12 +181,11 @@ def classify(
     lists.write_predictions(output, predictions)
     counts = Counter(track.label for track in predictions)
     log.info("classified %d tracks: %s", len(predictions), ", ".join(f"{n} {x!r}" for x, n in counts.most_common()))
-    n_unheard = sum(record.header is None for record in records.values())
+    n_unheard = len(decided) - len(heard)
     if n_unheard:
-        label = model.classes[int(shares.argmax())]
-        log.warning("%d track(s) cannot be heard (reasons above) and got the most frequent label, %r", n_unheard, label)
+        log.warning("%d track(s) cannot be heard (reasons above) and got the most frequent label, %r", n_unheard, usual)
     log.info("output: %s", output)
-    _too_many_unusable(records, strict=strict)
+    _enough_usable(heard, records, strict=strict)
     return predictions
 
 
@@ -196,12 +198,12 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _too_many_unusable(records: Mapping[str, Extracted], *, strict: bool) -> None:
-    n_bad = sum(record.header is None for record in records.values())
-    if 2 * n_bad > len(records) or (strict and n_bad):
+def _enough_usable(usable: Collection[str], paths: Collection[str], *, strict: bool) -> None:
+    n_bad = len(paths) - len(usable)
+    if 2 * n_bad > len(paths) or (strict and n_bad):
         raise AudioError(
-            f"{n_bad} of {len(records)} tracks cannot be used (reasons above); "
-            "the rest is done: mend the files or the list and run the same command again"
+            f"{n_bad} of {len(paths)} tracks cannot be used (reasons above): finished work is kept, "
+            "mend the files or the list and run the same command again"
         )
 
 

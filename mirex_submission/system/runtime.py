@@ -1,6 +1,6 @@
 """Threads, libraries' settings and seeds: decided here, before the libraries that obey them are loaded.
 
-The only place that imports TensorFlow by name, and then only to set it up where it is Keras' backend.
+With models/fused.py the only place that imports TensorFlow by name, and only where it is Keras' backend.
 """
 
 from __future__ import annotations
