@@ -19,7 +19,7 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
     package_data={"mirex_submission": ["py.typed"]},
-    python_requires=">=3.10",
+    python_requires=">=3.10,<3.14",
     install_requires=[
         "joblib>=1.4",
         "keras>=3.8",

@@ -6,10 +6,15 @@ set -euo pipefail
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 venv=$1
 extra=${2:-}
-python3 -c 'import sys; sys.exit(sys.version_info < (3, 10))' || {
-    echo "install.sh: python3 must be Python 3.10 or newer" >&2
+version=$(python3 -c 'import sys; print("%d%02d" % sys.version_info[:2])')
+if [ "$version" -lt 310 ] || [ "$version" -gt 313 ]; then
+    echo "install.sh: python3 must be Python 3.10 to 3.13, for which TensorFlow is to be had" >&2
     exit 2
-}
+fi
+constraints=(-c "$project/constraints.txt")
+if [ "$version" = 310 ]; then # some of the versions that we prove need 3.11
+    constraints=()
+fi
 stamp=$venv/.installed${extra:+-$extra}
 wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" | cksum)
 # What was installed with an extra serves without it too.
@@ -20,6 +25,6 @@ if ! grep -qsxF -- "$wanted" "$stamp"*; then
         exit 2
     }
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
-        -c "$project/constraints.txt" -e "$project${extra:+[$extra]}"
+        "${constraints[@]}" -e "$project${extra:+[$extra]}"
     printf '%s\n' "$wanted" >"$stamp"
 fi

@@ -15,11 +15,13 @@ if ! command -v -- "$python" >/dev/null; then
     echo "mirex-submission: no Python at '$python': install Python 3.10 or newer, or set MIREX_PYTHON to one" >&2
     exit 2
 fi
+# File names are UTF-8, whatever the locale says.
+export PYTHONUTF8=1
 # Keeps Python (3.11 on) from importing what happens to lie in the caller's folder.
 export PYTHONSAFEPATH=1
 if ! "$python" -c 'import mirex_submission' 2>/dev/null; then
     echo "mirex-submission: not installed for '$python'; this command installs it:" >&2
-    printf '    %q -m pip install -c %q %q\n' "$python" "$project/constraints.txt" "$project" >&2
+    printf '    %q -m pip install %q\n' "$python" "$project" >&2
     exit 2
 fi
 exec "$python" -m mirex_submission "$@"

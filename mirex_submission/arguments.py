@@ -77,24 +77,30 @@ def _add_model_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", metavar="OUTPUT", help="file to write: path<TAB>label a line")
-    parser.add_argument("--probabilities", metavar="CSV", help="also write each track's class probabilities")
+    parser.add_argument("output", type=_path, metavar="OUTPUT", help="file to write: path<TAB>label a line")
+    parser.add_argument(
+        "--probabilities", type=_path, metavar="CSV", help="also write each track's class probabilities"
+    )
 
 
 def _add_scratch(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("scratch", metavar="SCRATCH", help="folder for features and models, kept between calls")
+    parser.add_argument(
+        "scratch", type=_path, metavar="SCRATCH", help="folder for features and models, kept between calls"
+    )
 
 
 def extract(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("feature_list", metavar="FEATURELIST", help="one path a line")
+    parser.add_argument("feature_list", type=_path, metavar="FEATURELIST", help="one path a line")
     _add_feature_arguments(parser)
 
 
 def train(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("feature_list", metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task")
-    parser.add_argument("train_list", metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument(
+        "feature_list", type=_path, metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task"
+    )
+    parser.add_argument("train_list", type=_path, metavar="TRAINLIST", help="path<TAB>label a line")
     _add_model_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
@@ -102,15 +108,15 @@ def train(parser: argparse.ArgumentParser) -> None:
 
 def classify(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("test_list", metavar="TESTLIST", help="one path a line")
+    parser.add_argument("test_list", type=_path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_model_argument(parser)
 
 
 def train_and_classify(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("train_list", metavar="TRAINLIST", help="path<TAB>label a line")
-    parser.add_argument("test_list", metavar="TESTLIST", help="one path a line")
+    parser.add_argument("train_list", type=_path, metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("test_list", type=_path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_model_argument(parser)
     _add_feature_arguments(parser)
@@ -133,6 +139,12 @@ def _percent(text: str) -> float:
     if not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 100")
     return value
+
+
+def _path(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path: is a variable unset?")
+    return text
 
 
 def _name(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import resource
 import signal
 import sys
@@ -24,7 +25,7 @@ from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
-from mirex_submission.system.atomic import make_folder
+from mirex_submission.system.atomic import check_writable, make_folder
 from mirex_submission.system.progress import duration
 
 log = logging.getLogger("mirex_submission")
@@ -36,6 +37,7 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    _open_standard_streams()
     if argv and argv[0] == "--version":
         print(f"{PROGRAM} {__version__}")
         return 0
@@ -47,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UsageError.exit_status
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     _start_log(args.verbose, args.quiet)
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _terminate)
     try:
         return _run(COMMANDS[argv[0]].run, args, argv[0])
     except MirexError as error:
@@ -59,15 +62,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("the Python package %r is missing: install this project with `%s`", error.name, install)
         return UsageError.exit_status
     except KeyboardInterrupt:
-        log.error("interrupted: finished work is kept, the same command goes on from there")
+        log.error("interrupted: features are kept, an unfinished training starts again with the same command")
         return INTERRUPTED
     except Terminated:
-        log.error("terminated: finished work is kept, the same command goes on from there")
+        log.error("terminated: features are kept, an unfinished training starts again with the same command")
         return TERMINATED
 
 
+def _open_standard_streams() -> None:
+    """Give a process that was started with closed streams empty ones: else its first file would become its stderr."""
+    for fd in range(3):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdout = sys.stdout or os.fdopen(1, "w")
+    sys.stderr = sys.stderr or os.fdopen(2, "w")
+
+
 class Terminated(BaseException):
-    """SIGTERM came. Like KeyboardInterrupt no Exception, so that nothing on the way takes it for a fault."""
+    """SIGTERM or SIGHUP came. Like KeyboardInterrupt no Exception, so that nothing on the way takes it for a fault."""
 
 
 def _terminate(signum: int, frame: object) -> None:
@@ -77,7 +91,6 @@ def _terminate(signum: int, frame: object) -> None:
 def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> int:
     started_s = time.monotonic()
     args.scratch = Path(args.scratch).absolute()
-    make_folder(args.scratch)
     runtime.prepare(args.scratch, threads=args.threads)
     command(args)
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -109,28 +122,31 @@ def _extract(args: argparse.Namespace) -> None:
     from mirex_submission import submission
 
     paths = lists.read_paths(args.feature_list)
-    submission.extract(args.scratch, paths, _spec(args, paths), threads=args.threads, strict=args.strict)
+    spec = _spec(args, paths, whole_task=True)
+    submission.extract(args.scratch, paths, spec, threads=args.threads, strict=args.strict)
 
 
 def _train(args: argparse.Namespace) -> None:
     recipe = _recipe(args)
     tracks = lists.read_labelled(args.train_list)
-    # With a feature list, that list is the task, and its files decide the working rate.
-    paths = (
-        lists.read_paths(args.feature_list, for_evaluator=False)
-        if args.feature_list
-        else [track.path for track in tracks]
-    )
-    spec = _spec(args, paths)
-    _train_model(args, tracks, recipe, spec, feature_paths=paths if args.feature_list else [])
+    train_paths = [track.path for track in tracks]
+    if args.feature_list:
+        task_paths = lists.read_paths(args.feature_list, for_evaluator=False)
+        spec = _spec(args, [*task_paths, *train_paths], whole_task=True)
+    else:
+        task_paths = []
+        spec = _spec(args, train_paths)
+    _train_model(args, tracks, recipe, spec, feature_paths=task_paths)
 
 
 def _classify(args: argparse.Namespace) -> None:
+    _check_outputs(args, args.test_list)
     _classify_paths(args, lists.read_paths(args.test_list))
 
 
 def _train_and_classify(args: argparse.Namespace) -> None:
     recipe = _recipe(args)
+    _check_outputs(args, args.train_list, args.test_list)
     tracks = lists.read_labelled(args.train_list)
     test_paths = lists.read_paths(args.test_list)
     spec = _spec(args, [track.path for track in tracks] + test_paths)
@@ -143,7 +159,6 @@ def _train_model(
 ) -> None:
     from mirex_submission import submission
 
-    submission.check_sizes(recipe, spec)
     submission.train(
         args.scratch,
         tracks,
@@ -172,15 +187,36 @@ def _classify_paths(args: argparse.Namespace, paths: list[str]) -> None:
 
 
 def _recipe(args: argparse.Namespace) -> Recipe:
-    return Recipe(**{name: getattr(args, name) for name in Recipe.__dataclass_fields__})
-
-
-def _spec(args: argparse.Namespace, paths: list[str]) -> FeatureSpec:
     from mirex_submission import submission
 
+    recipe = Recipe(**{name: getattr(args, name) for name in Recipe.__dataclass_fields__})
+    submission.check_sizes(recipe, n_bands=args.bands, n_frames=args.frames)
+    return recipe
+
+
+def _spec(args: argparse.Namespace, paths: list[str], *, whole_task: bool = False) -> FeatureSpec:
+    from mirex_submission import submission
+
+    make_folder(args.scratch)
     return submission.choose_spec(
-        args.scratch, paths, rate=args.rate, n_bands=args.bands, n_frames=args.frames, threads=args.threads
+        args.scratch,
+        paths,
+        rate=args.rate,
+        n_bands=args.bands,
+        n_frames=args.frames,
+        threads=args.threads,
+        whole_task=whole_task,
     )
+
+
+def _check_outputs(args: argparse.Namespace, *inputs: str) -> None:
+    """Refuse now what would fail, or destroy a list, after hours of work."""
+    taken = {os.path.realpath(path): path for path in inputs}
+    for path in filter(None, (args.output, args.probabilities)):
+        same = taken.setdefault(os.path.realpath(path), path)
+        if same is not path and not os.path.realpath(path).startswith("/dev/"):
+            raise UsageError(f"{path}: is {same} too, which it would overwrite: give another name")
+        check_writable(path)
 
 
 class _Command(NamedTuple):

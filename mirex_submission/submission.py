@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import json
 import logging
 import os
 import platform
@@ -19,14 +20,14 @@ import numpy as np
 from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features import extraction
 from mirex_submission.features.extraction import Extracted
-from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec
+from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.architectures import smallest_input
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
-from mirex_submission.system.atomic import check_writable, temporary_file
+from mirex_submission.system.atomic import temporary_file, write_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.runtime import start_keras
 
@@ -34,35 +35,46 @@ log = logging.getLogger(__name__)
 
 
 def choose_spec(
-    scratch: Path, paths: Sequence[str], *, rate: str, n_bands: int, n_frames: int, threads: int
+    scratch: Path,
+    paths: Sequence[str],
+    *,
+    rate: str,
+    n_bands: int,
+    n_frames: int,
+    threads: int,
+    whole_task: bool = False,
 ) -> FeatureSpec:
     """The FeatureSpec of a task.
 
-    rate : a working rate in Hz, or "auto": the one rate at which most of these tracks are stored already, so that a
-        fold is trained on what was extracted for the whole task; else the one that the files' headers call for.
+    rate : a working rate in Hz, or "auto": the one that was chosen for the last whole task, if that holds all of
+        `paths`, so that every fold has the rate of its task; else the one that the files' headers call for.
+    whole_task : `paths` are all files of a task (a feature list), whose rate is chosen anew and remembered.
     """
     if rate != "auto":
         return FeatureSpec(int(rate), n_bands, n_frames)
-    stored = {}
-    for rate_hz in WORKING_RATES_HZ:
-        store = FeatureStore(scratch, FeatureSpec(rate_hz, n_bands, n_frames))
-        if store.folder.exists():
-            stored[rate_hz] = sum(store.file_of(path).exists() for path in paths)
-    most = [rate_hz for rate_hz, n in stored.items() if 2 * n > len(paths)]
-    if len(most) == 1:
-        log.info("working rate: %d Hz, at which the features of this task are stored", most[0])
-        return FeatureSpec(most[0], n_bands, n_frames)
-    return FeatureSpec(extraction.choose_rate(paths, threads=threads), n_bands, n_frames)
+    files = {os.path.abspath(path) for path in paths}
+    record = scratch / "features" / "task.json"
+    if not whole_task:
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or not to be read: chosen anew
+            task = json.loads(record.read_text(encoding="utf-8"))
+            if files <= set(task["files"]):
+                log.info(
+                    "working rate: %d Hz, chosen when the features of the whole task were extracted", task["rate_hz"]
+                )
+                return FeatureSpec(int(task["rate_hz"]), n_bands, n_frames)
+    spec = FeatureSpec(extraction.choose_rate(paths, threads=threads), n_bands, n_frames)
+    if whole_task:
+        write_file(record, json.dumps({"rate_hz": spec.rate_hz, "files": sorted(files)}).encode())
+    return spec
 
 
-def check_sizes(recipe: Recipe, spec: FeatureSpec) -> None:
+def check_sizes(recipe: Recipe, *, n_bands: int, n_frames: int) -> None:
     """Raise UsageError if segments of this size are too small for a network of the recipe."""
     for architecture in recipe.networks:
-        n_bands, n_frames = smallest_input(architecture)
-        if spec.n_bands < n_bands or spec.n_frames < n_frames:
+        bands, frames = smallest_input(architecture)
+        if n_bands < bands or n_frames < frames:
             raise UsageError(
-                f"{spec.n_bands} bands x {spec.n_frames} frames are too few for model {architecture}: "
-                f"at least {n_bands} x {n_frames}"
+                f"{n_bands} bands x {n_frames} frames are too few for model {architecture}: at least {bands} x {frames}"
             )
 
 
@@ -98,21 +110,22 @@ def train(
     `max_bad` of all (with `strict`, if there are any), or all of a class.
     """
     store = FeatureStore(scratch, spec)
-    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, threads=threads)
-    usable = [(track, header) for track in tracks if (header := records[track.path].header)]
-    classes = sorted({track.label for track in tracks})
-    if strict:
-        _enough_usable([path for path, record in records.items() if record.header], records, strict=True)
-    _enough_to_train(tracks, [track for track, _ in usable], max_bad)
-
-    log.info("%s", start_keras(threads=threads, seed=recipe.seed))
-    from mirex_submission.models.training import pack, train_network
-
     folder = bundles.folder_of(scratch, name)
-    weights, history = {}, {}
-    with bundles.locked(folder), temporary_file(scratch / "tmp") as frames_file:
-        paths = [track.path for track, _ in usable]
-        data = pack(frames_file, store, paths, [classes.index(track.label) for track, _ in usable], recipe)
+    with bundles.locked(folder):
+        records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, threads=threads)
+        usable = [(track, header) for track in tracks if (header := records[track.path].header)]
+        classes = sorted({track.label for track in tracks})
+        if strict:
+            _enough_usable([path for path, record in records.items() if record.header], records, strict=True)
+        _enough_to_train(tracks, [track for track, _ in usable], max_bad)
+
+        log.info("%s", start_keras(threads=threads, seed=recipe.seed))
+        from mirex_submission.models.training import pack, train_network
+
+        with temporary_file(scratch / "tmp") as file:
+            paths = [track.path for track, _ in usable]
+            data = pack(file, store, paths, [classes.index(track.label) for track, _ in usable], recipe)
+        weights, history = {}, {}
         for architecture in recipe.networks:
             network, history[architecture] = train_network(
                 architecture, data, n_classes=len(classes), spec=spec, recipe=recipe
@@ -145,9 +158,6 @@ def classify(
     """
     folder = bundles.folder_of(scratch, name)
     model = bundles.load(folder)
-    check_writable(output)
-    if probabilities:
-        check_writable(probabilities)
     store = FeatureStore(scratch, model.spec)
     records = extraction.extract(paths, store, threads=threads)
 

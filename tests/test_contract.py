@@ -127,14 +127,14 @@ def test_a_read_only_project_folder_will_do(corpus, run_script, tmp_path):
 
 @contextlib.contextmanager
 def endless_training(scratch, corpus, name):
-    """A training in its second epoch, which is killed when the block ends."""
+    """A training in its third epoch, which is killed when the block ends."""
     command = [str(PROJECT / "bin/train.sh"), "--epochs", "500", "--name", name, scratch, corpus["train"]]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
     # A shell that runs the tests in the background makes them ignore SIGINT, and their children too.
     take_sigint = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=take_sigint) as process:
         try:
-            assert any("first epoch in" in line for line in process.stderr)
+            assert any("2 epochs took" in line for line in process.stderr)
             yield process
         finally:
             process.kill()
@@ -147,7 +147,7 @@ def test_signals_and_their_status_reach_the_caller(straight, corpus, number, sta
         process.send_signal(number)
         rest = process.communicate(timeout=60)[1]
     assert process.returncode == status
-    assert "finished work is kept" in rest and "Traceback" not in rest
+    assert "features are kept" in rest and "Traceback" not in rest
     assert not [p for p in (scratch / "tmp").iterdir() if p.name.startswith(".tmp-")]
 
 
@@ -236,6 +236,54 @@ class TestStatus:
         assert done.returncode == 7
         assert "a folder" in done.stderr
         assert "Keras" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["{scratch}", "{test}", "{test}"], "which it would overwrite"),
+            (["--probabilities", "{out}", "{scratch}", "{test}", "{out}"], "which it would overwrite"),
+            (["", "{test}", "{out}"], "an empty path"),
+            (["{scratch}", "{test}", ""], "an empty path"),
+        ],
+    )
+    def test_what_would_destroy_a_list_or_lose_a_file_is_2(self, corpus, run_script, tmp_path, arguments, said):
+        test = shutil.copy(corpus["test"], tmp_path)
+        names = {"scratch": tmp_path / "s", "test": test, "out": tmp_path / "out.txt"}
+        done = run_script("classify.sh", *(argument.format(**names) for argument in arguments), cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert Path(test).read_bytes() == corpus["test"].read_bytes()
+        assert [p.name for p in tmp_path.iterdir()] == ["test.txt"]
+
+    def test_closed_streams_do_no_harm(self, corpus, tmp_path):
+        command = f'"{PROJECT}/bin/extractFeatures.sh" "{tmp_path}/s" "{corpus["features"]}" <&- >&- 2>&-'
+        env = {**os.environ, "MIREX_PYTHON": sys.executable}
+        assert subprocess.run(["bash", "-c", command], env=env).returncode == 0
+        assert list((tmp_path / "s").rglob("*.logmel"))
+
+
+def test_a_killed_worker_is_said_in_words_and_costs_no_finished_work(corpus, run_script, tmp_path):
+    """A decoder crash or the out-of-memory killer, made with a track during which every worker is killed."""
+    many = [str(tmp_path / f"{k}.wav") for k in range(64)]
+    for path in many:
+        shutil.copy(lines_of(corpus["test"])[0], path)
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in many))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, soundfile\n"
+        "opened = soundfile.SoundFile.__init__\n"
+        "def crash(self, file, *args, **kwargs):\n"
+        "    if str(file).endswith('/40.wav') and 'loky' in ' '.join(open('/proc/self/cmdline').read().split('\\0')):\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    opened(self, file, *args, **kwargs)\n"
+        "soundfile.SoundFile.__init__ = crash\n"
+    )
+    arguments = ("-numThreads", 2, tmp_path / "s", tmp_path / "list.txt")
+    done = run_script("extractFeatures.sh", *arguments, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 4
+    assert "was killed" in done.stderr and "Traceback" not in done.stderr
+    done = run_script("extractFeatures.sh", *arguments)
+    assert done.returncode == 0
+    assert "0 stored already" not in done.stderr
 
 
 def test_output_may_be_a_pipe(straight, corpus, run_script):

@@ -212,7 +212,7 @@ def test_unusable_training_tracks_are_left_out_up_to_max_bad(tracks, bad_paths, 
     labelled = [*tracks, Track(bad_paths[1], MOST_FREQUENT), Track(bad_paths[2], MOST_FREQUENT)]  # 2 of 15
     with pytest.raises(AudioError, match="2 of 15 training tracks cannot be used, more than 10%"):
         submission.train(tmp_path / "s", labelled, QUICK, SPEC, threads=1)
-    assert not (tmp_path / "s" / "model").exists()
+    assert not (tmp_path / "s" / "model" / "bundle.json").exists()
     folder = submission.train(tmp_path / "s", labelled, QUICK, SPEC, threads=1, max_bad=2 / 15)
     assert folder == tmp_path / "s" / "model"
     assert [(track.path, track.label) for track in bundles.load(folder).tracks] == [(t.path, t.label) for t in tracks]
@@ -222,7 +222,7 @@ def test_a_class_left_empty_is_an_audio_error_before_training(tracks, bad_paths,
     labelled = [*tracks, Track(bad_paths[0], "only here"), Track(bad_paths[1], "nor here")]
     with pytest.raises(AudioError, match="no track of class 'nor here', 'only here' can be used"):
         submission.train(tmp_path / "s", labelled, QUICK, SPEC, threads=1, max_bad=1.0)
-    assert not (tmp_path / "s" / "model").exists()
+    assert not (tmp_path / "s" / "model" / "bundle.json").exists()
 
 
 def test_too_few_usable_tracks_are_known_before_tensorflow_is_loaded(held_out, bad_paths, tmp_path):
@@ -261,14 +261,14 @@ def test_classifying_without_a_model_is_a_model_error_and_writes_nothing(held_ou
 
 
 def test_too_small_segments_are_refused_for_each_network():
-    submission.check_sizes(Recipe(model="all"), FeatureSpec(22050, 18, 53))
+    submission.check_sizes(Recipe(model="all"), n_bands=18, n_frames=53)
     for model, n_bands, n_frames, least in (
         ("1", 9, 80, "10 x 31"),
         ("2", 17, 80, "18 x 31"),
         ("all", 40, 52, "10 x 53"),
     ):
         with pytest.raises(UsageError, match=f"too few for model [123]: at least {least}"):
-            submission.check_sizes(Recipe(model=model), FeatureSpec(22050, n_bands, n_frames))
+            submission.check_sizes(Recipe(model=model), n_bands=n_bands, n_frames=n_frames)
 
 
 # The scratch folder.
@@ -304,14 +304,20 @@ def test_another_training_list_on_the_same_scratch_folder_is_a_new_training(trac
     assert bundles.load(tmp_path / "model").classes == ("x", "y")
 
 
-def test_choose_spec_uses_the_rate_at_which_the_task_is_stored(held_out, tmp_path):
-    options = {"n_bands": 40, "n_frames": 80, "threads": 1}
-    assert submission.choose_spec(tmp_path, held_out, rate="auto", **options) == FeatureSpec(22050)
-    submission.extract(tmp_path, held_out, FeatureSpec(11025), threads=1)
-    assert submission.choose_spec(tmp_path, held_out[:4], rate="auto", **options) == FeatureSpec(11025)
-    assert submission.choose_spec(tmp_path, held_out, rate="44100", **options) == FeatureSpec(44100)
-    # Stored for another size of segment, or for the lesser part of the task: the files decide.
-    other = {**options, "n_frames": 82}
-    assert submission.choose_spec(tmp_path, held_out, rate="auto", **other) == FeatureSpec(22050, 40, 82)
-    more = [*held_out, *(f"{path}.not-there" for path in held_out)]
-    assert submission.choose_spec(tmp_path, more, rate="auto", **options) == FeatureSpec(22050)
+def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):
+    """Most files of the task are at 11.025 kHz; a fold of the others alone would call for 22.05 kHz."""
+    options = {"rate": "auto", "n_bands": 40, "n_frames": 80, "threads": 1}
+    low = []
+    for k in range(2 * len(held_out)):
+        low.append(str(tmp_path / f"low{k}.wav"))
+        soundfile.write(low[-1], np.zeros(100), 11025)
+    scratch, fold = tmp_path / "s", held_out[:4]
+    assert submission.choose_spec(scratch, fold, **options) == FeatureSpec(22050)
+    assert submission.choose_spec(scratch, low + held_out, **options, whole_task=True) == FeatureSpec(11025)
+    assert submission.choose_spec(scratch, fold, **options) == FeatureSpec(11025)
+    # Another rate asked for, or files that were not in that task: the record does not hold.
+    assert submission.choose_spec(scratch, fold, **{**options, "rate": "44100"}) == FeatureSpec(44100)
+    assert submission.choose_spec(scratch, [*fold, f"{fold[0]}.not-there"], **options) == FeatureSpec(22050)
+    # A record that cannot be read counts for nothing.
+    (scratch / "features" / "task.json").write_text("{")
+    assert submission.choose_spec(scratch, fold, **options) == FeatureSpec(22050)

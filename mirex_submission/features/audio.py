@@ -13,6 +13,7 @@ import soxr
 from mirex_submission.errors import AudioError
 
 _BLOCK_FRAMES = 1 << 18  # decoded at a time, so that memory does not grow with channels and rate of a long file
+_RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
 _MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
 
 
@@ -34,9 +35,9 @@ def native_rate(path: str) -> int:
 def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
     """Decode a file to mono (the mean of its channels), resampled to `rate_hz` where it has another rate.
 
-    A file that breaks off is used up to there, with a note: half a clip says more than none. Samples that are no audio
-    (NaN, infinity, beyond any scale) count as zero. Raises AudioError for what cannot be heard: unreadable, empty,
-    silent.
+    A file that breaks off is used up to there, with a note if the decoder tells: half a clip says more than none.
+    Samples that are no audio (NaN, infinity, beyond any scale) count as zero. Raises AudioError for what cannot be
+    heard: unreadable, empty, silent.
     """
     with _open(path) as f:
         native_hz = int(f.samplerate)
@@ -92,9 +93,14 @@ def _open(path: str) -> soundfile.SoundFile:
     if f.format == "RAW":  # what libsndfile makes of any bytes named .au without a header
         f.close()
         raise AudioError("cannot be decoded: no header of a known format")
+    if not _RATES_HZ[0] <= f.samplerate <= _RATES_HZ[1]:
+        f.close()
+        raise AudioError(f"cannot be decoded: the header says {f.samplerate} Hz")
     return f
 
 
 def _reason(error: BaseException) -> str:
     """libsndfile's own words, without the path that it puts before them."""
-    return str(getattr(error, "error_string", error)).strip().rstrip(".")
+    words = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    # Said of any file that its MP3 decoder makes nothing of; that the file is there is known by then.
+    return "no known audio format" if words.startswith("File does not exist") else words

@@ -6,14 +6,16 @@ audio, because one exception would end the work of all. Workers load numpy, scip
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import joblib
 import numpy as np
+from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio
@@ -63,7 +65,10 @@ def extract(paths: Iterable[str], store: FeatureStore, *, threads: int) -> dict[
     """
     records: dict[str, Extracted] = {}
     todo = []
+    spellings: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
+        spellings.setdefault(os.path.abspath(path), []).append(path)
+    for path, *_ in spellings.values():
         header = store.fresh(path)
         if header is None:
             todo.append(path)
@@ -80,7 +85,7 @@ def extract(paths: Iterable[str], store: FeatureStore, *, threads: int) -> dict[
     n_failed, audio_s = 0, 0.0
     with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
         work = joblib.Parallel(return_as="generator_unordered")(joblib.delayed(extract_track)(p, store) for p in todo)
-        for record in work:
+        for record in _until_a_worker_dies(work):
             records[record.path] = record
             if record.header is None:
                 n_failed += 1
@@ -95,7 +100,19 @@ def extract(paths: Iterable[str], store: FeatureStore, *, threads: int) -> dict[
         "extraction: %d tracks ready (%d new, %d stored before), %d cannot be used, in %s",
         len(records) - n_failed, len(todo) - n_failed, n_reused, n_failed, duration(progress.elapsed_s),
     )  # fmt: skip
+    for first, *others in spellings.values():
+        records.update((path, dataclasses.replace(records[first], path=path)) for path in others)
     return records
+
+
+def _until_a_worker_dies(work: Iterable[Extracted]) -> Iterator[Extracted]:
+    try:
+        yield from work
+    except TerminatedWorkerError as error:
+        raise AudioError(
+            "a process that extracts features was killed, as when memory runs out or a decoder crashes: finished work "
+            "is kept, run the same command again, with fewer -numThreads if memory is short"
+        ) from error
 
 
 def extract_track(path: str, store: FeatureStore) -> Extracted:

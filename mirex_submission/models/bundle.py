@@ -95,12 +95,18 @@ def save_weights(folder: Path, model: keras.Model) -> str:
 
 
 def save(folder: Path, bundle: Bundle) -> None:
-    """Make `bundle` the model of this folder, then drop the weights that no model names any more."""
+    """Make `bundle` the model of this folder, then drop the weights of models before the last.
+
+    Those of the last stay for a classification that has begun with it.
+    """
     make_folder(folder)
+    named = set(bundle.weights.values())
+    with contextlib.suppress(ModelError):
+        named.update(load(folder).weights.values())
     body = json.dumps({"format": FORMAT, **dataclasses.asdict(bundle)}, ensure_ascii=False, indent=1)
     write_file(folder / "bundle.json", f"{_digest(body.encode())}\n{body}\n".encode())
     for old in folder.glob("*.weights.h5"):
-        if old.name not in bundle.weights.values():
+        if old.name not in named:
             with contextlib.suppress(OSError):  # a leftover is harmless
                 old.unlink()
 

@@ -43,9 +43,10 @@ class TrainingSet:
 
 
 def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
-    """Read and verify the features of every track into one array at `file`, which stays in use as long as the set.
+    """Read and verify the features of every track into one array, mapped from `file`.
 
-    A mapped file, so that memory does not grow with the number of tracks. Raises StorageError.
+    A mapped file, so that memory does not grow with the number of tracks. It may be deleted at once: the system keeps
+    it as long as it is mapped, and no longer, however the process ends. Raises StorageError.
     """
     spec = store.spec
     starts, classes = [], []
@@ -111,6 +112,7 @@ def train_network(
     )  # fmt: skip
     progress = Progress(task, n_segments * recipe.epochs, unit="segments")
     history: list[dict[str, float]] = []
+    ends_s: list[float] = []
     for epoch in range(recipe.epochs):
         sums: Counter[str] = Counter()
         for batch in batches(n_segments, recipe, epoch):
@@ -119,18 +121,17 @@ def train_network(
             sums.update({name: float(value) * len(batch) for name, value in logs.items()})
             said = f"epoch {epoch + 1} of {recipe.epochs}"
             if history:
-                said += f", loss {history[-1]['loss']:.4f}, accuracy {history[-1]['accuracy']:.1%}"
+                said += f", loss {history[-1]['loss']:.4f}, accuracy {100 * history[-1]['accuracy']:.1f} %"
             progress.advance(len(batch), note=said)
         history.append({name: total / n_segments for name, total in sums.items()})
         if not math.isfinite(history[-1]["loss"]):
             raise TrainingError(
                 f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"
             )
-        if epoch == 0 and recipe.epochs > 1:
-            took_s = progress.elapsed_s
-            log.info(
-                "%s: first epoch in %s, so about %s in all", task, duration(took_s), duration(took_s * recipe.epochs)
-            )
+        ends_s.append(progress.elapsed_s)
+        if len(ends_s) == 2:  # the first epoch also holds the compiling
+            left_s = (ends_s[1] - ends_s[0]) * (recipe.epochs - 2)
+            log.info("%s: 2 epochs took %s, about %s left", task, duration(ends_s[1]), duration(left_s))
     progress.close()
     log.info(
         "%s: done in %s, loss %.4f, training accuracy %.1f %%",

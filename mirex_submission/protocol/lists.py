@@ -22,7 +22,7 @@ from mirex_submission.system.atomic import write_file
 
 log = logging.getLogger(__name__)
 
-MAX_FAULTS_SHOWN = 100
+MAX_FAULTS_SHOWN = 1000
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
         mode = _mode(path)
     except OSError as error:
         raise storage_error(error, path) from error
-    if stat.S_ISDIR(mode):
+    if stat.S_ISDIR(mode) or os.fspath(path).endswith("/"):
         raise StorageError(f"{os.fspath(path)}: a folder: give the name of a file")
     if mode and not stat.S_ISREG(mode):
         return

@@ -36,6 +36,7 @@ class Progress:
     def __init__(self, task: str, total: int, *, unit: str) -> None:
         self.task, self.total, self.unit = task, total, unit
         self.done = 0
+        self._first: tuple[int, float] | None = None
         self.started_s = self._said_s = time.monotonic()
         self._on_terminal = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
@@ -43,10 +44,13 @@ class Progress:
         """Count `n` more units as done; `note` ends the line (failures so far, the loss)."""
         self.done += n
         now_s = time.monotonic()
+        if self._first is None:  # start-up and compiling stand before the first unit and tell nothing of the rate
+            self._first = (self.done, now_s)
         if now_s - self._said_s < (TERMINAL_INTERVAL_S if self._on_terminal else LOG_INTERVAL_S):
             return
         self._said_s = now_s
-        rate = self.done / (now_s - self.started_s)
+        n_before, since_s = self._first if self.done > self._first[0] else (0, self.started_s)
+        rate = (self.done - n_before) / (now_s - since_s)
         left = duration((self.total - self.done) / rate)
         line = f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {rate:.3g} a second, {left} left"
         if note:

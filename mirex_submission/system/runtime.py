@@ -6,13 +6,17 @@ With models/fused.py the only place that imports TensorFlow by name, and only wh
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from mirex_submission.errors import UsageError
+
 DEFAULT_THREADS = 4  # what MIREX grants
+BACKENDS = ("tensorflow", "jax", "torch")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -44,7 +48,9 @@ def prepare(scratch: str | os.PathLike[str], *, threads: int) -> None:
     os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
     os.environ["KERAS_HOME"] = os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    if backend not in BACKENDS or importlib.util.find_spec(backend) is None:
+        raise UsageError(f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}")
 
 
 def start_keras(*, threads: int, seed: int) -> str:
