@@ -140,13 +140,15 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _classify(args: argparse.Namespace) -> None:
-    _check_outputs(args, args.test_list)
+    _refuse_overwriting(args, args.test_list)
     _classify_paths(args, lists.read_paths(args.test_list))
 
 
 def _train_and_classify(args: argparse.Namespace) -> None:
     recipe = _recipe(args)
-    _check_outputs(args, args.train_list, args.test_list)
+    _refuse_overwriting(args, args.train_list, args.test_list)
+    for path in filter(None, (args.output, args.probabilities)):
+        check_writable(path)  # now, and not only after the training
     tracks = lists.read_labelled(args.train_list)
     test_paths = lists.read_paths(args.test_list)
     spec = _spec(args, [track.path for track in tracks] + test_paths)
@@ -209,14 +211,13 @@ def _spec(args: argparse.Namespace, paths: list[str], *, whole_task: bool = Fals
     )
 
 
-def _check_outputs(args: argparse.Namespace, *inputs: str) -> None:
-    """Refuse now what would fail, or destroy a list, after hours of work."""
+def _refuse_overwriting(args: argparse.Namespace, *inputs: str) -> None:
+    """Refuse an output that is one of the lists, or the other output."""
     taken = {os.path.realpath(path): path for path in inputs}
     for path in filter(None, (args.output, args.probabilities)):
         same = taken.setdefault(os.path.realpath(path), path)
         if same is not path and not os.path.realpath(path).startswith("/dev/"):
             raise UsageError(f"{path}: is {same} too, which it would overwrite: give another name")
-        check_writable(path)
 
 
 class _Command(NamedTuple):

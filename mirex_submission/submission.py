@@ -27,7 +27,7 @@ from mirex_submission.models.architectures import smallest_input
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
-from mirex_submission.system.atomic import temporary_file, write_file
+from mirex_submission.system.atomic import check_writable, temporary_file, write_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.runtime import start_keras
 
@@ -158,6 +158,9 @@ def classify(
     """
     folder = bundles.folder_of(scratch, name)
     model = bundles.load(folder)
+    check_writable(output)
+    if probabilities:
+        check_writable(probabilities)
     store = FeatureStore(scratch, model.spec)
     records = extraction.extract(paths, store, threads=threads)
 

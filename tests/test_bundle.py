@@ -74,12 +74,15 @@ def test_weights_are_named_by_the_hash_of_their_bytes(saved, tmp_path):
     assert save_weights(tmp_path / "another", network(seed=1)) != name
 
 
-def test_a_new_model_drops_the_weights_of_the_old(saved):
+def test_weights_stay_for_one_more_model_and_are_dropped_then(saved):
     folder, bundle, _ = saved
     new = save_weights(folder, network(seed=1))
     assert load(folder) == bundle and load_network(folder, bundle, "1")  # until the new bundle is in place
     save(folder, make({"1": new}))
-    assert sorted(file.name for file in folder.iterdir()) == sorted(["bundle.json", new])
+    assert load_network(folder, bundle, "1")  # for a classification that began with the old model
+    newest = save_weights(folder, network(seed=2))
+    save(folder, make({"1": newest}))
+    assert sorted(file.name for file in folder.iterdir()) == sorted(["bundle.json", new, newest])
 
 
 def test_a_flipped_byte_anywhere_in_the_bundle_is_a_model_error(saved):

@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+from mirex_submission.errors import UsageError
+from mirex_submission.system import runtime
 from mirex_submission.system.runtime import default_threads
 
 
@@ -56,7 +58,14 @@ def test_the_users_choice_of_backend_and_log_level_stays():
 prepare("/scratch", threads=1)
 print(json.dumps([os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"]]))
 """
-    assert in_process(code, KERAS_BACKEND="jax", TF_CPP_MIN_LOG_LEVEL="0")[0] == ["jax", "0"]
+    assert in_process(code, KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="0")[0] == ["tensorflow", "0"]
+
+
+@pytest.mark.parametrize("backend", ["theano", "os"])
+def test_a_backend_that_is_none_is_a_usage_error(backend, monkeypatch, tmp_path):
+    monkeypatch.setattr(os, "environ", {**os.environ, "KERAS_BACKEND": backend})
+    with pytest.raises(UsageError, match=f"KERAS_BACKEND={backend}: not installed, or not one of tensorflow"):
+        runtime.prepare(tmp_path, threads=1)
 
 
 def test_preparing_loads_nothing_heavy_and_makes_nothing(tmp_path):
