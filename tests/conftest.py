@@ -6,11 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic_corpus import write_corpus
 
 PROJECT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(PROJECT / "examples"))
-
-from synthetic_corpus import write_corpus  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -125,13 +125,16 @@ def test_a_read_only_project_folder_will_do(corpus, run_script, tmp_path):
         path.chmod(path.stat().st_mode | stat.S_IWUSR)
 
 
+def take_sigint():
+    """A shell that runs the tests in the background makes them ignore SIGINT, and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextlib.contextmanager
 def endless_training(scratch, corpus, name):
     """A training in its third epoch, which is killed when the block ends."""
     command = [str(PROJECT / "bin/train.sh"), "--epochs", "500", "--name", name, scratch, corpus["train"]]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
-    # A shell that runs the tests in the background makes them ignore SIGINT, and their children too.
-    take_sigint = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=take_sigint) as process:
         try:
             assert any("2 epochs took" in line for line in process.stderr)

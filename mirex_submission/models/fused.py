@@ -111,7 +111,7 @@ _u = np.uint64
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def _pool_kernel(y, pooled, where, pool_height, pool_width):  # type: ignore[no-untyped-def]
+def _pool_kernel(y, pooled, where, pool_height, pool_width):
     """The maximum of each window, and its place in the window, counted row by row."""
     n, height, width, n_filters = pooled.shape
     rows, columns, filters = _u(y.shape[1]), _u(y.shape[2]), _u(n_filters)
@@ -138,7 +138,7 @@ def _filter_gradient_kernel(rows: int, columns: int) -> Callable[..., None]:
     """The kernel for one filter size: with its sizes as constants the compiler unrolls the inner loops."""
 
     @numba.njit(nogil=True, fastmath=True, error_model="numpy")
-    def add(x, upstream, where, pool_height, pool_width, sums):  # type: ignore[no-untyped-def]
+    def add(x, upstream, where, pool_height, pool_width, sums):
         n, height, width, n_filters = upstream.shape
         x_rows, x_columns = _u(x.shape[1]), _u(x.shape[2])
         values, total = x.reshape(-1), sums.reshape(-1)
