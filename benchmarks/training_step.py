@@ -27,14 +27,14 @@ def main():
     import numpy as np
 
     from mirex_submission.models import architectures
-    from mirex_submission.models.training import fused_layers
+    from mirex_submission.models.fused import ConvolutionMaxPool
 
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(40, 40, 80)).astype(np.float32), rng.integers(0, 10, 40)
     print(f"{'model':6}{'stock':>9}{'fused':>9}{'ratio':>8}   ms a segment, median of {args.rounds}")
     for architecture in architectures.ARCHITECTURES:
         models = {}
-        for name, fuse in (("stock", None), ("fused", fused_layers())):
+        for name, fuse in (("stock", None), ("fused", ConvolutionMaxPool)):
             models[name] = architectures.build(architecture, n_bands=40, n_frames=80, n_classes=10, fuse=fuse)
             models[name].compile(
                 keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", jit_compile=runtime.compile_with_xla()
