@@ -12,7 +12,7 @@ import logging
 import os
 import platform
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ def extract(
     Raises AudioError, after the work, if more than half of the tracks cannot be used (with `strict`, if any).
     """
     records = extraction.extract(paths, FeatureStore(scratch, spec), threads=threads)
-    _enough_usable([path for path, record in records.items() if record.header], records, strict=strict)
+    _enough_usable(_usable(records), records, strict=strict)
     return records
 
 
@@ -116,7 +116,7 @@ def train(
         usable = [(track, header) for track in tracks if (header := records[track.path].header)]
         classes = sorted({track.label for track in tracks})
         if strict:
-            _enough_usable([path for path, record in records.items() if record.header], records, strict=True)
+            _enough_usable(_usable(records), records, strict=True)
         _enough_to_train(tracks, [track for track, _ in usable], max_bad)
 
         log.info("%s", start_keras(threads=threads, seed=recipe.seed))
@@ -209,6 +209,10 @@ def versions() -> dict[str, str]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
             found[package] = importlib.metadata.version(package)
     return found
+
+
+def _usable(records: Mapping[str, Extracted]) -> list[str]:
+    return [path for path, record in records.items() if record.header]
 
 
 def _enough_usable(usable: Collection[str], paths: Collection[str], *, strict: bool) -> None:

@@ -69,7 +69,7 @@ def test_class_shares_are_those_of_the_training_tracks(saved):
 def test_weights_are_named_by_the_hash_of_their_bytes(saved, tmp_path):
     folder, bundle, model = saved
     name = bundle.weights["1"]
-    assert name == f"{bundles._digest((folder / name).read_bytes())}.weights.h5"
+    assert name == f"{bundles.digest((folder / name).read_bytes())}.weights.h5"
     assert save_weights(tmp_path / "another", model) == name  # the same weights, the same bytes, the same name
     assert save_weights(tmp_path / "another", network(seed=1)) != name
 
@@ -153,7 +153,7 @@ def test_another_format_is_refused(saved, monkeypatch):
 def test_fields_that_make_no_sense_are_a_model_error(saved, change):
     folder, bundle, _ = saved
     body = json.dumps({"format": bundles.FORMAT, **dataclasses.asdict(bundle), **change})
-    (folder / "bundle.json").write_text(f"{bundles._digest(body.encode())}\n{body}\n", encoding="utf-8")
+    (folder / "bundle.json").write_text(f"{bundles.digest(body.encode())}\n{body}\n", encoding="utf-8")
     with pytest.raises(ModelError, match=r"not understood .*train again"):
         load(folder)
 
@@ -176,7 +176,7 @@ def test_weights_of_another_network_are_a_model_error(saved):
 def test_weights_that_are_no_hdf5_are_a_model_error(saved):
     folder, bundle, _ = saved
     data = b"import os; os.abort()"
-    name = f"{bundles._digest(data)}.weights.h5"
+    name = f"{bundles.digest(data)}.weights.h5"
     (folder / name).write_bytes(data)
     with pytest.raises(ModelError, match="not the weights of model 1"):
         load_network(folder, dataclasses.replace(bundle, weights={"1": name}), "1")

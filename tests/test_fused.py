@@ -10,6 +10,7 @@ if keras.backend.backend() != "tensorflow":
     pytest.skip("made for TensorFlow", allow_module_level=True)
 tf = pytest.importorskip("tensorflow")
 
+# Only now: it imports TensorFlow, which another backend's environment need not have.
 from mirex_submission.models import fused  # noqa: E402
 
 PIPELINES = [pytest.param(p, id=f"model{name}-{p.name}") for name, ps in ARCHITECTURES.items() for p in ps]

@@ -20,7 +20,7 @@ import numpy as np
 
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.system.atomic import write_file
+from mirex_submission.system.atomic import digest, write_file
 
 _MAGIC = b"mirex-features 1 "
 _HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
@@ -55,15 +55,11 @@ class Header:
 
 def content_hash(path: str) -> str:
     """BLAKE2b-160 of a file's bytes, in hexadecimal."""
-    digest = hashlib.blake2b(digest_size=20)
+    whole = hashlib.blake2b(digest_size=20)
     with open(path, "rb") as f:
         while block := f.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _digest_of(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=20).hexdigest()
+            whole.update(block)
+    return whole.hexdigest()
 
 
 class FeatureStore:
@@ -75,7 +71,7 @@ class FeatureStore:
 
     def file_of(self, path: str) -> Path:
         """The file that holds (or would hold) the features of the track at `path`."""
-        name = _digest_of(os.path.abspath(path).encode("utf-8", "surrogateescape"))
+        name = digest(os.path.abspath(path).encode("utf-8", "surrogateescape"))
         return self.folder / name[:2] / f"{name}.logmel"
 
     def fresh(self, path: str) -> Header | None:
@@ -101,7 +97,7 @@ class FeatureStore:
         """Store the frames of a track. Raises StorageError."""
         body = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
         body += np.ascontiguousarray(frames, dtype="<f4").tobytes()
-        data = _MAGIC + _digest_of(body).encode("ascii") + b"\n" + body
+        data = _MAGIC + digest(body).encode("ascii") + b"\n" + body
         write_file(self.file_of(header.path), data, durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
@@ -111,7 +107,7 @@ class FeatureStore:
         except OSError:
             return None
         first, newline, body = data.partition(b"\n")
-        if not newline or first != _MAGIC + _digest_of(body).encode("ascii"):
+        if not newline or first != _MAGIC + digest(body).encode("ascii"):
             return None
         line, _, raw = body.partition(b"\n")
         header = _parse(line)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -24,7 +23,7 @@ from mirex_submission.errors import MirexError, ModelError, UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.architectures import build
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.system.atomic import make_folder, storage_error, temporary_file, write_file
+from mirex_submission.system.atomic import digest, make_folder, storage_error, temporary_file, write_file
 
 if TYPE_CHECKING:
     import keras
@@ -89,7 +88,7 @@ def save_weights(folder: Path, model: keras.Model) -> str:
             data = path.read_bytes()
         except OSError as error:
             raise storage_error(error, path) from error
-    name = f"{_digest(data)}.weights.h5"
+    name = f"{digest(data)}.weights.h5"
     write_file(folder / name, data)
     return name
 
@@ -104,7 +103,7 @@ def save(folder: Path, bundle: Bundle) -> None:
     with contextlib.suppress(ModelError):
         named.update(load(folder).weights.values())
     body = json.dumps({"format": FORMAT, **dataclasses.asdict(bundle)}, ensure_ascii=False, indent=1)
-    write_file(folder / "bundle.json", f"{_digest(body.encode())}\n{body}\n".encode())
+    write_file(folder / "bundle.json", f"{digest(body.encode())}\n{body}\n".encode())
     for old in folder.glob("*.weights.h5"):
         if old.name not in named:
             with contextlib.suppress(OSError):  # a leftover is harmless
@@ -114,13 +113,13 @@ def save(folder: Path, bundle: Bundle) -> None:
 def load(folder: Path) -> Bundle:
     """Read and verify the bundle in `folder`. Raises ModelError."""
     try:
-        digest, _, body = (folder / "bundle.json").read_bytes().decode().partition("\n")
+        found, _, body = (folder / "bundle.json").read_bytes().decode().partition("\n")
     except FileNotFoundError:
         raise ModelError(f"{folder}: no trained model here: {_RETRAIN} on this scratch folder first") from None
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder}/bundle.json: cannot be read ({error}): {_RETRAIN}") from error
     body = body.removesuffix("\n")
-    if digest != _digest(body.encode()):
+    if found != digest(body.encode()):
         raise ModelError(f"{folder}/bundle.json: damaged: {_RETRAIN}")
     fields = json.loads(body)
     if fields.pop("format", None) != FORMAT:
@@ -144,7 +143,7 @@ def load_network(folder: Path, bundle: Bundle, architecture: str) -> keras.Model
     name = bundle.weights.get(architecture, "")
     path = folder / name
     try:
-        if not re.fullmatch(r"[0-9a-f]+\.weights\.h5", name) or _digest(path.read_bytes()) != name.partition(".")[0]:
+        if not re.fullmatch(r"[0-9a-f]+\.weights\.h5", name) or digest(path.read_bytes()) != name.partition(".")[0]:
             raise ModelError(f"{path}: damaged: {_RETRAIN}")
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): {_RETRAIN}") from error
@@ -160,7 +159,3 @@ def load_network(folder: Path, bundle: Bundle, architecture: str) -> keras.Model
     except (ValueError, OSError, KeyError) as error:
         raise ModelError(f"{path}: not the weights of model {architecture} ({error}): {_RETRAIN}") from error
     return model
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=20).hexdigest()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -41,6 +42,15 @@ def _mode(path: str | os.PathLike[str]) -> int:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
         return 0
+
+
+def digest(data: bytes) -> str:
+    """BLAKE2b-160 in hexadecimal, by which stored files are named and verified."""
+    return hashlib.blake2b(data, digest_size=20).hexdigest()
+
+
+def _temporary_name(suffix: str = "") -> str:
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -88,7 +98,7 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
             return
         path = Path(os.path.realpath(path))
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}")
+        temporary = path.with_name(_temporary_name())
         try:
             with open(temporary, "xb") as f:
                 f.write(data)
@@ -113,7 +123,7 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
 @contextlib.contextmanager
 def temporary_file(folder: str | os.PathLike[str], *, suffix: str = "") -> Iterator[Path]:
     """A name for a working file in `folder`, which is gone when the block ends, however it ends."""
-    path = make_folder(folder) / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    path = make_folder(folder) / _temporary_name(suffix)
     try:
         yield path
     finally:
