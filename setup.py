@@ -29,6 +29,7 @@ setup(
         "soundfile>=0.12.1",
         "soxr>=0.4",
         "tensorflow>=2.18",
+        "xxhash>=3.0",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],

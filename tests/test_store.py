@@ -155,7 +155,7 @@ def test_every_flipped_byte_is_found_by_read_and_ends_no_run(store, track, flip)
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"\n", b"\n\n\n", b"mirex-features 1 \n[]\n", b"mirex-features 1 \n{}\n", b"PK\x03"]
+    "content", [b"", b"\n", b"\n\n\n", b"mirex-features 2 \n[]\n", b"mirex-features 2 \n{}\n", b"PK\x03"]
 )
 def test_foreign_files_are_no_features(store, track, content):
     store.file_of(track).parent.mkdir(parents=True)

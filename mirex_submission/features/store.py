@@ -1,7 +1,7 @@
 """Feature files in the scratch folder: one a track, verified when read, made again when anything about it changed.
 
 A file is named by the hash of the track's full path - not by the file name, which two folders may share - and is
-    line 1  "mirex-features 1 <BLAKE2b of all that follows line 1>"
+    line 1  "mirex-features 2 <XXH3-128 of all that follows line 1>"
     line 2  JSON header: what it was made from (path, size, times and content hash of the audio, the spec) and its shape
     rest    the frames, float32 little-endian, row by row
 There is no pickle and nothing to run in it.
@@ -10,19 +10,19 @@ There is no pickle and nothing to run in it.
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import xxhash
 
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.system.atomic import digest, write_file
 
-_MAGIC = b"mirex-features 1 "
+_MAGIC = b"mirex-features 2 "
 _HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
 
 
@@ -54,8 +54,8 @@ class Header:
 
 
 def content_hash(path: str) -> str:
-    """BLAKE2b-160 of a file's bytes, in hexadecimal."""
-    whole = hashlib.blake2b(digest_size=20)
+    """XXH3-128 of a file's bytes, in hexadecimal: read at the speed of memory, where BLAKE2b cost a third of all."""
+    whole = xxhash.xxh3_128()
     with open(path, "rb") as f:
         while block := f.read(1 << 20):
             whole.update(block)
