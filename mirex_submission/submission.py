@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
-import json
 import logging
 import os
 import platform
@@ -15,21 +14,24 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import joblib
 import numpy as np
 
 from mirex_submission.errors import AudioError, UsageError
-from mirex_submission.features import extraction
+from mirex_submission.features import audio, extraction, plot, task
 from mirex_submission.features.extraction import Extracted
-from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.features.store import FeatureStore
+from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec, own_working_rate
+from mirex_submission.features.store import SUFFIX, FeatureStore, Header, read_file
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.architectures import smallest_input
 from mirex_submission.models.recipe import Recipe
+from mirex_submission.models.segments import segment_starts
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import check_writable, temporary_file, write_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.runtime import start_keras
+from mirex_submission.system.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -52,20 +54,8 @@ def choose_spec(
     """
     if rate != "auto":
         return FeatureSpec(int(rate), n_bands, n_frames)
-    files = {os.path.abspath(path) for path in paths}
-    record = scratch / "features" / "task.json"
-    if not whole_task:
-        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):  # none, or not to be read: chosen anew
-            task = json.loads(record.read_text(encoding="utf-8"))
-            if files <= set(task["files"]):
-                log.info(
-                    "working rate: %d Hz, chosen when the features of the whole task were extracted", task["rate_hz"]
-                )
-                return FeatureSpec(int(task["rate_hz"]), n_bands, n_frames)
-    spec = FeatureSpec(extraction.choose_rate(paths, threads=threads), n_bands, n_frames)
-    if whole_task:
-        write_file(record, json.dumps({"rate_hz": spec.rate_hz, "files": sorted(files)}).encode())
-    return spec
+    rate_hz = task.choose_rate(scratch, paths, threads=threads, whole_task=whole_task)
+    return FeatureSpec(rate_hz, n_bands, n_frames)
 
 
 def check_sizes(recipe: Recipe, *, n_bands: int, n_frames: int) -> None:
@@ -79,15 +69,75 @@ def check_sizes(recipe: Recipe, *, n_bands: int, n_frames: int) -> None:
 
 
 def extract(
-    scratch: Path, paths: Sequence[str], spec: FeatureSpec, *, threads: int, strict: bool = False
+    scratch: Path,
+    paths: Sequence[str],
+    spec: FeatureSpec,
+    workers: Workers,
+    *,
+    shard: tuple[int, int] = (1, 1),
+    verify: bool = False,
+    plots: Path | None = None,
+    strict: bool = False,
 ) -> dict[str, Extracted]:
     """Store the features of every track that can be heard; returns what became of each.
 
+    shard : (i, n), the i-th of n shares of the tracks, counted from 1, which as many calls may extract side by side.
+    plots : folder for a picture of each track's frames and of the segments that the paper's recipe draws.
+
     Raises AudioError, after the work, if more than half of the tracks cannot be used (with `strict`, if any).
     """
-    records = extraction.extract(paths, FeatureStore(scratch, spec), threads=threads)
+    store = FeatureStore(scratch, spec)
+    share = list(dict.fromkeys(paths))[shard[0] - 1 :: shard[1]]
+    if shard[1] > 1:
+        log.info("shard %d of %d: %d of %d tracks", *shard, len(share), len(set(paths)))
+    records = extraction.extract(share, store, workers, verify=verify)
+    if plots:
+        drawn = Progress("plots", len(_usable(records)), unit="tracks")
+        with workers.joined():
+            for _ in workers.run(joblib.delayed(_draw)(path, store, plots) for path in _usable(records)):
+                drawn.advance()
+        drawn.close()
+        log.info("%d plots are in %s", drawn.done, plots)
     _enough_usable(_usable(records), records, strict=strict)
     return records
+
+
+def _draw(path: str, store: FeatureStore, folder: Path) -> None:
+    stored = extraction.read(path, store)
+    if stored:
+        header, frames = stored
+        starts = segment_starts(len(frames), header.content, store.spec, Recipe())
+        name = f"{Path(path).stem}-{store.file_of(path).stem[:8]}.png"  # two folders may share a file name
+        write_file(folder / name, plot.draw(frames, starts, store.spec, title=path), durable=False)
+
+
+def find_features(
+    track: str, scratch: Path | None, *, rate: str, n_bands: int, n_frames: int
+) -> tuple[Header, np.ndarray, str]:
+    """Header and frames of one track, and where they come from: "stored in ..." or "computed now".
+
+    track : a stored feature file; or audio, whose features are looked up in the scratch folder and else computed.
+    rate : working rate in Hz, or "auto": whichever is stored, else the audio's own.
+
+    Raises AudioError for a stored file that is damaged and for audio that cannot be heard, UsageError if features at
+    several rates are stored.
+    """
+    if track.endswith(SUFFIX):
+        stored = read_file(Path(track))
+        if stored is None:
+            raise AudioError(f"{track}: missing, damaged, or no stored features")
+        return *stored, f"stored in {track}"
+    rates = WORKING_RATES_HZ if rate == "auto" else (int(rate),)
+    if scratch:
+        stores = [FeatureStore(scratch, FeatureSpec(rate_hz, n_bands, n_frames)) for rate_hz in rates]
+        found = [(store, store.read(track)) for store in stores if store.fresh(track)]
+        if len(found) > 1:
+            raise UsageError(f"{track}: stored at {', '.join(str(s.spec.rate_hz) for s, _ in found)} Hz: give --rate")
+        for store, stored in found:
+            if stored:
+                return *stored, f"stored in {store.file_of(track)}"
+    rate_hz = own_working_rate(audio.native_rate(track)) if rate == "auto" else int(rate)
+    return *extraction.compute(track, FeatureSpec(rate_hz, n_bands, n_frames)), "computed now"
 
 
 def train(
@@ -112,26 +162,29 @@ def train(
     store = FeatureStore(scratch, spec)
     folder = bundles.folder_of(scratch, name)
     with bundles.locked(folder):
-        records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, threads=threads)
-        usable = [(track, header) for track in tracks if (header := records[track.path].header)]
+        records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(threads))
+        usable = [track for track in tracks if records[track.path].content]
         classes = sorted({track.label for track in tracks})
         if strict:
             _enough_usable(_usable(records), records, strict=True)
-        _enough_to_train(tracks, [track for track, _ in usable], max_bad)
+        _enough_to_train(tracks, usable, max_bad)
 
         log.info("%s", start_keras(threads=threads, seed=recipe.seed))
         from mirex_submission.models.training import pack, train_network
 
         with temporary_file(scratch / "tmp") as file:
-            paths = [track.path for track, _ in usable]
-            data = pack(file, store, paths, [classes.index(track.label) for track, _ in usable], recipe)
+            paths = [track.path for track in usable]
+            data = pack(file, store, paths, [classes.index(track.label) for track in usable], recipe)
         weights, history = {}, {}
         for architecture in recipe.networks:
             network, history[architecture] = train_network(
                 architecture, data, n_classes=len(classes), spec=spec, recipe=recipe
             )
             weights[architecture] = bundles.save_weights(folder, network)
-        trained = tuple(bundles.TrainedTrack(h.path, track.label, h.content) for track, h in usable)
+        trained = tuple(
+            bundles.TrainedTrack(os.path.abspath(track.path), track.label, records[track.path].content)
+            for track in usable
+        )
         bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, weights, versions(), history)
         bundles.save(folder, bundle)
     log.info(
@@ -162,14 +215,14 @@ def classify(
     if probabilities:
         check_writable(probabilities)
     store = FeatureStore(scratch, model.spec)
-    records = extraction.extract(paths, store, threads=threads)
+    records = extraction.extract(paths, store, Workers(threads))
 
     log.info("%s", start_keras(threads=threads, seed=model.recipe.seed))
     from mirex_submission.models.prediction import Predictor, overlap, vote
 
-    known = overlap(model, [record.header for record in records.values() if record.header])
+    known = overlap(model, records.values())
     if known:
-        shown = ", ".join(header.path for header in known[:3])
+        shown = ", ".join(known[:3])
         log.warning("%d test track(s) were in the training list, by path or content: %s", len(known), shown)
     predictor = Predictor(folder, model)
     shares = model.class_shares
@@ -178,7 +231,7 @@ def classify(
     decided: dict[str, tuple[str, np.ndarray]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
-        stored = extraction.read(path, store) if record.header else None
+        stored = extraction.read(path, store) if record.content else None
         if stored is None:
             decided[path] = (usual, shares)
         else:
@@ -212,7 +265,7 @@ def versions() -> dict[str, str]:
 
 
 def _usable(records: Mapping[str, Extracted]) -> list[str]:
-    return [path for path, record in records.items() if record.header]
+    return [path for path, record in records.items() if record.content]
 
 
 def _enough_usable(usable: Collection[str], paths: Collection[str], *, strict: bool) -> None:

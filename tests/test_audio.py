@@ -55,6 +55,27 @@ def test_decodes_lossy_formats_in_place_and_at_full_length(tmp_path, extension, 
     assert np.sqrt(np.mean(error**2)) < 0.02
 
 
+@pytest.mark.parametrize("extension", ["wav", "aiff", "au", "caf", "w64", "rf64"])
+def test_plain_16_bit_samples_stay_what_they_are(tmp_path, extension):
+    original = np.random.default_rng(0).integers(-(2**15), 2**15, RATE).astype(np.int16)
+    path = write(tmp_path / f"a.{extension}", original, subtype="PCM_16")
+    samples = decode(path).samples
+    assert samples.dtype == np.int16
+    np.testing.assert_array_equal(samples, original)
+    np.testing.assert_array_equal(decode(write(tmp_path / "a.flac", original)).samples, original / 2.0**15)
+
+
+@pytest.mark.parametrize("n_channels", [1, 2, 6])
+def test_16_bit_samples_mixed_or_resampled_equal_those_read_as_floats(tmp_path, n_channels):
+    original = np.random.default_rng(0).integers(-(2**15), 2**15, (3 * RATE, n_channels)).astype(np.int16)
+    sixteen = write(tmp_path / "a.wav", original, subtype="PCM_16")
+    floats = write(tmp_path / "b.wav", original / 2.0**15, subtype="FLOAT")
+    for rate_hz in (RATE, 11025, 44100):
+        ours, expected = decode(sixteen, rate_hz=rate_hz).samples, decode(floats, rate_hz=rate_hz).samples
+        scale = 2.0**-15 if ours.dtype == np.int16 else 1.0
+        np.testing.assert_allclose(ours * scale, expected, rtol=0, atol=1e-6)
+
+
 @pytest.mark.parametrize("n_channels", [1, 2, 3, 6, 8, 16])
 def test_mono_is_the_mean_of_any_number_of_channels(tmp_path, n_channels):
     original = tones(n_channels)

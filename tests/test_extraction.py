@@ -10,11 +10,13 @@ import pytest
 import soundfile
 
 from mirex_submission.errors import StorageError
+from mirex_submission.features import extraction
 from mirex_submission.features.audio import decode
-from mirex_submission.features.extraction import choose_rate, extract
+from mirex_submission.features.extraction import extract
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
+from mirex_submission.system.workers import Workers
 
 RATE = 11025
 SPEC = FeatureSpec(rate_hz=RATE, n_frames=8)
@@ -39,21 +41,27 @@ def stamps(store):
 def test_stored_frames_are_the_log_mel_of_the_decoded_track(tmp_path):
     (path,) = write_tracks(tmp_path / "a", 1, rate_hz=22050)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    record = extract([path], store, threads=1)[path]
+    record = extract([path], store, Workers(1))[path]
     header, frames = store.read(path)
-    assert record.header == header and record.reason == ""
+    assert record.content == header.content and record.reason == ""
     np.testing.assert_array_equal(frames, log_mel(decode(path, rate_hz=RATE).samples, SPEC))
     assert header.n_frames == len(frames) and header.duration_s == pytest.approx(0.5, abs=1e-3)
 
 
-def test_parallel_gives_the_same_bytes_as_sequential(tmp_path, caplog):
+@pytest.fixture
+def eager(monkeypatch):
+    """Workers that start for any work, however small."""
+    monkeypatch.setattr(extraction, "WORKER_START_S", 1e-9)
+
+
+def test_parallel_gives_the_same_bytes_as_sequential(tmp_path, caplog, eager):
     paths = write_tracks(tmp_path / "a", 32)
     sequential, parallel = FeatureStore(tmp_path / "one", SPEC), FeatureStore(tmp_path / "two", SPEC)
     with caplog.at_level("INFO"):
-        records = extract(paths, sequential, threads=1)
-        assert "with 1 process(es)" in caplog.text
-        assert extract(paths, parallel, threads=2) == records
-        assert "with 2 process(es)" in caplog.text
+        records = extract(paths, sequential, Workers(1))
+        assert "processes from here on" not in caplog.text
+        assert extract(paths, parallel, Workers(2)) == records
+        assert "2 processes from here on" in caplog.text
     assert len(stored(sequential)) == 32
     assert stored(parallel) == stored(sequential)
 
@@ -61,10 +69,10 @@ def test_parallel_gives_the_same_bytes_as_sequential(tmp_path, caplog):
 def test_a_second_run_touches_nothing_and_adds_only_what_is_new(tmp_path):
     paths = write_tracks(tmp_path / "a", 4)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths[:3], store, threads=1)
+    extract(paths[:3], store, Workers(1))
     before, bytes_before = stamps(store), stored(store)
-    records = extract([*paths, paths[0]], store, threads=1)
-    assert set(records) == set(paths) and all(r.header for r in records.values())
+    records = extract([*paths, paths[0]], store, Workers(1))
+    assert set(records) == set(paths) and all(r.content for r in records.values())
     after = stamps(store)
     assert len(after) == 4 and before.items() <= after.items() and bytes_before.items() <= stored(store).items()
 
@@ -73,7 +81,7 @@ def test_a_second_run_touches_nothing_and_adds_only_what_is_new(tmp_path):
 def test_changed_audio_is_extracted_anew(tmp_path, change):
     paths = write_tracks(tmp_path / "a", 2)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths, store, threads=1)
+    extract(paths, store, Workers(1))
     before, other_stamp, stat = store.read(paths[0]), store.file_of(paths[1]).stat().st_mtime_ns, os.stat(paths[0])
     n = RATE // 2 + (100 if change == "size" else 0)
     soundfile.write(paths[0], np.random.default_rng(9).uniform(-0.5, 0.5, n), RATE)
@@ -82,7 +90,7 @@ def test_changed_audio_is_extracted_anew(tmp_path, change):
         if os.stat(paths[0]).st_ctime_ns != stat.st_ctime_ns:
             break
     assert (os.stat(paths[0]).st_size == stat.st_size) == (change != "size")
-    extract(paths, store, threads=1)
+    extract(paths, store, Workers(1))
     header, frames = store.read(paths[0])
     assert header.content != before[0].content
     np.testing.assert_array_equal(frames, log_mel(decode(paths[0]).samples, SPEC))
@@ -94,9 +102,9 @@ def test_a_changed_spec_is_extracted_anew_beside_the_old(tmp_path, change):
     (path,) = write_tracks(tmp_path / "a", 1)
     old = FeatureStore(tmp_path / "scratch", SPEC)
     new = FeatureStore(tmp_path / "scratch", FeatureSpec(**{"rate_hz": RATE, "n_frames": 8, **change}))
-    extract([path], old, threads=1)
+    extract([path], old, Workers(1))
     before = stamps(old)
-    extract([path], new, threads=1)
+    extract([path], new, Workers(1))
     np.testing.assert_array_equal(new.read(path)[1], log_mel(decode(path, rate_hz=new.spec.rate_hz).samples, new.spec))
     assert stamps(old) == before
 
@@ -104,7 +112,7 @@ def test_a_changed_spec_is_extracted_anew_beside_the_old(tmp_path, change):
 def test_equal_file_names_in_two_folders_do_not_collide(tmp_path):
     paths = [write_tracks(tmp_path / name, 1, seed=seed)[0] for seed, name in enumerate("ab")]
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths, store, threads=1)
+    extract(paths, store, Workers(1))
     for path in paths:
         np.testing.assert_array_equal(store.read(path)[1], log_mel(decode(path).samples, SPEC))
 
@@ -135,29 +143,29 @@ def test_a_bad_track_becomes_a_record_with_its_reason(tmp_path, caplog, kind):
     make(tmp_path / "bad.wav")
     bad, (good,) = str(tmp_path / "bad.wav"), write_tracks(tmp_path / "a", 1)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    records = extract([bad, good], store, threads=1)
-    assert records[bad].header is None and records[bad].reason and reason in records[bad].reason
+    records = extract([bad, good], store, Workers(1))
+    assert not records[bad].content and records[bad].reason and reason in records[bad].reason
     assert store.read(bad) is None and store.fresh(bad) is None
-    assert records[good].header and store.read(good)
+    assert records[good].content and store.read(good)
     assert caplog.text.count(f"{bad}: {records[bad].reason}") == 1
 
 
-def test_all_bad_tracks_together_do_not_end_a_parallel_run(tmp_path):
+def test_all_bad_tracks_together_do_not_end_a_parallel_run(tmp_path, eager):
     good = write_tracks(tmp_path / "a", 32)
     bad = []
     for kind, (make, _) in BAD.items():
         make(tmp_path / f"{kind}.wav")
         bad.append(str(tmp_path / f"{kind}.wav"))
-    records = extract([*bad, *good], FeatureStore(tmp_path / "scratch", SPEC), threads=2)
-    assert {path for path, record in records.items() if record.header} == set(good)
+    records = extract([*bad, *good], FeatureStore(tmp_path / "scratch", SPEC), Workers(2))
+    assert {path for path, record in records.items() if record.content} == set(good)
     assert all(records[path].reason for path in bad)
 
 
 def test_what_nobody_expected_becomes_a_record_too(tmp_path):
     (good,) = write_tracks(tmp_path / "a", 1)
-    records = extract(["no\0path.wav", good], FeatureStore(tmp_path / "scratch", SPEC), threads=1)
-    assert records["no\0path.wav"].header is None and "null byte" in records["no\0path.wav"].reason
-    assert records[good].header
+    records = extract(["no\0path.wav", good], FeatureStore(tmp_path / "scratch", SPEC), Workers(1))
+    assert not records["no\0path.wav"].content and "null byte" in records["no\0path.wav"].reason
+    assert records[good].content
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac"])
@@ -166,7 +174,7 @@ def test_a_truncated_track_is_used_up_to_there(tmp_path, extension):
     soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    assert extract([str(path)], store, threads=1)[str(path)].header.duration_s == pytest.approx(2.0, abs=0.5)
+    assert extract([str(path)], store, Workers(1))[str(path)].duration_s == pytest.approx(2.0, abs=0.5)
 
 
 @pytest.mark.parametrize("gain", [1.0, 1e30])
@@ -174,36 +182,28 @@ def test_float_wav_is_accepted_and_never_gives_frames_that_are_not_numbers(tmp_p
     path = str(tmp_path / "a.wav")
     soundfile.write(path, gain * np.random.default_rng(1).uniform(-0.5, 0.5, RATE), RATE, subtype="FLOAT")
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    record = extract([path], store, threads=1)[path]
-    assert record.header or gain > 1
-    assert record.reason if record.header is None else np.isfinite(store.read(path)[1]).all()
+    record = extract([path], store, Workers(1))[path]
+    assert record.content or gain > 1
+    assert record.reason if not record.content else np.isfinite(store.read(path)[1]).all()
 
 
 def test_a_damaged_stored_file_is_made_again_once_it_is_gone(tmp_path):
     (path,) = write_tracks(tmp_path / "a", 1)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract([path], store, threads=1)
+    extract([path], store, Workers(1))
     whole = store.file_of(path).read_bytes()
     store.file_of(path).write_bytes(whole[: len(whole) // 2])
     assert store.read(path) is None
-    extract([path], store, threads=1)
+    extract([path], store, Workers(1))
     assert store.file_of(path).read_bytes() == whole
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_a_store_that_cannot_be_written_is_a_storage_error(tmp_path, threads):
+def test_a_store_that_cannot_be_written_is_a_storage_error(tmp_path, threads, eager):
     paths = write_tracks(tmp_path / "a", 32)
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError, match=r"scratch.*cannot be written"):
-        extract(paths, FeatureStore(tmp_path / "scratch", SPEC), threads=threads)
-
-
-def test_rate_of_a_task_comes_from_the_headers_of_its_readable_files(tmp_path, caplog):
-    paths = [*write_tracks(tmp_path / "a", 19, rate_hz=22050), *write_tracks(tmp_path / "b", 1, rate_hz=8000)]
-    with caplog.at_level("INFO"):
-        assert choose_rate([*paths, str(tmp_path / "missing.wav")], threads=2) == 22050
-    assert "1 are resampled" in caplog.text
-    assert choose_rate([*paths, paths[-1]], threads=2) == 11025
+        extract(paths, FeatureStore(tmp_path / "scratch", SPEC), Workers(threads))
 
 
 HEAVY = ["tensorflow", "keras", "pandas", "sklearn", "librosa", "jax", "torch"]
@@ -212,6 +212,7 @@ import json, os, sys
 import mirex_submission.features.extraction as extraction
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
+from mirex_submission.system.workers import Workers
 
 class Spy(FeatureStore):
     def write(self, header, frames):
@@ -221,7 +222,8 @@ class Spy(FeatureStore):
 
 heavy, scratch, *paths = sys.argv[1:]
 assert [m for m in json.loads(heavy) if m in sys.modules] == []
-extraction.extract(paths, Spy(scratch, FeatureSpec(rate_hz=11025, n_frames=8)), threads=2)
+extraction.WORKER_START_S = 1e-9
+extraction.extract(paths, Spy(scratch, FeatureSpec(rate_hz=11025, n_frames=8)), Workers(2))
 print(os.getpid())
 """
 
@@ -232,6 +234,6 @@ def test_workers_never_load_tensorflow_or_its_like(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     seen = {p.stem: json.loads(p.read_text()) for p in (tmp_path / "scratch" / "features").glob("*.json")}
-    assert seen and done.stdout.strip() not in seen  # the work was done by other processes
+    assert set(seen) - {done.stdout.strip()}  # most of the work was done by other processes
     for modules in seen.values():
         assert "mirex_submission.features.logmel" in modules and not set(HEAVY) & set(modules)

@@ -131,3 +131,28 @@ def test_the_samples_are_left_as_they_are():
     before = samples.copy()
     log_mel(samples, spec)
     np.testing.assert_array_equal(samples, before)
+
+
+@pytest.mark.parametrize("rate_hz", RATES)
+def test_int16_samples_give_the_bits_of_the_same_samples_as_floats(rate_hz):
+    spec = FeatureSpec(rate_hz=rate_hz, n_frames=3)
+    samples = np.random.default_rng(1).integers(-(2**15), 2**15, spec.segment_samples + 5 * spec.hop).astype(np.int16)
+    as_floats = (samples / 2.0**15).astype(np.float32)
+    np.testing.assert_array_equal(log_mel(samples, spec), log_mel(as_floats, spec))
+
+
+@pytest.mark.parametrize("n_frames", [1, 255, 256, 257, 600])
+def test_frames_do_not_depend_on_the_blocks_they_are_computed_in(n_frames):
+    spec = FeatureSpec(n_frames=1)
+    samples = np.random.default_rng(2).uniform(-1, 1, spec.window + (n_frames - 1) * spec.hop).astype(np.float32)
+    frames = log_mel(samples, spec)
+    alone = [log_mel(samples[k * spec.hop :][: spec.window], spec)[0] for k in range(n_frames)]
+    np.testing.assert_allclose(frames, alone, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("n_bands", [1, 2, 3, 7, 128, 400])
+def test_any_number_of_bands_equals_the_product_with_the_whole_filterbank(n_bands):
+    """More bands than bins at the low end leave some without any: they are at the floor."""
+    spec = FeatureSpec(rate_hz=11025, n_bands=n_bands, n_frames=3)
+    samples = make_signal("noise", spec, n_frames=4)
+    np.testing.assert_allclose(log_mel(samples, spec), by_definition(samples, spec), rtol=0, atol=1e-4)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, Header
 from mirex_submission.models.architectures import build, set_standardisation
@@ -115,5 +116,5 @@ def test_a_clip_of_one_segment_is_heard(predictor):
     ],
 )
 def test_overlap_by_path_and_by_content(trained, path, content, known):
-    asked, other = header(path, content), header("/other.wav", "3333")
-    assert overlap(trained[1], [other, asked]) == ([asked] if known else [])
+    tracks = [Extracted("/other.wav", "3333"), Extracted(path, content), Extracted("/music/two.wav", reason="silent")]
+    assert overlap(trained[1], tracks) == ([path] if known else [])

@@ -18,6 +18,7 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol.lists import Track, read_labelled, read_paths
+from mirex_submission.system.workers import Workers
 
 SPEC = FeatureSpec()
 QUICK = Recipe(model="1", epochs=1, segments_per_track=2)
@@ -190,11 +191,11 @@ def test_strict_makes_one_unusable_track_an_audio_error_after_writing(scratch, h
 
 def test_extraction_counts_unusable_tracks_alike(held_out, bad_paths, tmp_path):
     with pytest.raises(AudioError, match="2 of 3 tracks cannot be used"):
-        submission.extract(tmp_path / "s", [held_out[0], *bad_paths[:2]], SPEC, threads=1)
+        submission.extract(tmp_path / "s", [held_out[0], *bad_paths[:2]], SPEC, Workers(1))
     with pytest.raises(AudioError, match="1 of 2 tracks cannot be used"):
-        submission.extract(tmp_path / "s", [held_out[0], bad_paths[0]], SPEC, threads=1, strict=True)
-    records = submission.extract(tmp_path / "s", [held_out[0], bad_paths[0]], SPEC, threads=1)
-    assert [record.header is None for record in records.values()] == [False, True]
+        submission.extract(tmp_path / "s", [held_out[0], bad_paths[0]], SPEC, Workers(1), strict=True)
+    records = submission.extract(tmp_path / "s", [held_out[0], bad_paths[0]], SPEC, Workers(1))
+    assert [not record.content for record in records.values()] == [False, True]
 
 
 def test_a_clip_shorter_than_a_segment_is_heard(scratch, held_out, tmp_path):
@@ -283,7 +284,7 @@ def test_features_damaged_since_they_were_stored_are_made_again(tracks, held_out
         data[-1] ^= 1
         file.write_bytes(data)
 
-    submission.extract(scratch, [track.path for track in tracks] + held_out, SPEC, threads=1)
+    submission.extract(scratch, [track.path for track in tracks] + held_out, SPEC, Workers(1))
     damage(tracks[3].path)
     submission.train(scratch, tracks, QUICK, SPEC, threads=1)
     expected = classify(scratch, held_out[:2], tmp_path / "a.txt")
@@ -319,5 +320,5 @@ def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):
     assert submission.choose_spec(scratch, fold, **{**options, "rate": "44100"}) == FeatureSpec(44100)
     assert submission.choose_spec(scratch, [*fold, f"{fold[0]}.not-there"], **options) == FeatureSpec(22050)
     # A record that cannot be read counts for nothing.
-    (scratch / "features" / "task.json").write_text("{")
+    (scratch / "features" / "task").write_text("{")
     assert submission.choose_spec(scratch, fold, **options) == FeatureSpec(22050)

@@ -14,8 +14,8 @@ from mirex_submission.errors import AudioError
 
 _BLOCK_FRAMES = 1 << 16  # decoded at a time: memory does not grow with channels and rate, and a block stays in cache
 _PLAIN_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")  # samples as they are, nothing to decode
-_RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
-_MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
+RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
+MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _decode_blocks(f: soundfile.SoundFile, target_hz: int, dtype: np.dtype) -> t
             break
         with np.errstate(invalid="ignore", over="ignore"):  # what is no number is counted below
             mono = block.astype(np.float32, copy=False) @ weights
-        bad = ~(np.abs(mono) <= _MAX_SAMPLE)
+        bad = ~(np.abs(mono) <= MAX_SAMPLE)
         if bad.any():
             n_bad += int(bad.sum())
             mono[bad] = 0.0
@@ -113,7 +113,7 @@ def _open(path: str) -> soundfile.SoundFile:
     if f.format == "RAW":  # what libsndfile makes of any bytes named .au without a header
         f.close()
         raise AudioError("cannot be decoded: no header of a known format")
-    if not _RATES_HZ[0] <= f.samplerate <= _RATES_HZ[1]:
+    if not RATES_HZ[0] <= f.samplerate <= RATES_HZ[1]:
         f.close()
         raise AudioError(f"cannot be decoded: the header says {f.samplerate} Hz")
     return f

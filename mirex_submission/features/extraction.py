@@ -9,57 +9,48 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import joblib
 import numpy as np
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio
 from mirex_submission.features.logmel import log_mel
-from mirex_submission.features.spec import working_rate
+from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
 from mirex_submission.system.progress import Progress, duration
+from mirex_submission.system.workers import WorkerLost, Workers
 
 log = logging.getLogger(__name__)
 
-MIN_TRACKS_A_WORKER = 16  # starting a worker costs about what extracting so many tracks does
+WORKER_START_S = 1.0  # what a process of this machine costs before its first track
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Extracted:
-    """What became of one track: a header, or the reason why there are no features."""
+    """What became of one track.
+
+    content : the hash of its audio, or "" if there are no features: `reason` then says why.
+    note : what is odd about audio that is used all the same. duration_s : of the audio, if it was extracted now.
+    """
 
     path: str
-    header: Header | None
+    content: str = ""
     reason: str = ""
+    note: str = ""
+    duration_s: float = 0.0
 
 
-def choose_rate(paths: Iterable[str], *, threads: int) -> int:
-    """The working rate of a task in Hz, from the headers of those of its files that can be read."""
-    found = joblib.Parallel(n_jobs=threads, backend="threading")(joblib.delayed(_native_rate)(p) for p in paths)
-    rates = [rate for rate in found if rate]
-    chosen = working_rate(rates)
-    counts = Counter(rates)
-    log.info(
-        "working rate: %d Hz; the files have %s; %d are resampled",
-        chosen, ", ".join(f"{rate} Hz ({n})" for rate, n in counts.most_common()), len(rates) - counts[chosen],
-    )  # fmt: skip
-    return chosen
-
-
-def _native_rate(path: str) -> int:
-    try:
-        return audio.native_rate(path)
-    except AudioError:  # said once, when the track is extracted
-        return 0
-
-
-def extract(paths: Iterable[str], store: FeatureStore, *, threads: int) -> dict[str, Extracted]:
+def extract(
+    paths: Iterable[str], store: FeatureStore, workers: Workers, *, verify: bool = False
+) -> dict[str, Extracted]:
     """Make sure that the store holds the features of every track that can be heard.
+
+    verify : read all stored features and the audio that they were made from; else their headers and the file system's
+        word are enough.
 
     Returns what became of each distinct path. Raises StorageError where the features cannot be written.
     """
@@ -68,33 +59,26 @@ def extract(paths: Iterable[str], store: FeatureStore, *, threads: int) -> dict[
     spellings: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
         spellings.setdefault(os.path.abspath(path), []).append(path)
+    looked_up = Progress("stored features", len(spellings), unit="tracks")
     for path, *_ in spellings.values():
-        header = store.fresh(path)
+        header = store.verified(path) if verify else store.fresh(path)
         if header is None:
             todo.append(path)
         else:
-            records[path] = Extracted(path, header)
+            records[path] = Extracted(path, header.content)
+        looked_up.advance()
+    looked_up.close()
     n_reused = len(records)
-    jobs = max(1, min(threads, len(todo) // MIN_TRACKS_A_WORKER))
-    if todo:
-        log.info(
-            "extraction: %d tracks to do with %d process(es), %d stored already, at %d Hz",
-            len(todo), jobs, n_reused, store.spec.rate_hz,
-        )  # fmt: skip
+    log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_reused, store.spec.rate_hz)
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
-    with joblib.parallel_config("loky", n_jobs=jobs, inner_max_num_threads=1):
-        work = joblib.Parallel(return_as="generator_unordered")(joblib.delayed(extract_track)(p, store) for p in todo)
-        for record in _until_a_worker_dies(work):
-            records[record.path] = record
-            if record.header is None:
-                n_failed += 1
-                log.warning("%s: %s", record.path, record.reason)
-            else:
-                audio_s += record.header.duration_s
-                if record.header.note:
-                    log.warning("%s: %s", record.path, record.header.note)
-            progress.advance(note=f"{audio_s / max(progress.elapsed_s, 1e-3):.0f} times real time, {n_failed} failed")
+    for record in _extract_all(todo, store, workers):
+        records[record.path] = record
+        n_failed += not record.content
+        audio_s += record.duration_s
+        if record.reason or record.note:
+            log.warning("%s: %s", record.path, record.reason or record.note)
+        progress.advance(note=f"{audio_s / max(progress.elapsed_s, 1e-3):.0f} times real time, {n_failed} failed")
     progress.close()
     log.info(
         "extraction: %d tracks ready (%d new, %d stored before), %d cannot be used, in %s",
@@ -105,42 +89,92 @@ def extract(paths: Iterable[str], store: FeatureStore, *, threads: int) -> dict[
     return records
 
 
-def _until_a_worker_dies(work: Iterable[Extracted]) -> Iterator[Extracted]:
-    try:
-        yield from work
-    except TerminatedWorkerError as error:
-        raise AudioError(
-            "a process that extracts features was killed, as when memory runs out or a decoder crashes: finished work "
-            "is kept, run the same command again, with fewer -numThreads if memory is short"
-        ) from error
+def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
+    """The tracks' records as they come: on a cluster, or here, and by more processes once the work is worth it."""
+    if workers.local:
+        n_here, n_jobs = 0, joblib.effective_n_jobs(workers.n_jobs)
+        started_s = time.monotonic()
+        for path in paths:
+            yield extract_track(path, store)
+            n_here += 1
+            if n_here == 1:  # it also made the filterbank, and tells nothing of the others
+                started_s = time.monotonic()
+                continue
+            left_s = (time.monotonic() - started_s) / (n_here - 1) * (len(paths) - n_here)
+            useful = int(min(n_jobs, left_s / WORKER_START_S))
+            if useful > 1 and n_here >= 4:
+                log.info("extraction: %d processes from here on", useful)
+                workers = dataclasses.replace(workers, n_jobs=useful)
+                break
+        paths = paths[n_here:]
+    if paths:
+        with workers.joined():
+            yield from _extract_in_parallel(paths, store, workers)
+
+
+def _extract_in_parallel(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
+    """The tracks' records, though workers die: of a crash in a decoder, or because memory runs out.
+
+    What a dead worker may have had in hand is done again, one track at a time; the one that kills again is at fault.
+    """
+    while paths:
+        in_hand: dict[str, None] = {}
+        done = set()
+
+        def tasks(paths: Sequence[str] = paths, in_hand: dict[str, None] = in_hand) -> Iterator[object]:
+            for path in paths:
+                in_hand[path] = None
+                yield joblib.delayed(extract_track)(path, store)
+
+        try:
+            for record in workers.run(tasks()):
+                del in_hand[record.path]
+                done.add(record.path)
+                yield record
+            return
+        except WorkerLost:
+            suspects = list(in_hand)
+            log.warning("a process that extracts features was killed: %d tracks are done again", len(suspects))
+            for path in suspects:
+                try:
+                    yield from workers.run([joblib.delayed(extract_track)(path, store)])
+                except WorkerLost:
+                    yield Extracted(path, reason="kills the process that extracts it: a decoder crash, or no memory")
+            paths = [path for path in paths if path not in done and path not in in_hand]
+
+
+def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:
+    """Decode one track and compute its frames. Raises AudioError and OSError."""
+    state = AudioState.of(path)
+    waveform = audio.decode(path, rate_hz=spec.rate_hz)
+    frames = log_mel(waveform.samples, spec)
+    header = Header(
+        path=os.path.abspath(path),
+        audio=state,
+        content=content_hash(path),
+        spec=spec,
+        n_frames=len(frames),
+        duration_s=len(waveform.samples) / waveform.rate_hz,
+        note=waveform.note,
+    )
+    return header, frames
 
 
 def extract_track(path: str, store: FeatureStore) -> Extracted:
-    """Decode one track, compute its frames and store them."""
+    """Compute the frames of one track and store them."""
     try:
-        state = AudioState.of(path)
-        waveform = audio.decode(path, rate_hz=store.spec.rate_hz)
-        frames = log_mel(waveform.samples, store.spec)
-        header = Header(
-            path=os.path.abspath(path),
-            audio=state,
-            content=content_hash(path),
-            spec=store.spec,
-            n_frames=len(frames),
-            duration_s=len(waveform.samples) / waveform.rate_hz,
-            note=waveform.note,
-        )
+        header, frames = compute(path, store.spec)
         store.write(header, frames)
     except StorageError:  # no other track could be stored either
         raise
     except AudioError as error:
-        return Extracted(path, None, str(error))
+        return Extracted(path, reason=str(error))
     except OSError as error:
-        return Extracted(path, None, f"cannot be read: {error.strerror or error}")
+        return Extracted(path, reason=f"cannot be read: {error.strerror or error}")
     # Whatever a decoder makes of a strange file must not end a run of days.
     except Exception as error:  # noqa: BLE001
-        return Extracted(path, None, f"unexpected {type(error).__name__}: {error}")
-    return Extracted(path, header)
+        return Extracted(path, reason=f"unexpected {type(error).__name__}: {error}")
+    return Extracted(path, header.content, note=header.note, duration_s=header.duration_s)
 
 
 def read(path: str, store: FeatureStore) -> tuple[Header, np.ndarray] | None:

@@ -22,6 +22,7 @@ from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.system.atomic import digest, write_file
 
+SUFFIX = ".logmel"
 _MAGIC = b"mirex-features 2 "
 _HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
 
@@ -72,7 +73,7 @@ class FeatureStore:
     def file_of(self, path: str) -> Path:
         """The file that holds (or would hold) the features of the track at `path`."""
         name = digest(os.path.abspath(path).encode("utf-8", "surrogateescape"))
-        return self.folder / name[:2] / f"{name}.logmel"
+        return self.folder / name[:2] / f"{name}{SUFFIX}"
 
     def fresh(self, path: str) -> Header | None:
         """The header of stored features that still belong to the audio at `path`, or None.
@@ -93,6 +94,12 @@ class FeatureStore:
             return None
         return header
 
+    def verified(self, path: str) -> Header | None:
+        """The same, after reading all of it: neither the stored features nor the audio have changed in any bit."""
+        stored = self.read(path)
+        header = self.fresh(path) if stored else None
+        return header if header and content_hash(path) == header.content else None
+
     def write(self, header: Header, frames: np.ndarray) -> None:
         """Store the frames of a track. Raises StorageError."""
         body = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
@@ -102,18 +109,10 @@ class FeatureStore:
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
         """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
-        try:
-            data = self.file_of(path).read_bytes()
-        except OSError:
+        stored = read_file(self.file_of(path))
+        if stored is None or stored[0].spec != self.spec or stored[0].path != os.path.abspath(path):
             return None
-        first, newline, body = data.partition(b"\n")
-        if not newline or first != _MAGIC + digest(body).encode("ascii"):
-            return None
-        line, _, raw = body.partition(b"\n")
-        header = _parse(line)
-        if header is None or header.spec != self.spec or header.path != os.path.abspath(path):
-            return None
-        return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, self.spec.n_bands)
+        return stored
 
     def _header(self, path: str) -> Header | None:
         """The header alone, unverified; a stored file that is too short for it to be true is no features."""
@@ -129,6 +128,20 @@ class FeatureStore:
         if header is None or size != len(first) + len(line) + 2 + 4 * header.n_frames * header.spec.n_bands:
             return None
         return header
+
+
+def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
+    """The verified header and frames of one stored file, or None if it is missing or damaged."""
+    try:
+        data = file.read_bytes()
+    except OSError:
+        return None
+    first, newline, body = data.partition(b"\n")
+    if not newline or first != _MAGIC + digest(body).encode("ascii"):
+        return None
+    line, _, raw = body.partition(b"\n")
+    header = _parse(line)
+    return (header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_bands)) if header else None
 
 
 def _parse(line: bytes) -> Header | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
 from mirex_submission.models.bundle import Bundle, load_network
 from mirex_submission.models.segments import cut, segment_starts
@@ -49,8 +51,8 @@ def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
     return int(mean.argmax()), mean
 
 
-def overlap(bundle: Bundle, headers: Sequence[Header]) -> list[Header]:
-    """The test tracks that the model was trained on, by path or by content."""
+def overlap(bundle: Bundle, tracks: Iterable[Extracted]) -> list[str]:
+    """The paths of those test tracks that the model was trained on, by path or by content."""
     paths = {track.path for track in bundle.tracks}
     contents = {track.content for track in bundle.tracks}
-    return [header for header in headers if header.path in paths or header.content in contents]
+    return [t.path for t in tracks if t.content and (os.path.abspath(t.path) in paths or t.content in contents)]

@@ -98,7 +98,8 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
             Path(path).write_bytes(data)  # a folder fails here, with the system's own words
             return
         path = Path(os.path.realpath(path))
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():  # asking first is cheaper, for almost always it is there
+            path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(_temporary_name())
         try:
             with open(temporary, "xb") as f:

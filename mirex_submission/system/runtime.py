@@ -19,7 +19,6 @@ DEFAULT_THREADS = 4  # what MIREX grants
 BACKENDS = ("tensorflow", "jax", "torch")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
     "MKL_NUM_THREADS",
     "NUMBA_NUM_THREADS",
     "TF_NUM_INTRAOP_THREADS",
@@ -36,16 +35,19 @@ def default_threads() -> int:
     return min(DEFAULT_THREADS, available)
 
 
-def prepare(scratch: str | os.PathLike[str], *, threads: int) -> None:
+def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     """Set the environment for `threads` threads and for writing nowhere but to `scratch`.
 
     To be called before numpy, joblib or Keras is imported: they read these variables once.
     """
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(threads)
+    # The one product that numpy's BLAS does is small, and its bits are not to depend on the number of threads.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     # joblib would use /dev/shm, which is 64 MB in a container. Keras would read and write ~/.keras: under /dev/null it
     # can do neither, so that no setting left on a machine decides a result.
-    os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
+    if scratch:
+        os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
     os.environ["KERAS_HOME"] = os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")

@@ -1,0 +1,99 @@
+"""The working rate of a task: chosen once from the headers of its files, and remembered in the scratch folder.
+
+The record, `features/task`, is a line with the digest of what follows, a JSON line {"rate_hz", "state"}, and the sorted
+64-bit hashes of the task's full paths: 8 bytes a track, so that a fold of a task of millions is looked up at once.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+import numpy as np
+import xxhash
+
+from mirex_submission.errors import AudioError
+from mirex_submission.features import audio
+from mirex_submission.features.spec import working_rate
+from mirex_submission.system.atomic import digest, write_file
+
+log = logging.getLogger(__name__)
+
+
+def choose_rate(scratch: Path, paths: Sequence[str], *, threads: int, whole_task: bool = False) -> int:
+    """The working rate in Hz: the one of the last whole task if that holds all of `paths`, else what their headers say.
+
+    Every fold thus has the rate of its task.
+
+    whole_task : `paths` are all files of a task (a feature list). Their rate is remembered; headers are read again only
+        if the list or any of its files has changed.
+    """
+    record = scratch / "features" / "task"
+    files = sorted({os.path.abspath(path) for path in paths})
+    hashes = np.sort(np.fromiter(map(_path_hash, files), np.uint64, len(files)))
+    state = _state(files) if whole_task else ""
+    known = _read(record)
+    if known:
+        rate_hz, known_state, known_hashes = known
+        if state == known_state if whole_task else np.isin(hashes, known_hashes).all():
+            log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", rate_hz)
+            return rate_hz
+    rate_hz = _rate_of_headers(paths, threads=threads)
+    if whole_task:
+        body = json.dumps({"rate_hz": rate_hz, "state": state}).encode() + b"\n" + hashes.astype("<u8").tobytes()
+        write_file(record, digest(body).encode() + b"\n" + body)
+    return rate_hz
+
+
+def _rate_of_headers(paths: Sequence[str], *, threads: int) -> int:
+    found = joblib.Parallel(n_jobs=threads, backend="threading")(joblib.delayed(_native_rate)(p) for p in paths)
+    rates = [rate for rate in found if rate]
+    chosen = working_rate(rates)
+    counts = Counter(rates)
+    log.info(
+        "working rate: %d Hz; the files have %s; %d are resampled",
+        chosen, ", ".join(f"{rate} Hz ({n})" for rate, n in counts.most_common()), len(rates) - counts[chosen],
+    )  # fmt: skip
+    return chosen
+
+
+def _native_rate(path: str) -> int:
+    try:
+        return audio.native_rate(path)
+    except AudioError:  # said once, when the track is extracted
+        return 0
+
+
+def _path_hash(path: str) -> int:
+    return xxhash.xxh3_64_intdigest(os.fsencode(path))
+
+
+def _state(files: Sequence[str]) -> str:
+    """One hash of what the file system says of all files."""
+    whole = xxhash.xxh3_128()
+    for file in files:
+        try:
+            s = os.stat(file)
+            said = f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
+        except (OSError, ValueError):
+            said = "none"
+        whole.update(os.fsencode(f"{file}\0{said}\0"))
+    return whole.hexdigest()
+
+
+def _read(record: Path) -> tuple[int, str, np.ndarray] | None:
+    """Rate, state and path hashes of the last whole task; None if there is no record or it is damaged."""
+    try:
+        first, _, body = record.read_bytes().partition(b"\n")
+    except OSError:
+        return None
+    if first != digest(body).encode():
+        return None
+    line, _, hashes = body.partition(b"\n")
+    task = json.loads(line)
+    return task["rate_hz"], task["state"], np.frombuffer(hashes, "<u8")
