@@ -12,8 +12,8 @@ import soxr
 
 from mirex_submission.errors import AudioError
 
-_BLOCK_FRAMES = 1 << 16  # decoded at a time: memory does not grow with channels and rate, and a block stays in cache
-_PLAIN_FORMATS = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF")  # samples as they are, nothing to decode
+_BLOCK_SAMPLES = 1 << 22  # decoded at a time: most clips whole, yet memory does not grow with the channels of long ones
+_CAREFUL_BLOCK_SAMPLES = 1 << 18
 RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
 MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
 
@@ -36,64 +36,69 @@ def native_rate(path: str) -> int:
 def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
     """Decode a file to mono (the mean of its channels), resampled to `rate_hz` where it has another rate.
 
-    Plain 16-bit samples of one channel and that rate stay int16, which costs a fifth of a conversion to float.
+    16-bit samples of one channel and that rate stay int16, which is several times as fast as a conversion to float.
     A file that breaks off is used up to there, with a note if the decoder tells: half a clip says more than none.
     Samples that are no audio (NaN, infinity, beyond any scale) count as zero. Raises AudioError for what cannot be
     heard: unreadable, empty, silent.
     """
+    try:
+        waveform = _decode(path, rate_hz, careful=False)
+    except (soundfile.SoundFileError, RuntimeError):  # damaged: once more, keeping what can be decoded
+        waveform = _decode(path, rate_hz, careful=True)
+    samples = waveform.samples
+    if not samples.any():
+        silent = "silent: every sample is zero" if len(samples) else "empty: no samples"
+        raise AudioError(waveform.note or silent)
+    return waveform
+
+
+def _decode(path: str, rate_hz: int | None, *, careful: bool) -> Waveform:
+    """`careful`: samples before a damage are kept, else the decoder's error is passed on."""
     with _open(path) as f:
         native_hz = int(f.samplerate)
         target_hz = rate_hz or native_hz
-        notes: list[str] = []
-        plain = f.subtype == "PCM_16" and f.format in _PLAIN_FORMATS
-        if plain and f.channels == 1 and target_hz == native_hz and 2 * f.frames <= os.path.getsize(path):
+        resampler = soxr.ResampleStream(native_hz, target_hz, 1, dtype="float32") if target_hz != native_hz else None
+        dtype = np.int16 if f.subtype == "PCM_16" and not careful else np.float32
+        as_is = dtype is np.int16 and f.channels == 1 and not resampler
+        weights = np.full(f.channels, (2.0**-15 if dtype is np.int16 else 1.0) / f.channels, np.float32)
+        block_frames = (_CAREFUL_BLOCK_SAMPLES if careful else _BLOCK_SAMPLES) // f.channels
+        parts, n_read, n_bad, broken = [], 0, 0, ""
+        while not broken:
+            whole = not n_read and 0 < f.frames < block_frames  # what the header says, and nobody may rely on
+            buffer = np.empty((f.frames if whole else block_frames, f.channels), dtype)
+            if careful:
+                buffer.fill(np.nan)
             try:
-                samples = f.read(dtype="int16")
+                block = f.read(out=buffer)
             except (soundfile.SoundFileError, RuntimeError) as error:
-                raise AudioError(f"cannot be decoded: {_reason(error)}") from error
-        else:
-            samples, notes = _decode_blocks(f, target_hz, np.dtype(np.int16 if plain else np.float32))
-    if not samples.any():
-        raise AudioError("; ".join(notes) or ("silent: every sample is zero" if len(samples) else "empty: no samples"))
-    return Waveform(samples, target_hz, "; ".join(notes))
-
-
-def _decode_blocks(f: soundfile.SoundFile, target_hz: int, dtype: np.dtype) -> tuple[np.ndarray, list[str]]:
-    """The samples as mono float32 at the target rate, and notes on what was odd."""
-    resampler = None
-    if target_hz != f.samplerate:
-        resampler = soxr.ResampleStream(f.samplerate, target_hz, 1, dtype="float32")
-    weights = np.full(f.channels, (2.0**-15 if dtype == np.int16 else 1.0) / f.channels, np.float32)
-    buffer = np.empty((_BLOCK_FRAMES, f.channels), dtype)
-    parts, n_read, n_bad, broken = [], 0, 0, ""
-    while not broken:
-        if dtype == np.float32:
-            buffer.fill(np.nan)
-        try:
-            block = f.read(out=buffer)
-        except (soundfile.SoundFileError, RuntimeError) as error:
-            # What was decoded before the damage stands in the buffer; the rest is still NaN.
-            n_decoded = 1 + np.flatnonzero(~np.isnan(buffer).all(axis=1)).max(initial=-1) if dtype == np.float32 else 0
-            block = buffer[:n_decoded]
-            broken = _reason(error)
-        n_read += len(block)
-        if not len(block):
-            break
-        with np.errstate(invalid="ignore", over="ignore"):  # what is no number is counted below
-            mono = block.astype(np.float32, copy=False) @ weights
-        bad = ~(np.abs(mono) <= MAX_SAMPLE)
-        if bad.any():
-            n_bad += int(bad.sum())
-            mono[bad] = 0.0
-        parts.append(resampler.resample_chunk(mono) if resampler else mono)
-    if resampler:
-        parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+                if not careful:
+                    raise
+                # What was decoded before the damage stands in the buffer; the rest is still NaN.
+                block = buffer[: 1 + np.flatnonzero(~np.isnan(buffer).all(axis=1)).max(initial=-1)]
+                broken = _reason(error)
+            n_read += len(block)
+            if not len(block):
+                break
+            if as_is:
+                parts.append(block[:, 0])
+                continue
+            with np.errstate(invalid="ignore", over="ignore"):  # what is no number is counted below
+                mono = np.dot(block.astype(np.float32, copy=False), weights)
+                energy = np.dot(mono, mono)
+            if not energy <= MAX_SAMPLE**2:  # seldom, and then sample by sample
+                bad = ~(np.abs(mono) <= MAX_SAMPLE)
+                n_bad += int(bad.sum())
+                mono[bad] = 0.0
+            parts.append(resampler.resample_chunk(mono) if resampler else mono)
+        if resampler:
+            parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
     notes = []
     if broken:
-        notes.append(f"damaged after {n_read / f.samplerate:.1f} s ({broken})")
+        notes.append(f"damaged after {n_read / native_hz:.1f} s ({broken})")
     if n_bad:
         notes.append(f"{n_bad} samples are no audio (NaN, infinite or absurd) and count as zero")
-    return (np.concatenate(parts) if n_read else np.zeros(0, np.float32)), notes
+    samples = np.zeros(0, np.float32) if not n_read else parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return Waveform(samples, target_hz, "; ".join(notes))
 
 
 def _open(path: str) -> soundfile.SoundFile:
