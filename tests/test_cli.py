@@ -8,12 +8,21 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import soundfile
 
+from mirex_submission.features.extraction import extract
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.runtime import default_threads
+from mirex_submission.system.workers import Workers
 
 COMMANDS = ("extract", "train", "classify", "train-and-classify", "features")
-HEAVY = {"tensorflow", "keras", "numpy", "scipy", "joblib", "numba", "soundfile", "soxr"}
+HEAVY = {
+    "tensorflow", "keras", "numpy", "scipy", "joblib", "numba", "soundfile", "soxr", "matplotlib", "dask",
+    "distributed", "ray",
+}  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {
     "--model": "2",
@@ -139,6 +148,14 @@ def test_the_overview_names_every_command_and_the_version_is_there(call):
         ["train", "scratch", "train", "--rate", "48000"],
         ["train", "scratch", "train", "--max-bad", "101"],
         ["train", "scratch", "train", "--name", "../elsewhere"],
+        ["extract", "--shard", "a/b", "scratch", "list"],
+        ["extract", "--shard", "-1/3", "scratch", "list"],
+        ["extract", "--jobs", "two", "scratch", "list"],
+        ["extract", "--backend", "threads", "scratch", "list"],
+        ["extract", "--plot", "", "scratch", "list"],
+        ["features"],
+        ["features", "one.wav", "two.wav"],
+        ["features", "--rate", "48000", "one.wav"],
         ["train", "-numThreads", "0", "scratch", "train"],
         ["train", "-numThreads", "scratch", "train"],
     ],
@@ -236,3 +253,164 @@ def test_tracks_that_cannot_be_used_are_status_4_said_on_stderr_before_tensorflo
         assert (done.status, done.stdout) == (4, "")
         assert "cannot be read: No such file" in done.stderr
         assert "tensorflow" not in done.modules
+
+
+# Extraction.
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--shard", "0/3"], r"'0/3': give I/N with I from 1 to N"),
+        (["--shard", "4/3"], r"'4/3': give I/N with I from 1 to N"),
+        (["--shard", "3"], r"'3': give I/N with I from 1 to N"),
+        (["--jobs", "0"], r"--jobs: 0 processes can do nothing"),
+    ],
+    ids=" ".join,
+)
+def test_options_of_extraction_that_make_no_sense_are_status_2_and_said_so(call, tmp_path, options, words):
+    done = call("extract", *options, "scratch", "list")
+    assert (done.status, done.stdout) == (2, "")
+    assert re.search(words, done.stderr)
+    assert os.listdir(tmp_path / "here") == []
+
+
+def test_a_scheduler_without_a_cluster_backend_is_status_2_before_the_list_is_read(call, tmp_path):
+    done = call("extract", "--scheduler", "tcp://127.0.0.1:8786", "scratch", "list")
+    assert (done.status, done.stdout) == (2, "")
+    assert "--scheduler: give --backend dask or ray too" in done.stderr
+    assert os.listdir(tmp_path / "here") == []
+
+
+def write_track(path, *, seconds=1.0, rate_hz=22050):
+    """A file of noise, other noise for every path."""
+    path.parent.mkdir(exist_ok=True)
+    samples = np.random.default_rng(list(os.fsencode(path))).uniform(-0.5, 0.5, int(seconds * rate_hz))
+    soundfile.write(path, samples, rate_hz)
+    return path
+
+
+def write_list(path, tracks):
+    path.write_text("".join(f"{track}\n" for track in tracks))
+    return path
+
+
+def test_plots_of_equal_file_names_in_two_folders_are_two_pictures(call, tmp_path):
+    tracks = [write_track(tmp_path / name / "01.wav") for name in "ab"]
+    silent = tmp_path / "silent.wav"
+    silent.write_bytes(b"")
+    listed = write_list(tmp_path / "list.txt", [*tracks, silent])
+    done = call("extract", "--plot", "plots", "scratch", listed)
+    assert (done.status, done.stdout) == (0, "")
+    plots = sorted((tmp_path / "here" / "plots").iterdir())
+    assert len(plots) == 2
+    assert all(re.fullmatch(r"01-\w+\.png", plot.name) for plot in plots)
+    pictures = [plot.read_bytes() for plot in plots]
+    assert all(picture.startswith(b"\x89PNG\r\n") for picture in pictures) and pictures[0] != pictures[1]
+    assert f"2 plots are in {tmp_path / 'here' / 'plots'}" in done.stderr
+    assert "matplotlib.pyplot" not in done.modules
+
+
+def test_extraction_without_plots_loads_no_matplotlib(call, tmp_path):
+    listed = write_list(tmp_path / "list.txt", [write_track(tmp_path / "a" / "01.wav")])
+    done = call("extract", "scratch", listed)
+    assert done.status == 0
+    assert {"matplotlib", "dask", "distributed", "ray", "tensorflow"} & set(done.modules) == set()
+
+
+# Features of one track.
+
+
+@pytest.fixture
+def track(tmp_path):
+    """A track of noise at 22050 Hz, in a scratch folder that has its features at that rate."""
+    path = str(write_track(tmp_path / "a" / "01.wav"))
+    store = FeatureStore(tmp_path / "scratch", FeatureSpec(22050))
+    extract([path], store, Workers(1))
+    return SimpleNamespace(path=path, store=store, file=store.file_of(path), frames=store.read(path)[1])
+
+
+def test_features_of_a_track_say_where_they_come_from_and_are_the_same_from_everywhere(call, track, tmp_path):
+    scratch = tmp_path / "scratch"
+    before = sorted(scratch.rglob("*"))
+    asked = {
+        "computed now": call("features", track.path),
+        f"stored in {track.file}": call("features", track.path, "--scratch", scratch),
+        f"stored in {os.path.relpath(track.file, tmp_path / 'here')}": call(
+            "features", os.path.relpath(track.file, tmp_path / "here")
+        ),
+    }
+    for source, done in asked.items():
+        assert done.status == 0, done.stderr
+        assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["features", source]
+        assert {"tensorflow", "keras", "matplotlib"} & set(done.modules) == set()
+    texts = [done.stdout.splitlines()[:-1] for done in asked.values()]
+    assert texts[0] == texts[1] == texts[2]
+    assert f"{len(track.frames)} frames x 40 bands" in "\n".join(texts[0])
+    assert os.listdir(tmp_path / "here") == [] and sorted(scratch.rglob("*")) == before  # it only looks
+
+
+def test_features_of_a_track_that_is_not_in_the_scratch_folder_are_computed(call, track, tmp_path):
+    other = write_track(tmp_path / "b" / "01.wav")
+    done = call("features", "--scratch", tmp_path / "scratch", other)
+    assert done.status == 0
+    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["features", "computed now"]
+
+
+@pytest.mark.parametrize("name", ["out.npy", "made/as needed/out.csv"])
+def test_features_are_exported_bit_for_bit(call, track, tmp_path, name):
+    done = call("features", track.path, "--export", name)
+    assert (done.status, done.stdout) == (0, "")
+    assert f"{name}: {len(track.frames)} frames x 40 bands, computed now" in done.stderr
+    file = tmp_path / "here" / name
+    loaded = np.load(file) if name.endswith("npy") else np.loadtxt(file, delimiter=",", skiprows=1)[:, 1:]
+    np.testing.assert_array_equal(loaded.astype(np.float32), track.frames)
+
+
+def test_a_kind_of_export_that_is_none_is_status_2_and_writes_nothing(call, track, tmp_path):
+    done = call("features", track.path, "--export", "out.txt")
+    assert (done.status, done.stdout) == (2, "")
+    assert "out.txt: give a name that ends in .npy or .csv" in done.stderr
+    assert os.listdir(tmp_path / "here") == []
+
+
+@pytest.mark.parametrize("what", ["flipped", "truncated", "foreign", "missing"])
+def test_a_stored_file_that_is_damaged_is_status_4(call, track, tmp_path, what):
+    data, file = track.file.read_bytes(), tmp_path / "damaged.logmel"
+    if what != "missing":
+        changed = {"flipped": data[:-1] + bytes([data[-1] ^ 1]), "truncated": data[: len(data) // 2]}
+        file.write_bytes(changed.get(what, b"no features and no audio"))
+    done = call("features", file)
+    assert (done.status, done.stdout) == (4, "")
+    assert f"ERROR: {file}: missing, damaged, or no stored features" in done.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--rate", "22050"]], ids=" ".join)
+@pytest.mark.parametrize(
+    ("name", "reason"), [("text.wav", "cannot be decoded"), ("missing.wav", "cannot be read: No such file")]
+)
+def test_audio_that_cannot_be_heard_is_status_4_with_path_and_reason(call, tmp_path, options, name, reason):
+    (tmp_path / "text.wav").write_text("no audio")
+    done = call("features", *options, tmp_path / name)
+    assert (done.status, done.stdout) == (4, "")
+    assert f"ERROR: {tmp_path / name}: {reason}" in done.stderr
+
+
+def test_stored_features_that_are_damaged_are_computed_instead(call, track, tmp_path):
+    data = track.file.read_bytes()
+    track.file.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    done = call("features", "--scratch", tmp_path / "scratch", "--export", "out.npy", track.path)
+    assert done.status == 0 and "computed now" in done.stderr
+    np.testing.assert_array_equal(np.load(tmp_path / "here" / "out.npy"), track.frames)
+
+
+def test_features_stored_at_two_rates_are_asked_for_by_rate(call, track, tmp_path):
+    other = FeatureStore(tmp_path / "scratch", FeatureSpec(11025))
+    extract([track.path], other, Workers(1))
+    arguments = ("features", "--scratch", tmp_path / "scratch", track.path)
+    done = call(*arguments)
+    assert (done.status, done.stdout) == (2, "")
+    assert f"{track.path}: stored at 11025, 22050 Hz: give --rate" in done.stderr
+    done = call(*arguments, "--rate", "11025")
+    assert done.status == 0
+    assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["features", f"stored in {other.file_of(track.path)}"]

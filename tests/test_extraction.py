@@ -1,5 +1,6 @@
 """Extraction of many tracks: parallel as sequential, re-used while it is true, and no track ends the run."""
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from mirex_submission.features.audio import decode
 from mirex_submission.features.extraction import extract
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.features.store import FeatureStore
+from mirex_submission.features.store import AudioState, FeatureStore, content_hash
 from mirex_submission.system.workers import Workers
 
 RATE = 11025
@@ -237,3 +238,133 @@ def test_workers_never_load_tensorflow_or_its_like(tmp_path):
     assert set(seen) - {done.stdout.strip()}  # most of the work was done by other processes
     for modules in seen.values():
         assert "mirex_submission.features.logmel" in modules and not set(HEAVY) & set(modules)
+
+
+# How many processes.
+
+
+def said_processes(caplog):
+    return [int(m.split()[1]) for m in caplog.messages if m.endswith("processes from here on")]
+
+
+@pytest.mark.parametrize(
+    ("n_tracks", "start_s", "n_jobs", "used"),
+    [
+        (24, 1e6, 2, []),  # work that no second process is worth
+        (24, 1e-9, 2, [2]),
+        (24, 1e-9, 1, []),
+        (4, 1e-9, 2, []),  # no more tracks than are done here anyway
+    ],
+)
+def test_the_number_of_processes_is_chosen_from_the_work(
+    tmp_path, caplog, monkeypatch, n_tracks, start_s, n_jobs, used
+):
+    monkeypatch.setattr(extraction, "WORKER_START_S", start_s)
+    paths = write_tracks(tmp_path / "a", n_tracks)
+    store = Witness(tmp_path / "scratch", SPEC)
+    with caplog.at_level("INFO"):
+        extract(paths, store, Workers(n_jobs))
+    assert said_processes(caplog) == used
+    assert len(stored(store)) == n_tracks
+    assert (store.writers() - {os.getpid()} == set()) == (used == [])
+
+
+class Witness(FeatureStore):
+    """A store that notes which processes write to it."""
+
+    def write(self, header, frames):
+        super().write(header, frames)
+        (self.folder.parent / f"{os.getpid()}.pid").touch()
+
+    def writers(self):
+        return {int(p.stem) for p in self.folder.parent.glob("*.pid")}
+
+
+def test_minus_one_job_is_every_processor(tmp_path, caplog, eager):
+    n_processors = len(os.sched_getaffinity(0))
+    if n_processors < 2:
+        pytest.skip("one processor")
+    paths = write_tracks(tmp_path / "a", 16)
+    with caplog.at_level("INFO"):
+        extract(paths, FeatureStore(tmp_path / "scratch", SPEC), Workers(-1))
+    assert said_processes(caplog) == [n_processors]
+
+
+# Checking what is stored.
+
+
+def flip(path, *, last=False):
+    """Flip one bit of a file, and put its times back as far as the system lets one."""
+    stat = os.stat(path)
+    with open(path, "r+b") as f:
+        data = bytearray(f.read())
+        data[-1 if last else len(data) // 2] ^= 1
+        f.seek(0)
+        f.write(data)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@pytest.fixture
+def no_change_times(monkeypatch):
+    """A file system that says of a file only its size and the modification time, which anyone may set."""
+    of = AudioState.of
+    monkeypatch.setattr(AudioState, "of", lambda path: dataclasses.replace(of(path), changed_ns=0))
+
+
+def test_verify_finds_and_mends_a_flipped_bit_of_stored_frames(tmp_path):
+    paths = write_tracks(tmp_path / "a", 3)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    first = extract(paths, store, Workers(1))
+    whole, others = stored(store), stamps(store)
+    flip(store.file_of(paths[1]), last=True)
+    extract(paths, store, Workers(1))
+    assert stored(store) != whole  # the header alone does not tell
+    records = extract(paths, store, Workers(1), verify=True)
+    assert stored(store) == whole
+    assert [records[path].content for path in paths] == [first[path].content for path in paths]
+    del others[store.file_of(paths[1]).name]
+    assert others.items() <= stamps(store).items()  # the sound ones are left as they are
+
+
+def test_verify_finds_and_mends_a_flipped_bit_of_audio(tmp_path, no_change_times):
+    paths = write_tracks(tmp_path / "a", 3)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    first = extract(paths, store, Workers(1))
+    others = stamps(store)
+    flip(paths[1])
+    assert extract(paths, store, Workers(1))[paths[1]].content == first[paths[1]].content
+    records = extract(paths, store, Workers(1), verify=True)
+    assert records[paths[1]].content == content_hash(paths[1]) != first[paths[1]].content
+    np.testing.assert_array_equal(store.read(paths[1])[1], log_mel(decode(paths[1]).samples, SPEC))
+    del others[store.file_of(paths[1]).name]
+    assert others.items() <= stamps(store).items()
+
+
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_second_run_opens_no_audio_but_to_verify_it(tmp_path, verify):
+    """Counted by the interpreter's own audit of opened files, in a process of its own."""
+    paths = write_tracks(tmp_path / "a", 3)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    extract(paths, store, Workers(1))
+    before = stamps(store)
+    command = [sys.executable, "-c", OPENED, str(int(verify)), str(tmp_path / "scratch"), *paths]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    opened = json.loads(done.stdout)
+    assert sorted(p for p in opened if p in paths) == (paths if verify else [])
+    assert {p for p in opened if p.endswith(".logmel")} == {str(store.file_of(path)) for path in paths}
+    assert stamps(store) == before
+
+
+OPENED = """
+import json, sys
+from mirex_submission.features.extraction import extract
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.system.workers import Workers
+
+verify, scratch, *paths = sys.argv[1:]
+opened = []
+sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
+extract(paths, FeatureStore(scratch, FeatureSpec(rate_hz=11025, n_frames=8)), Workers(1), verify=verify == "1")
+print(json.dumps(opened))
+"""

@@ -12,8 +12,10 @@ import soxr
 
 from mirex_submission.errors import AudioError
 
-_BLOCK_SAMPLES = 1 << 22  # decoded at a time: most clips whole, yet memory does not grow with the channels of long ones
-_CAREFUL_BLOCK_SAMPLES = 1 << 18
+# A clip of up to so many samples is decoded in one go, which is fastest; a longer one in blocks, so that its memory
+# does not grow with its channels.
+_WHOLE_SAMPLES = 1 << 22
+_BLOCK_SAMPLES = 1 << 18
 RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
 MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
 
@@ -61,11 +63,12 @@ def _decode(path: str, rate_hz: int | None, *, careful: bool) -> Waveform:
         dtype = np.int16 if f.subtype == "PCM_16" and not careful else np.float32
         as_is = dtype is np.int16 and f.channels == 1 and not resampler
         weights = np.full(f.channels, (2.0**-15 if dtype is np.int16 else 1.0) / f.channels, np.float32)
-        block_frames = (_CAREFUL_BLOCK_SAMPLES if careful else _BLOCK_SAMPLES) // f.channels
+        whole = not careful and 0 < f.frames <= _WHOLE_SAMPLES // f.channels
+        n_frames = f.frames if whole else _BLOCK_SAMPLES // f.channels
         parts, n_read, n_bad, broken = [], 0, 0, ""
         while not broken:
-            whole = not n_read and 0 < f.frames < block_frames  # what the header says, and nobody may rely on
-            buffer = np.empty((f.frames if whole else block_frames, f.channels), dtype)
+            buffer = np.empty((n_frames, f.channels), dtype)
+            n_frames = _BLOCK_SAMPLES // f.channels  # a header may promise less than there is
             if careful:
                 buffer.fill(np.nan)
             try:
