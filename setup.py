@@ -23,7 +23,7 @@ setup(
     package_data={"mirex_submission": ["py.typed"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
-        "joblib>=1.4",
+        "joblib>=1.5",
         "keras>=3.8",
         "matplotlib>=3.8",
         "numba>=0.60",

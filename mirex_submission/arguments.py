@@ -99,7 +99,7 @@ def extract(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=_jobs,
         metavar="N",
-        help="processes, as joblib means it: -1 is all processors (default: -numThreads; on a cluster: all of it)",
+        help="processes, as joblib means it: -1 is all (default: -numThreads; Ray: its cluster, as Dask always)",
     )
     group.add_argument("--backend", choices=BACKENDS, default="loky", help="this machine (loky) or a cluster")
     group.add_argument(

@@ -31,9 +31,11 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import check_writable, temporary_file, write_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.runtime import start_keras
-from mirex_submission.system.workers import Workers
+from mirex_submission.system.workers import WorkerLost, Workers
 
 log = logging.getLogger(__name__)
+
+MIN_PLOTS_IN_PARALLEL = 16  # fewer are drawn before another process would have loaded matplotlib
 
 
 def choose_spec(
@@ -92,14 +94,23 @@ def extract(
         log.info("shard %d of %d: %d of %d tracks", *shard, len(share), len(set(paths)))
     records = extraction.extract(share, store, workers, verify=verify)
     if plots:
-        drawn = Progress("plots", len(_usable(records)), unit="tracks")
-        with workers.joined():
-            for _ in workers.run(joblib.delayed(_draw)(path, store, plots) for path in _usable(records)):
-                drawn.advance()
-        drawn.close()
-        log.info("%d plots are in %s", drawn.done, plots)
+        _draw_all(_usable(records), store, plots, workers)
     _enough_usable(_usable(records), records, strict=strict)
     return records
+
+
+def _draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: Workers) -> None:
+    if workers.local and len(paths) < MIN_PLOTS_IN_PARALLEL:
+        workers = Workers(1)
+    progress = Progress("plots", len(paths), unit="tracks")
+    try:
+        with workers.joined():
+            for _ in workers.run(joblib.delayed(_draw)(path, store, folder) for path in paths):
+                progress.advance()
+    except WorkerLost as error:
+        raise AudioError("a process that draws was killed, as when memory runs out: try fewer --jobs") from error
+    progress.close()
+    log.info("%d plots are in %s", progress.done, folder)
 
 
 def _draw(path: str, store: FeatureStore, folder: Path) -> None:
@@ -136,8 +147,13 @@ def find_features(
         for store, stored in found:
             if stored:
                 return *stored, f"stored in {store.file_of(track)}"
-    rate_hz = own_working_rate(audio.native_rate(track)) if rate == "auto" else int(rate)
-    return *extraction.compute(track, FeatureSpec(rate_hz, n_bands, n_frames)), "computed now"
+    try:
+        rate_hz = own_working_rate(audio.native_rate(track)) if rate == "auto" else int(rate)
+        return *extraction.compute(track, FeatureSpec(rate_hz, n_bands, n_frames)), "computed now"
+    except AudioError as error:
+        raise AudioError(f"{track}: {error}") from error
+    except OSError as error:
+        raise AudioError(f"{track}: cannot be read: {error.strerror or error}") from error
 
 
 def train(

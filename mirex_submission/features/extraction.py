@@ -133,7 +133,13 @@ def _extract_in_parallel(paths: Sequence[str], store: FeatureStore, workers: Wor
                 yield record
             return
         except WorkerLost:
-            suspects = list(in_hand)
+            suspects = []
+            for path in in_hand:
+                header = store.fresh(path)
+                if header:  # only word of it was lost
+                    yield Extracted(path, header.content, note=header.note)
+                else:
+                    suspects.append(path)
             log.warning("a process that extracts features was killed: %d tracks are done again", len(suspects))
             for path in suspects:
                 try:

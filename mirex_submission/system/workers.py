@@ -8,9 +8,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
 from mirex_submission.errors import UsageError
@@ -47,10 +49,17 @@ class Workers:
         import joblib
 
         if self.backend == "dask":
-            with _dask_client(self.scheduler), joblib.parallel_config("dask"):
+            with _dask_client(self.scheduler) as client, joblib.parallel_config(_dask_backend()(client=client)):
                 yield
         elif self.backend == "ray":
-            with _ray_session(self.scheduler), joblib.parallel_config("ray", n_jobs=self.n_jobs):
+            with (
+                _ray_session(self.scheduler) as n_cpus,
+                joblib.parallel_config(
+                    "ray",
+                    n_jobs=n_cpus if self.n_jobs < 0 else min(max(self.n_jobs, 2), n_cpus),
+                    ray_remote_args={"max_restarts": -1, "max_task_retries": 3},
+                ),
+            ):
                 yield
         else:
             with joblib.parallel_config("loky", n_jobs=self.n_jobs, inner_max_num_threads=1):
@@ -64,8 +73,9 @@ class Workers:
             if self.backend == "ray":
                 tasks = iter(tasks)
                 with joblib.Parallel() as parallel:  # which keeps its workers from round to round
-                    while some := list(islice(tasks, _ROUND * joblib.effective_n_jobs(self.n_jobs))):
-                        yield from parallel(some)
+                    n_round = _ROUND * joblib.effective_n_jobs()
+                    for first in tasks:  # the others are taken only when they are handed out
+                        yield from parallel(chain([first], islice(tasks, n_round - 1)))
             else:
                 yield from joblib.Parallel(return_as="generator_unordered")(tasks)
         except _lost_worker_errors(self.backend) as error:
@@ -86,42 +96,78 @@ def _lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
     return (TerminatedWorkerError,)
 
 
+def _dask_backend() -> Any:
+    """joblib's Dask backend, mended: it never told of a task that Dask gave up (KilledWorker), and waited for ever."""
+    from joblib._dask import DaskDistributedBackend
+
+    class Backend(DaskDistributedBackend):
+        def effective_n_jobs(self, n_jobs: int) -> int:
+            return max(2, super().effective_n_jobs(n_jobs))  # for one job joblib would work in the calling process
+
+        def submit(self, func: Any, callback: Any = None) -> Any:
+            job = super().submit(func, callback)
+            job.add_done_callback(lambda job: job.exception() and callback(job.exception()))
+            return job
+
+        def abort_everything(self, ensure_ready: bool = True) -> None:
+            super().abort_everything(ensure_ready)
+            self.client.cancel(list(self._results))  # a deadly track is not to kill those who do other work
+            self._results.clear()
+            self._callbacks.clear()
+
+    return Backend
+
+
+def _check_answer(what: str, address: str) -> None:
+    """Raise UsageError if nothing listens there: Ray would try for minutes, and Dask leave a client that cannot end."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_WAIT_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UsageError(f"no {what} answers at {address}: {error}") from error
+
+
 @contextlib.contextmanager
-def _dask_client(scheduler: str | None) -> Iterator[None]:
+def _dask_client(scheduler: str | None) -> Iterator[Any]:
     import dask
     import distributed
 
     address = scheduler or dask.config.get("scheduler-address", None)
     if not address:
         raise UsageError("no Dask scheduler: give its address with --scheduler, as tcp://HOST:8786")
-    try:
-        client = distributed.Client(address, timeout=_WAIT_S)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"no Dask scheduler answers at {address}: {error}") from error
-    with client:
+    _check_answer("Dask scheduler", address)
+    with distributed.Client(address, timeout=_WAIT_S) as client:
         try:
             client.wait_for_workers(1, timeout=_WAIT_S)
         except TimeoutError as error:
             raise UsageError(
                 f"the Dask scheduler at {address} has no workers: start some with `dask worker`"
             ) from error
-        yield
+        yield client
 
 
 @contextlib.contextmanager
-def _ray_session(head: str | None) -> Iterator[None]:
+def _ray_session(head: str | None) -> Iterator[int]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.util.joblib import register_ray
 
+    head = head or os.environ.get("RAY_ADDRESS")
+    if head and head != "auto":
+        _check_answer("Ray head", head)
+    terminate = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address=head or "auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise UsageError(
             "no Ray cluster: start one with `ray start --head`, or give its address with --scheduler"
         ) from error
+    signal.signal(signal.SIGTERM, terminate)
     register_ray()
     try:
-        yield
+        n_cpus = int(ray.cluster_resources().get("CPU", 0))
+        if n_cpus < 2:  # with one, joblib would work in the calling process
+            raise UsageError(f"the Ray cluster has {n_cpus} processors: at least 2 are needed")
+        yield n_cpus
     finally:
         ray.shutdown()
