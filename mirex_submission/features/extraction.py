@@ -92,19 +92,22 @@ def extract(
 def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
     """The tracks' records as they come: on a cluster, or here, and by more processes once the work is worth it."""
     if workers.local:
-        n_here, n_jobs = 0, joblib.effective_n_jobs(workers.n_jobs)
-        started_s = time.monotonic()
+        n_jobs = joblib.effective_n_jobs(workers.n_jobs)
+        n_here, spent_s, longest_s = 0, 0.0, 0.0
         for path in paths:
-            yield extract_track(path, store)
-            n_here += 1
-            if n_here == 1:  # it also made the filterbank, and tells nothing of the others
-                started_s = time.monotonic()
+            started_s = time.monotonic()
+            record = extract_track(path, store)
+            took_s = time.monotonic() - started_s
+            yield record
+            n_here, spent_s, longest_s = n_here + 1, spent_s + took_s, max(longest_s, took_s)
+            if n_here < 2 or spent_s < WORKER_START_S / 5:
                 continue
-            left_s = (time.monotonic() - started_s) / (n_here - 1) * (len(paths) - n_here)
-            useful = int(min(n_jobs, left_s / WORKER_START_S))
-            if useful > 1 and n_here >= 4:
-                log.info("extraction: %d processes from here on", useful)
-                workers = dataclasses.replace(workers, n_jobs=useful)
+            # Without the longest: the first track also makes the filterbank, and any may wait for the disk.
+            left_s = (spent_s - longest_s) / (n_here - 1) * (len(paths) - n_here)
+            n_useful = int(min(n_jobs, left_s / WORKER_START_S))
+            if n_useful > 1 and left_s - left_s / n_useful > WORKER_START_S:
+                log.info("extraction: %d processes from here on", n_useful)
+                workers = dataclasses.replace(workers, n_jobs=n_useful)
                 break
         paths = paths[n_here:]
     if paths:

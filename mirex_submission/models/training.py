@@ -45,7 +45,7 @@ class TrainingSet:
 def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
     """Read and verify the features of every track into one array, mapped from `file`.
 
-    A mapped file, so that memory does not grow with the number of tracks. It may be deleted at once: the system keeps
+    A mapped file, so that a track takes only 16 bytes a segment in memory. It may be deleted at once: the system keeps
     it as long as it is mapped, and no longer, however the process ends. Raises StorageError.
     """
     spec = store.spec
