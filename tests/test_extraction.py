@@ -253,7 +253,7 @@ def said_processes(caplog):
         (24, 1e6, 2, []),  # work that no second process is worth
         (24, 1e-9, 2, [2]),
         (24, 1e-9, 1, []),
-        (4, 1e-9, 2, []),  # no more tracks than are done here anyway
+        (2, 1e-9, 2, []),  # no more tracks than are done here anyway
     ],
 )
 def test_the_number_of_processes_is_chosen_from_the_work(
