@@ -44,24 +44,26 @@ def log_mel(
 
     Raises UsageError for a wrong call, AudioError for a file that cannot be heard.
     """
+    from numbers import Real
+
     from mirex_submission.features import audio, logmel
 
     def spec_of(native_hz: int) -> FeatureSpec:
         rate_hz = own_working_rate(native_hz) if working_rate_hz is None else working_rate_hz
         return FeatureSpec(rate_hz, n_bands, n_frames)
 
-    if isinstance(source, (str, os.PathLike)):
+    if isinstance(source, (str, bytes, os.PathLike)):
         if rate_hz is not None:
             raise UsageError("rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'")
-        path = os.fspath(source)
+        path = os.fsdecode(source)
         spec = spec_of(audio.native_rate(path))
         waveform = audio.decode(path, rate_hz=spec.rate_hz)
         if waveform.note:
             logging.getLogger(__name__).warning("%s: %s", path, waveform.note)
         return logmel.log_mel(waveform.samples, spec)
     lowest_hz, highest_hz = audio.RATES_HZ
-    if rate_hz is None or not lowest_hz <= rate_hz <= highest_hz:
-        raise UsageError(f"rate_hz {rate_hz}: give the waveform's sampling rate, from {lowest_hz} to {highest_hz} Hz")
+    if not isinstance(rate_hz, Real) or not lowest_hz <= rate_hz <= highest_hz:
+        raise UsageError(f"rate_hz {rate_hz!r}: give the waveform's sampling rate, from {lowest_hz} to {highest_hz} Hz")
     spec = spec_of(rate_hz)
     samples = _float_samples(source)
     if rate_hz != spec.rate_hz:

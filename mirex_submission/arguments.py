@@ -99,7 +99,7 @@ def extract(parser: argparse.ArgumentParser) -> None:
         "--jobs",
         type=_jobs,
         metavar="N",
-        help="processes, as joblib means it: -1 is all (default: -numThreads; Ray: its cluster, as Dask always)",
+        help="processes, as joblib means it: -1 is all (default: -numThreads; a cluster: all of it, Dask always)",
     )
     group.add_argument("--backend", choices=BACKENDS, default="loky", help="this machine (loky) or a cluster")
     group.add_argument(
@@ -170,7 +170,10 @@ def _percent(text: str) -> float:
 
 
 def _jobs(text: str) -> int:
-    n_jobs = int(text)
+    try:
+        n_jobs = int(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number") from error
     if n_jobs == 0:
         raise argparse.ArgumentTypeError("0 processes can do nothing")
     return n_jobs

@@ -51,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     _start_log(args.verbose, args.quiet)
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _terminate)
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _terminate)
     try:
         return _run(COMMANDS[argv[0]].run, args, argv[0])
     except MirexError as error:

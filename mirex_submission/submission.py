@@ -28,7 +28,7 @@ from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import segment_starts
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
-from mirex_submission.system.atomic import check_writable, temporary_file, write_file
+from mirex_submission.system.atomic import check_writable, make_folder, temporary_file, write_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.runtime import start_keras
 from mirex_submission.system.workers import WorkerLost, Workers
@@ -54,9 +54,8 @@ def choose_spec(
         `paths`, so that every fold has the rate of its task; else the one that the files' headers call for.
     whole_task : `paths` are all files of a task (a feature list), whose rate is chosen anew and remembered.
     """
-    if rate != "auto":
-        return FeatureSpec(int(rate), n_bands, n_frames)
-    rate_hz = task.choose_rate(scratch, paths, threads=threads, whole_task=whole_task)
+    given_hz = None if rate == "auto" else int(rate)
+    rate_hz = task.choose_rate(scratch, paths, threads=threads, whole_task=whole_task, given_hz=given_hz)
     return FeatureSpec(rate_hz, n_bands, n_frames)
 
 
@@ -89,6 +88,8 @@ def extract(
     Raises AudioError, after the work, if more than half of the tracks cannot be used (with `strict`, if any).
     """
     store = FeatureStore(scratch, spec)
+    if plots:
+        make_folder(plots)  # now, and not only after the work
     share = list(dict.fromkeys(paths))[shard[0] - 1 :: shard[1]]
     if shard[1] > 1:
         log.info("shard %d of %d: %d of %d tracks", *shard, len(share), len(set(paths)))
@@ -118,7 +119,9 @@ def _draw(path: str, store: FeatureStore, folder: Path) -> None:
     if stored:
         header, frames = stored
         starts = segment_starts(len(frames), header.content, store.spec, Recipe())
-        name = f"{Path(path).stem}-{store.file_of(path).stem[:8]}.png"  # two folders may share a file name
+        # Two folders may share a file name; and a name has at most 255 bytes.
+        stem = Path(path).stem.encode()[:200].decode(errors="ignore")
+        name = f"{stem}-{store.file_of(path).stem[:8]}.png"
         write_file(folder / name, plot.draw(frames, starts, store.spec, title=path), durable=False)
 
 

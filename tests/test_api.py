@@ -129,8 +129,8 @@ def test_short_and_silent_waveforms_fill_one_segment():
         (lambda: log_mel(np.array([0, 1e30], np.float32), 22050), r"1 samples .* beyond 2\^31.* \[1\]"),
         (lambda: log_mel(noise(), 22050, working_rate_hz=16000), "rate 16000 Hz: choose one of 11025, 22050, 44100"),
         (lambda: log_mel(noise(), 22050, working_rate_hz=0), "rate 0 Hz: choose one of"),
-        (lambda: log_mel(noise(), 22050, n_bands=0), "must be at least 1"),
-        (lambda: log_mel(noise(), 22050, n_frames=-1), "must be at least 1"),
+        (lambda: log_mel(noise(), 22050, n_bands=0), "from 1 to"),
+        (lambda: log_mel(noise(), 22050, n_frames=-1), "from 1 to"),
     ],
 )
 def test_a_wrong_call_is_a_usage_error_that_says_what_is_wrong(call, words):

@@ -198,3 +198,17 @@ def test_blocks_of_any_size_give_the_same_samples(tmp_path, monkeypatch, n_chann
             patch.setattr(audio, "_WHOLE_SAMPLES", 0)
             patch.setattr(audio, "_BLOCK_SAMPLES", 5000)
             np.testing.assert_allclose(decode(path, rate_hz=rate_hz).samples, whole, rtol=0, atol=1e-6)
+
+
+def test_flac_of_unknown_length_is_not_taken_for_damaged(tmp_path):
+    """As streaming encoders write it: no number of samples in the header."""
+    path = tmp_path / "a.flac"
+    write(path, tones(1, seconds=3.0))
+    whole = decode(str(path)).samples
+    data = bytearray(path.read_bytes())
+    data[21] &= 0xF0  # the 36 bits of STREAMINFO's total samples
+    data[22:26] = bytes(4)
+    path.write_bytes(data)
+    waveform = decode(str(path))
+    assert waveform.note == ""
+    np.testing.assert_array_equal(waveform.samples, whole)

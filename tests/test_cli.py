@@ -4,6 +4,7 @@ import functools
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -309,6 +310,37 @@ def test_plots_of_equal_file_names_in_two_folders_are_two_pictures(call, tmp_pat
     assert all(picture.startswith(b"\x89PNG\r\n") for picture in pictures) and pictures[0] != pictures[1]
     assert f"2 plots are in {tmp_path / 'here' / 'plots'}" in done.stderr
     assert "matplotlib.pyplot" not in done.modules
+
+
+def test_plots_of_the_longest_file_names_have_names_too_and_a_folder_that_is_a_file_is_refused_first(call, tmp_path):
+    listed = write_list(tmp_path / "list.txt", [write_track(tmp_path / ("ä" * 120 + ".wav"))])
+    assert call("extract", "--plot", "plots", "scratch", listed).status == 0
+    (tmp_path / "file").touch()
+    done = call("extract", "--plot", tmp_path / "file", "other", listed)
+    assert done.status == 7 and f"{tmp_path / 'file'}: cannot be written" in done.stderr
+    assert not list((tmp_path / "here" / "other").rglob("*.logmel"))
+
+
+@pytest.mark.parametrize(("ignored", "status"), [(True, 0), (False, 143)])
+def test_a_hangup_ends_a_run_unless_it_was_started_to_ignore_it(tmp_path, ignored, status):
+    """As `nohup` starts it. The hangup comes when the track is opened."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, soundfile\n"
+        "opened = soundfile.SoundFile.__init__\n"
+        "def hang_up(self, file, *args, **kwargs):\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    opened(self, file, *args, **kwargs)\n"
+        "soundfile.SoundFile.__init__ = hang_up\n"
+    )
+    listed = write_list(tmp_path / "list.txt", [write_track(tmp_path / "a.wav")])
+    command = [sys.executable, "-m", "mirex_submission", "extract", str(tmp_path / "s"), str(listed)]
+    done = subprocess.run(
+        command,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )
+    assert done.returncode == status
 
 
 def test_extraction_without_plots_loads_no_matplotlib(call, tmp_path):

@@ -55,7 +55,7 @@ def test_other_working_rates_are_refused(rate_hz):
 
 @pytest.mark.parametrize("sizes", [{"n_bands": 0}, {"n_frames": 0}, {"n_bands": -1}])
 def test_sizes_below_one_are_refused(sizes):
-    with pytest.raises(UsageError, match="at least 1"):
+    with pytest.raises(UsageError, match="from 1 to"):
         FeatureSpec(**sizes)
 
 
@@ -97,3 +97,9 @@ def test_95_percent_is_exact_for_every_number_of_files():
 
 def test_a_task_without_readable_files_has_mirex_usual_rate():
     assert working_rate([]) == 22050
+
+
+@pytest.mark.parametrize("sizes", [{"n_bands": 10**6}, {"n_frames": 10**8}, {"n_bands": 40.0}, {"n_frames": True}])
+def test_sizes_that_can_only_be_a_slip_are_refused(sizes):
+    with pytest.raises(UsageError, match="give a whole number from 1 to"):
+        FeatureSpec(**sizes)

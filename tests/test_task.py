@@ -99,3 +99,14 @@ def test_a_record_takes_eight_bytes_a_track(tmp_path):
     choose_rate(tmp_path, [f"{k}.wav" for k in range(1000)], threads=1, whole_task=True)
     assert (tmp_path / "features" / "task").stat().st_size < 8200
     assert task.choose_rate(tmp_path, ["999.wav"], threads=1) == 22050
+
+
+def test_a_rate_that_was_given_for_the_whole_task_holds_for_its_folds_until_the_next(tmp_path, opened):
+    paths = write_tracks(tmp_path / "a", [44100] * 3)
+    assert choose_rate(tmp_path, paths, threads=1, whole_task=True, given_hz=11025) == 11025
+    assert choose_rate(tmp_path, paths[1:], threads=1) == 11025
+    assert choose_rate(tmp_path, paths[1:], threads=1, given_hz=22050) == 22050
+    assert choose_rate(tmp_path, paths[1:], threads=1) == 11025
+    assert opened == []
+    assert choose_rate(tmp_path, paths, threads=1, whole_task=True) == 44100
+    assert choose_rate(tmp_path, paths[1:], threads=1) == 44100

@@ -68,7 +68,7 @@ def _decode(path: str, rate_hz: int | None, *, careful: bool) -> Waveform:
         parts, n_read, n_bad, broken = [], 0, 0, ""
         while not broken:
             buffer = np.empty((n_frames, f.channels), dtype)
-            n_frames = _BLOCK_SAMPLES // f.channels  # a header may promise less than there is
+            n_frames = _BLOCK_SAMPLES // f.channels
             if careful:
                 buffer.fill(np.nan)
             try:
@@ -114,6 +114,8 @@ def _open(path: str) -> soundfile.SoundFile:
         with open(path, "rb"):  # says why, where libsndfile says "system error"
             pass
         f = soundfile.SoundFile(path)
+        # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
+        f.seekable = lambda: False
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
         raise AudioError(f"cannot be decoded: {_reason(error)}") from error
     except (OSError, ValueError) as error:

@@ -10,14 +10,14 @@ import dataclasses
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import joblib
 import numpy as np
 
 from mirex_submission.errors import AudioError, StorageError
-from mirex_submission.features import audio
+from mirex_submission.features import audio, suspects
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
@@ -92,9 +92,33 @@ def extract(
 def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
     """The tracks' records as they come: on a cluster, or here, and by more processes once the work is worth it."""
     if workers.local:
-        n_jobs = joblib.effective_n_jobs(workers.n_jobs)
-        n_here, spent_s, longest_s = 0, 0.0, 0.0
+        apart = suspects.noted(store.folder, paths)
+        if apart:
+            log.warning("extraction: an earlier run died with %d track(s) in hand: they are done apart", len(apart))
+            others = Workers(2)
+            with others.joined():
+                yield from _extract_apart(apart, store, others)
+            paths = [path for path in paths if path not in set(apart)]
+        n_here, n_useful = yield from _extract_here(paths, store, joblib.effective_n_jobs(workers.n_jobs))
+        paths, workers = paths[n_here:], dataclasses.replace(workers, n_jobs=n_useful)
+    if paths:
+        with workers.joined():
+            yield from _extract_in_parallel(paths, store, workers)
+
+
+def _extract_here(
+    paths: Sequence[str], store: FeatureStore, n_jobs: int
+) -> Generator[Extracted, None, tuple[int, int]]:
+    """The records of the first tracks, of all if no more processes are worth their start.
+
+    Returns how many were done, and how many processes are worth it for the rest.
+    """
+    n_here, n_useful, spent_s, longest_s = 0, 1, 0.0, 0.0
+    if not paths:
+        return 0, 1
+    with suspects.noting(store.folder) as in_hand:
         for path in paths:
+            in_hand(path)
             started_s = time.monotonic()
             record = extract_track(path, store)
             took_s = time.monotonic() - started_s
@@ -107,12 +131,8 @@ def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) ->
             n_useful = int(min(n_jobs, left_s / WORKER_START_S))
             if n_useful > 1 and left_s - left_s / n_useful > WORKER_START_S:
                 log.info("extraction: %d processes from here on", n_useful)
-                workers = dataclasses.replace(workers, n_jobs=n_useful)
                 break
-        paths = paths[n_here:]
-    if paths:
-        with workers.joined():
-            yield from _extract_in_parallel(paths, store, workers)
+    return n_here, n_useful
 
 
 def _extract_in_parallel(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
@@ -136,20 +156,28 @@ def _extract_in_parallel(paths: Sequence[str], store: FeatureStore, workers: Wor
                 yield record
             return
         except WorkerLost:
-            suspects = []
-            for path in in_hand:
+            again = []
+            for path in list(in_hand):
                 header = store.fresh(path)
                 if header:  # only word of it was lost
                     yield Extracted(path, header.content, note=header.note)
                 else:
-                    suspects.append(path)
-            log.warning("a process that extracts features was killed: %d tracks are done again", len(suspects))
-            for path in suspects:
-                try:
-                    yield from workers.run([joblib.delayed(extract_track)(path, store)])
-                except WorkerLost:
-                    yield Extracted(path, reason="kills the process that extracts it: a decoder crash, or no memory")
+                    again.append(path)
+            log.warning("a process that extracts features was killed: %d tracks are done again", len(again))
+            yield from _extract_apart(again, store, workers)
             paths = [path for path in paths if path not in done and path not in in_hand]
+
+
+def _extract_apart(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
+    """The records of tracks that may be deadly, one at a time in other processes."""
+    for path in paths:
+        try:
+            yield from workers.run([joblib.delayed(extract_track)(path, store)])
+        except WorkerLost:
+            suspects.note(store.folder, path)
+            yield Extracted(path, reason="kills the process that extracts it: a decoder crash, or no memory")
+        else:
+            suspects.clear(store.folder, path)
 
 
 def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:

@@ -3,7 +3,7 @@
 Conventions: frames without padding ("uncentred"), so frame k covers samples [k * hop, k * hop + window); the periodic
 Hann window; Slaney's Mel scale and area normalisation from 0 Hz to half the rate, as librosa has them
 (https://librosa.org, `librosa.filters.mel`, after M. Slaney, Auditory Toolbox, 1998). All in float32: a band that lies
-more than 80 dB below the loudest of its frame, as beside a pure tone, carries the rounding of the transform.
+more than 70 dB below the loudest of its frame, as beside a pure tone, carries the rounding of the transform.
 
 Each step was chosen by measurement (benchmarks/extraction.py): 16-bit samples are multiplied by the window as they are,
 with their scale folded into it; the FFT works in place; re^2 and im^2 are never added but weighed alike by the Mel

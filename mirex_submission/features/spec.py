@@ -15,6 +15,8 @@ from mirex_submission.errors import UsageError
 WORKING_RATES_HZ = (11025, 22050, 44100)
 DEFAULT_BANDS = 40
 DEFAULT_FRAMES = 80
+MAX_BANDS = 2048  # more are a slip, and would fill the memory
+MAX_FRAMES = 100_000
 REFERENCE_RATE_HZ = 44100
 REFERENCE_WINDOW = 3072
 # Raise it whenever the same audio and the same spec would give other numbers: stored features are then made again.
@@ -37,8 +39,9 @@ class FeatureSpec:
     def __post_init__(self) -> None:
         if self.rate_hz not in WORKING_RATES_HZ:
             raise UsageError(f"rate {self.rate_hz} Hz: choose one of {', '.join(map(str, WORKING_RATES_HZ))}")
-        if self.n_bands < 1 or self.n_frames < 1:
-            raise UsageError(f"{self.n_bands} bands x {self.n_frames} frames: both must be at least 1")
+        for what, n, most in (("bands", self.n_bands, MAX_BANDS), ("frames", self.n_frames, MAX_FRAMES)):
+            if type(n) is not int or not 1 <= n <= most:
+                raise UsageError(f"{n!r} {what}: give a whole number from 1 to {most}")
 
     @property
     def window(self) -> int:

@@ -148,5 +148,5 @@ def _parse(line: bytes) -> Header | None:
     try:
         fields = json.loads(line)
         return Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
-    except (ValueError, TypeError, KeyError, UsageError):
+    except (ValueError, TypeError, KeyError, RecursionError, UsageError):
         return None

@@ -25,25 +25,30 @@ from mirex_submission.system.atomic import digest, write_file
 log = logging.getLogger(__name__)
 
 
-def choose_rate(scratch: Path, paths: Sequence[str], *, threads: int, whole_task: bool = False) -> int:
+def choose_rate(
+    scratch: Path, paths: Sequence[str], *, threads: int, whole_task: bool = False, given_hz: int | None = None
+) -> int:
     """The working rate in Hz: the one of the last whole task if that holds all of `paths`, else what their headers say.
 
     Every fold thus has the rate of its task.
 
     whole_task : `paths` are all files of a task (a feature list). Their rate is remembered; headers are read again only
         if the list or any of its files has changed.
+    given_hz : the rate that the user wants, which decides.
     """
+    if given_hz and not whole_task:
+        return given_hz
     record = scratch / "features" / "task"
     files = sorted({os.path.abspath(path) for path in paths})
     hashes = np.sort(np.fromiter(map(_path_hash, files), np.uint64, len(files)))
-    state = _state(files) if whole_task else ""
-    known = _read(record)
+    state = _state(files) if whole_task and not given_hz else ""
+    known = None if given_hz else _read(record)
     if known:
         rate_hz, known_state, known_hashes = known
         if state == known_state if whole_task else np.isin(hashes, known_hashes).all():
             log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", rate_hz)
             return rate_hz
-    rate_hz = _rate_of_headers(paths, threads=threads)
+    rate_hz = given_hz or _rate_of_headers(paths, threads=threads)
     if whole_task:
         body = json.dumps({"rate_hz": rate_hz, "state": state}).encode() + b"\n" + hashes.astype("<u8").tobytes()
         write_file(record, digest(body).encode() + b"\n" + body)
