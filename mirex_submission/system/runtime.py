@@ -48,6 +48,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     # can do neither, so that no setting left on a machine decides a result.
     if scratch:
         os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
+        os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")  # else in the home folder
     os.environ["KERAS_HOME"] = os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
@@ -57,7 +58,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
 
 def start_keras(*, threads: int, seed: int) -> str:
     """Set up Keras and its backend; returns a line that says which versions and devices are used."""
-    with _without_import_chatter():
+    with _without_import_chatter(), _without_matplotlib():
         import keras
 
     backend = keras.backend.backend()
@@ -99,6 +100,19 @@ def _without_import_chatter() -> Iterator[None]:
             for line in held:
                 if not re.match(rb"I\d{4} |WARNING: All log messages before absl::InitializeLog", line):
                     os.write(2, line)
+
+
+@contextlib.contextmanager
+def _without_matplotlib() -> Iterator[None]:
+    """Keras loads matplotlib where it is installed, which costs a second and makes folders; nothing here needs that."""
+    loaded = sys.modules.get("matplotlib")
+    if loaded is None:
+        sys.modules["matplotlib"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        if loaded is None:
+            del sys.modules["matplotlib"]
 
 
 def on_tensorflow_cpu() -> bool:
