@@ -11,7 +11,15 @@ import threading
 import pytest
 
 from mirex_submission.errors import StorageError
-from mirex_submission.system.atomic import TEMPORARY_PREFIX, check_writable, make_folder, temporary_file, write_file
+from mirex_submission.system.atomic import (
+    TEMPORARY_PREFIX,
+    check_writable,
+    make_folder,
+    seal,
+    temporary_file,
+    unseal,
+    write_file,
+)
 
 
 @pytest.fixture(params=[True, False], ids=["durable", "not durable"])
@@ -156,3 +164,14 @@ def test_a_temporary_file_is_gone_however_the_block_ends(tmp_path):
     with temporary_file(tmp_path / "new") as path:
         pass  # never made
     assert os.listdir(tmp_path / "new") == []
+
+
+@pytest.mark.parametrize("body", [b"", b"\n", b"one\ntwo\n", bytes(range(256))])
+def test_what_is_sealed_is_read_back_and_any_flipped_bit_is_noticed(body):
+    data = seal(body)
+    assert unseal(data) == body
+    for k in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[k // 8] ^= 1 << k % 8
+        assert unseal(bytes(damaged)) is None
+    assert unseal(b"") is None and unseal(data[: data.index(b"\n")]) is None

@@ -20,7 +20,7 @@ import xxhash
 
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.system.atomic import digest, write_file
+from mirex_submission.system.atomic import digest, seal, unseal, write_file
 
 SUFFIX = ".logmel"
 _MAGIC = b"mirex-features 2 "
@@ -104,8 +104,7 @@ class FeatureStore:
         """Store the frames of a track. Raises StorageError."""
         body = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
         body += np.ascontiguousarray(frames, dtype="<f4").tobytes()
-        data = _MAGIC + digest(body).encode("ascii") + b"\n" + body
-        write_file(self.file_of(header.path), data, durable=False)
+        write_file(self.file_of(header.path), _MAGIC + seal(body), durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
         """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
@@ -136,8 +135,8 @@ def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
         data = file.read_bytes()
     except OSError:
         return None
-    first, newline, body = data.partition(b"\n")
-    if not newline or first != _MAGIC + digest(body).encode("ascii"):
+    body = unseal(data.removeprefix(_MAGIC)) if data.startswith(_MAGIC) else None
+    if body is None:
         return None
     line, _, raw = body.partition(b"\n")
     header = _parse(line)

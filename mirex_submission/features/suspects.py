@@ -22,17 +22,17 @@ _PREFIX = "suspect-"
 @contextlib.contextmanager
 def noting(folder: Path) -> Iterator[Callable[[str], None]]:
     """A function that notes the track in hand. Raises StorageError if the folder cannot be made."""
-    note = make_folder(folder) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+    file = make_folder(folder) / f"{_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
 
     def in_hand(path: str) -> None:
         with contextlib.suppress(OSError):  # without a note the work goes on as well
-            note.write_bytes(os.fsencode(path))
+            file.write_bytes(os.fsencode(path))
 
     try:
         yield in_hand
     finally:
         with contextlib.suppress(OSError):
-            note.unlink()
+            file.unlink()
 
 
 def note(folder: Path, path: str) -> None:

@@ -20,7 +20,7 @@ import xxhash
 from mirex_submission.errors import AudioError
 from mirex_submission.features import audio
 from mirex_submission.features.spec import working_rate
-from mirex_submission.system.atomic import digest, write_file
+from mirex_submission.system.atomic import seal, unseal, write_file
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def choose_rate(
     rate_hz = given_hz or _rate_of_headers(paths, threads=threads)
     if whole_task:
         body = json.dumps({"rate_hz": rate_hz, "state": state}).encode() + b"\n" + hashes.astype("<u8").tobytes()
-        write_file(record, digest(body).encode() + b"\n" + body)
+        write_file(record, seal(body))
     return rate_hz
 
 
@@ -94,10 +94,10 @@ def _state(files: Sequence[str]) -> str:
 def _read(record: Path) -> tuple[int, str, np.ndarray] | None:
     """Rate, state and path hashes of the last whole task; None if there is no record or it is damaged."""
     try:
-        first, _, body = record.read_bytes().partition(b"\n")
+        body = unseal(record.read_bytes())
     except OSError:
         return None
-    if first != digest(body).encode():
+    if body is None:
         return None
     line, _, hashes = body.partition(b"\n")
     task = json.loads(line)

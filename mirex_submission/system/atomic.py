@@ -50,6 +50,17 @@ def digest(data: bytes) -> str:
     return xxhash.xxh3_128_hexdigest(data)
 
 
+def seal(body: bytes) -> bytes:
+    """`body` below a line with its digest."""
+    return digest(body).encode("ascii") + b"\n" + body
+
+
+def unseal(data: bytes) -> bytes | None:
+    """The body of sealed data, or None if any bit of it is damaged."""
+    first, newline, body = data.partition(b"\n")
+    return body if newline and first == digest(body).encode("ascii") else None
+
+
 def _temporary_name(suffix: str = "") -> str:
     return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
 

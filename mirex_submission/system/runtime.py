@@ -107,6 +107,7 @@ def _without_matplotlib() -> Iterator[None]:
     """Keras loads matplotlib where it is installed, which costs a second and makes folders; nothing here needs that."""
     loaded = sys.modules.get("matplotlib")
     if loaded is None:
+        # Python's own way to forbid an import, which the type of sys.modules leaves out.
         sys.modules["matplotlib"] = None  # type: ignore[assignment]
     try:
         yield
