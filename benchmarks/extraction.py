@@ -42,8 +42,9 @@ import scipy.sparse
 import soundfile
 import soxr
 
-from mirex_submission.features import audio
-from mirex_submission.features.logmel import FLOOR, _banded_filterbank, hann, log_mel, mel_filterbank
+from mirex_submission.features import audio, bandpower
+from mirex_submission.features.filterbank import mel_filterbank
+from mirex_submission.features.logmel import FLOOR, log_mel
 from mirex_submission.features.spec import FeatureSpec, own_working_rate
 
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "librosa", "audioflux", "tensorflow", "torch", "essentia", "nnaudio")
@@ -162,15 +163,14 @@ def essentia_streaming(spec, es):
 def without_resampling(path):
     """22.05 kHz features from 44.1 kHz samples: a window as long in seconds, and only the bins below 11,025 Hz."""
     samples, low = audio.decode(path).samples, FeatureSpec(22050)
-    window = hann(2 * low.window) * np.float32(0.5)  # twice the samples make four times the power
-    window = window * np.float32(2.0**-15) if samples.dtype == np.int16 else window
-    frames = np.lib.stride_tricks.sliding_window_view(samples, len(window))[:: 2 * low.hop]
-    groups = _banded_filterbank(low.rate_hz, low.window, low.n_bands)
-    groups, mel = [(slice(g.first_column, g.last_column), g.weights) for g in groups], []
-    for start in range(0, len(frames), 128):
-        spectrum = scipy.fftpack.rfft(frames[start : start + 128] * window, axis=1, overwrite_x=True)
-        mel.append(banded_product(np.square(spectrum[:, : low.window]), groups))
-    return np.log10(np.maximum(np.concatenate(mel), np.float32(FLOOR)))
+    weights = bandpower.hann(2 * low.window) * np.float32(0.5)  # twice the samples make four times the power
+    weights = weights * np.float32(2.0**-15) if samples.dtype == np.int16 else weights
+    slopes, *sides = bandpower._slopes(low.rate_hz, low.window, low.n_bands)
+    sides = [np.pad(side, (0, low.window // 2)) for side in sides]  # the bins above weigh nothing
+    mel = np.empty((1 + (len(samples) - 2 * low.window) // (2 * low.hop), low.n_bands), np.float32)
+    is_int16, roots, lanes = samples.dtype == np.int16, bandpower._roots(2 * low.window), bandpower.kernel.LANES[-1]
+    bandpower.kernel.band_powers(samples, is_int16, 2 * low.hop, weights, roots, slopes, *sides, mel, lanes)
+    return np.log10(np.maximum(mel, np.float32(FLOOR)))
 
 
 def read_float(path):
@@ -286,6 +286,8 @@ def measure_group(title, native_hz, paths, args, *, best):
     if native_hz == 44100:
         jobs |= {name: lambda clip, run=run: cpu_ms(run, clip.path) for name, run in LOW_RATE.items()}
     jobs["ours: log-Mel"] = lambda clip: cpu_ms(log_mel, clip.decoded, spec)
+    for way, powers in bandpower.KERNELS.items():
+        jobs[f"ours: band powers, {way}"] = lambda clip, run=powers: cpu_ms(run, clip.decoded, spec)
     ways = floor_jobs(spec)
     jobs |= {name: ways[name] for name in (READING, *best)} if best else ways
     measure(jobs, clips, 1)  # warms up

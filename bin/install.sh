@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # install.sh VENV [EXTRA]: makes the virtual environment VENV and installs this project into it, with the versions of
-# constraints.txt. Does nothing where that was done already for the same setup.py, constraints.txt and extra.
+# constraints.txt. Does nothing where that was done already for the same setup.py, constraints.txt, C sources
+# and extra.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
@@ -16,7 +17,7 @@ if [ "$version" = 310 ]; then # some of the versions that we prove need 3.11
     constraints=()
 fi
 stamp=$venv/.installed${extra:+-$extra}
-wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" | cksum)
+wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" "$project"/mirex_submission/features/csrc/* | cksum)
 # What was installed with an extra serves without it too.
 if ! grep -qsxF -- "$wanted" "$stamp"*; then
     echo "installing into $venv (some minutes, once)" >&2

@@ -11,13 +11,13 @@ import soundfile
 import soxr
 
 from mirex_submission.errors import AudioError
+from mirex_submission.features.mixing import mix
 
-# A clip of up to so many samples is decoded in one go, which is fastest; a longer one in blocks, so that its memory
-# does not grow with its channels.
+# A clip of up to so many samples is kept in one array from the start; of a longer one it is not known what is true.
 _WHOLE_SAMPLES = 1 << 22
-_BLOCK_SAMPLES = 1 << 18
+_BLOCK_SAMPLES = 1 << 17  # decoded at a time, of all channels together: stays in the cache until it is mixed
+_PROBE_FRAMES = 1024
 RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
-MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but can be heard; beyond is no audio
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
     except (soundfile.SoundFileError, RuntimeError):  # damaged: once more, keeping what can be decoded
         waveform = _decode(path, rate_hz, careful=True)
     samples = waveform.samples
-    if not samples.any():
+    if not any(samples[k : k + _BLOCK_SAMPLES].any() for k in range(0, len(samples), _BLOCK_SAMPLES)):
         silent = "silent: every sample is zero" if len(samples) else "empty: no samples"
         raise AudioError(waveform.note or silent)
     return waveform
@@ -62,36 +62,33 @@ def _decode(path: str, rate_hz: int | None, *, careful: bool) -> Waveform:
         resampler = soxr.ResampleStream(native_hz, target_hz, 1, dtype="float32") if target_hz != native_hz else None
         dtype = np.int16 if f.subtype == "PCM_16" and not careful else np.float32
         as_is = dtype is np.int16 and f.channels == 1 and not resampler
-        weights = np.full(f.channels, (2.0**-15 if dtype is np.int16 else 1.0) / f.channels, np.float32)
-        whole = not careful and 0 < f.frames <= _WHOLE_SAMPLES // f.channels
-        n_frames = f.frames if whole else _BLOCK_SAMPLES // f.channels
+        known = f.frames if 0 < f.frames <= _WHOLE_SAMPLES else 0
+        buffer = np.empty(((as_is and known) or max(1, _BLOCK_SAMPLES // f.channels), f.channels), dtype)
+        whole = np.empty(0 if as_is else known, np.float32)
         parts, n_read, n_bad, broken = [], 0, 0, ""
         while not broken:
-            buffer = np.empty((n_frames, f.channels), dtype)
-            n_frames = _BLOCK_SAMPLES // f.channels
             if careful:
                 buffer.fill(np.nan)
             try:
-                block = f.read(out=buffer)
+                # libsndfile fills with zeros what it has no samples for: little is asked for behind the last ones.
+                block = f.read(out=buffer[: max(f.frames - n_read, _PROBE_FRAMES)])
             except (soundfile.SoundFileError, RuntimeError) as error:
                 if not careful:
                     raise
                 # What was decoded before the damage stands in the buffer; the rest is still NaN.
                 block = buffer[: 1 + np.flatnonzero(~np.isnan(buffer).all(axis=1)).max(initial=-1)]
                 broken = _reason(error)
-            n_read += len(block)
             if not len(block):
                 break
             if as_is:
-                parts.append(block[:, 0])
-                continue
-            with np.errstate(invalid="ignore", over="ignore"):  # what is no number is counted below
-                mono = np.dot(block.astype(np.float32, copy=False), weights)
-                energy = np.dot(mono, mono)
-            if not energy <= MAX_SAMPLE**2:  # seldom, and then sample by sample
-                bad = ~(np.abs(mono) <= MAX_SAMPLE)
-                n_bad += int(bad.sum())
-                mono[bad] = 0.0
+                mono = block[:, 0]
+                buffer = np.empty((_BLOCK_SAMPLES, 1), dtype)
+            else:
+                mono = whole[n_read : n_read + len(block)]
+                if len(mono) < len(block):  # more than the header promised
+                    mono = np.empty(len(block), np.float32)
+                n_bad += mix(block, mono)
+            n_read += len(block)
             parts.append(resampler.resample_chunk(mono) if resampler else mono)
         if resampler:
             parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
@@ -100,7 +97,10 @@ def _decode(path: str, rate_hz: int | None, *, careful: bool) -> Waveform:
         notes.append(f"damaged after {n_read / native_hz:.1f} s ({broken})")
     if n_bad:
         notes.append(f"{n_bad} samples are no audio (NaN, infinite or absurd) and count as zero")
-    samples = np.zeros(0, np.float32) if not n_read else parts[0] if len(parts) == 1 else np.concatenate(parts)
+    if 0 < n_read <= len(whole) and not resampler:
+        samples = whole[:n_read]
+    else:
+        samples = np.zeros(0, np.float32) if not n_read else parts[0] if len(parts) == 1 else np.concatenate(parts)
     return Waveform(samples, target_hz, "; ".join(notes))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission.errors import UsageError
-from mirex_submission.features.logmel import FLOOR, hz_to_mel, mel_to_hz
+from mirex_submission.features.filterbank import hz_to_mel, mel_to_hz
+from mirex_submission.features.logmel import FLOOR
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import Header
 from mirex_submission.system.atomic import write_file

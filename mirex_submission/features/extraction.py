@@ -18,6 +18,7 @@ import numpy as np
 
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio, suspects
+from mirex_submission.features.bandpower import FASTEST
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
@@ -70,6 +71,8 @@ def extract(
     looked_up.close()
     n_reused = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_reused, store.spec.rate_hz)
+    if todo:
+        log.info("log-Mel frames: %s", FASTEST)
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
     for record in _extract_all(todo, store, workers):

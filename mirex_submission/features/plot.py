@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 
 from mirex_submission.features.export import printable
-from mirex_submission.features.logmel import hz_to_mel
+from mirex_submission.features.filterbank import hz_to_mel
 from mirex_submission.features.spec import FeatureSpec
 
 _DPI = 100

@@ -1,0 +1,177 @@
+/* The Python module: checks its arguments, calls the widest vectors of the processor. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "kernel.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    int lanes;
+    void (*band_powers)(const band_work *, void *here, void *there);
+} variant;
+
+/* Narrowest first; filled when the module is imported. */
+static variant variants[3];
+static int n_variants = 0;
+
+static void find_variants(void)
+{
+    variants[n_variants++] = (variant){4, band_powers_4};
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        variants[n_variants++] = (variant){8, band_powers_8};
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+        variants[n_variants++] = (variant){16, band_powers_16};
+#endif
+}
+
+static int is_window(ptrdiff_t n)
+{
+    if (n < 2 * MOST_LANES)
+        return 0;
+    while (n % 2 == 0)
+        n /= 2;
+    return n == 1 || n == 3;
+}
+
+/* What is wrong with the work, or NULL. */
+static const char *fault_of(const band_work *w, ptrdiff_t n_samples, ptrdiff_t n_roots, ptrdiff_t n_falling, ptrdiff_t n_rising)
+{
+    const ptrdiff_t n_bins = w->window / 2 + 1;
+    if (!is_window(w->window))
+        return "weights: a window has 2^k or 3 * 2^k samples, 32 or more";
+    if (n_roots != w->window)
+        return "roots: one a sample of the window";
+    if (w->hop < 1)
+        return "hop: 1 or more";
+    if (w->n_bands < 1 || w->slopes[0] < 0 || w->slopes[w->n_bands + 1] > n_bins)
+        return "slopes: one or more bands, on bins 0 to window / 2";
+    for (ptrdiff_t band = 0; band <= w->n_bands; band++)
+        if (w->slopes[band] > w->slopes[band + 1])
+            return "slopes: not in order";
+    if (n_falling != n_bins || n_rising != n_bins)
+        return "falling, rising: window / 2 + 1 weights";
+    if (w->n_frames && (n_samples < w->window || (n_samples - w->window) / w->hop < w->n_frames - 1))
+        return "out: more frames than the samples have";
+    return NULL;
+}
+
+static PyObject *run(const band_work *w, const variant *variant)
+{
+    const size_t room = sizeof(float) * variant->lanes * (w->window + 2);
+    const size_t buffer = (room + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; /* the second is to be aligned too */
+    char *const memory = aligned_alloc(ALIGNMENT, 2 * buffer);
+    if (!memory)
+        return PyErr_NoMemory();
+    Py_BEGIN_ALLOW_THREADS
+    variant->band_powers(w, memory, memory + buffer);
+    Py_END_ALLOW_THREADS
+    free(memory);
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(band_powers_doc,
+    "band_powers(samples, is_int16, hop, weights, roots, slopes, falling, rising, out, lanes)\n--\n\n"
+    "Fill `out` with the Mel band powers of the frames of `samples`. All arrays are C-contiguous.\n\n"
+    "samples : [n], int16 if `is_int16`, else float32.\n"
+    "weights : [window], float32, the factors of a frame's samples; a window has 2^k or 3 * 2^k of them, 32 or more.\n"
+    "roots : [window], complex64, exp(-2 pi i k / window).\n"
+    "slopes : [n_bands + 2], int32, the first bin of each slope between two bands' centres, and the end of the last.\n"
+    "falling, rising : [window / 2 + 1], float32, a bin's weight in the band before its slope and in the one after.\n"
+    "out : [n_frames, n_bands], float32.\n"
+    "lanes : how many frames at a time, one of LANES.\n\n"
+    "Raises ValueError where these do not agree, and MemoryError.");
+
+static PyObject *band_powers(PyObject *self, PyObject *args)
+{
+    (void)self;
+    enum { SAMPLES, WEIGHTS, ROOTS, SLOPES, FALLING, RISING, OUT, N_BUFFERS };
+    Py_buffer b[N_BUFFERS];
+    band_work w;
+    int lanes;
+    if (!PyArg_ParseTuple(args, "y*pny*y*y*y*y*w*i", &b[SAMPLES], &w.is_int16, &w.hop, &b[WEIGHTS], &b[ROOTS],
+            &b[SLOPES], &b[FALLING], &b[RISING], &b[OUT], &lanes))
+        return NULL;
+    w.samples = b[SAMPLES].buf, w.weights = b[WEIGHTS].buf, w.roots = b[ROOTS].buf, w.slopes = b[SLOPES].buf;
+    w.falling = b[FALLING].buf, w.rising = b[RISING].buf, w.out = b[OUT].buf;
+    w.window = b[WEIGHTS].len / 4;
+    w.n_bands = b[SLOPES].len / 4 - 2;
+    w.n_frames = w.n_bands > 0 ? b[OUT].len / 4 / w.n_bands : 0;
+    const char *fault
+        = fault_of(&w, b[SAMPLES].len / (w.is_int16 ? 2 : 4), b[ROOTS].len / 8, b[FALLING].len / 4, b[RISING].len / 4);
+    const variant *chosen = NULL;
+    for (int i = 0; i < n_variants; i++)
+        if (variants[i].lanes == lanes)
+            chosen = &variants[i];
+    if (!fault && !chosen)
+        fault = "lanes: none of LANES";
+    PyObject *result = NULL;
+    if (fault)
+        PyErr_SetString(PyExc_ValueError, fault);
+    else
+        result = run(&w, chosen);
+    for (int i = 0; i < N_BUFFERS; i++)
+        PyBuffer_Release(&b[i]);
+    return result;
+}
+
+PyDoc_STRVAR(mix_doc,
+    "mix(block, is_int16, n_channels, scale, most, mono)\n--\n\n"
+    "Fill `mono` with the sums of the channels times `scale`. Both arrays are C-contiguous.\n\n"
+    "block : [n, n_channels], int16 if `is_int16`, else float32.\n"
+    "most : what is beyond +-most, or NaN, becomes 0.\n"
+    "mono : [n], float32.\n\n"
+    "Returns how many samples became 0 so. Raises ValueError where the sizes do not agree.");
+
+static PyObject *mix_channels(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer block, mono;
+    int is_int16, n_channels;
+    float scale, most;
+    if (!PyArg_ParseTuple(args, "y*piffw*", &block, &is_int16, &n_channels, &scale, &most, &mono))
+        return NULL;
+    const ptrdiff_t n_frames = mono.len / 4;
+    int32_t n_bad = -1;
+    if (n_channels > 0 && n_frames <= INT32_MAX && block.len == n_frames * n_channels * (is_int16 ? 2 : 4)) {
+        Py_BEGIN_ALLOW_THREADS
+        n_bad = mix(block.buf, is_int16, (int32_t)n_frames, n_channels, scale, most, mono.buf);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&block);
+    PyBuffer_Release(&mono);
+    return n_bad < 0 ? PyErr_Format(PyExc_ValueError, "block: not the frames of mono times the channels")
+                     : PyLong_FromLong(n_bad);
+}
+
+static PyMethodDef methods[] = {
+    {"band_powers", band_powers, METH_VARARGS, band_powers_doc},
+    {"mix", mix_channels, METH_VARARGS, mix_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kernel",
+    .m_doc = "What extraction spends its time on, beside the decoder.\n\n"
+             "LANES : tuple of int, the numbers of frames that this processor can transform side by side.",
+    .m_size = -1, .m_methods = methods};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    PyObject *const module = PyModule_Create(&definition);
+    if (!module)
+        return NULL;
+    if (!n_variants)
+        find_variants();
+    PyObject *const lanes = PyTuple_New(n_variants);
+    for (int i = 0; lanes && i < n_variants; i++)
+        PyTuple_SET_ITEM(lanes, i, PyLong_FromLong(variants[i].lanes));
+    if (!lanes || PyModule_AddObject(module, "LANES", lanes) < 0) {
+        Py_XDECREF(lanes);
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}
