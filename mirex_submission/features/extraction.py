@@ -27,7 +27,7 @@ from mirex_submission.system.workers import WorkerLost, Workers
 
 log = logging.getLogger(__name__)
 
-WORKER_START_S = 1.0  # what a process of this machine costs before its first track
+WORKER_START_S = 0.5  # what a process of this machine costs before its first track
 
 
 @dataclass(frozen=True, slots=True)
