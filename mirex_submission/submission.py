@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import logging
+import math
 import os
 import platform
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,20 +19,24 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from mirex_submission.errors import AudioError, UsageError
+from mirex_submission.errors import AudioError, ModelError, UsageError
 from mirex_submission.features import audio, extraction, plot, task
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec, own_working_rate
 from mirex_submission.features.store import SUFFIX, FeatureStore, Header, read_file
 from mirex_submission.models import bundle as bundles
+from mirex_submission.models import curve
+from mirex_submission.models import engine as engines
 from mirex_submission.models.architectures import smallest_input
+from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
+from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import segment_starts
+from mirex_submission.models.training import pack, train_network
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import check_writable, make_folder, temporary_file, write_file
 from mirex_submission.system.progress import Progress
-from mirex_submission.system.runtime import start_keras
 from mirex_submission.system.workers import WorkerLost, Workers
 
 log = logging.getLogger(__name__)
@@ -170,14 +176,22 @@ def train(
     name: str | None = None,
     max_bad: float = 0.1,
     strict: bool = False,
+    device: str = "auto",
+    restart: bool = False,
+    save_every_s: float = 300.0,
+    time_limit_s: float = math.inf,
 ) -> Path:
     """Train a model on labelled tracks and put its bundle into the scratch folder; returns the bundle's folder.
 
     feature_paths : further tracks of the task, whose features are extracted in the same go.
+    restart : do not go on with what an earlier call for the same tracks and recipe has left, finished or not.
+    save_every_s : how much of the training a kill may cost, beside an epoch.
+    time_limit_s : of the whole call; the model is then that of the last epoch that fits.
 
     Tracks that cannot be used are left out. Raises AudioError before training if they are more than the share
     `max_bad` of all (with `strict`, if there are any), or all of a class.
     """
+    ends_s = time.monotonic() + time_limit_s
     store = FeatureStore(scratch, spec)
     folder = bundles.folder_of(scratch, name)
     with bundles.locked(folder):
@@ -188,29 +202,75 @@ def train(
             _enough_usable(_usable(records), records, strict=True)
         _enough_to_train(tracks, usable, max_bad)
 
-        log.info("%s", start_keras(threads=threads, seed=recipe.seed))
-        from mirex_submission.models.training import pack, train_network
-
-        with temporary_file(scratch / "tmp") as file:
-            paths = [track.path for track in usable]
-            data = pack(file, store, paths, [classes.index(track.label) for track in usable], recipe)
-        weights, history = {}, {}
-        for architecture in recipe.networks:
-            network, history[architecture] = train_network(
-                architecture, data, n_classes=len(classes), spec=spec, recipe=recipe
-            )
-            weights[architecture] = bundles.save_weights(folder, network)
+        contents = [records[track.path].content for track in usable]
         trained = tuple(
-            bundles.TrainedTrack(os.path.abspath(track.path), track.label, records[track.path].content)
-            for track in usable
+            bundles.TrainedTrack(os.path.abspath(track.path), track.label, content)
+            for track, content in zip(usable, contents, strict=True)
         )
-        bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, weights, versions(), history)
+        labels = [track.label for track in usable]
+        keys = {network: key_of(network, contents, labels, spec, recipe) for network in recipe.networks}
+        states = {} if restart else _earlier_states(folder, keys, recipe)
+        if all(network in states and len(states[network].history) == recipe.epochs for network in keys):
+            earlier = _bundle(folder)
+            if earlier and (earlier.recipe, earlier.tracks, earlier.classes) == (recipe, trained, tuple(classes)):
+                log.info(
+                    "this model was trained before, with the same tracks and recipe: nothing to do; it is in %s", folder
+                )
+                return folder
+        if not states and _bundle(folder):
+            log.info("a new training, which will replace the model in %s", folder)
+
+        engine = engines.start(device, threads=threads, seed=recipe.seed)
+        log.info("%s", engine.said)
+        with temporary_file(scratch / "tmp") as file:
+            data = pack(file, store, [track.path for track in usable], [classes.index(x) for x in labels], recipe)
+        weights, history = {}, {}
+        for k, (network, key) in enumerate(keys.items()):
+            share_s = (ends_s - time.monotonic()) / (len(keys) - k)  # of what is left, for each network as much
+            state = train_network(
+                network,
+                data,
+                engine,
+                n_classes=len(classes),
+                spec=spec,
+                recipe=recipe,
+                state=states.get(network),
+                save=Checkpoints(folder, key).save,
+                save_every_s=save_every_s,
+                ends_s=time.monotonic() + share_s,
+            )
+            weights[network], history[network] = bundles.save_weights(folder, state.weights), state.history
+        write_file(folder / "history.csv", curve.as_csv(history).encode())
+        write_file(folder / "history.png", curve.draw(history))
+        bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, weights, keys, versions(), engine.said, history)
         bundles.save(folder, bundle)
+        clear_checkpoints(folder)
     log.info(
         "trained model %s on %d of %d tracks, %d classes; it is in %s",
         recipe.model, len(usable), len(tracks), len(classes), folder,
     )  # fmt: skip
     return folder
+
+
+def _bundle(folder: Path) -> bundles.Bundle | None:
+    try:
+        return bundles.load(folder)
+    except ModelError:
+        return None
+
+
+def _earlier_states(folder: Path, keys: Mapping[str, str], recipe: Recipe) -> dict[str, State]:
+    """What is left of an earlier training of each network: a checkpoint, or the model itself."""
+    states, bundle = {}, _bundle(folder)
+    for network, key in keys.items():
+        found = [Checkpoints(folder, key).load(epochs=recipe.epochs)]
+        if bundle and bundle.keys.get(network) == key and len(bundle.history[network]) <= recipe.epochs:
+            with contextlib.suppress(ModelError):
+                found.append(State(bundles.load_weights(folder, bundle, network), bundle.history[network]))
+        whole = [state for state in found if state]
+        if whole:
+            states[network] = max(whole, key=lambda state: len(state.history))
+    return states
 
 
 def classify(
@@ -222,6 +282,7 @@ def classify(
     name: str | None = None,
     probabilities: str | os.PathLike[str] | None = None,
     strict: bool = False,
+    device: str = "auto",
 ) -> list[Track]:
     """Write one label for every line of the test list to `output`; returns the same.
 
@@ -236,14 +297,13 @@ def classify(
     store = FeatureStore(scratch, model.spec)
     records = extraction.extract(paths, store, Workers(threads))
 
-    log.info("%s", start_keras(threads=threads, seed=model.recipe.seed))
-    from mirex_submission.models.prediction import Predictor, overlap, vote
-
+    engine = engines.start(device, threads=threads, seed=model.recipe.seed)
+    log.info("%s", engine.said)
     known = overlap(model, records.values())
     if known:
         shown = ", ".join(known[:3])
         log.warning("%d test track(s) were in the training list, by path or content: %s", len(known), shown)
-    predictor = Predictor(folder, model)
+    predictor = Predictor(folder, model, engine)
     shares = model.class_shares
     usual = model.classes[int(shares.argmax())]
     heard = []
@@ -277,7 +337,7 @@ def classify(
 def versions() -> dict[str, str]:
     """The versions of what decides a result."""
     found = {"python": platform.python_version()}
-    for package in ("mirex-submission", "keras", "tensorflow", "numba", "numpy", "scipy", "soundfile", "soxr"):
+    for package in ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "soundfile", "soxr"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
             found[package] = importlib.metadata.version(package)
     return found

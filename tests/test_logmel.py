@@ -171,7 +171,7 @@ def test_any_number_of_bands_equals_the_product_with_the_whole_filterbank(n_band
     np.testing.assert_allclose(log_mel(samples, spec), by_definition(samples, spec), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("kind", ["every second", "backwards", "float64", "big-endian"])
+@pytest.mark.parametrize("kind", ["every second", "backwards", "float64", "big-endian", "not aligned"])
 def test_samples_may_lie_in_memory_in_any_way(kind):
     spec = FeatureSpec(n_frames=5)
     samples = make_signal("noise", spec, n_frames=5)
@@ -180,5 +180,6 @@ def test_samples_may_lie_in_memory_in_any_way(kind):
         "backwards": samples[::-1].copy()[::-1],
         "float64": samples.astype(np.float64),
         "big-endian": samples.astype(">f4"),
+        "not aligned": np.ndarray(len(samples), np.float32, b"-" + samples.tobytes(), 1),
     }[kind]
     np.testing.assert_array_equal(log_mel(other, spec), log_mel(samples, spec))

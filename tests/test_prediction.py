@@ -1,13 +1,18 @@
 """From segments' probabilities to one label a track, which nothing else in the list can change."""
 
+import dataclasses
+import os
+
 import numpy as np
 import pytest
 
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, Header
-from mirex_submission.models.architectures import build, set_standardisation
-from mirex_submission.models.bundle import Bundle, TrainedTrack, load_network, save_weights
+from mirex_submission.models import engine as engines
+from mirex_submission.models.architectures import initial_weights
+from mirex_submission.models.bundle import Bundle, TrainedTrack, load_weights, save_weights
+from mirex_submission.models.compiled import kernel
 from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import cut, segment_starts
@@ -29,17 +34,38 @@ def frames(seed, n=150):
 def trained(tmp_path_factory):
     """A folder with the three networks, and their bundle."""
     folder = tmp_path_factory.mktemp("model")
-    weights = {}
-    for name in ("1", "2", "3"):
-        network = build(name, n_bands=SPEC.n_bands, n_frames=SPEC.n_frames, n_classes=len(CLASSES), seed=int(name))
-        set_standardisation(network, np.full(SPEC.n_bands, -3.0), np.full(SPEC.n_bands, 2.0))
-        weights[name] = save_weights(folder, network)
-    return folder, Bundle(CLASSES, SPEC, Recipe(model="all"), TRACKS, weights, {}, {})
+    sizes = {"n_bands": SPEC.n_bands, "n_frames": SPEC.n_frames, "n_classes": len(CLASSES)}
+    like_frames = {"mean": np.full(SPEC.n_bands, -3.0), "std": np.full(SPEC.n_bands, 2.0)}
+    weights = {
+        name: save_weights(folder, initial_weights(name, **sizes, **like_frames, seed=int(name)))
+        for name in ("1", "2", "3")
+    }
+    return folder, Bundle(CLASSES, SPEC, Recipe(model="all"), TRACKS, weights, {}, {}, "", {})
+
+
+def start(name):
+    """The engine of this name, as a caller chooses it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if name == "Keras":
+            patch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
+        elif kernel is None:
+            pytest.skip("no compiler was found when this was installed")
+        else:
+            patch.delenv("KERAS_BACKEND", raising=False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # the engine sets it, and this takes it back
+        engine = engines.start("cpu", threads=2, seed=0)
+    assert engine.native == (name == "native") and engine.threads == 2
+    return engine
+
+
+@pytest.fixture(scope="module", params=["native", "Keras"])
+def engine(request):
+    return start(request.param)
 
 
 @pytest.fixture(scope="module")
-def predictor(trained):
-    return Predictor(*trained)
+def predictor(trained, engine):
+    return Predictor(*trained, engine)
 
 
 # Votes: rows are segments, columns classes.
@@ -72,16 +98,40 @@ def test_mean_and_majority_votes_with_ties(segments, mean, majority):
 # The predictor.
 
 
-def test_segment_probabilities_are_the_mean_of_the_networks_over_the_tracks_own_segments(trained, predictor):
+def test_segment_probabilities_are_the_mean_of_the_networks_over_the_tracks_own_segments(trained, engine, predictor):
     folder, bundle = trained
     found = predictor.segment_probabilities(header("/x.wav", "abcd"), frames(0))
     starts = segment_starts(150, "abcd", SPEC, bundle.recipe)
     x = cut(frames(0), starts, SPEC.n_frames)
-    each = [load_network(folder, bundle, name).predict_on_batch(x) for name in ("1", "2", "3")]
+    each = [
+        engine.network(name, load_weights(folder, bundle, name), n_frames=SPEC.n_frames).probabilities(x)
+        for name in ("1", "2", "3")
+    ]
     assert np.abs(each[0] - each[1]).max() > 1e-3
     assert found.shape == (30, 3) and found.dtype == np.float64
     np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-5)
     np.testing.assert_allclose(found.sum(axis=1), 1, atol=1e-6)
+
+
+def test_the_engines_agree(trained):
+    native, keras = (Predictor(*trained, start(name)) for name in ("native", "Keras"))
+    for i in range(3):
+        track = header(f"/{i}.wav", f"{i:04x}"), frames(i, 60 + 40 * i)
+        expected = keras.segment_probabilities(*track)
+        assert np.ptp(expected[:, 0]) > 1e-3
+        np.testing.assert_allclose(native.segment_probabilities(*track), expected, rtol=0, atol=1e-5)
+
+
+def test_only_the_networks_of_the_recipe_are_asked(trained, engine):
+    folder, bundle = trained
+    alone = [
+        Predictor(folder, dataclasses.replace(bundle, recipe=Recipe(model=name)), engine) for name in ("1", "2", "3")
+    ]
+    track = header("/x.wav", "abcd"), frames(0)
+    each = [predictor.segment_probabilities(*track) for predictor in alone]
+    together = Predictor(folder, bundle, engine).segment_probabilities(*track)
+    np.testing.assert_allclose(np.mean(each, axis=0), together, rtol=1e-6)
+    assert np.abs(each[0] - each[1]).max() > 1e-3 and np.abs(each[1] - each[2]).max() > 1e-3
 
 
 def test_a_tracks_probabilities_depend_on_no_other_track(predictor):

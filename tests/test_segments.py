@@ -1,18 +1,20 @@
 """Segments and batches: pure functions of the seed, the track's content and the epoch, within every bound."""
 
+import itertools
+
 import numpy as np
 import pytest
 
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.segments import batches, cut, segment_starts
+from mirex_submission.models.segments import batches, cut, dropout_rng, segment_starts
 
 SPEC = FeatureSpec()
 CONTENT = "5e" * 20
 
 
-def starts(n_frames=860, content=CONTENT, spec=SPEC, **recipe):
-    return segment_starts(n_frames, content, spec, Recipe(**recipe))
+def starts(n_frames=860, content=CONTENT, spec=SPEC, epoch=0, **recipe):
+    return segment_starts(n_frames, content, spec, Recipe(**recipe), epoch=epoch)
 
 
 def test_thirty_random_segments_a_track_by_default():
@@ -23,19 +25,47 @@ def test_thirty_random_segments_a_track_by_default():
 def test_segments_are_a_pure_function_of_seed_and_content():
     np.testing.assert_array_equal(starts(), starts())
     # Nothing else of the recipe has a say, nor what was drawn before.
-    np.testing.assert_array_equal(
-        starts(), starts(model="3", epochs=2, batch_size=3, learning_rate=1.0, vote="majority")
-    )
+    others = {"model": "3", "epochs": 2, "batch_size": 3, "learning_rate": 1.0, "vote": "majority"}
+    np.testing.assert_array_equal(starts(), starts(**others, class_weights="balanced"))
     assert not np.array_equal(starts(), starts(seed=1))
     assert not np.array_equal(starts(), starts(content="5f" * 20))
 
 
-@pytest.mark.parametrize("n_frames", [80, 81, 113, 860])
 @pytest.mark.parametrize("how", ["random", "consecutive"])
-def test_segments_lie_within_the_track(n_frames, how):
-    drawn = starts(n_frames, segments=how, segments_per_track=2000)
+def test_only_fresh_segments_depend_on_the_epoch(how):
+    for epoch in (1, 2, 149):
+        np.testing.assert_array_equal(starts(segments=how, epoch=epoch), starts(segments=how))
+
+
+def test_fresh_segments_are_others_in_every_epoch():
+    drawn = [tuple(starts(segments="fresh", epoch=epoch)) for epoch in range(150)]
+    assert len(set(drawn)) == 150 and {len(epoch) for epoch in drawn} == {30}
+    # Of two epochs, about 1 segment in 28 begins where one of the other does.
+    common = [len(set(a) & set(b)) for a, b in itertools.pairwise(drawn)]
+    assert np.mean(common) < 3
+
+
+def test_fresh_segments_are_a_pure_function_of_seed_content_and_epoch():
+    def fresh(**recipe):
+        return starts(segments="fresh", epoch=3, **recipe)
+
+    np.testing.assert_array_equal(fresh(), fresh())
+    others = {"model": "3", "epochs": 2, "batch_size": 3, "learning_rate": 1.0, "vote": "majority"}
+    np.testing.assert_array_equal(fresh(), fresh(**others, class_weights="balanced"))
+    assert not np.array_equal(fresh(), fresh(seed=1))
+    assert not np.array_equal(fresh(), fresh(content="5f" * 20))
+
+
+def test_the_first_fresh_segments_are_the_random_ones():
+    np.testing.assert_array_equal(starts(segments="fresh", epoch=0), starts(segments="random"))
+
+
+@pytest.mark.parametrize("n_frames", [80, 81, 113, 860])
+@pytest.mark.parametrize(("how", "epoch"), [("random", 0), ("consecutive", 0), ("fresh", 0), ("fresh", 5)])
+def test_segments_lie_within_the_track(n_frames, how, epoch):
+    drawn = starts(n_frames, segments=how, epoch=epoch, segments_per_track=20000)
     assert drawn.min() == 0 and drawn.max() + SPEC.n_frames <= n_frames
-    if how == "random" and n_frames < 200:
+    if how != "consecutive" and n_frames < 200:
         assert set(drawn) == set(range(n_frames - SPEC.n_frames + 1))  # every start frame can be drawn
 
 
@@ -80,3 +110,18 @@ def test_batches_differ_by_epoch_and_seed_and_by_nothing_else():
     assert order(0) == order(0) == order(0, batch_size=7, model="1")
     orders = [order(0), order(1), order(2), order(0, seed=1), list(range(500))]
     assert len(set(map(tuple, orders))) == len(orders)
+
+
+def test_the_dropout_of_an_epoch_differs_by_epoch_and_seed_and_by_nothing_else():
+    def drawn(seed, epoch):
+        return dropout_rng(seed, epoch).random(50).tolist()
+
+    assert drawn(0, 0) == drawn(0, 0) and drawn(2**32 - 1, 149) == drawn(2**32 - 1, 149)
+    assert len({tuple(drawn(seed, epoch)) for seed in (0, 1, 2**32 - 1) for epoch in (0, 1, 149)}) == 9
+
+
+def test_dropout_order_and_segments_share_no_random_numbers():
+    order = np.concatenate(list(batches(30, Recipe(), 1)))
+    drawn = starts(content="1"), dropout_rng(0, 1).integers(0, 781, size=30)
+    assert not np.array_equal(*drawn)  # 781 starts are in a track of 860 frames
+    assert not np.array_equal(order, dropout_rng(0, 1).permutation(30))

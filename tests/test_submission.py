@@ -16,6 +16,7 @@ from mirex_submission.errors import AudioError, ModelError, UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
+from mirex_submission.models import engine as engines
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol.lists import Track, read_labelled, read_paths
 from mirex_submission.system.workers import Workers
@@ -145,11 +146,15 @@ def test_model_all_averages_the_three(scratch, held_out, tmp_path):
     with open(tmp_path / "p.csv", encoding="utf-8", newline="") as f:
         _, *rows = csv.reader(f)
     trained = bundles.load(scratch / "model")
-    networks = [bundles.load_network(scratch / "model", trained, name) for name in ("1", "2", "3")]
+    engine = engines.start("cpu", threads=1, seed=0)
+    weights = [bundles.load_weights(scratch / "model", trained, name) for name in trained.recipe.networks]
+    networks = [
+        engine.network(name, w, n_frames=SPEC.n_frames) for name, w in zip(("1", "2", "3"), weights, strict=True)
+    ]
     for path, row in zip(held_out, rows, strict=False):
         header, frames = FeatureStore(scratch, SPEC).read(path)
         x = cut(frames, segment_starts(len(frames), header.content, SPEC, trained.recipe), SPEC.n_frames)
-        each = [network.predict_on_batch(x).mean(axis=0) for network in networks]
+        each = [network.probabilities(x).mean(axis=0) for network in networks]
         np.testing.assert_allclose(np.array(row[2:], float), np.mean(each, axis=0), rtol=1e-5)
         assert np.abs(each[0] - each[1]).max() > 1e-3
 

@@ -71,12 +71,29 @@ def test_an_innocent_track_loses_its_note_and_nothing_else(tracks, tmp_path, cap
     assert [p.suffix for p in store.folder.rglob("*") if p.is_file()] == [".logmel"] * 6
 
 
-def test_a_note_stands_only_while_the_track_is_in_hand(tracks, tmp_path):
-    with suspects.noting(tmp_path / "f") as in_hand:
-        for path in tracks[:2]:
+def test_a_note_stands_only_while_the_track_is_in_hand(tmp_path):
+    with suspects.noting(tmp_path) as in_hand:
+        for path in ("/a.wav", "/a longer one.wav", "/b.wav"):
             in_hand(path)
-            assert suspects.noted(tmp_path / "f", tracks) == [path]
-    assert list((tmp_path / "f").iterdir()) == []
+            (note,) = tmp_path.iterdir()
+            assert note.read_bytes().rstrip(b"\0") == path.encode()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_living_process_has_in_hand_is_no_suspect_and_its_note_stays(tmp_path):
+    with suspects.noting(tmp_path) as in_hand:
+        in_hand("/a.wav")
+        assert suspects.noted(tmp_path, ["/a.wav"]) == []
+        suspects.clear(tmp_path, ["/a.wav"])
+        assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_track_that_was_stored_before_the_kill_is_no_suspect_and_loses_its_note(tracks, tmp_path, caplog):
+    store = FeatureStore(tmp_path / "s", SPEC)
+    extract(tracks[:2], store, Workers(1))
+    suspects.note(store.folder, tracks[1])
+    assert all(record.content for record in extract(tracks, store, Workers(1)).values())
+    assert "in hand" not in caplog.text and not list(store.folder.glob("suspect-*"))
 
 
 @pytest.mark.parametrize("ending", [KeyboardInterrupt, ValueError])
@@ -94,5 +111,5 @@ def test_an_orderly_end_leaves_no_note(tmp_path, ending):
 def test_notes_of_other_tracks_are_left_alone(tmp_path):
     suspects.note(tmp_path, "/other.wav")
     assert suspects.noted(tmp_path, ["/mine.wav"]) == []
-    suspects.clear(tmp_path, "/mine.wav")
+    suspects.clear(tmp_path, ["/mine.wav"])
     assert suspects.noted(tmp_path, ["/other.wav", "/mine.wav"]) == ["/other.wav"]

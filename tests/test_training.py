@@ -1,26 +1,36 @@
 """Training, the paper's way: stored frames in, a network fitted by plain SGD out, the same for the same seed."""
 
-import keras
+import math
+import time
+
 import numpy as np
 import pytest
 
 from mirex_submission.errors import StorageError, TrainingError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header
-from mirex_submission.models.architectures import build, set_standardisation
+from mirex_submission.models import engine as engines
+from mirex_submission.models.architectures import initial_weights
+from mirex_submission.models.checkpoint import State
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import batches, cut, segment_starts
 from mirex_submission.models.training import pack, train_network
-from mirex_submission.system.runtime import start_keras
 
 SPEC = FeatureSpec(22050, 18, 53)  # the smallest that suits all three networks
 N_TRACKS, N_CLASSES = 10, 2
 TARGETS = [i % N_CLASSES for i in range(N_TRACKS)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _keras():
-    start_keras(threads=2, seed=0)
+@pytest.fixture(params=["native", "keras"])
+def engine(request, monkeypatch):
+    """Both ways to compute a network."""
+    if request.param == "keras":
+        monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    else:
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    started = engines.start("cpu", threads=2, seed=0)
+    assert started.native == (request.param == "native")
+    return started
 
 
 def store_track(store, name, seed, slope=0.0):
@@ -47,13 +57,13 @@ def data(stored, tmp_path):
     return pack(tmp_path / "frames", store, list(tracks), TARGETS, Recipe(segments_per_track=6))
 
 
-def fit(data, architecture="1", **recipe):
-    recipe = Recipe(**{"epochs": 1, "segments_per_track": 6, **recipe})
-    return train_network(architecture, data, n_classes=N_CLASSES, spec=SPEC, recipe=recipe)
+def fit(data, engine, architecture="1", *, recipe=None, **more):
+    recipe = Recipe(**{"epochs": 1, "segments_per_track": 6, **(recipe or {})})
+    return train_network(architecture, data, engine, n_classes=N_CLASSES, spec=SPEC, recipe=recipe, **more)
 
 
-def as_bytes(network):
-    return b"".join(weight.tobytes() for weight in network.get_weights())
+def as_bytes(state):
+    return b"".join(weight.tobytes() for weight in state.weights.values())
 
 
 # Packing.
@@ -63,7 +73,7 @@ def test_pack_reads_what_the_store_holds(stored, data):
     _, tracks = stored
     np.testing.assert_array_equal(data.frames, np.concatenate(list(tracks.values())))
     np.testing.assert_array_equal(data.targets, np.repeat(TARGETS, 6))
-    segments = cut(data.frames, data.starts, SPEC.n_frames).reshape(N_TRACKS, 6, SPEC.n_bands, SPEC.n_frames)
+    segments = cut(data.frames, data.starts_of(0), SPEC.n_frames).reshape(N_TRACKS, 6, SPEC.n_bands, SPEC.n_frames)
     for i, frames in enumerate(tracks.values()):
         own = segment_starts(len(frames), f"{i + 1:040x}", SPEC, Recipe(segments_per_track=6))
         np.testing.assert_array_equal(segments[i], cut(frames, own, SPEC.n_frames))
@@ -107,63 +117,138 @@ def test_pack_refuses_damaged_features(stored, tmp_path):
 # Fitting.
 
 
-def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of_integer_labels(data):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("its gradients are taken with TensorFlow")
-    import tensorflow as tf
+def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of_integer_labels(
+    data, engine, monkeypatch
+):
+    tf = pytest.importorskip("tensorflow")
+    from mirex_submission.models import keras_network
 
+    for module in ("native", "keras_network"):
+        monkeypatch.setattr(f"mirex_submission.models.{module}.DROPOUT_RATE", 1e-9)
     recipe = Recipe(epochs=3, segments_per_track=6)
-    trained, history = fit(data, epochs=3)
+    state = fit(data, engine, recipe={"epochs": 3})
     # The same, written out: w <- w - 0.02 dL/dw, L = -mean(log p[label]), 40 segments at a time.
-    network = build("1", n_bands=SPEC.n_bands, n_frames=SPEC.n_frames, n_classes=N_CLASSES, seed=recipe.seed)
-    set_standardisation(network, data.mean, data.std)
+    sizes = {"n_bands": SPEC.n_bands, "n_frames": SPEC.n_frames, "n_classes": N_CLASSES}
+    weights = initial_weights("1", **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
+    network = keras_network.KerasNetwork("1", weights, n_frames=SPEC.n_frames)
     losses = []
     for epoch in range(3):
         of_batches = []
         for batch in batches(60, recipe, epoch):
-            labels = tf.constant(data.targets[batch])
+            labels = tf.constant(data.targets[batch], tf.int32)
             with tf.GradientTape() as tape:
-                p = network(cut(data.frames, data.starts[batch], SPEC.n_frames), training=True)
+                p = network.model(cut(data.frames, data.starts_of(epoch)[batch], SPEC.n_frames), training=True)
                 loss = -tf.reduce_mean(tf.math.log(tf.gather(p, labels, axis=1, batch_dims=1)))
-            variables = network.trainable_weights
+            variables = network.model.trainable_weights
             for variable, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables]), strict=True):
                 variable.assign(variable - 0.02 * tf.convert_to_tensor(gradient))
             of_batches += [float(loss)] * len(batch)
         losses.append(np.mean(of_batches))
     assert [len(batch) for batch in batches(60, recipe, 0)] == [40, 20]
-    np.testing.assert_allclose([epoch["loss"] for epoch in history], losses, rtol=1e-4)
-    for found, expected in zip(trained.trainable_weights, network.trainable_weights, strict=True):
-        np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=0, atol=1e-5)
+    np.testing.assert_allclose([epoch["loss"] for epoch in state.history], losses, rtol=1e-4)
+    for name, expected in network.weights.items():
+        np.testing.assert_allclose(state.weights[name], expected, rtol=0, atol=1e-5, err_msg=name)
 
 
-def test_the_trained_network_standardises_as_it_learned_to(data, tmp_path):
-    trained, _ = fit(data)
-    x = cut(data.frames, data.starts, SPEC.n_frames)
-    mean, variance, _ = trained.get_layer("standardise").get_weights()
-    np.testing.assert_allclose(mean, data.mean, rtol=1e-6)
-    np.testing.assert_allclose(variance, data.std**2, rtol=1e-6)
-    # What it predicts now is what it predicts once saved and loaded.
-    trained.save_weights(tmp_path / "a.weights.h5")
-    loaded = build("1", n_bands=SPEC.n_bands, n_frames=SPEC.n_frames, n_classes=N_CLASSES)
-    loaded.load_weights(tmp_path / "a.weights.h5")
-    np.testing.assert_allclose(trained.predict_on_batch(x), loaded.predict_on_batch(x), rtol=1e-5)
+def test_the_trained_network_standardises_as_it_learned_to(data, engine):
+    state = fit(data, engine)
+    np.testing.assert_allclose(state.weights["standardise/mean"], data.mean, rtol=1e-6)
+    np.testing.assert_allclose(state.weights["standardise/std"], data.std, rtol=1e-6)
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data):
-    (a, history), (same, same_history), (other, _) = (fit(data, "2", seed=seed) for seed in (5, 5, 6))
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data, engine):
+    a, same, other = (fit(data, engine, "2", recipe={"seed": seed}) for seed in (5, 5, 6))
     assert as_bytes(a) == as_bytes(same)
-    assert history == same_history
+    assert a.history == same.history
     assert as_bytes(a) != as_bytes(other)
 
 
 @pytest.mark.parametrize("architecture", ["1", "2", "3"])
-def test_the_loss_falls_and_the_classes_are_learned(data, architecture):
-    _, history = fit(data, architecture, epochs=12)
+def test_the_loss_falls_and_the_classes_are_learned(data, engine, architecture):
+    history = fit(data, engine, architecture, recipe={"epochs": 12}).history
     assert len(history) == 12
     assert history[-1]["loss"] < 0.7 * history[0]["loss"]
     assert history[-1]["accuracy"] > 0.9
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_advice(data):
+def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
     with pytest.raises(TrainingError, match="no number any more after epoch 1: choose a smaller --learning-rate"):
-        fit(data, epochs=3, learning_rate=1e38)
+        fit(data, engine, recipe={"epochs": 3, "learning_rate": 1e38})
+
+
+# Going on.
+
+
+@pytest.mark.parametrize("segments", ["random", "fresh"])
+@pytest.mark.parametrize("done", [1, 2, 4])
+def test_a_training_that_goes_on_ends_in_the_bits_of_a_straight_one(stored, tmp_path, engine, segments, done):
+    store, tracks = stored
+    recipe = {"epochs": 5, "segments": segments}
+    data = pack(tmp_path / "frames", store, list(tracks), TARGETS, Recipe(segments_per_track=6, segments=segments))
+    straight, states = [], []
+    straight = fit(data, engine, "2", recipe=recipe, save=states.append, save_every_s=0)
+    assert [len(state.history) for state in states] == [1, 2, 3, 4, 5]
+    on = fit(data, engine, "2", recipe=recipe, state=states[done - 1])
+    assert as_bytes(on) == as_bytes(straight) and on.history == straight.history
+    shorter = fit(data, engine, "2", recipe={**recipe, "epochs": done})
+    assert as_bytes(shorter) == as_bytes(states[done - 1])  # the number of epochs decides nothing else
+
+
+def test_a_state_is_not_changed_by_what_goes_on_from_it(data, engine):
+    first = fit(data, engine)
+    before, history = as_bytes(first), list(first.history)
+    fit(data, engine, recipe={"epochs": 2}, state=first)
+    assert as_bytes(first) == before and first.history == history
+
+
+def test_a_finished_state_stays(data, engine):
+    first = fit(data, engine)
+    again = fit(data, engine, state=first)
+    assert as_bytes(again) == as_bytes(first) and again.history == first.history
+
+
+def test_it_is_saved_no_oftener_than_asked_but_always_at_the_end(data, engine):
+    saved = []
+    fit(data, engine, recipe={"epochs": 4}, save=lambda state: saved.append(len(state.history)), save_every_s=3600)
+    assert saved == [4]
+
+
+def test_a_time_limit_ends_it_after_a_whole_epoch_with_a_warning(data, engine, caplog):
+    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 2)
+    assert 1 <= len(state.history) < 10**6
+    words = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert any("leaves time for about" in line for line in words)
+    assert any(f"ends with epoch {len(state.history)} of 1000000 for its time limit" in line for line in words)
+    exactly = fit(data, engine, recipe={"epochs": len(state.history)})
+    assert as_bytes(state) == as_bytes(exactly)
+
+
+def test_one_epoch_is_always_trained(data, engine):
+    assert len(fit(data, engine, recipe={"epochs": 3}, ends_s=-math.inf).history) == 1
+
+
+# Beyond the paper.
+
+
+def test_fresh_segments_differ_from_epoch_to_epoch_and_random_ones_do_not(stored, tmp_path):
+    store, tracks = stored
+    for segments, same in (("random", True), ("consecutive", True), ("fresh", False)):
+        recipe = Recipe(segments_per_track=6, segments=segments)
+        data = pack(tmp_path / segments, store, list(tracks), TARGETS, recipe)
+        assert np.array_equal(data.starts_of(0), data.starts_of(1)) == same
+        np.testing.assert_array_equal(data.starts_of(1), data.starts_of(1))
+        assert len(data.starts_of(1)) == len(data.targets)
+
+
+def test_balanced_weights_make_every_class_weigh_the_same(stored, tmp_path, engine):
+    store, tracks = stored
+    targets = [0] * 8 + [1] * 2
+    data = pack(tmp_path / "f", store, list(tracks), targets, Recipe(segments_per_track=6))
+    weights = data.class_weights(N_CLASSES)
+    np.testing.assert_allclose(weights * np.bincount(data.targets), 30)
+    np.testing.assert_allclose(weights[data.targets].mean(), 1, rtol=1e-6)
+    plain, balanced = (
+        fit(data, engine, recipe={"class_weights": kind}, state=State(fit(data, engine, recipe={"epochs": 1}).weights))
+        for kind in ("none", "balanced")
+    )
+    assert as_bytes(plain) != as_bytes(balanced)

@@ -68,10 +68,10 @@ FASTEST = list(KERNELS)[-1]
 
 
 def _prepared(samples: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
-    """The samples as contiguous int16 or float32, and the window by which they are multiplied."""
+    """The samples as int16 or float32, contiguous and aligned, and the window by which they are multiplied."""
     if samples.dtype == np.int16:
-        return np.ascontiguousarray(samples), hann(window) * _INT16_SCALE
-    return np.ascontiguousarray(samples, np.float32), hann(window)
+        return np.require(samples, np.int16, ["C", "A"]), hann(window) * _INT16_SCALE
+    return np.require(samples, np.float32, ["C", "A"]), hann(window)
 
 
 @functools.lru_cache(maxsize=8)

@@ -69,6 +69,7 @@ def extract(
             records[path] = Extracted(path, header.content)
         looked_up.advance()
     looked_up.close()
+    suspects.clear(store.folder, records)  # of a process that was killed after it had stored the track
     n_reused = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_reused, store.spec.rate_hz)
     if todo:
@@ -180,7 +181,7 @@ def _extract_apart(paths: Sequence[str], store: FeatureStore, workers: Workers) 
             suspects.note(store.folder, path)
             yield Extracted(path, reason="kills the process that extracts it: a decoder crash, or no memory")
         else:
-            suspects.clear(store.folder, path)
+            suspects.clear(store.folder, [path])
 
 
 def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:

@@ -19,6 +19,8 @@ def mix(block: np.ndarray, mono: np.ndarray) -> int:
     """
     is_int16 = block.dtype == np.int16
     scale = (2.0**-15 if is_int16 else 1.0) / block.shape[1]
+    if not is_int16:
+        block = block.astype(np.float32, copy=False)
     if kernel:
         return int(kernel.mix(block, is_int16, block.shape[1], scale, MAX_SAMPLE, mono))
     with np.errstate(invalid="ignore", over="ignore"):  # what is no number is counted below

@@ -9,6 +9,7 @@ did no harm.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import Callable, Collection, Iterator
@@ -39,6 +40,8 @@ def noting(folder: Path) -> Iterator[Callable[[str], None]]:
             os.pwrite(note_file, name.ljust(longest, _FILLER), 0)
 
     try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(note_file, fcntl.LOCK_EX)  # says that this process lives
         yield in_hand
     finally:
         os.close(note_file)
@@ -52,21 +55,26 @@ def note(folder: Path, path: str) -> None:
 
 
 def noted(folder: Path, paths: Collection[str]) -> list[str]:
-    """Those of `paths` that are noted."""
-    names = {os.fsdecode(_read(file)) for file in folder.glob(f"{_PREFIX}*")}
+    """Those of `paths` that are noted, but for those that a living process has in hand."""
+    names = {os.fsdecode(name) for name in _left_notes(folder).values()}
     return [path for path in paths if path in names] if names else []
 
 
-def clear(folder: Path, path: str) -> None:
-    """Take away the notes of a track that did no harm."""
-    for file in folder.glob(f"{_PREFIX}*"):
-        if _read(file) == os.fsencode(path):
+def clear(folder: Path, paths: Collection[str]) -> None:
+    """Take away the notes of tracks that did no harm."""
+    notes = _left_notes(folder)
+    harmless = set(map(os.fsencode, paths)) if notes else set()
+    for file, name in notes.items():
+        if name in harmless:
             with contextlib.suppress(OSError):
                 file.unlink()
 
 
-def _read(file: Path) -> bytes:
-    try:
-        return file.read_bytes().rstrip(_FILLER)
-    except OSError:  # taken away meanwhile
-        return b""
+def _left_notes(folder: Path) -> dict[Path, bytes]:
+    """What the notes say that no living process holds."""
+    found = {}
+    for file in folder.glob(f"{_PREFIX}*"):
+        with contextlib.suppress(OSError), open(file, "rb") as f:  # taken away meanwhile, or locked
+            fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            found[file] = f.read().rstrip(_FILLER)
+    return found

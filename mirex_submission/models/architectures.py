@@ -1,27 +1,27 @@
-"""The three networks of Lidy and Schindler (MIREX 2016), in Keras 3 alone, so that any of its backends runs them.
+"""The three networks of Lidy and Schindler (MIREX 2016): what they are, apart from what computes them.
 
 Input of each: log-Mel segments, float32 ``[batch, n_bands, n_frames]`` - frequency first, as the paper writes its
-shapes. Output: class probabilities ``[batch, n_classes]``. All convolutions are valid (unpadded), stride 1;
-poolings do not overlap and drop an incomplete rest, which is what gives the paper's printed shapes.
+shapes. Each band is standardised; parallel pipelines of convolution, max pooling and leaky ReLU see the same segment;
+their outputs are flattened and merged, and go through 200 sigmoid units and dropout to a softmax. All convolutions are
+valid (unpadded), stride 1; poolings do not overlap and drop an incomplete rest, which is what gives the paper's printed
+shapes. Computed by native.py on a CPU and by keras_network.py anywhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-
-if TYPE_CHECKING:
-    import keras
 
 LEAKY_SLOPE = 0.3
 DENSE_UNITS = 200
 DROPOUT_RATE = 0.2
 
-# (convolution, pooling) -> one layer
-Fuse: TypeAlias = "Callable[[keras.layers.Conv2D, keras.layers.MaxPooling2D], keras.layers.Layer]"
+# Name -> float32 array: "standardise/mean", "standardise/std" [n_bands]; "<pipeline>_convolution/kernel" [bands,
+# frames, filters]; "dense/kernel", "class_probabilities/kernel" [inputs, units]; and beside each kernel its "bias".
+Weights: TypeAlias = "dict[str, np.ndarray]"
 
 
 @dataclass(frozen=True)
@@ -49,56 +49,43 @@ def smallest_input(architecture: str) -> tuple[int, int]:
     return bands, frames
 
 
-def build(
-    architecture: str, *, n_bands: int, n_frames: int, n_classes: int, seed: int = 0, fuse: Fuse | None = None
-) -> keras.Model:
-    """Build one network with freshly initialised weights.
+def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -> list[int]:
+    """How many values each pipeline gives for a segment."""
 
-    Its first layer standardises each band with statistics that are weights of the model, so that a saved model
-    standardises by itself; `set_standardisation` gives them.
+    def n_cells(p: Pipeline) -> int:
+        sizes = zip((n_bands, n_frames), p.kernel, p.pool, strict=True)
+        return math.prod((n - kernel + 1) // pool for n, kernel, pool in sizes)
 
-    Parameters
-    ----------
-    architecture : "1", "2" or "3".
-    n_bands, n_frames : size of a segment; at least `smallest_input(architecture)`.
-    n_classes : width of the softmax.
-    seed : decides the initial weights and the dropout masks.
-    fuse : makes one layer of a convolution and its pooling, equal to the two in all it computes and in its weights.
+    return [n_cells(p) * p.filters for p in pipelines]
+
+
+def weight_shapes(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> dict[str, tuple[int, ...]]:
+    """The shape of every weight, in the order of the layers."""
+    pipelines = ARCHITECTURES[architecture]
+    kernels: dict[str, tuple[int, ...]] = {f"{p.name}_convolution": (*p.kernel, p.filters) for p in pipelines}
+    kernels["dense"] = (sum(output_sizes(pipelines, n_bands, n_frames)), DENSE_UNITS)
+    kernels["class_probabilities"] = (DENSE_UNITS, n_classes)
+    shapes: dict[str, tuple[int, ...]] = {"standardise/mean": (n_bands,), "standardise/std": (n_bands,)}
+    for layer, shape in kernels.items():
+        shapes |= {f"{layer}/kernel": shape, f"{layer}/bias": shape[-1:]}
+    return shapes
+
+
+def initial_weights(
+    architecture: str, *, n_bands: int, n_frames: int, n_classes: int, mean: np.ndarray, std: np.ndarray, seed: int
+) -> Weights:
+    """What a training starts from: kernels uniform after Glorot and Bengio (AISTATS 2010), biases 0.
+
+    mean, std : of each band, [shape=(n_bands,)], in log10 units; the network standardises its input with them.
     """
-    import keras
-
-    layers = keras.layers
-    # Every random thing gets a seed of its own: equal seeds would give layers of one shape equal weights.
-    seeds = iter(np.random.SeedSequence(seed).generate_state(16).tolist())
-
-    def glorot() -> keras.initializers.Initializer:
-        return keras.initializers.GlorotUniform(seed=next(seeds) >> 1)
-
-    segment = keras.Input((n_bands, n_frames), name="log_mel")
-    standardise = layers.Normalization(axis=1, name="standardise")
-    x = layers.Reshape((n_bands, n_frames, 1), name="channel")(standardise(segment))
-
-    flat = []
-    for p in ARCHITECTURES[architecture]:
-        convolution = layers.Conv2D(
-            p.filters, p.kernel, kernel_initializer=glorot(), data_format="channels_last", name=f"{p.name}_convolution"
-        )
-        pooling = layers.MaxPooling2D(p.pool, data_format="channels_last", name=f"{p.name}_pooling")
-        y = fuse(convolution, pooling)(x) if fuse else pooling(convolution(x))
-        # The leaky ReLU rises everywhere, so it commutes with the maximum: applied after the pooling it gives the same
-        # values to the bit, from 15 to 20 times fewer cells.
-        y = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"{p.name}_activation")(y)
-        flat.append(layers.Flatten(name=f"{p.name}_flatten")(y))
-    x = layers.Concatenate(name="merge")(flat) if len(flat) > 1 else flat[0]
-    x = layers.Dense(DENSE_UNITS, activation="sigmoid", kernel_initializer=glorot(), name="dense")(x)
-    x = layers.Dropout(DROPOUT_RATE, seed=next(seeds) >> 1, name="dropout")(x)
-    x = layers.Dense(n_classes, activation="softmax", kernel_initializer=glorot(), name="class_probabilities")(x)
-    return keras.Model(segment, x, name=f"model_{architecture}")
-
-
-def set_standardisation(model: keras.Model, mean: np.ndarray, std: np.ndarray) -> None:
-    """Give a network the mean and standard deviation of each band, [shape=(n_bands,)], in log10 units."""
-    layer = model.get_layer("standardise")
-    layer.adapt_mean.assign(np.asarray(mean, np.float32))
-    layer.adapt_variance.assign(np.square(np.asarray(std, np.float32)))
-    layer.finalize_state()
+    rng = np.random.default_rng(seed)
+    weights = {}
+    for name, shape in weight_shapes(architecture, n_bands=n_bands, n_frames=n_frames, n_classes=n_classes).items():
+        if name.endswith("/kernel"):
+            # A unit sees a patch of one channel (or all units before it), and is seen by as many of every filter.
+            seen = math.prod(shape[:-1])
+            limit = math.sqrt(6 / (seen + shape[-1] * (seen if len(shape) == 3 else 1)))
+            weights[name] = rng.uniform(-limit, limit, shape)
+        else:
+            weights[name] = {"standardise/mean": mean, "standardise/std": std}.get(name, np.zeros(shape))
+    return {name: np.asarray(value, np.float32) for name, value in weights.items()}

@@ -2,7 +2,7 @@
 
 `bundle.json` is the model: it names the weight files by the hash of their bytes, and renaming it into place is the
 one moment at which a new model replaces the old. Architectures are rebuilt by our own code from their names, and
-weights are plain HDF5 arrays: loading a bundle runs nothing that it holds.
+weights are plain arrays: loading a bundle runs nothing that it holds.
 """
 
 from __future__ import annotations
@@ -15,20 +15,26 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.models.architectures import build
+from mirex_submission.models.architectures import Weights, weight_shapes
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.system.atomic import digest, make_folder, storage_error, temporary_file, write_file
+from mirex_submission.models.weights import from_bytes, to_bytes
+from mirex_submission.system.atomic import (
+    TEMPORARY_PREFIX,
+    digest,
+    make_folder,
+    seal,
+    storage_error,
+    unseal,
+    write_file,
+)
 
-if TYPE_CHECKING:
-    import keras
-
-FORMAT = 1
+FORMAT = 2
+SUFFIX = ".weights.npz"
 _RETRAIN = "train again with bin/train.sh"
 
 
@@ -43,14 +49,20 @@ class TrainedTrack:
 
 @dataclass(frozen=True)
 class Bundle:
-    """What a prediction needs. `weights` maps a network ("1", "2", "3") to the name of its weights file."""
+    """What a prediction needs, and what a later training goes on from.
+
+    weights : network ("1", "2", "3") -> the name of its weights file. keys : network -> what its training was made from
+    (checkpoint.key_of). history : network -> loss and accuracy of each epoch. engine : what computed it.
+    """
 
     classes: tuple[str, ...]
     spec: FeatureSpec
     recipe: Recipe
     tracks: tuple[TrainedTrack, ...]
     weights: dict[str, str]
+    keys: dict[str, str]
     versions: dict[str, str]
+    engine: str
     history: dict[str, list[dict[str, float]]]
 
     @property
@@ -75,20 +87,17 @@ def locked(folder: Path) -> Iterator[None]:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{folder}: another training is running here: wait, or give --name") from None
+            for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a training that was killed
+                leftover.unlink(missing_ok=True)
             yield
     except OSError as error:
         raise storage_error(error, folder) from error
 
 
-def save_weights(folder: Path, model: keras.Model) -> str:
+def save_weights(folder: Path, weights: Weights) -> str:
     """Store a network's weights under the hash of their bytes; returns the file's name."""
-    with temporary_file(folder, suffix=".weights.h5") as path:  # Keras insists on the ending
-        try:
-            model.save_weights(path)
-            data = path.read_bytes()
-        except OSError as error:
-            raise storage_error(error, path) from error
-    name = f"{digest(data)}.weights.h5"
+    data = to_bytes(weights)
+    name = f"{digest(data)}{SUFFIX}"
     write_file(folder / name, data)
     return name
 
@@ -103,8 +112,8 @@ def save(folder: Path, bundle: Bundle) -> None:
     with contextlib.suppress(ModelError):
         named.update(load(folder).weights.values())
     body = json.dumps({"format": FORMAT, **dataclasses.asdict(bundle)}, ensure_ascii=False, indent=1)
-    write_file(folder / "bundle.json", f"{digest(body.encode())}\n{body}\n".encode())
-    for old in folder.glob("*.weights.h5"):
+    write_file(folder / "bundle.json", seal(f"{body}\n".encode()))
+    for old in folder.glob(f"*{SUFFIX}"):
         if old.name not in named:
             with contextlib.suppress(OSError):  # a leftover is harmless
                 old.unlink()
@@ -113,13 +122,12 @@ def save(folder: Path, bundle: Bundle) -> None:
 def load(folder: Path) -> Bundle:
     """Read and verify the bundle in `folder`. Raises ModelError."""
     try:
-        found, _, body = (folder / "bundle.json").read_bytes().decode().partition("\n")
+        body = unseal((folder / "bundle.json").read_bytes())
     except FileNotFoundError:
         raise ModelError(f"{folder}: no trained model here: {_RETRAIN} on this scratch folder first") from None
-    except (OSError, ValueError) as error:
-        raise ModelError(f"{folder}/bundle.json: cannot be read ({error}): {_RETRAIN}") from error
-    body = body.removesuffix("\n")
-    if found != digest(body.encode()):
+    except OSError as error:
+        raise ModelError(f"{folder}/bundle.json: cannot be read ({error.strerror}): {_RETRAIN}") from error
+    if body is None:
         raise ModelError(f"{folder}/bundle.json: damaged: {_RETRAIN}")
     fields = json.loads(body)
     if fields.pop("format", None) != FORMAT:
@@ -131,31 +139,31 @@ def load(folder: Path) -> Bundle:
             recipe=Recipe(**fields["recipe"]),
             tracks=tuple(TrainedTrack(**track) for track in fields["tracks"]),
             weights=dict(fields["weights"]),
+            keys=dict(fields["keys"]),
             versions=dict(fields["versions"]),
+            engine=str(fields["engine"]),
             history=dict(fields["history"]),
         )
     except (KeyError, TypeError, ValueError, MirexError) as error:
         raise ModelError(f"{folder}/bundle.json: not understood ({error}): {_RETRAIN}") from error
 
 
-def load_network(folder: Path, bundle: Bundle, architecture: str) -> keras.Model:
-    """Rebuild a network and give it its verified weights. Raises ModelError."""
+def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
+    """The verified weights of one network. Raises ModelError."""
     name = bundle.weights.get(architecture, "")
     path = folder / name
     try:
-        if not re.fullmatch(r"[0-9a-f]+\.weights\.h5", name) or digest(path.read_bytes()) != name.partition(".")[0]:
-            raise ModelError(f"{path}: damaged: {_RETRAIN}")
+        data = path.read_bytes() if re.fullmatch(rf"[0-9a-f]+{re.escape(SUFFIX)}", name) else b""
     except OSError as error:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): {_RETRAIN}") from error
-    model = build(
-        architecture,
-        n_bands=bundle.spec.n_bands,
-        n_frames=bundle.spec.n_frames,
-        n_classes=len(bundle.classes),
-        seed=bundle.recipe.seed,
-    )
+    if digest(data) != name.partition(".")[0]:
+        raise ModelError(f"{path}: damaged: {_RETRAIN}")
+    spec, n_classes = bundle.spec, len(bundle.classes)
+    expected = weight_shapes(architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes)
     try:
-        model.load_weights(path)
-    except (ValueError, OSError, KeyError) as error:
-        raise ModelError(f"{path}: not the weights of model {architecture} ({error}): {_RETRAIN}") from error
-    return model
+        weights = from_bytes(data)
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}: {_RETRAIN}") from error
+    if {name: weight.shape for name, weight in weights.items()} != expected:
+        raise ModelError(f"{path}: not the weights of model {architecture}: {_RETRAIN}")
+    return weights

@@ -6,14 +6,13 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
-from mirex_submission.models.bundle import Bundle, load_network
+from mirex_submission.models.bundle import Bundle, load_weights
+from mirex_submission.models.engine import Engine
 from mirex_submission.models.segments import cut, segment_starts
-from mirex_submission.system.runtime import compile_with_xla
 
 
 class Predictor:
@@ -22,19 +21,18 @@ class Predictor:
     A track's segments are always one batch of their own, so its probabilities depend on nothing else in the list.
     """
 
-    def __init__(self, folder: Path, bundle: Bundle) -> None:
+    def __init__(self, folder: Path, bundle: Bundle, engine: Engine) -> None:
         self.bundle = bundle
-        self.networks: list[keras.Model] = []
-        for architecture in bundle.recipe.networks:
-            network = load_network(folder, bundle, architecture)
-            network.compile(jit_compile=compile_with_xla())
-            self.networks.append(network)
+        self.networks = [
+            engine.network(architecture, load_weights(folder, bundle, architecture), n_frames=bundle.spec.n_frames)
+            for architecture in bundle.recipe.networks
+        ]
 
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Class probabilities of the track's segments, averaged over the networks: [n_segments, n_classes]."""
         spec, recipe = self.bundle.spec, self.bundle.recipe
         x = cut(frames, segment_starts(len(frames), header.content, spec, recipe), spec.n_frames)
-        by_network = np.stack([np.asarray(network.predict_on_batch(x), np.float64) for network in self.networks])
+        by_network = np.stack([network.probabilities(x).astype(np.float64) for network in self.networks])
         return np.asarray(by_network.mean(axis=0))
 
 

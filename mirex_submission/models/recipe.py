@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from mirex_submission.errors import UsageError
 
 MODELS = ("1", "2", "3", "all")
-SEGMENT_CHOICES = ("random", "consecutive")
+SEGMENT_CHOICES = ("random", "consecutive", "fresh")
+CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
 
 
@@ -15,7 +17,9 @@ VOTES = ("mean", "majority")
 class Recipe:
     """model : "1", "2" or "3", or "all": the three, their probabilities averaged.
     epochs, batch_size, learning_rate : of plain SGD with a constant rate on categorical cross-entropy.
-    segments : "random" draws segments_per_track start frames a track; "consecutive" takes those that share no sample.
+    segments : "random" draws segments_per_track start frames a track; "fresh" draws others in every epoch;
+        "consecutive" takes those that share no sample.
+    class_weights : "balanced" weighs a segment's loss by the inverse of its class's share of the segments.
     vote : a track's class by the mean of its segments' probabilities, or by the majority of its segments' classes.
     seed : of initial weights, segments, order and dropout.
     """
@@ -26,11 +30,17 @@ class Recipe:
     learning_rate: float = 0.02
     segments: str = "random"
     segments_per_track: int = 30
+    class_weights: str = "none"
     vote: str = "mean"
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, choices in (("model", MODELS), ("segments", SEGMENT_CHOICES), ("vote", VOTES)):
+        for name, choices in (
+            ("model", MODELS),
+            ("segments", SEGMENT_CHOICES),
+            ("class_weights", CLASS_WEIGHTS),
+            ("vote", VOTES),
+        ):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
         for name in ("epochs", "batch_size", "segments_per_track"):
@@ -45,3 +55,9 @@ class Recipe:
     def networks(self) -> tuple[str, ...]:
         """The architectures that this recipe trains."""
         return ("1", "2", "3") if self.model == "all" else (self.model,)
+
+    @property
+    def of_one_epoch(self) -> dict[str, object]:
+        """What decides the weights after an epoch, from those before it."""
+        without = ("model", "epochs", "vote")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in without}

@@ -13,11 +13,11 @@ import numpy as np
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
 
-_STARTS, _ORDER = 1, 2  # keep the streams of random numbers apart
+_STARTS, _ORDER, _DROPOUT = 1, 2, 3  # keep the streams of random numbers apart
 
 
-def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recipe) -> np.ndarray:
-    """First frames of a track's segments, int64 [shape=(n_segments,)].
+def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recipe, *, epoch: int = 0) -> np.ndarray:
+    """First frames of a track's segments, int64 [shape=(n_segments,)]; they depend on `epoch` if they are "fresh".
 
     Parameters
     ----------
@@ -27,7 +27,8 @@ def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recip
     n_starts = n_frames - spec.n_frames + 1
     if recipe.segments == "consecutive":
         return np.arange(0, n_starts, spec.frames_between_segments)
-    rng = np.random.default_rng([recipe.seed, _STARTS, int(content, 16)])
+    drawn = epoch if recipe.segments == "fresh" else 0
+    rng = np.random.default_rng([recipe.seed, _STARTS, int(content, 16), *([drawn] if drawn else [])])
     return rng.integers(0, n_starts, size=recipe.segments_per_track)
 
 
@@ -41,3 +42,8 @@ def batches(n_segments: int, recipe: Recipe, epoch: int) -> Iterator[np.ndarray]
     order = np.random.default_rng([recipe.seed, _ORDER, epoch]).permutation(n_segments)
     for start in range(0, n_segments, recipe.batch_size):
         yield order[start : start + recipe.batch_size]
+
+
+def dropout_rng(seed: int, epoch: int) -> np.random.Generator:
+    """What draws the dropout of an epoch, batch by batch."""
+    return np.random.default_rng([seed, _DROPOUT, epoch])

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
 import logging
 import math
-from collections import Counter
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 
 from mirex_submission.errors import StorageError, TrainingError
@@ -18,11 +16,12 @@ from mirex_submission.features.extraction import read
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import architectures
+from mirex_submission.models.checkpoint import State
+from mirex_submission.models.engine import Engine
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import batches, cut, segment_starts
 from mirex_submission.system.atomic import storage_error
 from mirex_submission.system.progress import Progress, duration
-from mirex_submission.system.runtime import compile_with_xla, on_tensorflow_cpu
 
 log = logging.getLogger(__name__)
 
@@ -31,30 +30,35 @@ log = logging.getLogger(__name__)
 class TrainingSet:
     """All frames of the training tracks in one memory-mapped array, and the segments drawn from them.
 
-    frames : float32 [shape=(all frames, n_bands)]; starts, targets : int64 [shape=(n_segments,)], the first row and
-    the class of each segment; mean, std : float64 [shape=(n_bands,)], of the frames.
+    frames : float32 [shape=(all frames, n_bands)]; starts_of : epoch -> the first row of each segment, int64
+    [shape=(n_segments,)]; targets : the class of each segment, uint16; mean, std : float64 [shape=(n_bands,)], of the
+    frames.
     """
 
     frames: np.ndarray
-    starts: np.ndarray
+    starts_of: Callable[[int], np.ndarray]
     targets: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+
+    def class_weights(self, n_classes: int) -> np.ndarray:
+        """Inversely as each class's share of the segments, 1 on average over the segments; float32 [n_classes]."""
+        counts = np.bincount(self.targets, minlength=n_classes)
+        return np.asarray(len(self.targets) / (n_classes * np.maximum(counts, 1)), np.float32)
 
 
 def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
     """Read and verify the features of every track into one array, mapped from `file`.
 
-    A mapped file, so that a track takes only 16 bytes a segment in memory. It may be deleted at once: the system keeps
+    A mapped file, so that a track takes only 10 bytes a segment in memory. It may be deleted at once: the system keeps
     it as long as it is mapped, and no longer, however the process ends. Raises StorageError.
     """
     spec = store.spec
-    starts, classes = [], []
+    contents, lengths = [], []
     sums, squares = np.zeros(spec.n_bands), np.zeros(spec.n_bands)
-    n_rows = 0
     try:
         with open(file, "wb") as f:
-            for path, target in zip(paths, targets, strict=True):
+            for path in paths:
                 stored = read(path, store)
                 if stored is None:
                     raise StorageError(f"{store.file_of(path)}: the features of {path} are damaged or gone, for good")
@@ -62,85 +66,110 @@ def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequenc
                 f.write(frames.tobytes())
                 sums += frames.sum(axis=0, dtype=np.float64)
                 squares += np.square(frames, dtype=np.float64).sum(axis=0)
-                starts.append(n_rows + segment_starts(len(frames), header.content, spec, recipe))
-                classes.append(np.full(len(starts[-1]), target))
-                n_rows += len(frames)
+                contents.append(header.content)
+                lengths.append(len(frames))
     except OSError as error:
         raise storage_error(error, file) from error
-    mean = sums / n_rows
-    std = np.sqrt(np.maximum(squares / n_rows - np.square(mean), 0.0))
+    ends = np.cumsum(lengths)
+    mean = sums / ends[-1]
+    std = np.sqrt(np.maximum(squares / ends[-1] - np.square(mean), 0.0))
     # A band that never moves in training tells nothing: it is centred, not blown up.
     std[std < 1e-3] = 1.0
-    mapped = np.memmap(file, dtype="<f4", mode="r", shape=(n_rows, spec.n_bands))
-    return TrainingSet(mapped, np.concatenate(starts), np.concatenate(classes), mean, std)
 
+    def drawn(epoch: int) -> list[np.ndarray]:
+        tracks = zip(ends.tolist(), lengths, contents, strict=True)
+        return [end - n + segment_starts(n, content, spec, recipe, epoch=epoch) for end, n, content in tracks]
 
-def fused_layers(architecture: str) -> architectures.Fuse | None:
-    """Our own kernels for convolution and pooling where they are the faster ones: on a CPU with TensorFlow.
-
-    Their gain is with the large filters of models 2 and 3; on model 1 Keras' own layers were 4 to 10 % faster.
-    """
-    if architecture == "1" or not on_tensorflow_cpu():
-        return None
-    from mirex_submission.models.fused import ConvolutionMaxPool
-
-    return ConvolutionMaxPool
+    by_track = drawn(0)
+    of_segment = np.repeat(np.asarray(targets, np.uint16), [len(starts) for starts in by_track])
+    first = np.concatenate(by_track)
+    fresh = recipe.segments == "fresh"
+    mapped = np.memmap(file, dtype="<f4", mode="r", shape=(int(ends[-1]), spec.n_bands))
+    return TrainingSet(mapped, lambda epoch: np.concatenate(drawn(epoch)) if fresh else first, of_segment, mean, std)
 
 
 def train_network(
-    architecture: str, data: TrainingSet, *, n_classes: int, spec: FeatureSpec, recipe: Recipe
-) -> tuple[keras.Model, list[dict[str, float]]]:
-    """Fit one network; returns it with the loss and accuracy of every epoch."""
-    build = functools.partial(
-        architectures.build,
-        architecture,
-        n_bands=spec.n_bands,
-        n_frames=spec.n_frames,
-        n_classes=n_classes,
-        seed=recipe.seed,
-    )
-    model = build(fuse=fused_layers(architecture))
-    architectures.set_standardisation(model, data.mean, data.std)
-    model.compile(
-        optimizer=keras.optimizers.SGD(recipe.learning_rate),
-        loss="sparse_categorical_crossentropy",
-        metrics=["accuracy"],
-        jit_compile=compile_with_xla(),
-    )
-    n_segments = len(data.starts)
+    architecture: str,
+    data: TrainingSet,
+    engine: Engine,
+    *,
+    n_classes: int,
+    spec: FeatureSpec,
+    recipe: Recipe,
+    state: State | None = None,
+    save: Callable[[State], None] = lambda state: None,
+    save_every_s: float = 300.0,
+    ends_s: float = math.inf,
+) -> State:
+    """Fit one network.
+
+    state : to go on from; None starts a new training. save : called after an epoch, at most every `save_every_s`.
+    ends_s : when to end (time.monotonic): no epoch is begun that would probably last longer. The first always is.
+
+    Returns the state after the last epoch. Raises TrainingError if the loss is no number any more.
+    """
+    sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
+    if state is None:
+        weights = architectures.initial_weights(architecture, **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
+        state = State(weights)
+    network = engine.network(architecture, state.weights, n_frames=spec.n_frames)
+    history = list(state.history)
+    n_segments, n_done = len(data.targets), len(history)
     task = f"training model {architecture}"
+    n_weights = sum(weight.size for name, weight in state.weights.items() if not name.startswith("standardise"))
     log.info(
         "%s: %d classes, %d segments an epoch, %d epochs of %d steps, %d weights",
-        task, n_classes, n_segments, recipe.epochs, math.ceil(n_segments / recipe.batch_size), model.count_params(),
+        task, n_classes, n_segments, recipe.epochs, math.ceil(n_segments / recipe.batch_size), n_weights,
     )  # fmt: skip
-    progress = Progress(task, n_segments * recipe.epochs, unit="segments")
-    history: list[dict[str, float]] = []
-    ends_s: list[float] = []
-    for epoch in range(recipe.epochs):
-        sums: Counter[str] = Counter()
+    if n_done:
+        log.info("%s: goes on after epoch %d of %d", task, n_done, recipe.epochs)
+    class_weights = data.class_weights(n_classes) if recipe.class_weights == "balanced" else None
+    progress = Progress(task, n_segments * (recipe.epochs - n_done), unit="segments")
+    saved_s = time.monotonic()
+    for epoch in range(n_done, recipe.epochs):
+        began_s = time.monotonic()
+        network.begin_epoch(recipe.seed, epoch)
+        loss, n_right = 0.0, 0
+        starts = data.starts_of(epoch)
         for batch in batches(n_segments, recipe, epoch):
-            x = cut(data.frames, data.starts[batch], spec.n_frames)
-            logs = model.train_on_batch(x, data.targets[batch], return_dict=True)
-            sums.update({name: float(value) * len(batch) for name, value in logs.items()})
+            targets = data.targets[batch]
+            found = network.train(
+                cut(data.frames, starts[batch], spec.n_frames),
+                targets,
+                learning_rate=recipe.learning_rate,
+                weights=None if class_weights is None else class_weights[targets],
+            )
+            loss, n_right = loss + found[0], n_right + found[1]
             said = f"epoch {epoch + 1} of {recipe.epochs}"
             if history:
                 said += f", loss {history[-1]['loss']:.4f}, accuracy {100 * history[-1]['accuracy']:.1f} %"
             progress.advance(len(batch), note=said)
-        history.append({name: total / n_segments for name, total in sums.items()})
-        if not math.isfinite(history[-1]["loss"]):
+        history.append({"loss": loss / n_segments, "accuracy": n_right / n_segments})
+        if not math.isfinite(loss):
             raise TrainingError(
                 f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"
             )
-        ends_s.append(progress.elapsed_s)
-        if len(ends_s) == 2:  # the first epoch also holds the compiling
-            left_s = (ends_s[1] - ends_s[0]) * (recipe.epochs - 2)
-            log.info("%s: 2 epochs took %s, about %s left", task, duration(ends_s[1]), duration(left_s))
+        now_s = time.monotonic()
+        epoch_s, n_left = now_s - began_s, recipe.epochs - epoch - 1
+        if epoch == n_done and n_left:
+            log.info(
+                "%s: an epoch takes %s, the %d left %s", task, duration(epoch_s), n_left, duration(epoch_s * n_left)
+            )
+            if now_s + epoch_s * n_left > ends_s:
+                fit = int(max(0.0, ends_s - now_s) / epoch_s)
+                log.warning("%s: the time limit leaves time for about %d of these %d epochs", task, fit, n_left)
+        if n_left and now_s + 1.1 * epoch_s > ends_s:
+            log.warning("%s: ends with epoch %d of %d for its time limit", task, epoch + 1, recipe.epochs)
+            break
+        if n_left and now_s - saved_s >= save_every_s:
+            save(State(network.weights, list(history)))
+            saved_s = time.monotonic()
     progress.close()
-    log.info(
-        "%s: done in %s, loss %.4f, training accuracy %.1f %%",
-        task, duration(progress.elapsed_s), history[-1]["loss"], 100 * history[-1]["accuracy"],
-    )  # fmt: skip
-    trained = build()
-    trained.set_weights(model.get_weights())
-    architectures.set_standardisation(trained, data.mean, data.std)  # puts the weights of that layer to use
-    return trained, history
+    state = State(network.weights, history)
+    save(state)
+    if history:
+        log.info(
+            "%s: done in %s, loss %.4f, training accuracy %.1f %%",
+            task, duration(progress.elapsed_s), history[-1]["loss"], 100 * history[-1]["accuracy"],
+        )  # fmt: skip
+    return state

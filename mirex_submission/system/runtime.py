@@ -51,13 +51,23 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")  # else in the home folder
     os.environ["KERAS_HOME"] = os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    _check_backend(os.environ.get("KERAS_BACKEND", "tensorflow"))
+
+
+def _check_backend(backend: str) -> None:
     if backend not in BACKENDS or importlib.util.find_spec(backend) is None:
         raise UsageError(f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}")
 
 
-def start_keras(*, threads: int, seed: int) -> str:
-    """Set up Keras and its backend; returns a line that says which versions and devices are used."""
+def start_keras(*, threads: int, seed: int, gpu: bool = True) -> tuple[str, bool]:
+    """Set up Keras and its backend.
+
+    gpu : whether one may be used.
+
+    Returns a line that says which versions and devices are used, and whether one of them is a GPU.
+    """
+    if not gpu:
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     with _without_import_chatter(), _without_matplotlib():
         import keras
 
@@ -73,14 +83,22 @@ def start_keras(*, threads: int, seed: int) -> str:
             pass
         tf.config.experimental.enable_op_determinism()
         gpus = tf.config.list_physical_devices("GPU")
-        device = f"{len(gpus)} GPU" if gpus else "CPU"
-        return f"Keras {keras.__version__} on TensorFlow {tf.__version__}, {device}, {threads} threads"
-    if backend == "torch":
+        for gpu_device in gpus:
+            with contextlib.suppress(RuntimeError):  # TensorFlow is running already
+                tf.config.experimental.set_memory_growth(gpu_device, True)
+        n_gpus, version = len(gpus), f"TensorFlow {tf.__version__}"
+    elif backend == "torch":
         import torch
 
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
-    return f"Keras {keras.__version__} on {backend}, {threads} threads"
+        n_gpus, version = torch.cuda.device_count(), f"PyTorch {torch.__version__}"
+    else:
+        import jax
+
+        n_gpus, version = sum(d.platform == "gpu" for d in jax.devices()), f"JAX {jax.__version__}"
+    device = f"{n_gpus} GPU" if n_gpus else "CPU"
+    return f"Keras {keras.__version__} on {version}, {device}, {threads} threads", bool(n_gpus)
 
 
 @contextlib.contextmanager

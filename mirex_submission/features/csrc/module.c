@@ -45,7 +45,7 @@ static const char *fault_of(const band_work *w, ptrdiff_t n_samples, ptrdiff_t n
         return "weights: a window has 2^k or 3 * 2^k samples, 32 or more";
     if (n_roots != w->window)
         return "roots: one a sample of the window";
-    if (w->hop < 1)
+    if (w->hop < 1 || w->hop > PTRDIFF_MAX / 4)
         return "hop: 1 or more";
     if (w->n_bands < 1 || w->slopes[0] < 0 || w->slopes[w->n_bands + 1] > n_bins)
         return "slopes: one or more bands, on bins 0 to window / 2";

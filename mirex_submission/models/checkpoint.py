@@ -1,0 +1,74 @@
+"""A training's state after whole epochs, on disk: verified, whole or not at all, the last two of them.
+
+SGD has no memory but the weights, and everything random is drawn anew for each epoch from the seed; so the weights and
+the number of epochs are all that a training needs to go on and end in the bits of one that was never interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models.architectures import Weights
+from mirex_submission.models.recipe import Recipe
+from mirex_submission.models.weights import from_bytes, to_bytes
+from mirex_submission.system.atomic import digest, seal, unseal, write_file
+
+KEPT = 2
+
+
+@dataclass
+class State:
+    """Weights after len(history) epochs, and the loss and accuracy of each."""
+
+    weights: Weights
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def key_of(architecture: str, contents: Sequence[str], labels: Sequence[str], spec: FeatureSpec, recipe: Recipe) -> str:
+    """Names what a network's training is made from; how many epochs it is to last is no part of it.
+
+    contents, labels : of the tracks, in the order of the list.
+    """
+    parts = [architecture, list(contents), list(labels), spec.id, recipe.of_one_epoch]
+    return digest(json.dumps(parts).encode())
+
+
+class Checkpoints:
+    """The states of one training in a folder."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key = folder, key
+
+    def save(self, state: State) -> None:
+        """Raises StorageError."""
+        body = json.dumps(state.history).encode() + b"\n" + to_bytes(state.weights)
+        write_file(self.folder / f"{self.key}-{len(state.history):06d}.checkpoint", seal(body))
+        for old in self._files()[KEPT:]:
+            with contextlib.suppress(OSError):  # a leftover is harmless
+                old.unlink()
+
+    def load(self, *, epochs: int) -> State | None:
+        """The last state that is whole, of at most so many epochs."""
+        for file in self._files():
+            with contextlib.suppress(OSError, ValueError):
+                history, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
+                state = State(from_bytes(weights), json.loads(history))
+                if len(state.history) <= epochs:
+                    return state
+        return None
+
+    def _files(self) -> list[Path]:
+        """Newest first."""
+        return sorted(self.folder.glob(f"{self.key}-*.checkpoint"), reverse=True)
+
+
+def clear_checkpoints(folder: Path) -> None:
+    """Delete the states of every training in a folder."""
+    for file in folder.glob("*.checkpoint"):
+        with contextlib.suppress(OSError):  # a leftover is harmless
+            file.unlink()

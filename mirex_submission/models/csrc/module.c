@@ -1,0 +1,207 @@
+/* The Python module: checks its arguments and calls the functions for the lanes that are asked for. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "kernel.h"
+
+#include <stdlib.h>
+
+typedef struct {
+    int lanes;
+    forward *forward;
+    backward *backward;
+} variant;
+
+/* Narrowest first; filled when the module is imported. */
+static variant variants[3];
+static int n_variants = 0;
+
+static void find_variants(void)
+{
+    variants[n_variants++] = (variant){4, forward_4, backward_4};
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        variants[n_variants++] = (variant){8, forward_8, backward_8};
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
+        variants[n_variants++] = (variant){16, forward_16, backward_16};
+#endif
+}
+
+static const variant *variant_of(int lanes)
+{
+    for (int i = 0; i < n_variants; i++)
+        if (variants[i].lanes == lanes)
+            return &variants[i];
+    return NULL;
+}
+
+size_t forward_room(const pipeline *p, ptrdiff_t lanes) { return p->rows * p->columns * 2 * lanes; }
+
+size_t backward_room(const pipeline *p, ptrdiff_t lanes)
+{
+    const size_t n_cells = p->out_height * p->out_width, row_room = (p->columns + lanes - 1) / lanes * lanes;
+    return p->height * p->width + MOST_LANES + 3 * n_cells + p->filters * p->rows * row_room;
+}
+
+/* Derives the sizes of the output; returns what is wrong with the others, or NULL. */
+static const char *complete(pipeline *p)
+{
+    const ptrdiff_t given[]
+        = {p->height, p->width, p->rows, p->columns, p->filters, p->pool_rows, p->pool_columns};
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++)
+        if (given[i] < 1 || given[i] > 1 << 20)
+            return "sizes: from 1 to 2^20";
+    if (p->n < 0 || p->n > 1 << 20 || p->height * p->width > 1 << 28 || p->rows * p->columns * p->filters > 1 << 28)
+        return "segments or kernel: too many, or too large";
+    if (p->rows > p->height || p->columns > p->width)
+        return "kernel: larger than a segment";
+    if (p->pool_rows > 1 && p->pool_columns > 1)
+        return "pool: along one axis only";
+    p->out_height = (p->height - p->rows + 1) / p->pool_rows;
+    p->out_width = (p->width - p->columns + 1) / p->pool_columns;
+    const ptrdiff_t n_out = p->out_height * p->out_width * p->filters;
+    if (!n_out)
+        return "pool: larger than the convolution";
+    if (p->out_offset < 0 || p->out_stride > 1 << 28 || p->out_offset > p->out_stride - n_out)
+        return "out: a segment's outputs do not fit";
+    return NULL;
+}
+
+/* What both functions are told first: (n, height, width), (rows, columns, filters), (pool_rows, pool_columns),
+ * (out_stride, out_offset), slope, lanes, x. */
+#define SIZES_FORMAT "(nnn)(nnn)(nn)(nn)fiy*"
+#define SIZES_OF(p, lanes, x) \
+    &p.n, &p.height, &p.width, &p.rows, &p.columns, &p.filters, &p.pool_rows, &p.pool_columns, &p.out_stride, \
+        &p.out_offset, &p.slope, &lanes, &x
+
+#define SIZES_DOC \
+    "segments : (n, height, width), of x, float32.\n" \
+    "filters : (rows, columns, filters), of the kernel. bias : [filters].\n" \
+    "pool : (rows, columns), one of them 1; an incomplete rest is dropped.\n" \
+    "layout : (stride, offset), where in a row of `out` the [height, width, filters] of this pipeline lie.\n" \
+    "slope : of the leaky ReLU.\n" \
+    "lanes : floats a vector, one of LANES.\n\n" \
+    "All arrays are C-contiguous. Raises ValueError where sizes do not agree, and MemoryError."
+
+static float *room_for(size_t n_floats)
+{
+    return aligned_alloc(ALIGNMENT, (4 * n_floats + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+}
+
+PyDoc_STRVAR(forward_doc,
+    "forward(segments, filters, pool, layout, slope, lanes, x, kernel, bias, out, places)\n--\n\n"
+    "Fill `out` (float32) with the leaky ReLU of bias and maximum of each window of the pooling over the convolution, and\n"
+    "`places` (int32) with where in its window each maximum is, counted row by row.\n\n" SIZES_DOC);
+
+static PyObject *call_forward(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer x, kernel, bias, out, places;
+    pipeline p;
+    int lanes;
+    if (!PyArg_ParseTuple(args, SIZES_FORMAT "y*y*w*w*", SIZES_OF(p, lanes, x), &kernel, &bias, &out, &places))
+        return NULL;
+    const variant *const variant = variant_of(lanes);
+    const char *fault = complete(&p);
+    if (!fault && !variant)
+        fault = "lanes: none of LANES";
+    if (!fault
+        && (x.len != 4 * p.n * p.height * p.width || kernel.len != 4 * p.rows * p.columns * p.filters
+            || bias.len != 4 * p.filters || out.len != 4 * p.n * p.out_stride
+            || places.len != 4 * p.n * p.out_height * p.out_width * p.filters))
+        fault = "arrays: not of these sizes";
+    float *const room = fault ? NULL : room_for(forward_room(&p, lanes));
+    if (fault)
+        PyErr_SetString(PyExc_ValueError, fault);
+    else if (!room)
+        PyErr_NoMemory();
+    else {
+        p.x = x.buf;
+        Py_BEGIN_ALLOW_THREADS
+        variant->forward(&p, kernel.buf, bias.buf, out.buf, places.buf, room);
+        Py_END_ALLOW_THREADS
+    }
+    free(room);
+    PyBuffer_Release(&x), PyBuffer_Release(&kernel), PyBuffer_Release(&bias);
+    PyBuffer_Release(&out), PyBuffer_Release(&places);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+PyDoc_STRVAR(backward_doc,
+    "backward(segments, filters, pool, layout, slope, lanes, x, out, places, upstream, by_kernel, by_bias)\n--\n\n"
+    "Fill `by_kernel` and `by_bias` with the gradients by both, from `upstream`, that by `out` (all float32), and from the\n"
+    "`places` (int32) that `forward` gave.\n\n" SIZES_DOC);
+
+static PyObject *call_backward(PyObject *self, PyObject *args)
+{
+    (void)self;
+    Py_buffer x, out, places, upstream, by_kernel, by_bias;
+    pipeline p;
+    int lanes;
+    if (!PyArg_ParseTuple(args, SIZES_FORMAT "y*y*y*w*w*", SIZES_OF(p, lanes, x), &out, &places, &upstream,
+            &by_kernel, &by_bias))
+        return NULL;
+    const variant *const variant = variant_of(lanes);
+    const char *fault = complete(&p);
+    const ptrdiff_t n_places = fault ? 0 : p.n * p.out_height * p.out_width * p.filters;
+    if (!fault && !variant)
+        fault = "lanes: none of LANES";
+    if (!fault
+        && (x.len != 4 * p.n * p.height * p.width || by_kernel.len != 4 * p.rows * p.columns * p.filters
+            || by_bias.len != 4 * p.filters || out.len != 4 * p.n * p.out_stride || upstream.len != out.len
+            || places.len != 4 * n_places))
+        fault = "arrays: not of these sizes";
+    for (ptrdiff_t i = 0; !fault && i < n_places; i++)
+        if (((const uint32_t *)places.buf)[i] >= p.pool_rows * p.pool_columns)
+            fault = "places: outside of the pooling's windows";
+    float *const room = fault ? NULL : room_for(backward_room(&p, lanes));
+    if (fault)
+        PyErr_SetString(PyExc_ValueError, fault);
+    else if (!room)
+        PyErr_NoMemory();
+    else {
+        p.x = x.buf;
+        Py_BEGIN_ALLOW_THREADS
+        variant->backward(&p, out.buf, places.buf, upstream.buf, by_kernel.buf, by_bias.buf, room);
+        Py_END_ALLOW_THREADS
+    }
+    free(room);
+    PyBuffer_Release(&x), PyBuffer_Release(&out), PyBuffer_Release(&places), PyBuffer_Release(&upstream);
+    PyBuffer_Release(&by_kernel), PyBuffer_Release(&by_bias);
+    if (PyErr_Occurred())
+        return NULL;
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"forward", call_forward, METH_VARARGS, forward_doc},
+    {"backward", call_backward, METH_VARARGS, backward_doc},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kernel",
+    .m_doc = "One pipeline of a network: convolution, pooling, bias and leaky ReLU; and its gradients.\n\n"
+             "LANES : tuple of int, the floats that a vector of this processor can have.",
+    .m_size = -1, .m_methods = methods};
+
+PyMODINIT_FUNC PyInit__kernel(void)
+{
+    PyObject *const module = PyModule_Create(&definition);
+    if (!module)
+        return NULL;
+    if (!n_variants)
+        find_variants();
+    PyObject *const lanes = PyTuple_New(n_variants);
+    for (int i = 0; lanes && i < n_variants; i++)
+        PyTuple_SET_ITEM(lanes, i, PyLong_FromLong(variants[i].lanes));
+    if (!lanes || PyModule_AddObject(module, "LANES", lanes) < 0) {
+        Py_XDECREF(lanes);
+        Py_DECREF(module);
+        return NULL;
+    }
+    return module;
+}

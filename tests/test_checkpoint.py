@@ -1,0 +1,111 @@
+"""States of a training on disk: what is read is what was written, or an older one, or none."""
+
+import numpy as np
+import pytest
+
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
+from mirex_submission.models.recipe import Recipe
+
+CONTENTS, LABELS = ["aa", "bb", "cc"], ["x", "y", "x"]
+
+
+def make(epochs, seed=0):
+    rng = np.random.default_rng([seed, epochs])
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in (("a/kernel", (3, 4)), ("b", (2,)))}
+    return State(weights, [{"loss": 1 / (k + 3), "accuracy": k / 7} for k in range(epochs)])
+
+
+def same(a, b):
+    return a.history == b.history and all(np.array_equal(a.weights[k], b.weights[k]) for k in a.weights | b.weights)
+
+
+@pytest.fixture
+def checkpoints(tmp_path):
+    return Checkpoints(tmp_path / "model", "0123abcd")
+
+
+def test_what_was_saved_last_is_loaded_to_the_bit(checkpoints):
+    for epochs in (1, 2, 9, 10, 100):
+        checkpoints.save(make(epochs))
+        assert same(checkpoints.load(epochs=1000), make(epochs))
+
+
+def test_two_are_kept(checkpoints):
+    for epochs in range(1, 7):
+        checkpoints.save(make(epochs))
+    assert len(list(checkpoints.folder.iterdir())) == 2
+
+
+def test_none_where_there_is_none(checkpoints):
+    assert checkpoints.load(epochs=1000) is None
+    checkpoints.folder.mkdir()
+    assert checkpoints.load(epochs=1000) is None
+
+
+def test_a_state_of_more_epochs_than_wanted_is_passed_over(checkpoints):
+    for epochs in (3, 5):
+        checkpoints.save(make(epochs))
+    assert same(checkpoints.load(epochs=4), make(3))
+    assert same(checkpoints.load(epochs=5), make(5))
+    assert checkpoints.load(epochs=2) is None
+
+
+def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
+    for epochs in (3, 4):
+        checkpoints.save(make(epochs))
+    newest = max(checkpoints.folder.iterdir())
+    whole = newest.read_bytes()
+    rng = np.random.default_rng(0)
+    for place in rng.integers(0, len(whole), 200).tolist():
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(rng.integers(8))
+        newest.write_bytes(damaged)
+        assert same(checkpoints.load(epochs=9), make(3)), place
+    for size in (0, 1, 32, 33, 100, len(whole) - 1):
+        newest.write_bytes(whole[:size])
+        assert same(checkpoints.load(epochs=9), make(3)), size
+    newest.write_bytes(whole)
+    assert same(checkpoints.load(epochs=9), make(4))
+
+
+def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoints):
+    other = Checkpoints(checkpoints.folder, "0123abce")
+    checkpoints.save(make(2))
+    other.save(make(5, seed=1))
+    (checkpoints.folder / "bundle.json").write_text("{}")
+    assert same(checkpoints.load(epochs=9), make(2)) and same(other.load(epochs=9), make(5, seed=1))
+    clear_checkpoints(checkpoints.folder)
+    assert [file.name for file in checkpoints.folder.iterdir()] == ["bundle.json"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"architecture": "2"},
+        {"contents": ["aa", "bb", "cd"]},
+        {"contents": ["bb", "aa", "cc"]},
+        {"labels": ["x", "y", "y"]},
+        {"spec": FeatureSpec(44100)},
+        {"spec": FeatureSpec(n_bands=41)},
+        {"spec": FeatureSpec(n_frames=81)},
+        {"recipe": Recipe(seed=1)},
+        {"recipe": Recipe(batch_size=41)},
+        {"recipe": Recipe(learning_rate=0.021)},
+        {"recipe": Recipe(segments="fresh")},
+        {"recipe": Recipe(segments_per_track=31)},
+        {"recipe": Recipe(class_weights="balanced")},
+    ],
+    ids=str,
+)
+def test_the_key_is_of_all_that_decides_the_weights(changed):
+    fields = {"architecture": "1", "contents": CONTENTS, "labels": LABELS, "spec": FeatureSpec(), "recipe": Recipe()}
+    assert key_of(**fields) == key_of(**fields)
+    assert key_of(**{**fields, **changed}) != key_of(**fields)
+
+
+def test_the_key_is_not_of_epochs_vote_and_the_other_networks():
+    for recipe in (Recipe(epochs=7), Recipe(vote="majority"), Recipe(model="all")):
+        assert key_of("1", CONTENTS, LABELS, FeatureSpec(), recipe) == key_of(
+            "1", CONTENTS, LABELS, FeatureSpec(), Recipe()
+        )
