@@ -7,7 +7,7 @@ import pytest
 
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.segments import batches, cut, dropout_rng, segment_starts
+from mirex_submission.models.segments import batches, cut, dropout_rng, n_segments, segment_starts
 
 SPEC = FeatureSpec()
 CONTENT = "5e" * 20
@@ -125,3 +125,10 @@ def test_dropout_order_and_segments_share_no_random_numbers():
     drawn = starts(content="1"), dropout_rng(0, 1).integers(0, 781, size=30)
     assert not np.array_equal(*drawn)  # 781 starts are in a track of 860 frames
     assert not np.array_equal(order, dropout_rng(0, 1).permutation(30))
+
+
+@pytest.mark.parametrize("segments", ["random", "fresh", "consecutive"])
+@pytest.mark.parametrize("n_frames", [80, 81, 159, 160, 161, 162, 163, 860])
+def test_a_track_has_as_many_segments_as_are_counted(segments, n_frames):
+    recipe = Recipe(segments=segments, segments_per_track=7)
+    assert n_segments(n_frames, FeatureSpec(), recipe) == len(segment_starts(n_frames, "ab", FeatureSpec(), recipe))

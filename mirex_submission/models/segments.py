@@ -16,6 +16,13 @@ from mirex_submission.models.recipe import Recipe
 _STARTS, _ORDER, _DROPOUT = 1, 2, 3  # keep the streams of random numbers apart
 
 
+def n_segments(n_frames: int, spec: FeatureSpec, recipe: Recipe) -> int:
+    """How many segments a track of so many frames has."""
+    if recipe.segments == "consecutive":
+        return 1 + (n_frames - spec.n_frames) // spec.frames_between_segments
+    return recipe.segments_per_track
+
+
 def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recipe, *, epoch: int = 0) -> np.ndarray:
     """First frames of a track's segments, int64 [shape=(n_segments,)]; they depend on `epoch` if they are "fresh".
 
@@ -34,13 +41,14 @@ def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recip
 
 def cut(frames: np.ndarray, starts: np.ndarray, n_frames: int) -> np.ndarray:
     """The segments that begin at `starts`: [len(starts), n_bands, n_frames], frequency first, from [n, n_bands]."""
-    return frames[starts[:, None] + np.arange(n_frames)].transpose(0, 2, 1)
+    rows = starts[:, None].astype(np.int64) + np.arange(n_frames)
+    return np.asarray(frames[rows].transpose(0, 2, 1))
 
 
-def batches(n_segments: int, recipe: Recipe, epoch: int) -> Iterator[np.ndarray]:
+def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[np.ndarray]:
     """Indices of segments, a mini-batch at a time, every segment once, in an order of the epoch's own."""
-    order = np.random.default_rng([recipe.seed, _ORDER, epoch]).permutation(n_segments)
-    for start in range(0, n_segments, recipe.batch_size):
+    order = np.random.default_rng([recipe.seed, _ORDER, epoch]).permutation(np.arange(n, dtype=np.uint32))
+    for start in range(0, n, recipe.batch_size):
         yield order[start : start + recipe.batch_size]
 
 

@@ -19,7 +19,7 @@ from mirex_submission.models import architectures
 from mirex_submission.models.checkpoint import State
 from mirex_submission.models.engine import Engine
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.segments import batches, cut, segment_starts
+from mirex_submission.models.segments import batches, cut, n_segments, segment_starts
 from mirex_submission.system.atomic import storage_error
 from mirex_submission.system.progress import Progress, duration
 
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class TrainingSet:
     """All frames of the training tracks in one memory-mapped array, and the segments drawn from them.
 
-    frames : float32 [shape=(all frames, n_bands)]; starts_of : epoch -> the first row of each segment, int64
+    frames : float32 [shape=(all frames, n_bands)]; starts_of : epoch -> the first row of each segment, integers
     [shape=(n_segments,)]; targets : the class of each segment, uint16; mean, std : float64 [shape=(n_bands,)], of the
     frames.
     """
@@ -50,8 +50,8 @@ class TrainingSet:
 def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
     """Read and verify the features of every track into one array, mapped from `file`.
 
-    A mapped file, so that a track takes only 10 bytes a segment in memory. It may be deleted at once: the system keeps
-    it as long as it is mapped, and no longer, however the process ends. Raises StorageError.
+    A mapped file, so that a track takes only some bytes a segment in memory. It may be deleted at once: the system
+    keeps it as long as it is mapped, and no longer, however the process ends. Raises StorageError.
     """
     spec = store.spec
     contents, lengths = [], []
@@ -76,16 +76,19 @@ def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequenc
     # A band that never moves in training tells nothing: it is centred, not blown up.
     std[std < 1e-3] = 1.0
 
-    def drawn(epoch: int) -> list[np.ndarray]:
-        tracks = zip(ends.tolist(), lengths, contents, strict=True)
-        return [end - n + segment_starts(n, content, spec, recipe, epoch=epoch) for end, n, content in tracks]
+    counts = [n_segments(n, spec, recipe) for n in lengths]
 
-    by_track = drawn(0)
-    of_segment = np.repeat(np.asarray(targets, np.uint16), [len(starts) for starts in by_track])
-    first = np.concatenate(by_track)
-    fresh = recipe.segments == "fresh"
+    def drawn(epoch: int) -> np.ndarray:
+        starts, filled = np.empty(sum(counts), np.min_scalar_type(ends[-1])), 0
+        for end, n, content, count in zip(ends.tolist(), lengths, contents, counts, strict=True):
+            starts[filled : filled + count] = end - n + segment_starts(n, content, spec, recipe, epoch=epoch)
+            filled += count
+        return starts
+
+    first = drawn(0)
+    starts_of = drawn if recipe.segments == "fresh" else lambda epoch: first
     mapped = np.memmap(file, dtype="<f4", mode="r", shape=(int(ends[-1]), spec.n_bands))
-    return TrainingSet(mapped, lambda epoch: np.concatenate(drawn(epoch)) if fresh else first, of_segment, mean, std)
+    return TrainingSet(mapped, starts_of, np.repeat(np.asarray(targets, np.uint16), counts), mean, std)
 
 
 def train_network(
@@ -114,24 +117,24 @@ def train_network(
         state = State(weights)
     network = engine.network(architecture, state.weights, n_frames=spec.n_frames)
     history = list(state.history)
-    n_segments, n_done = len(data.targets), len(history)
+    n_drawn, n_done = len(data.targets), len(history)
     task = f"training model {architecture}"
     n_weights = sum(weight.size for name, weight in state.weights.items() if not name.startswith("standardise"))
     log.info(
         "%s: %d classes, %d segments an epoch, %d epochs of %d steps, %d weights",
-        task, n_classes, n_segments, recipe.epochs, math.ceil(n_segments / recipe.batch_size), n_weights,
+        task, n_classes, n_drawn, recipe.epochs, math.ceil(n_drawn / recipe.batch_size), n_weights,
     )  # fmt: skip
     if n_done:
         log.info("%s: goes on after epoch %d of %d", task, n_done, recipe.epochs)
     class_weights = data.class_weights(n_classes) if recipe.class_weights == "balanced" else None
-    progress = Progress(task, n_segments * (recipe.epochs - n_done), unit="segments")
+    progress = Progress(task, n_drawn * (recipe.epochs - n_done), unit="segments")
     saved_s = time.monotonic()
     for epoch in range(n_done, recipe.epochs):
         began_s = time.monotonic()
         network.begin_epoch(recipe.seed, epoch)
         loss, n_right = 0.0, 0
         starts = data.starts_of(epoch)
-        for batch in batches(n_segments, recipe, epoch):
+        for batch in batches(n_drawn, recipe, epoch):
             targets = data.targets[batch]
             found = network.train(
                 cut(data.frames, starts[batch], spec.n_frames),
@@ -144,7 +147,7 @@ def train_network(
             if history:
                 said += f", loss {history[-1]['loss']:.4f}, accuracy {100 * history[-1]['accuracy']:.1f} %"
             progress.advance(len(batch), note=said)
-        history.append({"loss": loss / n_segments, "accuracy": n_right / n_segments})
+        history.append({"loss": loss / n_drawn, "accuracy": n_right / n_drawn})
         if not math.isfinite(loss):
             raise TrainingError(
                 f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"

@@ -1,0 +1,93 @@
+"""The networks as others would compute them, and what no way to compute them can do without."""
+
+from __future__ import annotations
+
+import os
+
+
+def one_setting(threads):
+    """Before any library is loaded: as many threads for each of them."""
+    for name in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+        os.environ[f"{name}_THREADS"] = str(threads)
+    os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
+
+
+def torch_network(architecture, *, n_classes, threads):
+    """The same network in plain PyTorch: (module, [trainable parameters])."""
+    import torch
+
+    from mirex_submission.models.architectures import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE
+
+    torch.set_num_threads(threads)
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pipelines = torch.nn.ModuleList(
+                torch.nn.Sequential(
+                    torch.nn.Conv2d(1, p.filters, p.kernel),
+                    torch.nn.MaxPool2d(p.pool),
+                    torch.nn.LeakyReLU(LEAKY_SLOPE),
+                    torch.nn.Flatten(),
+                )
+                for p in ARCHITECTURES[architecture]
+            )
+            self.head = torch.nn.Sequential(
+                torch.nn.LazyLinear(DENSE_UNITS),
+                torch.nn.Sigmoid(),
+                torch.nn.Dropout(DROPOUT_RATE),
+                torch.nn.Linear(DENSE_UNITS, n_classes),
+            )
+
+        def forward(self, x):
+            x = x[:, None]
+            return self.head(torch.cat([pipeline(x) for pipeline in self.pipelines], dim=1))
+
+    network = Network()
+    network(torch.zeros(1, 40, 80))
+    return network
+
+
+def operations(architecture, *, n_bands, n_frames, n_classes):
+    """Floating-point operations a segment: (forward, a training step).
+
+    Of a convolution only what the pooling looks at; backwards only the cells that the pooling kept, and no gradient by
+    the input. A dense layer is as much again by its weights, and again by its input.
+    """
+    import math
+
+    from mirex_submission.models.architectures import ARCHITECTURES, DENSE_UNITS
+
+    forward, backward, merged = 0, 0, 0
+    for p in ARCHITECTURES[architecture]:
+        cells = math.prod((n - k + 1) // q for n, k, q in zip((n_bands, n_frames), p.kernel, p.pool, strict=True))
+        taps = math.prod(p.kernel)
+        forward += 2 * taps * p.filters * cells * math.prod(p.pool)
+        backward += 2 * taps * p.filters * cells
+        merged += cells * p.filters
+    dense = 2 * (merged * DENSE_UNITS + DENSE_UNITS * n_classes)
+    return forward + dense, forward + backward + 3 * dense
+
+
+def matrix_rate(threads):
+    """float32 operations a second of a matrix product in the best BLAS here, PyTorch's if it is installed."""
+    import time
+
+    import numpy as np
+
+    a = np.random.default_rng(0).random((2048, 2048), np.float32)
+    try:
+        import torch
+
+        torch.set_num_threads(threads)
+        b = torch.from_numpy(a)
+        product = lambda: b @ b  # noqa: E731
+    except ImportError:
+        product = lambda: a @ a  # noqa: E731
+    product()
+    seconds = []
+    for _ in range(5):
+        start = time.perf_counter()
+        product()
+        seconds.append(time.perf_counter() - start)
+    return 2 * len(a) ** 3 / min(seconds)

@@ -1,0 +1,234 @@
+#!/usr/bin/env python3
+"""Time the training of each network: ours, stock `model.fit`, PyTorch eager and compiled; then feeding and memory.
+
+    training.py [--threads N] [--rounds N] [--only speed,feeding,memory]
+
+speed   milliseconds a segment in batches of 40 segments of 40 x 80; every round gives each contender 20 in turn.
+        Ours draws and cuts its segments, as in training; stock `fit` has them in memory; PyTorch gets ready tensors.
+        The floor: the operations that a step needs (benchmarks/peers.py) at the rate of a matrix product, best of 5
+        in this run; in bytes, the weights read twice and written once a batch, and the segments.
+feeding the share of a step that drawing the order and cutting segments takes, for 100 and for 100,000 tracks.
+memory  a process of its own packs 1,000 and 50,000 tracks of 4 s and trains 20 batches: its peak, and what of its
+        memory is not the page cache's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import matrix_rate, one_setting, operations, torch_network
+
+BATCH, N_BATCHES, N_CLASSES, SIZES = 40, 20, 10, {"n_bands": 40, "n_frames": 80}
+TRACKS = (1_000, 50_000)
+
+
+def ours(architecture, threads):
+    import numpy as np
+
+    from mirex_submission.models import engine
+    from mirex_submission.models.architectures import initial_weights
+    from mirex_submission.models.recipe import Recipe
+    from mirex_submission.models.segments import batches, cut
+
+    frames = np.random.default_rng(0).normal(-2, 1, (50_000, SIZES["n_bands"])).astype(np.float32)
+    n_segments = BATCH * N_BATCHES
+    starts = np.random.default_rng(1).integers(0, len(frames) - SIZES["n_frames"], n_segments)
+    targets = np.random.default_rng(2).integers(0, N_CLASSES, n_segments)
+    weights = initial_weights(architecture, **SIZES, n_classes=N_CLASSES, mean=np.full(40, -2), std=np.ones(40), seed=0)
+    native = engine.Engine(True, threads, "")
+    network = native.network(architecture, weights, n_frames=SIZES["n_frames"])
+
+    def epoch():
+        for batch in batches(n_segments, Recipe(), 0):
+            network.train(cut(frames, starts[batch], SIZES["n_frames"]), targets[batch], learning_rate=0.02)
+
+    return epoch
+
+
+def data():
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    shape = (BATCH * N_BATCHES, SIZES["n_bands"], SIZES["n_frames"])
+    return rng.normal(-2, 1, shape).astype(np.float32), rng.integers(0, N_CLASSES, shape[0])
+
+
+def stock_fit(architecture, threads):
+    import keras
+
+    from mirex_submission.models.keras_network import build
+    from mirex_submission.system.runtime import start_keras
+
+    start_keras(threads=threads, seed=0, gpu=False)
+    model = build(architecture, **SIZES, n_classes=N_CLASSES)
+    model.compile(keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    x, y = data()
+    return lambda: model.fit(x, y, batch_size=BATCH, verbose=0)
+
+
+def pytorch(architecture, threads, *, compiled=False):
+    import torch
+
+    network = torch_network(architecture, n_classes=N_CLASSES, threads=threads)
+    network.train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.02)
+    x, y = map(torch.from_numpy, data())
+    loss = torch.nn.CrossEntropyLoss()
+    run = torch.compile(network) if compiled else network
+
+    def epoch():
+        for k in range(0, len(x), BATCH):
+            optimizer.zero_grad()
+            loss(run(x[k : k + BATCH]), y[k : k + BATCH]).backward()
+            optimizer.step()
+
+    return epoch
+
+
+CONTENDERS = {
+    "ours": ours,
+    "stock model.fit": stock_fit,
+    "PyTorch eager": pytorch,
+    "PyTorch compiled": lambda *args: pytorch(*args, compiled=True),
+}
+
+
+def speed(args):
+    rate = matrix_rate(args.threads)
+    print(f"matrix product: {rate / 1e9:.0f} GFLOP/s in float32 on {args.threads} threads\n")
+    result = {"matrix_product": rate}
+    for architecture in "123":
+        runs, ms, missing = {}, {}, {}
+        for name, prepare in CONTENDERS.items():
+            try:
+                runs[name] = prepare(architecture, args.threads)
+                runs[name]()  # warms up, and compiles
+            except Exception as error:  # noqa: BLE001 - whatever a library lacks here is said in the table
+                runs.pop(name, None)
+                missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+        times = {name: [] for name in runs}
+        for _ in range(args.rounds):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                run()
+                times[name].append(1e3 * (time.perf_counter() - start) / (BATCH * N_BATCHES))
+        ms = {name: statistics.median(values) for name, values in times.items()}
+        flops = operations(architecture, **SIZES, n_classes=N_CLASSES)
+        floor = 1e3 * flops[1] / rate
+        print(f"model {architecture}: {flops[0] / 1e6:.1f} MFLOP a segment forward, {flops[1] / 1e6:.1f} a step")
+        print(f"  {'':18}{'ms a segment':>13}{'/ ours':>9}{'/ floor':>9}")
+        for name, value in [*ms.items(), ("floor", floor)]:
+            print(f"  {name:18}{value:13.3f}{value / ms['ours']:9.2f}{value / floor:9.2f}")
+        for name, why in missing.items():
+            print(f"  {name:18} not measured: {why}")
+        print(flush=True)
+        result[architecture] = {"ms": ms, "floor_ms": floor, "missing": missing}
+    return result
+
+
+def feeding(args):
+    import numpy as np
+
+    from mirex_submission.models.recipe import Recipe
+    from mirex_submission.models.segments import batches, cut
+
+    step_ms = {}
+    for architecture in "123":
+        epoch = ours(architecture, args.threads)
+        epoch()
+        start = time.perf_counter()
+        epoch()
+        step_ms[architecture] = 1e3 * (time.perf_counter() - start) / N_BATCHES
+    frames = np.random.default_rng(0).normal(-2, 1, (200_000, 40)).astype(np.float32)
+    result = {}
+    for n_tracks in (100, 100_000):
+        starts = np.random.default_rng(1).integers(0, len(frames) - 80, 30 * n_tracks)
+        start, order = time.perf_counter(), batches(len(starts), Recipe(), 0)
+        first = next(order)  # draws the order of the whole epoch
+        draw_ms = 1e3 * (time.perf_counter() - start) / (len(starts) / BATCH)
+        seconds = []
+        for _, batch in zip(range(200), order, strict=False):
+            start = time.perf_counter()
+            cut(frames, starts[batch], 80)
+            seconds.append(time.perf_counter() - start)
+        feed_ms = draw_ms + 1e3 * statistics.median(seconds)
+        shares = {a: feed_ms / ms for a, ms in step_ms.items()}
+        shown = ", ".join(f"{100 * share:.1f} % of model {a}" for a, share in shares.items())
+        print(f"{n_tracks} tracks: {feed_ms:.3f} ms a batch of {len(first)}: {shown}")
+        result[n_tracks] = {"ms": feed_ms, "shares": shares}
+    return result
+
+
+def memory(args):
+    result = {}
+    for n_tracks in TRACKS:
+        command = [sys.executable, __file__, "--memory-of", str(n_tracks), "--threads", str(args.threads)]
+        result[n_tracks] = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        print(f"{n_tracks} tracks: peak {result[n_tracks]['peak'] / 1e6:.0f} MB, "
+              f"anonymous {result[n_tracks]['anonymous'] / 1e6:.0f} MB")  # fmt: skip
+    few, many = (result[n] for n in TRACKS)
+    print(
+        f"anonymous, {TRACKS[1]} / {TRACKS[0]} tracks: {many['anonymous'] / few['anonymous']:.2f} (goal: at most 1.10)"
+    )
+    return result
+
+
+def memory_of(n_tracks, threads):
+    """In a process of its own: prints its memory after packing and training, as JSON."""
+    import numpy as np
+
+    from mirex_submission.features.spec import FeatureSpec
+    from mirex_submission.features.store import AudioState, FeatureStore, Header
+    from mirex_submission.models.architectures import initial_weights
+    from mirex_submission.models.engine import Engine
+    from mirex_submission.models.recipe import Recipe
+    from mirex_submission.models.segments import batches, cut
+    from mirex_submission.models.training import pack
+
+    spec, frames = FeatureSpec(), np.random.default_rng(0).normal(-2, 1, (114, 40)).astype(np.float32)
+    with tempfile.TemporaryDirectory() as folder:
+        store, paths = FeatureStore(folder, spec), [f"/{k}.wav" for k in range(n_tracks)]
+        for k, path in enumerate(paths):
+            store.write(Header(path, AudioState(1, 2, 3), f"{k + 1:032x}", spec, len(frames), 4.0), frames)
+        found = pack(Path(folder, "frames"), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
+        weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=found.mean, std=found.std, seed=0)
+        network, starts = Engine(True, threads, "").network("2", weights, n_frames=80), found.starts_of(0)
+        for _, batch in zip(range(20), batches(len(starts), Recipe(), 0), strict=False):
+            network.train(cut(found.frames, starts[batch], 80), found.targets[batch], learning_rate=0.02)
+        status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+        kib = {name: int(status[name].split()[0]) for name in ("VmHWM", "RssAnon")}
+        print(json.dumps({"peak": 1024 * kib["VmHWM"], "anonymous": 1024 * kib["RssAnon"]}))
+
+
+SECTIONS = {"speed": speed, "feeding": feeding, "memory": memory}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--only", default=",".join(SECTIONS))
+    parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    one_setting(args.threads)
+    if args.memory_of:
+        memory_of(args.memory_of, args.threads)
+        return
+    result = {}
+    for name in args.only.split(","):
+        print(f"== {name}\n", flush=True)
+        result[name] = SECTIONS[name](args)
+    print("\nOnly ratios within one run count: on a shared machine the milliseconds of two runs differ.")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
