@@ -6,9 +6,11 @@ import os
 
 
 def one_setting(threads):
-    """Before any library is loaded: as many threads for each of them."""
-    for name in ("OMP_NUM", "OPENBLAS_NUM", "MKL_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
+    """Before any library is loaded: as many threads for each of them. OpenBLAS, which only we use, is never given more
+    than one (see system/runtime.py): our threads call it side by side."""
+    for name in ("OMP_NUM", "MKL_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
         os.environ[f"{name}_THREADS"] = str(threads)
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"}
 
 

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
 import numpy as np
-from scipy.linalg.blas import sgemm
 
 from mirex_submission.models.architectures import (
     ARCHITECTURES,
@@ -29,7 +28,7 @@ from mirex_submission.models.architectures import (
 from mirex_submission.models.segments import dropout_rng
 
 _SEGMENTS = 5  # of the convolutions in one part
-_OUTPUTS = 1024  # of the merged ones in one part of a product with the dense layer's kernel
+_OUTPUTS = 1400  # of the merged ones in one part of a product with the dense layer's kernel
 
 
 class NativeNetwork:
@@ -152,15 +151,14 @@ class NativeNetwork:
         return by_input
 
     def _descend(self, layer: str, x: np.ndarray, by_out: np.ndarray, rate: np.float32) -> None:
-        """kernel -= rate * x' by_out, in place: of a large kernel another pass would cost as much as the product."""
         kernel, bias = self._weights[f"{layer}/kernel"], self._weights[f"{layer}/bias"]
+        change = rate * by_out
 
         def run(part: slice) -> None:
-            # BLAS thinks in columns first, so of the transposes, which are views.
-            sgemm(-rate, by_out.T, x[:, part].T, beta=1, c=kernel[part].T, trans_b=True, overwrite_c=True)
+            kernel[part] -= x[:, part].T @ change  # while the product is still in the cache
 
         self._in_parts(len(kernel), _OUTPUTS, run)
-        bias -= rate * by_out.sum(axis=0)
+        bias -= change.sum(axis=0)
 
     def _in_parts(self, n: int, size: int, work: Callable[[slice], object]) -> None:
         def run(part: slice) -> None:

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""Time prediction and whole classifications: ours, Keras and PyTorch.
+
+    classification.py [--threads N] [--rounds N] [--tracks N]
+
+predict  milliseconds a segment, a track of 30 segments of 40 x 80 at a time; a round gives each contender 20 tracks.
+         The floor: the operations of the forward pass at the rate of a matrix product (see training.py).
+whole    classify.sh over tracks whose features are stored: its time beyond that for one track, a track, against what
+         the network alone takes for its segments in this process.
+start    classify.sh for one stored track, against `import tensorflow` and loading a model saved by Keras.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from peers import matrix_rate, one_setting, operations, torch_network
+
+SEGMENTS, TRACKS_A_ROUND, N_CLASSES, SIZES = 30, 20, 10, {"n_bands": 40, "n_frames": 80}
+BIN = Path(__file__).resolve().parent.parent / "bin"
+
+
+def weights_of(architecture):
+    import numpy as np
+
+    from mirex_submission.models.architectures import initial_weights
+
+    return initial_weights(architecture, **SIZES, n_classes=N_CLASSES, mean=np.full(40, -2), std=np.ones(40), seed=0)
+
+
+def ours(architecture, threads):
+    from mirex_submission.models.engine import Engine
+
+    return Engine(True, threads, "").network(architecture, weights_of(architecture), n_frames=80).probabilities
+
+
+def keras_predict(architecture, threads):
+    from mirex_submission.system.runtime import start_keras
+
+    start_keras(threads=threads, seed=0, gpu=False)
+    from mirex_submission.models.keras_network import KerasNetwork
+
+    return KerasNetwork(architecture, weights_of(architecture), n_frames=80).probabilities
+
+
+def pytorch(architecture, threads):
+    import torch
+
+    network = torch_network(architecture, n_classes=N_CLASSES, threads=threads).eval()
+
+    @torch.inference_mode()
+    def run(x):
+        return network(torch.from_numpy(x)).softmax(dim=1).numpy()
+
+    return run
+
+
+CONTENDERS = {"ours": ours, "Keras predict_on_batch": keras_predict, "PyTorch eager": pytorch}
+
+
+def segments():
+    import numpy as np
+
+    return np.random.default_rng(0).normal(-2, 1, (SEGMENTS, 40, 80)).astype(np.float32)
+
+
+def predict(args):
+    rate, x, result = matrix_rate(args.threads), segments(), {}
+    for architecture in "123":
+        runs, missing = {}, {}
+        for name, prepare in CONTENDERS.items():
+            try:
+                runs[name] = prepare(architecture, args.threads)
+                runs[name](x)
+            except ImportError as error:
+                missing[name] = error
+                runs.pop(name, None)
+        times = {name: [] for name in runs}
+        for _ in range(args.rounds):
+            for name, run in runs.items():
+                start = time.perf_counter()
+                for _ in range(TRACKS_A_ROUND):
+                    run(x)
+                times[name].append(1e3 * (time.perf_counter() - start) / (TRACKS_A_ROUND * SEGMENTS))
+        ms = {name: statistics.median(values) for name, values in times.items()}
+        floor = 1e3 * operations(architecture, **SIZES, n_classes=N_CLASSES)[0] / rate
+        print(f"model {architecture}\n  {'':24}{'ms a segment':>13}{'/ ours':>9}{'/ floor':>9}")
+        for name, value in [*ms.items(), ("floor", floor)]:
+            print(f"  {name:24}{value:13.3f}{value / ms['ours']:9.2f}{value / floor:9.2f}")
+        for name, why in missing.items():
+            print(f"  {name:24} not installed ({why})")
+        print(flush=True)
+        result[architecture] = {"ms": ms, "floor_ms": floor}
+    return result
+
+
+def seconds(command, env=None):
+    start = time.perf_counter()
+    subprocess.run(command, env=env, check=True, capture_output=True)
+    return time.perf_counter() - start
+
+
+LOAD = """
+import tensorflow, keras, sys
+keras.models.load_model(sys.argv[1])
+"""
+
+
+def commands(args):
+    """The sections "whole" and "start", on a corpus that is synthesised and trained here."""
+    import soundfile
+
+    env = {**os.environ, "MIREX_PYTHON": sys.executable}
+    env.pop("KERAS_BACKEND")  # which would mean Keras
+    with tempfile.TemporaryDirectory() as folder:
+        import numpy as np
+
+        paths = [f"{folder}/{k}.wav" for k in range(args.tracks)]
+        for k, path in enumerate(paths):
+            soundfile.write(path, np.random.default_rng(k).uniform(-0.5, 0.5, 30 * 22050), 22050)
+        lists = {n: Path(folder, f"{n}.txt") for n in (1, args.tracks)}
+        for n, file in lists.items():
+            file.write_text("".join(f"{path}\n" for path in paths[:n]))
+        labelled = Path(folder, "train.txt")
+        labelled.write_text("".join(f"{path}\tclass {k % N_CLASSES}\n" for k, path in enumerate(paths)))
+        threads = ("-numThreads", str(args.threads))
+        scratch = f"{folder}/scratch"
+        subprocess.run([BIN / "train.sh", *threads, "--epochs", "1", "-q", scratch, labelled], env=env, check=True)
+        from mirex_submission.models.keras_network import KerasNetwork
+
+        saved = f"{folder}/model.keras"
+        KerasNetwork("2", weights_of("2"), n_frames=80).model.save(saved)
+
+        alone, x = ours("2", args.threads), segments()
+        times = {"one": [], "all": [], "network": [], "load": []}
+        for _ in range(args.rounds):
+            for n, name in ((1, "one"), (args.tracks, "all")):
+                command = [BIN / "classify.sh", *threads, scratch, lists[n], f"{folder}/out.txt"]
+                times[name].append(seconds(command, env))
+            start = time.perf_counter()
+            for _ in range(args.tracks):
+                alone(x)
+            times["network"].append(time.perf_counter() - start)
+            times["load"].append(seconds([sys.executable, "-c", LOAD, saved]))
+        s = {name: statistics.median(values) for name, values in times.items()}
+    a_track = (s["all"] - s["one"]) / (args.tracks - 1)
+    network = s["network"] / args.tracks
+    print(f"whole, {args.tracks} stored tracks, model 2: {1e3 * a_track:.2f} ms a track; the network alone "
+          f"{1e3 * network:.2f}; ratio {a_track / network:.2f} (goal: at most 1.15)")  # fmt: skip
+    print(f"start, one stored track: {s['one']:.2f} s; import tensorflow and load a model: {s['load']:.2f} s; ratio "
+          f"{s['one'] / s['load']:.2f} (goal: at most 1.30)")  # fmt: skip
+    return {**s, "whole": a_track / network, "start": s["one"] / s["load"]}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--tracks", type=int, default=200)
+    args = parser.parse_args()
+    one_setting(args.threads)
+    result = {"predict": predict(args), "commands": commands(args)}
+    print("\nOnly ratios within one run count: on a shared machine the milliseconds of two runs differ.")
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
