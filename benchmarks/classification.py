@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import matrix_rate, one_setting, operations, torch_network
+from peers import matrix_rate, one_setting, torch_network
 
 SEGMENTS, TRACKS_A_ROUND, N_CLASSES, SIZES = 30, 20, 10, {"n_bands": 40, "n_frames": 80}
 BIN = Path(__file__).resolve().parent.parent / "bin"
@@ -74,6 +74,8 @@ def segments():
 
 
 def predict(args):
+    from mirex_submission.models.architectures import operations
+
     rate, x, result = matrix_rate(args.threads), segments(), {}
     for architecture in "123":
         runs, missing = {}, {}

@@ -50,27 +50,6 @@ def torch_network(architecture, *, n_classes, threads):
     return network
 
 
-def operations(architecture, *, n_bands, n_frames, n_classes):
-    """Floating-point operations a segment: (forward, a training step).
-
-    Of a convolution only what the pooling looks at; backwards only the cells that the pooling kept, and no gradient by
-    the input. A dense layer is as much again by its weights, and again by its input.
-    """
-    import math
-
-    from mirex_submission.models.architectures import ARCHITECTURES, DENSE_UNITS
-
-    forward, backward, merged = 0, 0, 0
-    for p in ARCHITECTURES[architecture]:
-        cells = math.prod((n - k + 1) // q for n, k, q in zip((n_bands, n_frames), p.kernel, p.pool, strict=True))
-        taps = math.prod(p.kernel)
-        forward += 2 * taps * p.filters * cells * math.prod(p.pool)
-        backward += 2 * taps * p.filters * cells
-        merged += cells * p.filters
-    dense = 2 * (merged * DENSE_UNITS + DENSE_UNITS * n_classes)
-    return forward + dense, forward + backward + 3 * dense
-
-
 def matrix_rate(threads):
     """float32 operations a second of a matrix product in the best BLAS here, PyTorch's if it is installed."""
     import time

@@ -5,7 +5,7 @@
 
 speed   milliseconds a segment in batches of 40 segments of 40 x 80; every round gives each contender 20 in turn.
         Ours draws and cuts its segments, as in training; stock `fit` has them in memory; PyTorch gets ready tensors.
-        The floor: the operations that a step needs (benchmarks/peers.py) at the rate of a matrix product, best of 5
+        The floor: the operations that a step needs (models/architectures.py) at the rate of a matrix product, best of 5
         in this run; in bytes, the weights read twice and written once a batch, and the segments.
 feeding the share of a step that drawing the order and cutting segments takes, for 100 and for 100,000 tracks.
 memory  a process of its own packs 1,000 and 50,000 tracks of 4 s and trains 20 batches: its peak, and what of its
@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import matrix_rate, one_setting, operations, torch_network
+from peers import matrix_rate, one_setting, torch_network
 
 BATCH, N_BATCHES, N_CLASSES, SIZES = 40, 20, 10, {"n_bands": 40, "n_frames": 80}
 TRACKS = (1_000, 50_000)
@@ -102,6 +102,8 @@ CONTENDERS = {
 
 
 def speed(args):
+    from mirex_submission.models.architectures import operations
+
     rate = matrix_rate(args.threads)
     print(f"matrix product: {rate / 1e9:.0f} GFLOP/s in float32 on {args.threads} threads\n")
     result = {"matrix_product": rate}

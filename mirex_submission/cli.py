@@ -143,10 +143,9 @@ def _extract(args: argparse.Namespace) -> None:
 
 
 def _features(args: argparse.Namespace) -> None:
-    from mirex_submission import submission
-    from mirex_submission.features import export
+    from mirex_submission.features import export, lookup
 
-    header, frames, source = submission.find_features(
+    header, frames, source = lookup.find_features(
         args.track, args.scratch, rate=args.rate, n_bands=args.bands, n_frames=args.frames
     )
     if args.export:
@@ -167,6 +166,11 @@ def _train(args: argparse.Namespace) -> None:
     else:
         task_paths = []
         spec = _spec(args, train_paths)
+    if args.dry_run:
+        from mirex_submission import planning
+
+        print(*planning.plan(args.scratch, tracks, recipe, spec, threads=args.threads, device=args.device), sep="\n")
+        return
     _train_model(args, tracks, recipe, spec, feature_paths=task_paths)
 
 

@@ -59,6 +59,20 @@ def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -
     return [n_cells(p) * p.filters for p in pipelines]
 
 
+def operations(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> tuple[int, int]:
+    """Floating-point operations that a segment cannot do without: to predict it, and to train on it.
+
+    Of a convolution only what the pooling looks at; backwards only the cells that the pooling kept, and no gradient by
+    the input. A dense layer costs as much again by its weights, and again by its input.
+    """
+    pipelines = ARCHITECTURES[architecture]
+    outputs = output_sizes(pipelines, n_bands, n_frames)
+    backward = sum(2 * math.prod(p.kernel) * n for p, n in zip(pipelines, outputs, strict=True))
+    forward = sum(2 * math.prod(p.kernel) * math.prod(p.pool) * n for p, n in zip(pipelines, outputs, strict=True))
+    dense = 2 * (sum(outputs) * DENSE_UNITS + DENSE_UNITS * n_classes)
+    return forward + dense, forward + backward + 3 * dense
+
+
 def weight_shapes(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> dict[str, tuple[int, ...]]:
     """The shape of every weight, in the order of the layers."""
     pipelines = ARCHITECTURES[architecture]
