@@ -114,6 +114,14 @@ def test_a_pipeline_fills_its_own_part_of_the_merged_outputs(pipeline, lanes):
         np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.skipif(kernel.LANES != (4, 8, 16), reason="needs AVX-512")
+@pytest.mark.parametrize("pipeline", PIPELINES)
+def test_avx2_and_avx_512_give_the_same_bits(pipeline):
+    case = Case(pipeline, 7)
+    for a, b in zip(case.by_kernel(8), case.by_kernel(16), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 SIZES = {
     "segments": (2, 6, 8), "filters": (3, 3, 4), "pool": (1, 2), "layout": (4 * 3 * 4, 0), "slope": 0.3, "lanes": 4,
     "x": np.ones((2, 6, 8), np.float32), "kernel": np.ones((3, 3, 4), np.float32), "bias": np.ones(4, np.float32),
