@@ -87,6 +87,9 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default="5m",
         help="keep the training's state after the first epoch that ends so long after the last time; 0: every epoch",
     )
+    group.add_argument(
+        "--tensorboard", type=_path, metavar="DIR", help="also write loss and accuracy of every epoch for TensorBoard"
+    )
 
 
 def _add_device_argument(parser: argparse.ArgumentParser) -> None:

@@ -209,7 +209,8 @@ def _train_model(
         device=args.device,
         restart=args.restart,
         save_every_s=args.checkpoint_every,
-        time_limit_s=args.time_limit or math.inf,
+        time_limit_s=math.inf if args.time_limit is None else args.time_limit,
+        tensorboard=Path(args.tensorboard).absolute() if args.tensorboard else None,
     )
 
 

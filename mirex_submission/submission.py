@@ -146,6 +146,7 @@ def train(
     restart: bool = False,
     save_every_s: float = 300.0,
     time_limit_s: float = math.inf,
+    tensorboard: Path | None = None,
 ) -> Path:
     """Train a model on labelled tracks and put its bundle into the scratch folder; returns the bundle's folder.
 
@@ -153,6 +154,7 @@ def train(
     restart : do not go on with what an earlier call for the same tracks and recipe has left, finished or not.
     save_every_s : how much of the training a kill may cost, beside an epoch.
     time_limit_s : of the whole call; the model is then that of the last epoch that fits.
+    tensorboard : folder for the events of TensorBoard.
 
     Tracks that cannot be used are left out. Raises AudioError before training if they are more than the share
     `max_bad` of all (with `strict`, if there are any), or all of a class.
@@ -208,6 +210,8 @@ def train(
             weights[network], history[network] = bundles.save_weights(folder, state.weights), state.history
         write_file(folder / "history.csv", curve.as_csv(history).encode())
         write_file(folder / "history.png", curve.draw(history))
+        if tensorboard:
+            curve.write_tensorboard(tensorboard, history)
         bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, weights, keys, versions(), engine.said, history)
         bundles.save(folder, bundle)
         clear_checkpoints(folder)

@@ -8,7 +8,7 @@ import matplotlib.image
 import numpy as np
 import pytest
 
-from mirex_submission.models.curve import as_csv, draw
+from mirex_submission.models.curve import as_csv, draw, write_tensorboard
 
 
 def epochs(n, *, loss=1.5):
@@ -76,10 +76,25 @@ def test_no_loss_is_too_small_or_too_large_to_draw(loss):
 
 def test_it_loads_no_keras():
     program = (
-        "import sys; from mirex_submission.models.curve import as_csv, draw;"
+        "import sys; from mirex_submission.models.curve import as_csv, draw, write_tensorboard;"
         "history = {'1': [{'loss': 1.0, 'accuracy': 0.5}] * 3};"
         "as_csv(history); print('matplotlib' in sys.modules); draw(history);"
         "print(*(name for name in ('keras', 'tensorflow', 'jax', 'torch', 'matplotlib.pyplot') if name in sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split("\n")[:2] == ["False", ""]
+
+
+def test_tensorboard_reads_every_epoch_of_every_network(tmp_path):
+    tf = pytest.importorskip("tensorflow")
+    history = {
+        "1": [{"loss": 1.5, "accuracy": 0.5}, {"loss": 0.5, "accuracy": 0.75}],
+        "3": [{"loss": 2.0, "accuracy": 0.25}],
+    }
+    write_tensorboard(tmp_path / "new", history)
+    for network, epochs in history.items():
+        (file,) = (tmp_path / "new" / f"model {network}").iterdir()
+        events = [(e.step, v) for e in tf.compat.v1.train.summary_iterator(str(file)) for v in e.summary.value]
+        for name in ("loss", "accuracy"):
+            found = [(step, float(tf.make_ndarray(value.tensor))) for step, value in events if value.tag == name]
+            assert found == [(k + 1, epoch[name]) for k, epoch in enumerate(epochs)]

@@ -1,10 +1,11 @@
-"""How a training went: loss and accuracy of every epoch, as a table and as a picture."""
+"""How a training went: loss and accuracy of every epoch, as a table, as a picture and for TensorBoard."""
 
 from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 
 def as_csv(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
@@ -18,6 +19,19 @@ def as_csv(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     for network, epochs in history.items():
         table.writerows([network, k + 1, epoch["loss"], epoch["accuracy"]] for k, epoch in enumerate(epochs))
     return file.getvalue()
+
+
+def write_tensorboard(folder: Path, history: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Events for `tensorboard --logdir FOLDER`, a run a network. Loads TensorFlow, which takes some seconds."""
+    import tensorflow as tf
+
+    # What tf.summary.scalar does, which exists only where TensorBoard is installed.
+    scalars = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
+    for network, epochs in history.items():
+        with tf.summary.create_file_writer(str(folder / f"model {network}")).as_default():
+            for k, epoch in enumerate(epochs):
+                for name, value in epoch.items():
+                    tf.summary.write(name, tf.constant(value, tf.float32), step=k + 1, metadata=scalars)
 
 
 def draw(history: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
