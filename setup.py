@@ -19,7 +19,7 @@ def kernel(package, *parts):
     return Extension(
         f"mirex_submission.{package}._kernel",
         [f"{folder}/{name}.c" for name in ("module", "lanes4", "lanes8", "lanes16", *parts)],
-        depends=[f"{folder}/{name}.h" for name in ("kernel", "lanes")],
+        depends=[*(f"{folder}/{name}.h" for name in ("kernel", "lanes")), "mirex_submission/csrc/processor.h"],
         # Vectors never cross a call; nobody asks for floating-point traps; NaN is told from numbers.
         extra_compile_args=["-O3", "-Wno-psabi", "-fno-trapping-math", "-fno-fast-math"],
         optional=True,

@@ -13,6 +13,7 @@ start    classify.sh for one stored track, against `import tensorflow` and loadi
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import statistics
@@ -23,7 +24,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import matrix_rate, one_setting, torch_network
+from peers import compare, matrix_rate, one_setting, torch_network
 
 SEGMENTS, TRACKS_A_ROUND, N_CLASSES, SIZES = 30, 20, 10, {"n_bands": 40, "n_frames": 80}
 BIN = Path(__file__).resolve().parent.parent / "bin"
@@ -78,31 +79,20 @@ def predict(args):
     from mirex_submission.models.architectures import operations
 
     rate, x, result = matrix_rate(args.threads), segments(), {}
+
+    def tracks(prepare, architecture):
+        run = prepare(architecture, args.threads)
+        return lambda: [run(x) for _ in range(TRACKS_A_ROUND)]
+
     for architecture in "123":
-        runs, missing = {}, {}
-        for name, prepare in CONTENDERS.items():
-            try:
-                runs[name] = prepare(architecture, args.threads)
-                runs[name](x)
-            except ImportError as error:
-                missing[name] = error
-                runs.pop(name, None)
-        times = {name: [] for name in runs}
-        for _ in range(args.rounds):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                for _ in range(TRACKS_A_ROUND):
-                    run(x)
-                times[name].append(1e3 * (time.perf_counter() - start) / (TRACKS_A_ROUND * SEGMENTS))
-        ms = {name: statistics.median(values) for name, values in times.items()}
-        floor = 1e3 * operations(architecture, **SIZES, n_classes=N_CLASSES)[0] / rate
-        print(f"model {architecture}\n  {'':24}{'ms a segment':>13}{'/ ours':>9}{'/ floor':>9}")
-        for name, value in [*ms.items(), ("floor", floor)]:
-            print(f"  {name:24}{value:13.3f}{value / ms['ours']:9.2f}{value / floor:9.2f}")
-        for name, why in missing.items():
-            print(f"  {name:24} not installed ({why})")
-        print(flush=True)
-        result[architecture] = {"ms": ms, "floor_ms": floor}
+        forward, _ = operations(architecture, **SIZES, n_classes=N_CLASSES)
+        result[architecture] = compare(
+            f"model {architecture}",
+            {name: functools.partial(tracks, prepare, architecture) for name, prepare in CONTENDERS.items()},
+            rounds=args.rounds,
+            n_segments=TRACKS_A_ROUND * SEGMENTS,
+            floor_ms=1e3 * forward / rate,
+        )
     return result
 
 

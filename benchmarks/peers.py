@@ -72,3 +72,35 @@ def matrix_rate(threads):
         product()
         seconds.append(time.perf_counter() - start)
     return 2 * len(a) ** 3 / min(seconds)
+
+
+def compare(title, contenders, *, rounds, n_segments, floor_ms):
+    """Run each contender once a round and print their medians; a dict of them, in milliseconds a segment.
+
+    contenders : name -> a function that prepares and returns what is timed, which does n_segments segments.
+    """
+    import statistics
+    import time
+
+    runs, missing = {}, {}
+    for name, prepare in contenders.items():
+        try:
+            runs[name] = prepare()
+            runs[name]()  # warms up, and compiles
+        except Exception as error:  # noqa: BLE001 - whatever a library lacks here is said in the table
+            runs.pop(name, None)
+            missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
+    times = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            times[name].append(1e3 * (time.perf_counter() - start) / n_segments)
+    ms = {name: statistics.median(values) for name, values in times.items()}
+    print(f"{title}\n  {'':24}{'ms a segment':>13}{'/ ours':>9}{'/ floor':>9}")
+    for name, value in [*ms.items(), ("floor", floor_ms)]:
+        print(f"  {name:24}{value:13.3f}{value / ms['ours']:9.2f}{value / floor_ms:9.2f}")
+    for name, why in missing.items():
+        print(f"  {name:24} not measured: {why}")
+    print(flush=True)
+    return {"ms": ms, "floor_ms": floor_ms, "missing": missing}

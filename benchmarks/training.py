@@ -15,6 +15,7 @@ memory  a process of its own packs 1,000 and 50,000 tracks of 4 s and trains 20 
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import statistics
 import subprocess
@@ -24,7 +25,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from peers import matrix_rate, one_setting, torch_network
+from peers import compare, matrix_rate, one_setting, torch_network
 
 BATCH, N_BATCHES, N_CLASSES, SIZES = 40, 20, 10, {"n_bands": 40, "n_frames": 80}
 TRACKS = (1_000, 50_000)
@@ -108,31 +109,14 @@ def speed(args):
     print(f"matrix product: {rate / 1e9:.0f} GFLOP/s in float32 on {args.threads} threads\n")
     result = {"matrix_product": rate}
     for architecture in "123":
-        runs, ms, missing = {}, {}, {}
-        for name, prepare in CONTENDERS.items():
-            try:
-                runs[name] = prepare(architecture, args.threads)
-                runs[name]()  # warms up, and compiles
-            except Exception as error:  # noqa: BLE001 - whatever a library lacks here is said in the table
-                runs.pop(name, None)
-                missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
-        times = {name: [] for name in runs}
-        for _ in range(args.rounds):
-            for name, run in runs.items():
-                start = time.perf_counter()
-                run()
-                times[name].append(1e3 * (time.perf_counter() - start) / (BATCH * N_BATCHES))
-        ms = {name: statistics.median(values) for name, values in times.items()}
-        flops = operations(architecture, **SIZES, n_classes=N_CLASSES)
-        floor = 1e3 * flops[1] / rate
-        print(f"model {architecture}: {flops[0] / 1e6:.1f} MFLOP a segment forward, {flops[1] / 1e6:.1f} a step")
-        print(f"  {'':18}{'ms a segment':>13}{'/ ours':>9}{'/ floor':>9}")
-        for name, value in [*ms.items(), ("floor", floor)]:
-            print(f"  {name:18}{value:13.3f}{value / ms['ours']:9.2f}{value / floor:9.2f}")
-        for name, why in missing.items():
-            print(f"  {name:18} not measured: {why}")
-        print(flush=True)
-        result[architecture] = {"ms": ms, "floor_ms": floor, "missing": missing}
+        forward, step = operations(architecture, **SIZES, n_classes=N_CLASSES)
+        result[architecture] = compare(
+            f"model {architecture}: {forward / 1e6:.1f} MFLOP a segment forward, {step / 1e6:.1f} a step",
+            {name: functools.partial(prepare, architecture, args.threads) for name, prepare in CONTENDERS.items()},
+            rounds=args.rounds,
+            n_segments=BATCH * N_BATCHES,
+            floor_ms=1e3 * step / rate,
+        )
     return result
 
 

@@ -17,7 +17,7 @@ if [ "$version" = 310 ]; then # some of the versions that we prove need 3.11
     constraints=()
 fi
 stamp=$venv/.installed${extra:+-$extra}
-wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" "$project"/mirex_submission/*/csrc/* | cksum)
+wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" "$project"/mirex_submission/csrc/* "$project"/mirex_submission/*/csrc/* | cksum)
 # What was installed with an extra serves without it too.
 if ! grep -qsxF -- "$wanted" "$stamp"*; then
     echo "installing into $venv (some minutes, once)" >&2

@@ -1,8 +1,6 @@
 /* The Python module: checks its arguments, calls the widest vectors of the processor. */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+#include "../../csrc/processor.h"
 #include "kernel.h"
 
 #include <stdlib.h>
@@ -12,20 +10,20 @@ typedef struct {
     void (*band_powers)(const band_work *, void *here, void *there);
 } variant;
 
-/* Narrowest first; filled when the module is imported. */
-static variant variants[3];
-static int n_variants = 0;
-
-static void find_variants(void)
-{
-    variants[n_variants++] = (variant){4, band_powers_4};
+static const variant variants[] = {
+    {4, band_powers_4},
 #ifdef __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        variants[n_variants++] = (variant){8, band_powers_8};
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
-        variants[n_variants++] = (variant){16, band_powers_16};
+    {8, band_powers_8},
+    {16, band_powers_16},
 #endif
+};
+
+static const variant *variant_of(int lanes)
+{
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+        if (variants[i].lanes == lanes && can_run(lanes))
+            return &variants[i];
+    return NULL;
 }
 
 static int is_window(ptrdiff_t n)
@@ -102,10 +100,7 @@ static PyObject *band_powers(PyObject *self, PyObject *args)
     w.n_frames = w.n_bands > 0 ? b[OUT].len / 4 / w.n_bands : 0;
     const char *fault
         = fault_of(&w, b[SAMPLES].len / (w.is_int16 ? 2 : 4), b[ROOTS].len / 8, b[FALLING].len / 4, b[RISING].len / 4);
-    const variant *chosen = NULL;
-    for (int i = 0; i < n_variants; i++)
-        if (variants[i].lanes == lanes)
-            chosen = &variants[i];
+    const variant *const chosen = variant_of(lanes);
     if (!fault && !chosen)
         fault = "lanes: none of LANES";
     PyObject *result = NULL;
@@ -158,20 +153,4 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kerne
              "LANES : tuple of int, the numbers of frames that this processor can transform side by side.",
     .m_size = -1, .m_methods = methods};
 
-PyMODINIT_FUNC PyInit__kernel(void)
-{
-    PyObject *const module = PyModule_Create(&definition);
-    if (!module)
-        return NULL;
-    if (!n_variants)
-        find_variants();
-    PyObject *const lanes = PyTuple_New(n_variants);
-    for (int i = 0; lanes && i < n_variants; i++)
-        PyTuple_SET_ITEM(lanes, i, PyLong_FromLong(variants[i].lanes));
-    if (!lanes || PyModule_AddObject(module, "LANES", lanes) < 0) {
-        Py_XDECREF(lanes);
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
-}
+PyMODINIT_FUNC PyInit__kernel(void) { return module_with_lanes(&definition); }

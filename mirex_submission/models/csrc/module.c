@@ -1,8 +1,6 @@
 /* The Python module: checks its arguments and calls the functions for the lanes that are asked for. */
 
-#define PY_SSIZE_T_CLEAN
-#include <Python.h>
-
+#include "../../csrc/processor.h"
 #include "kernel.h"
 
 #include <stdlib.h>
@@ -13,26 +11,18 @@ typedef struct {
     backward *backward;
 } variant;
 
-/* Narrowest first; filled when the module is imported. */
-static variant variants[3];
-static int n_variants = 0;
-
-static void find_variants(void)
-{
-    variants[n_variants++] = (variant){4, forward_4, backward_4};
+static const variant variants[] = {
+    {4, forward_4, backward_4},
 #ifdef __x86_64__
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
-        variants[n_variants++] = (variant){8, forward_8, backward_8};
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("fma"))
-        variants[n_variants++] = (variant){16, forward_16, backward_16};
+    {8, forward_8, backward_8},
+    {16, forward_16, backward_16},
 #endif
-}
+};
 
 static const variant *variant_of(int lanes)
 {
-    for (int i = 0; i < n_variants; i++)
-        if (variants[i].lanes == lanes)
+    for (size_t i = 0; i < sizeof variants / sizeof *variants; i++)
+        if (variants[i].lanes == lanes && can_run(lanes))
             return &variants[i];
     return NULL;
 }
@@ -188,20 +178,4 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kerne
              "LANES : tuple of int, the floats that a vector of this processor can have.",
     .m_size = -1, .m_methods = methods};
 
-PyMODINIT_FUNC PyInit__kernel(void)
-{
-    PyObject *const module = PyModule_Create(&definition);
-    if (!module)
-        return NULL;
-    if (!n_variants)
-        find_variants();
-    PyObject *const lanes = PyTuple_New(n_variants);
-    for (int i = 0; lanes && i < n_variants; i++)
-        PyTuple_SET_ITEM(lanes, i, PyLong_FromLong(variants[i].lanes));
-    if (!lanes || PyModule_AddObject(module, "LANES", lanes) < 0) {
-        Py_XDECREF(lanes);
-        Py_DECREF(module);
-        return NULL;
-    }
-    return module;
-}
+PyMODINIT_FUNC PyInit__kernel(void) { return module_with_lanes(&definition); }
