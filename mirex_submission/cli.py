@@ -162,14 +162,17 @@ def _train(args: argparse.Namespace) -> None:
     train_paths = [track.path for track in tracks]
     if args.feature_list:
         task_paths = lists.read_paths(args.feature_list, for_evaluator=False)
-        spec = _spec(args, [*task_paths, *train_paths], whole_task=True)
+        spec = _spec(args, [*task_paths, *train_paths], whole_task=not args.dry_run)
     else:
         task_paths = []
         spec = _spec(args, train_paths)
     if args.dry_run:
         from mirex_submission import planning
 
-        print(*planning.plan(args.scratch, tracks, recipe, spec, threads=args.threads, device=args.device), sep="\n")
+        said = planning.plan(
+            args.scratch, tracks, recipe, spec, threads=args.threads, max_bad=args.max_bad / 100, device=args.device
+        )
+        print(*said, sep="\n")
         return
     _train_model(args, tracks, recipe, spec, feature_paths=task_paths)
 
@@ -240,7 +243,8 @@ def _recipe(args: argparse.Namespace) -> Recipe:
 def _spec(args: argparse.Namespace, paths: list[str], *, whole_task: bool = False) -> FeatureSpec:
     from mirex_submission import submission
 
-    make_folder(args.scratch)
+    if not getattr(args, "dry_run", False):
+        make_folder(args.scratch)
     return submission.choose_spec(
         args.scratch,
         paths,

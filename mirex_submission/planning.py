@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections import Counter
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from mirex_submission.errors import AudioError
+from mirex_submission.features import audio
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import engine as engines
@@ -18,17 +21,36 @@ from mirex_submission.models.engine import Engine
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import n_segments
 from mirex_submission.protocol.lists import Track
+from mirex_submission.submission import enough_to_train
 from mirex_submission.system.progress import duration
 
+log = logging.getLogger(__name__)
+
 _MEASURED_S = 1.0
+_MOST_SEGMENTS = 1000  # of a batch that is measured
 
 
 def plan(
-    scratch: Path, tracks: Sequence[Track], recipe: Recipe, spec: FeatureSpec, *, threads: int, device: str = "auto"
+    scratch: Path,
+    tracks: Sequence[Track],
+    recipe: Recipe,
+    spec: FeatureSpec,
+    *,
+    threads: int,
+    max_bad: float = 0.1,
+    device: str = "auto",
 ) -> list[str]:
-    """What submission.train would do, in lines to print; nothing is extracted, kept or written."""
+    """What submission.train would do from the beginning, in lines to print; nothing is extracted, kept or written.
+
+    Raises AudioError as it would, as far as the files' headers tell.
+    """
     store = FeatureStore(scratch, spec)
-    stored = [header for path in dict.fromkeys(track.path for track in tracks) if (header := store.fresh(path))]
+    paths = dict.fromkeys(track.path for track in tracks)
+    stored = {path: header for path in paths if (header := store.fresh(path))}
+    unreadable = {path: reason for path in paths if path not in stored and (reason := _fault(path))}
+    for path, reason in unreadable.items():
+        log.warning("%s: %s", path, reason)
+    enough_to_train(tracks, [track for track in tracks if track.path not in unreadable], max_bad)
     classes = Counter(track.label for track in tracks)
     counts = ", ".join(f"{n} {label!r}" for label, n in sorted(classes.items()))
     said = [
@@ -38,7 +60,8 @@ def plan(
     ]
     a_track = 30 * spec.rate_hz // spec.hop  # MIREX's clips last 30 s
     if stored:
-        a_track = sum(header.n_frames for header in stored) // len(stored)
+        a_track = sum(header.n_frames for header in stored.values()) // len(stored)
+    a_track = max(a_track, spec.n_frames)
     n_drawn = len(tracks) * n_segments(a_track, spec, recipe)
     frames_mb = 4e-6 * len(tracks) * a_track * spec.n_bands
     said.append(
@@ -47,6 +70,14 @@ def plan(
     )
     engine = engines.start(device, threads=threads, seed=recipe.seed)
     return said + _network_lines(engine, recipe, spec, n_classes=len(classes), n_drawn=n_drawn)
+
+
+def _fault(path: str) -> str:
+    try:
+        audio.native_rate(path)
+    except AudioError as error:
+        return str(error)
+    return ""
 
 
 def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_drawn: int) -> list[str]:
@@ -75,8 +106,9 @@ def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_class
 def _segment_s(engine: Engine, architecture: str, recipe: Recipe, spec: FeatureSpec, *, n_classes: int) -> float:
     """Seconds that training takes for a segment, measured on noise."""
     rng = np.random.default_rng(0)
-    segments = rng.normal(size=(recipe.batch_size, spec.n_bands, spec.n_frames)).astype(np.float32)
-    targets = rng.integers(0, n_classes, recipe.batch_size)
+    n = min(recipe.batch_size, _MOST_SEGMENTS)
+    segments = rng.normal(size=(n, spec.n_bands, spec.n_frames)).astype(np.float32)
+    targets = rng.integers(0, n_classes, n)
     weights = initial_weights(
         architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes,
         mean=np.zeros(spec.n_bands), std=np.ones(spec.n_bands), seed=0,
@@ -88,7 +120,7 @@ def _segment_s(engine: Engine, architecture: str, recipe: Recipe, spec: FeatureS
         started_s = time.perf_counter()
         network.train(segments, targets, learning_rate=recipe.learning_rate)
         steps_s.append(time.perf_counter() - started_s)
-    return float(np.median(steps_s)) / recipe.batch_size
+    return float(np.median(steps_s)) / n
 
 
 def _matrix_rate() -> float:

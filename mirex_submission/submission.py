@@ -6,6 +6,7 @@ Each function composes the layers in the order in which data flows: lists -> fea
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
 import logging
 import math
@@ -19,7 +20,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from mirex_submission.errors import AudioError, ModelError, UsageError
+from mirex_submission.errors import AudioError, ModelError, StorageError, UsageError
 from mirex_submission.features import extraction, plot, task
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
@@ -160,6 +161,8 @@ def train(
     `max_bad` of all (with `strict`, if there are any), or all of a class.
     """
     ends_s = time.monotonic() + time_limit_s
+    if device == "gpu":
+        engines.start(device, threads=threads, seed=recipe.seed)  # is there one? Now, and not only after hours
     store = FeatureStore(scratch, spec)
     folder = bundles.folder_of(scratch, name)
     with bundles.locked(folder):
@@ -168,7 +171,7 @@ def train(
         classes = sorted({track.label for track in tracks})
         if strict:
             _enough_usable(_usable(records), records, strict=True)
-        _enough_to_train(tracks, usable, max_bad)
+        enough_to_train(tracks, usable, max_bad)
 
         contents = [records[track.path].content for track in usable]
         trained = tuple(
@@ -177,6 +180,8 @@ def train(
         )
         labels = [track.label for track in usable]
         keys = {network: key_of(network, contents, labels, spec, recipe) for network in recipe.networks}
+        if restart:
+            clear_checkpoints(folder)
         states = {} if restart else _earlier_states(folder, keys, recipe)
         if all(network in states and len(states[network].history) == recipe.epochs for network in keys):
             earlier = _bundle(folder)
@@ -203,7 +208,7 @@ def train(
                 spec=spec,
                 recipe=recipe,
                 state=states.get(network),
-                save=Checkpoints(folder, key).save,
+                save=functools.partial(_save, Checkpoints(folder, key)),
                 save_every_s=save_every_s,
                 ends_s=time.monotonic() + share_s,
             )
@@ -220,6 +225,14 @@ def train(
         recipe.model, len(usable), len(tracks), len(classes), folder,
     )  # fmt: skip
     return folder
+
+
+def _save(checkpoints: Checkpoints, state: State) -> None:
+    """A training can do without a checkpoint; whether the disk holds its model will be seen at its end."""
+    try:
+        checkpoints.save(state)
+    except StorageError as error:
+        log.warning("the state after epoch %d is not kept: %s", len(state.history), error)
 
 
 def _bundle(folder: Path) -> bundles.Bundle | None:
@@ -265,15 +278,15 @@ def classify(
     if probabilities:
         check_writable(probabilities)
     store = FeatureStore(scratch, model.spec)
-    records = extraction.extract(paths, store, Workers(threads))
-
     engine = engines.start(device, threads=threads, seed=model.recipe.seed)
     log.info("%s", engine.said)
+    predictor = Predictor(folder, model, engine)
+    records = extraction.extract(paths, store, Workers(threads))
+
     known = overlap(model, records.values())
     if known:
         shown = ", ".join(known[:3])
         log.warning("%d test track(s) were in the training list, by path or content: %s", len(known), shown)
-    predictor = Predictor(folder, model, engine)
     shares = model.class_shares
     usual = model.classes[int(shares.argmax())]
     heard = []
@@ -326,7 +339,7 @@ def _enough_usable(usable: Collection[str], paths: Collection[str], *, strict: b
         )
 
 
-def _enough_to_train(tracks: Sequence[Track], usable: Iterable[Track], max_bad: float) -> None:
+def enough_to_train(tracks: Sequence[Track], usable: Iterable[Track], max_bad: float) -> None:
     kept = Counter(track.label for track in usable)
     empty = sorted({track.label for track in tracks} - kept.keys())
     if empty:

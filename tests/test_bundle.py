@@ -260,7 +260,7 @@ def test_models_of_several_names_live_side_by_side(tmp_path):
 
 
 def test_a_second_training_on_the_same_model_is_refused_while_the_first_runs(tmp_path):
-    refused = pytest.raises(UsageError, match="another training is running here: wait, or give --name")
+    refused = pytest.raises(UsageError, match="another training is running here: wait, or give another --name")
     with locked(tmp_path / "model"):
         with refused, locked(tmp_path / "model"):
             pytest.fail("two trainings at once")

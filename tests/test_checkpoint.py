@@ -51,6 +51,15 @@ def test_a_state_of_more_epochs_than_wanted_is_passed_over(checkpoints):
     assert checkpoints.load(epochs=2) is None
 
 
+def test_states_of_a_training_that_was_given_up_do_not_push_out_those_of_the_next(checkpoints):
+    for epochs in (19, 20, 1):
+        checkpoints.save(make(epochs))
+    assert same(checkpoints.load(epochs=40), make(1))
+    checkpoints.save(make(2))
+    checkpoints.save(make(3))
+    assert same(checkpoints.load(epochs=40), make(3)) and same(checkpoints.load(epochs=2), make(2))
+
+
 def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
     for epochs in (3, 4):
         checkpoints.save(make(epochs))

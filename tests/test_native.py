@@ -146,6 +146,7 @@ SIZES = {
         ({"layout": (48, 1)}, "do not fit"),
         ({"layout": (48, -1)}, "do not fit"),
         ({"layout": (2**62, 0)}, "do not fit"),
+        ({"layout": (-(2**63), 0), "segments": (1, 6, 8), "out": np.ones(0, np.float32)}, "do not fit"),
         ({"layout": (49, 0)}, "arrays"),
         ({"lanes": 3}, "lanes"),
         ({"x": np.ones((1, 6, 8), np.float32)}, "arrays"),

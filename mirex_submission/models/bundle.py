@@ -86,7 +86,7 @@ def locked(folder: Path) -> Iterator[None]:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise UsageError(f"{folder}: another training is running here: wait, or give --name") from None
+                raise UsageError(f"{folder}: another training is running here: wait, or give another --name") from None
             for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a training that was killed
                 leftover.unlink(missing_ok=True)
             yield
@@ -129,11 +129,11 @@ def load(folder: Path) -> Bundle:
         raise ModelError(f"{folder}/bundle.json: cannot be read ({error.strerror}): {_RETRAIN}") from error
     if body is None:
         raise ModelError(f"{folder}/bundle.json: damaged: {_RETRAIN}")
-    fields = json.loads(body)
-    if fields.pop("format", None) != FORMAT:
-        raise ModelError(f"{folder}/bundle.json: written by another version of this program: {_RETRAIN}")
     try:
-        return Bundle(
+        fields = dict(json.loads(body))
+        if fields.get("format") != FORMAT:
+            raise ModelError(f"{folder}/bundle.json: written by another version of this program: {_RETRAIN}")
+        bundle = Bundle(
             classes=tuple(fields["classes"]),
             spec=FeatureSpec(**fields["spec"]),
             recipe=Recipe(**fields["recipe"]),
@@ -144,8 +144,16 @@ def load(folder: Path) -> Bundle:
             engine=str(fields["engine"]),
             history=dict(fields["history"]),
         )
-    except (KeyError, TypeError, ValueError, MirexError) as error:
+        if not bundle.tracks or any(
+            not isinstance(bundle.weights[n], str) or n not in bundle.keys or not isinstance(bundle.history[n], list)
+            for n in bundle.recipe.networks
+        ):
+            raise ValueError("incomplete")
+    except ModelError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, MirexError) as error:
         raise ModelError(f"{folder}/bundle.json: not understood ({error}): {_RETRAIN}") from error
+    return bundle
 
 
 def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from mirex_submission.models.architectures import Weights
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.weights import from_bytes, to_bytes
 from mirex_submission.system.atomic import digest, seal, unseal, write_file
+
+log = logging.getLogger(__name__)
 
 KEPT = 2
 
@@ -45,21 +48,28 @@ class Checkpoints:
         self.folder, self.key = folder, key
 
     def save(self, state: State) -> None:
-        """Raises StorageError."""
+        """Keep it and the one before; those of more epochs were given up. Raises StorageError."""
         body = json.dumps(state.history).encode() + b"\n" + to_bytes(state.weights)
-        write_file(self.folder / f"{self.key}-{len(state.history):06d}.checkpoint", seal(body))
-        for old in self._files()[KEPT:]:
+        new = self.folder / f"{self.key}-{len(state.history):06d}.checkpoint"
+        write_file(new, seal(body))
+        files = self._files()
+        at = files.index(new)
+        for other in files[:at] + files[at + KEPT :]:
             with contextlib.suppress(OSError):  # a leftover is harmless
-                old.unlink()
+                other.unlink()
 
     def load(self, *, epochs: int) -> State | None:
         """The last state that is whole, of at most so many epochs."""
         for file in self._files():
-            with contextlib.suppress(OSError, ValueError):
+            try:
                 history, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
-                state = State(from_bytes(weights), json.loads(history))
-                if len(state.history) <= epochs:
-                    return state
+                state = State(from_bytes(weights), list(json.loads(history)))
+            except (OSError, ValueError, TypeError):
+                log.warning("%s: a damaged state of the training is passed over", file)
+                continue
+            if len(state.history) <= epochs:
+                return state
+            log.info("%s: a state after %d epochs is not used", file, len(state.history))
         return None
 
     def _files(self) -> list[Path]:

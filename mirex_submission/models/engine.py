@@ -63,7 +63,7 @@ def start(device: str, *, threads: int, seed: int) -> Engine:
 
     Raises DeviceError if a GPU is asked for and none is found.
     """
-    wants_keras = "KERAS_BACKEND" in os.environ or kernel is None
+    wants_keras = bool(os.environ.get("KERAS_BACKEND")) or kernel is None
     if device == "gpu" or (device == "auto" and (wants_keras or _may_have_gpu())):
         said, has_gpu = start_keras(threads=threads, seed=seed, gpu=True)
         if has_gpu or (device == "auto" and wants_keras):

@@ -56,6 +56,12 @@ class NativeNetwork:
     def train(
         self, segments: np.ndarray, targets: np.ndarray, *, learning_rate: float, weights: np.ndarray | None = None
     ) -> tuple[float, int]:
+        with np.errstate(all="ignore"):  # of a training that diverges; its loss tells
+            return self._step(segments, targets, np.float32(learning_rate), weights)
+
+    def _step(
+        self, segments: np.ndarray, targets: np.ndarray, rate: np.float32, weights: np.ndarray | None
+    ) -> tuple[float, int]:
         n = len(segments)
         x, merged, places = self._forward(segments)
         activity = _sigmoid(self._dense(merged, "dense"))
@@ -74,7 +80,6 @@ class NativeNetwork:
         by_logits /= n
         by_hidden = self._by_input(by_logits, "class_probabilities") * kept * activity * (1 - activity)
         by_merged = self._by_input(by_hidden, "dense")
-        rate = np.float32(learning_rate)
         self._descend("class_probabilities", hidden, by_logits, rate)
         self._descend("dense", merged, by_hidden, rate)
         for pipeline, offset, found in zip(self._pipelines, self._offsets(x)[:-1], places, strict=True):
@@ -162,7 +167,7 @@ class NativeNetwork:
 
     def _in_parts(self, n: int, size: int, work: Callable[[slice], object]) -> None:
         def run(part: slice) -> None:
-            with np.errstate(all="ignore"):  # of a training that diverges; its loss tells
+            with np.errstate(all="ignore"):  # once more, for each thread
                 work(part)
 
         parts = [slice(start, min(start + size, n)) for start in range(0, n, size)]

@@ -11,6 +11,7 @@ MODELS = ("1", "2", "3", "all")
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
+MAX_SEGMENTS = 100_000  # of a track; more are a slip, and would fill the memory
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Recipe:
         for name in ("epochs", "batch_size", "segments_per_track"):
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
+        if self.segments_per_track > MAX_SEGMENTS:
+            raise UsageError(f"segments_per_track {self.segments_per_track}: at most {MAX_SEGMENTS}")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"learning_rate {self.learning_rate}: must be a number above 0")
         if not 0 <= self.seed < 2**32:

@@ -50,14 +50,15 @@ class TrainingSet:
 def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
     """Read and verify the features of every track into one array, mapped from `file`.
 
-    A mapped file, so that a track takes only some bytes a segment in memory. It may be deleted at once: the system
-    keeps it as long as it is mapped, and no longer, however the process ends. Raises StorageError.
+    A mapped file, so that a track takes only some bytes a segment in memory. It has no name: the system keeps it as
+    long as it is mapped, and no longer, however the process ends. Raises StorageError.
     """
     spec = store.spec
     contents, lengths = [], []
     sums, squares = np.zeros(spec.n_bands), np.zeros(spec.n_bands)
     try:
-        with open(file, "wb") as f:
+        with open(file, "w+b") as f:
+            file.unlink()  # now: a process that is killed leaves nothing
             for path in paths:
                 stored = read(path, store)
                 if stored is None:
@@ -68,6 +69,8 @@ def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequenc
                 squares += np.square(frames, dtype=np.float64).sum(axis=0)
                 contents.append(header.content)
                 lengths.append(len(frames))
+            f.flush()
+            mapped = np.memmap(f, dtype="<f4", mode="r", shape=(sum(lengths), spec.n_bands))
     except OSError as error:
         raise storage_error(error, file) from error
     ends = np.cumsum(lengths)
@@ -87,7 +90,6 @@ def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequenc
 
     first = drawn(0)
     starts_of = drawn if recipe.segments == "fresh" else lambda epoch: first
-    mapped = np.memmap(file, dtype="<f4", mode="r", shape=(int(ends[-1]), spec.n_bands))
     return TrainingSet(mapped, starts_of, np.repeat(np.asarray(targets, np.uint16), counts), mean, std)
 
 
@@ -148,7 +150,8 @@ def train_network(
                 said += f", loss {history[-1]['loss']:.4f}, accuracy {100 * history[-1]['accuracy']:.1f} %"
             progress.advance(len(batch), note=said)
         history.append({"loss": loss / n_drawn, "accuracy": n_right / n_drawn})
-        if not math.isfinite(loss):
+        # The loss is of the weights before each step.
+        if not math.isfinite(loss) or not all(np.isfinite(weight).all() for weight in network.weights.values()):
             raise TrainingError(
                 f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"
             )

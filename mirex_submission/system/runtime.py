@@ -1,6 +1,6 @@
 """Threads, libraries' settings and seeds: decided here, before the libraries that obey them are loaded.
 
-With models/fused.py the only place that imports TensorFlow by name, and only where it is Keras' backend.
+With models/curve.py the only place that imports TensorFlow by name, and only where it is Keras' backend.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")  # else in the home folder
     os.environ["KERAS_HOME"] = os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _check_backend(os.environ.get("KERAS_BACKEND", "tensorflow"))
+    _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
 
 
 def _check_backend(backend: str) -> None:

@@ -54,7 +54,7 @@ static const char *complete(pipeline *p)
     const ptrdiff_t n_out = p->out_height * p->out_width * p->filters;
     if (!n_out)
         return "pool: larger than the convolution";
-    if (p->out_offset < 0 || p->out_stride > 1 << 28 || p->out_offset > p->out_stride - n_out)
+    if (p->out_offset < 0 || p->out_stride < n_out || p->out_stride > 1 << 28 || p->out_offset > p->out_stride - n_out)
         return "out: a segment's outputs do not fit";
     return NULL;
 }
