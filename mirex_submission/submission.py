@@ -186,9 +186,8 @@ def train(
         if all(network in states and len(states[network].history) == recipe.epochs for network in keys):
             earlier = _bundle(folder)
             if earlier and (earlier.recipe, earlier.tracks, earlier.classes) == (recipe, trained, tuple(classes)):
-                log.info(
-                    "this model was trained before, with the same tracks and recipe: nothing to do; it is in %s", folder
-                )
+                log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
+                clear_checkpoints(folder)  # should it have been killed just before it could
                 return folder
         if not states and _bundle(folder):
             log.info("a new training, which will replace the model in %s", folder)

@@ -108,6 +108,14 @@ def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus, run_sc
     assert done.returncode == 0 and files_of(extracted) == files_of(straight)
 
 
+def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus, run_script):
+    shutil.copytree(straight / "model", extracted / "model")
+    for name in (f"{'0' * 32}-000005.checkpoint", ".tmp-1-abcd"):
+        (extracted / "model" / name).write_bytes(b"left")
+    assert run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"]).returncode == 0
+    assert files_of(extracted) == files_of(straight)
+
+
 def test_a_finished_training_called_again_ends_at_once_and_changes_nothing(straight, corpus, run_script):
     before = {path: path.stat().st_mtime_ns for path in (straight / "model").iterdir() if path.name != ".lock"}
     done = run_script("train.sh", *CALL, "--epochs", EPOCHS, straight, corpus["train"])
