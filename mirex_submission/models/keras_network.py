@@ -68,8 +68,10 @@ class KerasNetwork:
         return np.asarray(self.model.predict_on_batch(segments))
 
     def begin_epoch(self, seed: int, epoch: int) -> None:
+        rng = dropout_rng(seed, epoch)
         state = self.model.get_layer("dropout").seed_generator.state
-        state.assign(dropout_rng(seed, epoch).integers(0, 2**31, state.shape))
+        state.assign(rng.integers(0, 2**31, state.shape))
+        keras.utils.set_random_seed(int(rng.integers(2**31)))  # PyTorch's dropout asks nobody else
 
     def train(
         self, segments: np.ndarray, targets: np.ndarray, *, learning_rate: float, weights: np.ndarray | None = None
