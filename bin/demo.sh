@@ -5,7 +5,7 @@ set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 folder=${1:-$project/demo}
-epochs=40 # of the paper's 150: enough for this corpus, and a minute instead of four
+epochs=40 # of the paper's 150: enough for this corpus
 "$project/bin/install.sh" "$project/.venv"
 python=$project/.venv/bin/python
 

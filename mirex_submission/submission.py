@@ -182,14 +182,14 @@ def train(
         keys = {network: key_of(network, contents, labels, spec, recipe) for network in recipe.networks}
         if restart:
             clear_checkpoints(folder)
-        states = {} if restart else _earlier_states(folder, keys, recipe)
-        if all(network in states and len(states[network].history) == recipe.epochs for network in keys):
-            earlier = _bundle(folder)
-            if earlier and (earlier.recipe, earlier.tracks, earlier.classes) == (recipe, trained, tuple(classes)):
-                log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
-                clear_checkpoints(folder)  # should it have been killed just before it could
-                return folder
-        if not states and _bundle(folder):
+        states, earlier = {} if restart else _earlier_states(folder, keys, recipe), _bundle(folder)
+        finished = all(network in states and len(states[network].history) == recipe.epochs for network in keys)
+        same = earlier and (earlier.recipe, earlier.tracks, earlier.classes) == (recipe, trained, tuple(classes))
+        if finished and same:
+            log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
+            clear_checkpoints(folder)  # should it have been killed just before it could
+            return folder
+        if earlier and not states:
             log.info("a new training, which will replace the model in %s", folder)
 
         engine = engines.start(device, threads=threads, seed=recipe.seed)

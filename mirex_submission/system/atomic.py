@@ -61,8 +61,8 @@ def unseal(data: bytes) -> bytes | None:
     return body if newline and first == digest(body).encode("ascii") else None
 
 
-def _temporary_name(suffix: str = "") -> str:
-    return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+def _temporary_name() -> str:
+    return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
@@ -134,9 +134,9 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
 
 
 @contextlib.contextmanager
-def temporary_file(folder: str | os.PathLike[str], *, suffix: str = "") -> Iterator[Path]:
+def temporary_file(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """A name for a working file in `folder`, which is gone when the block ends, however it ends."""
-    path = make_folder(folder) / _temporary_name(suffix)
+    path = make_folder(folder) / _temporary_name()
     try:
         yield path
     finally:
