@@ -6,7 +6,6 @@ Each function composes the layers in the order in which data flows: lists -> fea
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib.metadata
 import logging
 import math
@@ -20,7 +19,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 
-from mirex_submission.errors import AudioError, ModelError, StorageError, UsageError
+from mirex_submission.errors import AudioError, ModelError, UsageError
 from mirex_submission.features import extraction, plot, task
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
@@ -207,7 +206,7 @@ def train(
                 spec=spec,
                 recipe=recipe,
                 state=states.get(network),
-                save=functools.partial(_save, Checkpoints(folder, key)),
+                save=Checkpoints(folder, key).save,
                 save_every_s=save_every_s,
                 ends_s=time.monotonic() + share_s,
             )
@@ -224,14 +223,6 @@ def train(
         recipe.model, len(usable), len(tracks), len(classes), folder,
     )  # fmt: skip
     return folder
-
-
-def _save(checkpoints: Checkpoints, state: State) -> None:
-    """A training can do without a checkpoint; whether the disk holds its model will be seen at its end."""
-    try:
-        checkpoints.save(state)
-    except StorageError as error:
-        log.warning("the state after epoch %d is not kept: %s", len(state.history), error)
 
 
 def _bundle(folder: Path) -> bundles.Bundle | None:

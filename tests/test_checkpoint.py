@@ -31,6 +31,14 @@ def test_what_was_saved_last_is_loaded_to_the_bit(checkpoints):
         assert same(checkpoints.load(epochs=1000), make(epochs))
 
 
+def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(checkpoints, caplog):
+    checkpoints.save(make(1))
+    (checkpoints.folder / f"{checkpoints.key}-000002.checkpoint").mkdir()  # cannot be replaced by a file
+    checkpoints.save(make(2))
+    assert "the state after epoch 2 is not kept" in caplog.text
+    assert same(checkpoints.load(epochs=1), make(1))
+
+
 def test_two_are_kept(checkpoints):
     for epochs in range(1, 7):
         checkpoints.save(make(epochs))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mirex_submission.errors import StorageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.architectures import Weights
 from mirex_submission.models.recipe import Recipe
@@ -48,10 +49,17 @@ class Checkpoints:
         self.folder, self.key = folder, key
 
     def save(self, state: State) -> None:
-        """Keep it and the one before; those of more epochs were given up. Raises StorageError."""
+        """Keep it and the one before; those of more epochs were given up.
+
+        Where the disk does not take it the training goes on without: its end shows whether a model has room.
+        """
         body = json.dumps(state.history).encode() + b"\n" + to_bytes(state.weights)
         new = self.folder / f"{self.key}-{len(state.history):06d}.checkpoint"
-        write_file(new, seal(body))
+        try:
+            write_file(new, seal(body))
+        except StorageError as error:
+            log.warning("the state after epoch %d is not kept: %s", len(state.history), error)
+            return
         files = self._files()
         at = files.index(new)
         for other in files[:at] + files[at + KEPT :]:
