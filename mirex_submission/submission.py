@@ -181,7 +181,8 @@ def train(
         keys = {network: key_of(network, contents, labels, spec, recipe) for network in recipe.networks}
         if restart:
             clear_checkpoints(folder)
-        states, earlier = {} if restart else _earlier_states(folder, keys, recipe), _bundle(folder)
+        earlier = _bundle(folder)
+        states = {} if restart else _earlier_states(folder, earlier, keys, recipe)
         finished = all(network in states and len(states[network].history) == recipe.epochs for network in keys)
         same = earlier and (earlier.recipe, earlier.tracks, earlier.classes) == (recipe, trained, tuple(classes))
         if finished and same:
@@ -232,9 +233,11 @@ def _bundle(folder: Path) -> bundles.Bundle | None:
         return None
 
 
-def _earlier_states(folder: Path, keys: Mapping[str, str], recipe: Recipe) -> dict[str, State]:
+def _earlier_states(
+    folder: Path, bundle: bundles.Bundle | None, keys: Mapping[str, str], recipe: Recipe
+) -> dict[str, State]:
     """What is left of an earlier training of each network: a checkpoint, or the model itself."""
-    states, bundle = {}, _bundle(folder)
+    states = {}
     for network, key in keys.items():
         found = [Checkpoints(folder, key).load(epochs=recipe.epochs)]
         if bundle and bundle.keys.get(network) == key and len(bundle.history[network]) <= recipe.epochs:
@@ -330,6 +333,7 @@ def _enough_usable(usable: Collection[str], paths: Collection[str], *, strict: b
 
 
 def enough_to_train(tracks: Sequence[Track], usable: Iterable[Track], max_bad: float) -> None:
+    """Raise AudioError if more than the share `max_bad` of the tracks, or all of a class, cannot be used."""
     kept = Counter(track.label for track in usable)
     empty = sorted({track.label for track in tracks} - kept.keys())
     if empty:

@@ -43,7 +43,9 @@ def test_weights_come_back_as_they_were():
 def test_what_comes_back_can_be_trained_on():
     found = from_bytes(to_bytes(make()))
     for value in found.values():
+        before = value.copy()
         value += 1  # neither read-only nor shared
+        np.testing.assert_array_equal(value, before + 1)
 
 
 def test_the_same_weights_give_the_same_bytes_and_others_give_others(monkeypatch):

@@ -1,12 +1,7 @@
-"""The compiled kernel (csrc/), or None where no compiler was found to build it: setup.py calls it optional."""
+"""This package's compiled kernel (csrc/), or None."""
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+from mirex_submission.system.compiled import load
 
-kernel: ModuleType | None
-try:
-    kernel = importlib.import_module("mirex_submission.features._kernel")
-except ImportError:
-    kernel = None
+kernel = load("mirex_submission.features._kernel")
