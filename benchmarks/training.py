@@ -37,21 +37,16 @@ def ours(architecture, threads):
     from mirex_submission.models import engine
     from mirex_submission.models.architectures import initial_weights
     from mirex_submission.models.recipe import Recipe
-    from mirex_submission.models.segments import batches, cut
+    from mirex_submission.models.segments import Epoch
 
     frames = np.random.default_rng(0).normal(-2, 1, (50_000, SIZES["n_bands"])).astype(np.float32)
     n_segments = BATCH * N_BATCHES
     starts = np.random.default_rng(1).integers(0, len(frames) - SIZES["n_frames"], n_segments)
     targets = np.random.default_rng(2).integers(0, N_CLASSES, n_segments)
     weights = initial_weights(architecture, **SIZES, n_classes=N_CLASSES, mean=np.full(40, -2), std=np.ones(40), seed=0)
-    native = engine.Engine(True, threads, "")
-    network = native.network(architecture, weights, n_frames=SIZES["n_frames"])
-
-    def epoch():
-        for batch in batches(n_segments, Recipe(), 0):
-            network.train(cut(frames, starts[batch], SIZES["n_frames"]), targets[batch], learning_rate=0.02)
-
-    return epoch
+    network = engine.Engine(threads, "").network(architecture, weights, n_frames=SIZES["n_frames"])
+    epoch = Epoch(frames, SIZES["n_frames"], starts, targets, None, Recipe(), 0)
+    return lambda: sum(n_right for _, _, n_right in network.train(epoch))
 
 
 def data():
@@ -68,7 +63,7 @@ def stock_fit(architecture, threads):
     from mirex_submission.models.keras_network import build
     from mirex_submission.system.runtime import start_keras
 
-    start_keras(threads=threads, seed=0, gpu=False)
+    start_keras(threads=threads, seed=0)
     model = build(architecture, **SIZES, n_classes=N_CLASSES)
     model.compile(keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"])
     x, y = data()
@@ -176,7 +171,7 @@ def memory_of(n_tracks, threads):
     from mirex_submission.models.architectures import initial_weights
     from mirex_submission.models.engine import Engine
     from mirex_submission.models.recipe import Recipe
-    from mirex_submission.models.segments import batches, cut
+    from mirex_submission.models.segments import Epoch
     from mirex_submission.models.training import pack
 
     spec, frames = FeatureSpec(), np.random.default_rng(0).normal(-2, 1, (114, 40)).astype(np.float32)
@@ -186,9 +181,10 @@ def memory_of(n_tracks, threads):
             store.write(Header(path, AudioState(1, 2, 3), f"{k + 1:032x}", spec, len(frames), 4.0), frames)
         found = pack(Path(folder, "frames"), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
         weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=found.mean, std=found.std, seed=0)
-        network, starts = Engine(True, threads, "").network("2", weights, n_frames=80), found.starts_of(0)
-        for _, batch in zip(range(20), batches(len(starts), Recipe(), 0), strict=False):
-            network.train(cut(found.frames, starts[batch], 80), found.targets[batch], learning_rate=0.02)
+        network = Engine(threads, "").network("2", weights, n_frames=80)
+        epoch = Epoch(found.frames, 80, found.starts_of(0), found.targets, None, Recipe(), 0)
+        for _ in zip(range(20), network.train(epoch), strict=False):
+            pass
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
         kib = {name: int(status[name].split()[0]) for name in ("VmHWM", "RssAnon")}
         print(json.dumps({"peak": 1024 * kib["VmHWM"], "anonymous": 1024 * kib["RssAnon"]}))

@@ -10,12 +10,11 @@ import re
 from collections.abc import Callable
 
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ
-from mirex_submission.models.recipe import CLASS_WEIGHTS, MODELS, SEGMENT_CHOICES, VOTES, Recipe
+from mirex_submission.models.recipe import CLASS_WEIGHTS, MODELS, PRECISIONS, SEGMENT_CHOICES, VOTES, Recipe
 from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
-DEVICES = ("auto", "cpu", "gpu")
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +64,25 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--class-weights", choices=CLASS_WEIGHTS, default=paper.class_weights, help="balanced: rare classes weigh more"
     )
     group.add_argument("--vote", choices=VOTES, default=paper.vote, help="how segments decide a track")
+    group.add_argument(
+        "--precision",
+        choices=PRECISIONS,
+        default=paper.precision,
+        help="auto: the fastest, bfloat16 on GPUs that have it",
+    )
+    group.add_argument(
+        "--patience",
+        type=int,
+        metavar="N",
+        default=paper.patience,
+        help="hold out a tenth of the tracks, end after N epochs that do not lower their loss, keep the best",
+    )
+    group.add_argument(
+        "--groups",
+        type=_path,
+        metavar="FILE",
+        help="path<TAB>group a line, such as artists: --patience never splits one",
+    )
     group.add_argument("--seed", type=int, metavar="N", default=paper.seed, help="of everything random")
     group.add_argument(
         "--max-bad",
@@ -93,7 +111,9 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_device_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--device", choices=DEVICES, default="auto", help="auto: a GPU if there is one")
+    parser.add_argument(
+        "--device", type=_device, metavar="auto|cpu|gpu|gpu:1,2", default="auto", help="auto: a GPU if there is one"
+    )
 
 
 def _add_model_argument(parser: argparse.ArgumentParser) -> None:
@@ -215,6 +235,14 @@ def _jobs(text: str) -> int:
     if n_jobs == 0:
         raise argparse.ArgumentTypeError("0 processes can do nothing")
     return n_jobs
+
+
+def _device(text: str) -> str:
+    match = re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", text)
+    numbers = text.partition(":")[2].split(",")
+    if not match or len(set(numbers)) < len(numbers):
+        raise argparse.ArgumentTypeError(f"{text!r}: give auto, cpu, gpu, or the numbers of GPUs, as gpu:1,2")
+    return text
 
 
 def _shard(text: str) -> tuple[int, int]:

@@ -159,6 +159,7 @@ def _features(args: argparse.Namespace) -> None:
 def _train(args: argparse.Namespace) -> None:
     recipe = _recipe(args)
     tracks = lists.read_labelled(args.train_list)
+    groups = _groups(args)
     train_paths = [track.path for track in tracks]
     if args.feature_list:
         task_paths = lists.read_paths(args.feature_list, for_evaluator=False)
@@ -174,7 +175,7 @@ def _train(args: argparse.Namespace) -> None:
         )
         print(*said, sep="\n")
         return
-    _train_model(args, tracks, recipe, spec, feature_paths=task_paths)
+    _train_model(args, tracks, recipe, spec, groups, feature_paths=task_paths)
 
 
 def _classify(args: argparse.Namespace) -> None:
@@ -185,17 +186,35 @@ def _classify(args: argparse.Namespace) -> None:
 def _train_and_classify(args: argparse.Namespace) -> None:
     recipe = _recipe(args)
     _refuse_overwriting(args, args.train_list, args.test_list)
+    if runtime.hosts()[1] > 1:
+        raise UsageError("TF_CONFIG names several hosts: train on all of them, then classify on one")
     for path in filter(None, (args.output, args.probabilities)):
         check_writable(path)  # now, and not only after the training
     tracks = lists.read_labelled(args.train_list)
+    groups = _groups(args)
     test_paths = lists.read_paths(args.test_list)
     spec = _spec(args, [track.path for track in tracks] + test_paths)
-    _train_model(args, tracks, recipe, spec)
+    _train_model(args, tracks, recipe, spec, groups)
     _classify_paths(args, test_paths)
 
 
+def _groups(args: argparse.Namespace) -> dict[str, str]:
+    """Full path -> group."""
+    if not args.groups:
+        return {}
+    if not args.patience:
+        raise UsageError("--groups: they are for --patience, which is not given")
+    listed = lists.read_labelled(args.groups, min_classes=1, for_evaluator=False)
+    return {os.path.abspath(track.path): track.label for track in listed}
+
+
 def _train_model(
-    args: argparse.Namespace, tracks: list[Track], recipe: Recipe, spec: FeatureSpec, feature_paths: Sequence[str] = ()
+    args: argparse.Namespace,
+    tracks: list[Track],
+    recipe: Recipe,
+    spec: FeatureSpec,
+    groups: dict[str, str],
+    feature_paths: Sequence[str] = (),
 ) -> None:
     from mirex_submission import submission
 
@@ -214,6 +233,7 @@ def _train_model(
         save_every_s=args.checkpoint_every,
         time_limit_s=math.inf if args.time_limit is None else args.time_limit,
         tensorboard=Path(args.tensorboard).absolute() if args.tensorboard else None,
+        groups=groups,
     )
 
 

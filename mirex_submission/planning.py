@@ -19,7 +19,7 @@ from mirex_submission.models import engine as engines
 from mirex_submission.models.architectures import initial_weights, operations, weight_shapes
 from mirex_submission.models.engine import Engine
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.segments import n_segments
+from mirex_submission.models.segments import Epoch, n_segments
 from mirex_submission.protocol.lists import Track
 from mirex_submission.submission import enough_to_train
 from mirex_submission.system.progress import duration
@@ -27,7 +27,7 @@ from mirex_submission.system.progress import duration
 log = logging.getLogger(__name__)
 
 _MEASURED_S = 1.0
-_MOST_SEGMENTS = 1000  # of a batch that is measured
+_EPOCH_ON_GPU = 200  # steps, which are one call
 
 
 def plan(
@@ -106,21 +106,21 @@ def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_class
 def _segment_s(engine: Engine, architecture: str, recipe: Recipe, spec: FeatureSpec, *, n_classes: int) -> float:
     """Seconds that training takes for a segment, measured on noise."""
     rng = np.random.default_rng(0)
-    n = min(recipe.batch_size, _MOST_SEGMENTS)
-    segments = rng.normal(size=(n, spec.n_bands, spec.n_frames)).astype(np.float32)
-    targets = rng.integers(0, n_classes, n)
+    n = recipe.batch_size * (_EPOCH_ON_GPU if engine.on_gpu else 1)
+    frames = rng.normal(size=(10 * spec.n_frames, spec.n_bands)).astype(np.float32)
+    starts, targets = rng.integers(0, len(frames) - spec.n_frames, n), rng.integers(0, n_classes, n)
     weights = initial_weights(
         architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes,
         mean=np.zeros(spec.n_bands), std=np.ones(spec.n_bands), seed=0,
     )  # fmt: skip
     network = engine.network(architecture, weights, n_frames=spec.n_frames)
-    network.train(segments, targets, learning_rate=recipe.learning_rate)  # compiles, where something is to compile
-    steps_s: list[float] = []
-    while sum(steps_s) < _MEASURED_S or len(steps_s) < 3:
+    epochs_s: list[float] = []
+    while sum(epochs_s[1:]) < _MEASURED_S or len(epochs_s) < 4:  # the first one may compile
         started_s = time.perf_counter()
-        network.train(segments, targets, learning_rate=recipe.learning_rate)
-        steps_s.append(time.perf_counter() - started_s)
-    return float(np.median(steps_s)) / n
+        for _ in network.train(Epoch(frames, spec.n_frames, starts, targets, None, recipe, len(epochs_s))):
+            pass
+        epochs_s.append(time.perf_counter() - started_s)
+    return float(np.median(epochs_s[1:])) / len(starts)
 
 
 def _matrix_rate() -> float:

@@ -6,21 +6,19 @@ Each function composes the layers in the order in which data flows: lists -> fea
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import logging
 import math
 import os
-import platform
 import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 
+from mirex_submission import plotting
 from mirex_submission.errors import AudioError, ModelError, UsageError
-from mirex_submission.features import extraction, plot, task
+from mirex_submission.features import extraction, task
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
@@ -31,17 +29,16 @@ from mirex_submission.models.architectures import smallest_input
 from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
 from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.segments import segment_starts
-from mirex_submission.models.training import pack, train_network
+from mirex_submission.models.training import TrainingSet, pack, train_network
+from mirex_submission.models.validation import held_out
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import check_writable, make_folder, temporary_file, write_file
 from mirex_submission.system.progress import Progress
-from mirex_submission.system.workers import WorkerLost, Workers
+from mirex_submission.system.runtime import hosts, versions
+from mirex_submission.system.workers import Workers
 
 log = logging.getLogger(__name__)
-
-MIN_PLOTS_IN_PARALLEL = 16  # fewer are drawn before another process would have loaded matplotlib
 
 
 def choose_spec(
@@ -101,34 +98,9 @@ def extract(
         log.info("shard %d of %d: %d of %d tracks", *shard, len(share), len(set(paths)))
     records = extraction.extract(share, store, workers, verify=verify)
     if plots:
-        _draw_all(_usable(records), store, plots, workers)
+        plotting.draw_all(_usable(records), store, plots, workers)
     _enough_usable(_usable(records), records, strict=strict)
     return records
-
-
-def _draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: Workers) -> None:
-    if workers.local and len(paths) < MIN_PLOTS_IN_PARALLEL:
-        workers = Workers(1)
-    progress = Progress("plots", len(paths), unit="tracks")
-    try:
-        with workers.joined():
-            for _ in workers.run(joblib.delayed(_draw)(path, store, folder) for path in paths):
-                progress.advance()
-    except WorkerLost as error:
-        raise AudioError("a process that draws was killed, as when memory runs out: try fewer --jobs") from error
-    progress.close()
-    log.info("%d plots are in %s", progress.done, folder)
-
-
-def _draw(path: str, store: FeatureStore, folder: Path) -> None:
-    stored = extraction.read(path, store)
-    if stored:
-        header, frames = stored
-        starts = segment_starts(len(frames), header.content, store.spec, Recipe())
-        # Two folders may share a file name; and a name has at most 255 bytes.
-        stem = Path(path).stem.encode()[:200].decode(errors="ignore")
-        name = f"{stem}-{store.file_of(path).stem[:8]}.png"
-        write_file(folder / name, plot.draw(frames, starts, store.spec, title=path), durable=False)
 
 
 def train(
@@ -147,6 +119,7 @@ def train(
     save_every_s: float = 300.0,
     time_limit_s: float = math.inf,
     tensorboard: Path | None = None,
+    groups: Mapping[str, str] | None = None,
 ) -> Path:
     """Train a model on labelled tracks and put its bundle into the scratch folder; returns the bundle's folder.
 
@@ -155,16 +128,21 @@ def train(
     save_every_s : how much of the training a kill may cost, beside an epoch.
     time_limit_s : of the whole call; the model is then that of the last epoch that fits.
     tensorboard : folder for the events of TensorBoard.
+    groups : full path -> group, as its artist, which recipe.patience holds out whole; without one a track is its own.
 
-    Tracks that cannot be used are left out. Raises AudioError before training if they are more than the share
-    `max_bad` of all (with `strict`, if there are any), or all of a class.
+    Of several hosts (system/runtime.py) the first one writes, into the scratch folder that all share. Tracks that
+    cannot be used are left out. Raises AudioError before training if they are more than the share `max_bad` of all
+    (with `strict`, if there are any), or all of a class.
     """
     ends_s = time.monotonic() + time_limit_s
-    if device == "gpu":
-        engines.start(device, threads=threads, seed=recipe.seed)  # is there one? Now, and not only after hours
+
+    def start_engine() -> engines.Engine:
+        return engines.start(device, threads=threads, seed=recipe.seed, precision=recipe.precision, together=True)
+
+    engine = start_engine() if device.startswith("gpu") else None  # is there one? Now, and not only after hours
     store = FeatureStore(scratch, spec)
-    folder = bundles.folder_of(scratch, name)
-    with bundles.locked(folder):
+    folder, is_first = bundles.folder_of(scratch, name), hosts()[0] == 0
+    with bundles.locked(folder) if is_first else contextlib.nullcontext():
         records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(threads))
         usable = [track for track in tracks if records[track.path].content]
         classes = sorted({track.label for track in tracks})
@@ -178,24 +156,44 @@ def train(
             for track, content in zip(usable, contents, strict=True)
         )
         labels = [track.label for track in usable]
-        keys = {network: key_of(network, contents, labels, spec, recipe) for network in recipe.networks}
-        if restart:
+        out = np.zeros(len(usable), bool)
+        if recipe.patience:
+            of_tracks = [(groups or {}).get(track.path, track.content) for track in trained]
+            out = held_out(labels, contents, of_tracks, seed=recipe.seed)
+            log.info("%d of %d tracks are held out", out.sum(), len(out))
+        keys = {network: key_of(network, contents, labels, out, spec, recipe) for network in recipe.networks}
+        if restart and is_first:
             clear_checkpoints(folder)
+        # Where the model is that of an earlier epoch, only its last state can go on.
+        kept = list(keys.values()) if recipe.patience else []
         earlier = _bundle(folder)
         states = {} if restart else _earlier_states(folder, earlier, keys, recipe)
-        finished = all(network in states and len(states[network].history) == recipe.epochs for network in keys)
+        finished = all(network in states and states[network].is_done(recipe) for network in keys)
         same = earlier and (earlier.recipe, earlier.tracks, earlier.classes) == (recipe, trained, tuple(classes))
         if finished and same:
             log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
-            clear_checkpoints(folder)  # should it have been killed just before it could
+            if is_first:
+                clear_checkpoints(folder, but=kept)  # should it have been killed just before it could
             return folder
         if earlier and not states:
             log.info("a new training, which will replace the model in %s", folder)
 
-        engine = engines.start(device, threads=threads, seed=recipe.seed)
+        engine = engine or start_engine()
         log.info("%s", engine.said)
-        with temporary_file(scratch / "tmp") as file:
-            data = pack(file, store, [track.path for track in usable], [classes.index(x) for x in labels], recipe)
+        for network, key in keys.items():
+            n_done = len(states[network].history) if network in states else 0
+            if len(set(engine.on_all_hosts(int(key[:12], 16) + n_done))) > 1:
+                raise UsageError(
+                    "the hosts do not begin with the same: give all of them the same lists, options and scratch folder"
+                )
+
+        def packed(which: bool) -> TrainingSet:
+            part = [track for track, held in zip(usable, out, strict=True) if held == which]
+            with temporary_file(scratch / "tmp") as file:
+                targets = [classes.index(track.label) for track in part]
+                return pack(file, store, [track.path for track in part], targets, recipe)
+
+        data, validation = packed(False), packed(True) if recipe.patience else None
         weights, history = {}, {}
         for k, (network, key) in enumerate(keys.items()):
             share_s = (ends_s - time.monotonic()) / (len(keys) - k)  # of what is left, for each network as much
@@ -206,19 +204,24 @@ def train(
                 n_classes=len(classes),
                 spec=spec,
                 recipe=recipe,
+                validation=validation,
                 state=states.get(network),
-                save=Checkpoints(folder, key).save,
+                save=Checkpoints(folder, key).save if is_first else lambda state: None,
                 save_every_s=save_every_s,
                 ends_s=time.monotonic() + share_s,
             )
-            weights[network], history[network] = bundles.save_weights(folder, state.weights), state.history
+            weights[network], history[network] = state.best or state.weights, state.history
+        if not is_first:
+            log.info("the model is written by the first host")
+            return folder
         write_file(folder / "history.csv", curve.as_csv(history).encode())
         write_file(folder / "history.png", curve.draw(history))
         if tensorboard:
             curve.write_tensorboard(tensorboard, history)
-        bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, weights, keys, versions(), engine.said, history)
+        files = {network: bundles.save_weights(folder, found) for network, found in weights.items()}
+        bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, files, keys, versions(), engine.said, history)
         bundles.save(folder, bundle)
-        clear_checkpoints(folder)
+        clear_checkpoints(folder, but=kept)
     log.info(
         "trained model %s on %d of %d tracks, %d classes; it is in %s",
         recipe.model, len(usable), len(tracks), len(classes), folder,
@@ -240,7 +243,8 @@ def _earlier_states(
     states = {}
     for network, key in keys.items():
         found = [Checkpoints(folder, key).load(epochs=recipe.epochs)]
-        if bundle and bundle.keys.get(network) == key and len(bundle.history[network]) <= recipe.epochs:
+        is_last = bundle and bundle.keys.get(network) == key and not recipe.patience
+        if bundle and is_last and len(bundle.history[network]) <= recipe.epochs:
             with contextlib.suppress(ModelError):
                 found.append(State(bundles.load_weights(folder, bundle, network), bundle.history[network]))
         whole = [state for state in found if state]
@@ -308,15 +312,6 @@ def classify(
     log.info("output: %s", output)
     _enough_usable(heard, records, strict=strict)
     return predictions
-
-
-def versions() -> dict[str, str]:
-    """The versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "soundfile", "soxr"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
-            found[package] = importlib.metadata.version(package)
-    return found
 
 
 def _usable(records: Mapping[str, Extracted]) -> list[str]:

@@ -103,6 +103,7 @@ def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoi
         {"contents": ["aa", "bb", "cd"]},
         {"contents": ["bb", "aa", "cc"]},
         {"labels": ["x", "y", "y"]},
+        {"held_out": np.array([False, False, True])},
         {"spec": FeatureSpec(44100)},
         {"spec": FeatureSpec(n_bands=41)},
         {"spec": FeatureSpec(n_frames=81)},
@@ -112,17 +113,70 @@ def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoi
         {"recipe": Recipe(segments="fresh")},
         {"recipe": Recipe(segments_per_track=31)},
         {"recipe": Recipe(class_weights="balanced")},
+        {"recipe": Recipe(precision="auto")},
     ],
     ids=str,
 )
 def test_the_key_is_of_all_that_decides_the_weights(changed):
-    fields = {"architecture": "1", "contents": CONTENTS, "labels": LABELS, "spec": FeatureSpec(), "recipe": Recipe()}
+    fields = {
+        "architecture": "1", "contents": CONTENTS, "labels": LABELS, "held_out": [False] * 3,
+        "spec": FeatureSpec(), "recipe": Recipe(),
+    }  # fmt: skip
     assert key_of(**fields) == key_of(**fields)
     assert key_of(**{**fields, **changed}) != key_of(**fields)
 
 
-def test_the_key_is_not_of_epochs_vote_and_the_other_networks():
-    for recipe in (Recipe(epochs=7), Recipe(vote="majority"), Recipe(model="all")):
-        assert key_of("1", CONTENTS, LABELS, FeatureSpec(), recipe) == key_of(
-            "1", CONTENTS, LABELS, FeatureSpec(), Recipe()
+def test_the_key_is_not_of_epochs_patience_vote_and_the_other_networks():
+    held_out = [False] * 3
+    for recipe in (Recipe(epochs=7), Recipe(patience=7), Recipe(vote="majority"), Recipe(model="all")):
+        assert key_of("1", CONTENTS, LABELS, held_out, FeatureSpec(), recipe) == key_of(
+            "1", CONTENTS, LABELS, held_out, FeatureSpec(), Recipe()
         )
+
+
+# Where tracks are held out.
+
+
+def validated(*losses):
+    """A state whose epochs had these losses on held-out tracks, with the best weights beside the last."""
+    state = make(len(losses))
+    for epoch, loss in zip(state.history, losses, strict=True):
+        epoch["validation_loss"] = loss
+    state.best = make(len(losses), seed=9).weights
+    return state
+
+
+def test_the_best_weights_are_kept_beside_the_last(checkpoints):
+    checkpoints.save(validated(3.0, 2.0, 2.5))
+    found = checkpoints.load(epochs=1000)
+    assert same(found, validated(3.0, 2.0, 2.5)) and found.best_epoch == 1
+    for name, value in validated(3.0, 2.0, 2.5).best.items():
+        np.testing.assert_array_equal(found.best[name], value)
+    checkpoints.save(make(4))
+    assert checkpoints.load(epochs=1000).best is None
+
+
+@pytest.mark.parametrize(
+    ("losses", "patience", "done"),
+    [
+        ((), 1, False),
+        ((3.0,), 1, False),
+        ((3.0, 2.0), 1, False),
+        ((3.0, 2.0, 2.0), 1, True),  # no lower
+        ((3.0, 2.0, 2.5), 2, False),
+        ((3.0, 2.0, 2.5, 2.4), 2, True),
+        ((3.0, 2.0, 2.5, 2.4, 1.0), 2, False),
+        ((3.0, 2.0, 2.5, 2.4, 1.0), 5, False),
+    ],
+)
+def test_a_training_is_done_after_as_many_epochs_without_a_lower_loss_as_patience_says(losses, patience, done):
+    assert validated(*losses).is_done(Recipe(epochs=100, patience=patience)) == done
+    assert validated(*losses).is_done(Recipe(epochs=max(1, len(losses)), patience=100)) == bool(losses)
+
+
+def test_clearing_spares_what_is_named(checkpoints):
+    other = Checkpoints(checkpoints.folder, "4567")
+    for each in (checkpoints, other):
+        each.save(make(1))
+    clear_checkpoints(checkpoints.folder, but=["4567"])
+    assert checkpoints.load(epochs=9) is None and same(other.load(epochs=9), make(1))

@@ -117,7 +117,7 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
     assert "--threads" in options
     without = {option for option, said in options.items() if "(default: " not in said}
     no_default = {"-numThreads", "--name", "--probabilities", "--scheduler", "--plot", "--scratch", "--export"}
-    no_default |= {"--time-limit", "--tensorboard"}
+    no_default |= {"--time-limit", "--tensorboard", "--groups"}
     assert without - no_default == set()
 
 

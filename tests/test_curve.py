@@ -40,6 +40,17 @@ def test_a_line_of_the_table_for_every_epoch_of_every_network():
     )  # fmt: skip
 
 
+def test_the_table_has_the_figures_of_held_out_tracks_where_there_are_any():
+    history = {"2": [{"loss": 1.5, "accuracy": 0.25, "validation_loss": 2.5, "validation_accuracy": 0.125}]}
+    assert as_csv(history) == "model,epoch,loss,accuracy,validation_loss,validation_accuracy\n2,1,1.5,0.25,2.5,0.125\n"
+
+
+def test_held_out_tracks_have_curves_of_their_own():
+    plain = epochs(20)
+    both = [{**epoch, "validation_loss": 3.0, "validation_accuracy": 0.1} for epoch in plain]
+    assert colours(draw({"2": both}))[0] > 1.3 * colours(draw({"2": plain}))[0]
+
+
 def test_the_table_of_no_epoch_is_its_first_line():
     assert as_csv({}) == as_csv({"2": []}) == "model,epoch,loss,accuracy\n"
 

@@ -6,6 +6,7 @@ import math
 import keras
 import numpy as np
 import pytest
+from epochs import train
 
 from mirex_submission.models.architectures import ARCHITECTURES, initial_weights
 from mirex_submission.models.keras_network import KerasNetwork
@@ -97,7 +98,7 @@ SHAPES = {
 @pytest.mark.parametrize(("architecture", "n_bands", "n_frames"), SHAPES)
 def test_every_intermediate_shape(architecture, n_bands, n_frames):
     model = make(architecture, n_bands=n_bands, n_frames=n_frames).model
-    head = {"dense": (200,), "dropout": (200,), "class_probabilities": (N_CLASSES,)}
+    head = {"dense": (200,), "dropout": (200,), "class_probabilities": (N_CLASSES,), "softmax": (N_CLASSES,)}
     front = {"log_mel": (n_bands, n_frames), "standardise": (n_bands, n_frames), "channel": (n_bands, n_frames, 1)}
     for name, shape in {**front, **SHAPES[architecture, n_bands, n_frames], **head}.items():
         assert model.get_layer(name).output.shape == (None, *shape), name
@@ -106,7 +107,7 @@ def test_every_intermediate_shape(architecture, n_bands, n_frames):
 
 @pytest.mark.parametrize("architecture", MODELS)
 def test_the_shapes_are_those_of_every_layer_there_is(architecture):
-    known = {"log_mel", "standardise", "channel", "dense", "dropout", "class_probabilities"}
+    known = {"log_mel", "standardise", "channel", "dense", "dropout", "class_probabilities", "softmax"}
     assert {layer.name for layer in make(architecture).model.layers} == known | set(SHAPES[architecture, 40, 80])
 
 
@@ -160,7 +161,7 @@ def test_another_network_with_the_trained_weights_gives_the_same_probabilities(a
     x, y = segments(40), np.arange(40) % N_CLASSES
     network = make(architecture, **moments(x))
     before = network.probabilities(x)
-    network.train(x, y, learning_rate=0.5)
+    train(network, x, y, learning_rate=0.5)
     trained = network.probabilities(x)
     assert np.abs(trained - before).max() > 1e-3
     again = KerasNetwork(architecture, network.weights, n_frames=80)
@@ -240,7 +241,7 @@ def test_training_leaves_the_standardisation_alone():
     network = make("1", **moments(x))
     before = network.weights
     layer = [np.array(weight) for weight in network.model.get_layer("standardise").get_weights()]
-    network.train(x, y, learning_rate=0.1)
+    train(network, x, y, learning_rate=0.1)
     for a, b in zip(layer, network.model.get_layer("standardise").get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
     changed = {name for name, value in network.weights.items() if not np.array_equal(value, before[name])}
@@ -251,25 +252,23 @@ def test_training_leaves_the_standardisation_alone():
 def test_a_few_steps_of_training_lower_the_loss(architecture):
     x, y = segments(40), np.arange(40) % N_CLASSES
     network = make(architecture, **moments(x))
-    network.begin_epoch(0, 0)
 
     def loss():
         return -np.log(network.probabilities(x)[np.arange(40), y]).mean()
 
     before = loss()
-    for _ in range(3):
-        network.train(x, y, learning_rate=0.02)
+    for number in range(3):
+        train(network, x, y, learning_rate=0.02, number=number)
     assert loss() < before
 
 
-def step(architecture="1", *, seed=0, epoch=0, learning_rate=0.1, before=(), **kwargs):
-    """A network, and what its first step of an epoch reports; `before` the epoch it saw other batches."""
+def step(architecture="1", *, learning_rate=0.1, before=(), **more):
+    """A network, and what an epoch of one step reports; `before` it saw other batches."""
     x, y = segments(40), np.arange(40) % N_CLASSES
     network = make(architecture, **moments(x))
     for batch in before:
-        network.train(*batch, learning_rate=0.0)
-    network.begin_epoch(seed, epoch)
-    return network, network.train(x, y, learning_rate=learning_rate, **kwargs)
+        train(network, *batch, learning_rate=1e-30)
+    return network, train(network, x, y, learning_rate=learning_rate, **more)
 
 
 def logits_bias(network):
@@ -286,7 +285,8 @@ def test_a_step_is_plain_sgd_on_the_mean_cross_entropy():
 def test_a_step_remembers_none_before_it():
     network, _ = step()
     before = network.weights
-    network.train(segments(40), np.arange(40) % N_CLASSES, learning_rate=0.1, weights=np.zeros(40, np.float32))
+    nothing = np.zeros(N_CLASSES, np.float32)
+    train(network, segments(40), np.arange(40) % N_CLASSES, learning_rate=0.1, class_weights=nothing)
     for name, value in network.weights.items():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
@@ -294,11 +294,11 @@ def test_a_step_remembers_none_before_it():
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (7, 3), (2**32 - 1, 149)])
 def test_an_epoch_draws_its_own_dropout_whatever_went_before(seed, epoch):
     other_batch = (segments(40, seed=5), np.zeros(40, int))
-    network, found = step(seed=seed, epoch=epoch)
-    again, found_again = step(seed=seed, epoch=epoch, before=[other_batch] * 2)
+    network, found = step(seed=seed, number=epoch)
+    again, found_again = step(seed=seed, number=epoch, before=[other_batch] * 2)
     assert found_again == pytest.approx(found, rel=1e-5)
     np.testing.assert_allclose(logits_bias(again), logits_bias(network), rtol=1e-4, atol=1e-7)
-    for other in (step(seed=seed, epoch=epoch + 1), step(seed=seed - 1 if seed else 1, epoch=epoch)):
+    for other in (step(seed=seed, number=epoch + 1), step(seed=seed - 1 if seed else 1, number=epoch)):
         assert other[1][0] != pytest.approx(found[0], rel=1e-5)
 
 
@@ -309,22 +309,22 @@ def test_a_step_reports_the_sum_of_the_losses_and_the_number_of_right_ones():
     network = KerasNetwork("1", weights, n_frames=80)
     y = np.array([0, 1, 1, 0, 1])
     for _ in range(2):  # of this batch alone, not of those before
-        loss, n_right = network.train(segments(5), y, learning_rate=0.0)
+        loss, n_right = train(network, segments(5), y, learning_rate=1e-30)
         assert loss == pytest.approx(-2 * math.log(0.25) - 3 * math.log(0.75), rel=1e-5)
         assert n_right == 3
-    loss, n_right = network.train(segments(1), np.array([0]), learning_rate=0.0)
+    loss, n_right = train(network, segments(1), [0], learning_rate=1e-30)
     assert (loss, n_right) == (pytest.approx(-math.log(0.25), rel=1e-5), 0)
 
 
-def test_weights_of_segments_scale_their_losses():
+def test_weights_of_classes_scale_their_losses():
     plain, (loss, n_right) = step()
-    double, (double_loss, double_n_right) = step(weights=np.full(40, 2, np.float32))
+    double, (double_loss, double_n_right) = step(class_weights=np.full(N_CLASSES, 2, np.float32))
     assert double_loss == pytest.approx(2 * loss, rel=1e-5) and double_n_right == n_right
     np.testing.assert_allclose(logits_bias(double), 2 * logits_bias(plain), rtol=1e-3, atol=1e-7)
 
 
 def test_a_segment_of_weight_zero_teaches_nothing_and_still_counts():
-    only_class_3 = (np.arange(40) % N_CLASSES == 3).astype(np.float32)
-    network, (loss, n_right) = step(weights=only_class_3)
+    only_class_3 = (np.arange(N_CLASSES) == 3).astype(np.float32)
+    network, (loss, n_right) = step(class_weights=only_class_3)
     assert 0 < loss < step()[1][0] and n_right == step()[1][1]
     assert (np.delete(logits_bias(network), 3) < 0).all() and logits_bias(network)[3] > 0

@@ -5,6 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
+from epochs import train
 
 from mirex_submission.models.architectures import ARCHITECTURES, LEAKY_SLOPE, initial_weights, output_sizes
 from mirex_submission.models.compiled import kernel
@@ -200,15 +201,14 @@ def test_probabilities_equal_those_of_keras_to_1e_5(architecture, n, n_bands, n_
 
 @pytest.mark.parametrize("architecture", MODELS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_three_steps_without_dropout_end_in_the_weights_of_keras(architecture, weighted, monkeypatch):
-    monkeypatch.setattr("mirex_submission.models.native.DROPOUT_RATE", 0.0)
-    monkeypatch.setattr("mirex_submission.models.keras_network.DROPOUT_RATE", 0.0)
+def test_three_steps_end_in_the_weights_of_keras(architecture, weighted):
     weights, rng = make_weights(architecture), np.random.default_rng(3)
     networks = NativeNetwork(kernel, architecture, weights, threads=2), KerasNetwork(architecture, weights, n_frames=80)
-    for n in (40, 40, 21):
+    for number, n in enumerate((40, 40, 21)):
         x, targets = make_segments(n, seed=n), rng.integers(0, N_CLASSES, n)
-        by_segment = rng.uniform(0.2, 3, n).astype(np.float32) if weighted else None
-        found = [net.train(x, targets, learning_rate=0.1, weights=by_segment) for net in networks]
+        by_class = rng.uniform(0.2, 3, N_CLASSES).astype(np.float32) if weighted else None
+        more = {"learning_rate": 0.1, "class_weights": by_class, "number": number}
+        found = [train(net, x, targets, **more) for net in networks]
         assert found[0][0] == pytest.approx(found[1][0], rel=1e-4)
         assert found[0][1] == found[1][1]
     for name, value in networks[0].weights.items():
@@ -220,8 +220,7 @@ def test_three_steps_without_dropout_end_in_the_weights_of_keras(architecture, w
 def test_dropout_drops_a_fifth_scales_the_rest_and_passes_no_gradient_where_it_dropped():
     weights = make_weights("1")
     network = NativeNetwork(kernel, "1", weights, threads=1)
-    network.begin_epoch(0, 0)
-    network.train(make_segments(1), np.zeros(1, int), learning_rate=1.0)
+    train(network, make_segments(1), [0], learning_rate=1.0)
     # One segment: the kernel of a unit that was dropped has not moved at all.
     still = (network.weights["class_probabilities/kernel"] == weights["class_probabilities/kernel"]).all(axis=1)
     assert 20 <= still.sum() <= 60
@@ -231,9 +230,8 @@ def test_dropout_drops_a_fifth_scales_the_rest_and_passes_no_gradient_where_it_d
 
 def steps(architecture, *, threads, seed=0, epoch=0, n=3):
     network = NativeNetwork(kernel, architecture, make_weights(architecture), threads=threads)
-    network.begin_epoch(seed, epoch)
     for k in range(n):
-        network.train(make_segments(33, seed=k), np.arange(33) % N_CLASSES, learning_rate=0.02)
+        train(network, make_segments(33, seed=k), np.arange(33) % N_CLASSES, seed=seed, number=epoch + k)
     return network.weights, network.probabilities(make_segments(30))
 
 
@@ -256,7 +254,7 @@ def test_the_dropout_is_of_seed_and_epoch():
 def test_the_weights_that_were_given_and_the_segments_stay_as_they_are():
     weights, x = make_weights("2"), make_segments()
     before = {name: value.copy() for name, value in weights.items()}, x.copy()
-    NativeNetwork(kernel, "2", weights, threads=1).train(x, np.zeros(40, int), learning_rate=0.1)
+    train(NativeNetwork(kernel, "2", weights, threads=1), x, np.zeros(40, int), learning_rate=0.1)
     np.testing.assert_array_equal(x, before[1])
     for name, value in weights.items():
         np.testing.assert_array_equal(value, before[0][name])

@@ -54,7 +54,7 @@ def start(name):
             patch.delenv("KERAS_BACKEND", raising=False)
         patch.setenv("CUDA_VISIBLE_DEVICES", "-1")  # the engine sets it, and this takes it back
         engine = engines.start("cpu", threads=2, seed=0)
-    assert engine.native == (name == "native") and engine.threads == 2
+    assert (engine.keras is None) == (name == "native") and engine.threads == 2
     return engine
 
 

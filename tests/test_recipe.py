@@ -74,6 +74,8 @@ OTHER = {
     "batch_size": 41,
     "learning_rate": 0.021,
     "segments": "fresh",
+    "precision": "auto",
+    "patience": 3,
     "segments_per_track": 31,
     "class_weights": "balanced",
     "vote": "majority",
@@ -82,10 +84,10 @@ OTHER = {
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
-def test_every_field_decides_an_epoch_but_which_networks_how_many_epochs_and_the_vote(name):
+def test_every_field_decides_an_epoch_but_which_networks_when_it_ends_and_the_vote(name):
     changed = Recipe(**{name: OTHER[name]})
     assert changed != Recipe()
-    assert (changed.of_one_epoch == Recipe().of_one_epoch) == (name in {"model", "epochs", "vote"})
+    assert (changed.of_one_epoch == Recipe().of_one_epoch) == (name in {"model", "epochs", "patience", "vote"})
 
 
 def test_a_recipe_never_changes():

@@ -310,6 +310,34 @@ def test_another_training_list_on_the_same_scratch_folder_is_a_new_training(trac
     assert bundles.load(tmp_path / "model").classes == ("x", "y")
 
 
+def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch(tracks, tmp_path, caplog):
+    recipe = Recipe(model="1", epochs=3, segments_per_track=5, patience=1, learning_rate=0.5)
+    # All but two tracks of every class are one artist's.
+    of_class = {label: [t.path for t in tracks if t.label == label] for label in LABELS.values()}
+    groups = {path: f"{label} 0" for label, paths in of_class.items() for path in paths[2:]}
+    folder = submission.train(tmp_path, tracks, recipe, SPEC, threads=1, groups=groups)
+    assert "tracks are held out" in caplog.text
+    model = bundles.load(folder)
+    history = model.history["1"]
+    assert all("validation_loss" in epoch for epoch in history) and model.recipe.patience == 1
+    assert len(model.tracks) == len(tracks)  # a held-out track in a test list is an overlap too
+
+    # Called again: nothing to do. With more epochs it goes on from its last state, if there is any patience left.
+    caplog.clear()
+    submission.train(tmp_path, tracks, recipe, SPEC, threads=1, groups=groups)
+    assert "nothing to do" in caplog.text
+    patient = Recipe(model="1", epochs=6, segments_per_track=5, patience=99, learning_rate=0.5)
+    submission.train(tmp_path, tracks, patient, SPEC, threads=1, groups=groups)
+    on = bundles.load(folder)
+    assert len(on.history["1"]) == 6 and on.history["1"][: len(history)] == history
+    straight = submission.train(tmp_path, tracks, patient, SPEC, threads=1, groups=groups, name="straight")
+    assert bundles.load(straight).weights == on.weights and bundles.load(straight).history == on.history
+
+    # Other groups hold out others: a new training.
+    submission.train(tmp_path, tracks, recipe, SPEC, threads=1)
+    assert bundles.load(folder).keys != on.keys
+
+
 def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):
     """Most files of the task are at 11.025 kHz; a fold of the others alone would call for 22.05 kHz."""
     options = {"rate": "auto", "n_bands": 40, "n_frames": 80, "threads": 1}

@@ -29,7 +29,7 @@ def engine(request, monkeypatch):
     else:
         monkeypatch.delenv("KERAS_BACKEND", raising=False)
     started = engines.start("cpu", threads=2, seed=0)
-    assert started.native == (request.param == "native")
+    assert (started.keras is None) == (request.param == "native")
     return started
 
 
@@ -123,8 +123,10 @@ def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of
     tf = pytest.importorskip("tensorflow")
     from mirex_submission.models import keras_network
 
-    for module in ("native", "keras_network"):
-        monkeypatch.setattr(f"mirex_submission.models.{module}.DROPOUT_RATE", 1e-9)
+    # Dropout that drops nothing.
+    monkeypatch.setattr("mirex_submission.models.segments.DROPOUT_RATE", 0.0)
+    for module in ("native", "keras_steps"):
+        monkeypatch.setattr(f"mirex_submission.models.{module}.DROPOUT_RATE", 0.0)
     recipe = Recipe(epochs=3, segments_per_track=6)
     state = fit(data, engine, recipe={"epochs": 3})
     # The same, written out: w <- w - 0.02 dL/dw, L = -mean(log p[label]), 40 segments at a time.
@@ -137,7 +139,7 @@ def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of
         for batch in batches(60, recipe, epoch):
             labels = tf.constant(data.targets[batch], tf.int32)
             with tf.GradientTape() as tape:
-                p = network.model(cut(data.frames, data.starts_of(epoch)[batch], SPEC.n_frames), training=True)
+                p = network.model(cut(data.frames, data.starts_of(epoch)[batch], SPEC.n_frames))
                 loss = -tf.reduce_mean(tf.math.log(tf.gather(p, labels, axis=1, batch_dims=1)))
             variables = network.model.trainable_weights
             for variable, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables]), strict=True):
@@ -252,3 +254,60 @@ def test_balanced_weights_make_every_class_weigh_the_same(stored, tmp_path, engi
         for kind in ("none", "balanced")
     )
     assert as_bytes(plain) != as_bytes(balanced)
+
+
+def held_out_data(stored, tmp_path, recipe):
+    """The first eight tracks to train on, the other two held out: one of each class."""
+    store, tracks = stored
+    paths = list(tracks)
+    return (
+        pack(tmp_path / "trained", store, paths[:8], TARGETS[:8], recipe),
+        pack(tmp_path / "held out", store, paths[8:], TARGETS[8:], recipe),
+    )
+
+
+def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_are_no_better(
+    stored, tmp_path, engine, caplog
+):
+    caplog.set_level("INFO", "mirex_submission")
+    options = {"epochs": 60, "patience": 2, "learning_rate": 1.0}
+    recipe = Recipe(segments_per_track=6, **options)
+    data, validation = held_out_data(stored, tmp_path, recipe)
+    state = fit(data, engine, recipe=options, validation=validation)
+    losses = [epoch["validation_loss"] for epoch in state.history]
+    assert len(losses) < 60 and state.best_epoch == len(losses) - 3 == losses.index(min(losses))
+    assert f"the model is that of epoch {state.best_epoch + 1}, the best on the held-out tracks" in caplog.text
+
+    # Held-out tracks teach nothing: without them the last weights are the same, and the best were once the last.
+    for weights, epochs in ((state.weights, len(losses)), (state.best, state.best_epoch + 1)):
+        plain = fit(data, engine, recipe={"epochs": epochs, "learning_rate": 1.0})
+        assert as_bytes(State(weights)) == as_bytes(plain)
+    # What is measured is the mean loss of their segments, without dropout.
+    network = engine.network("1", state.best, n_frames=SPEC.n_frames)
+    found = network.probabilities(cut(validation.frames, validation.starts_of(0), SPEC.n_frames))
+    of_target = found[np.arange(12), validation.targets]
+    assert min(losses) == pytest.approx(-np.log(of_target).mean(), rel=1e-5)
+    right = (found.argmax(axis=1) == validation.targets).mean()
+    assert state.history[state.best_epoch]["validation_accuracy"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("done", [1, 3])
+def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine, done):
+    options = {"epochs": 30, "patience": 2, "learning_rate": 1.0}
+    data, validation = held_out_data(stored, tmp_path, Recipe(segments_per_track=6, **options))
+    states = []
+    straight = fit(data, engine, recipe=options, validation=validation, save=states.append, save_every_s=0)
+    on = fit(data, engine, recipe=options, validation=validation, state=states[done - 1])
+    assert as_bytes(on) == as_bytes(straight) and on.history == straight.history
+    assert as_bytes(State(on.best)) == as_bytes(State(straight.best))
+    ended = fit(data, engine, recipe=options, validation=validation, state=straight)
+    assert ended.history == straight.history
+    patient = fit(data, engine, recipe={**options, "patience": 4}, validation=validation, state=straight)
+    assert len(patient.history) > len(straight.history)
+
+
+def test_the_mean_and_deviation_are_of_the_tracks_that_are_trained_on(stored, tmp_path):
+    _, tracks = stored
+    data, _ = held_out_data(stored, tmp_path, Recipe())
+    frames = np.concatenate(list(tracks.values())[:8]).astype(np.float64)
+    np.testing.assert_allclose(data.mean, frames.mean(axis=0), rtol=1e-9)

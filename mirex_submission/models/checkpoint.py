@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,22 +23,45 @@ from mirex_submission.system.atomic import digest, seal, unseal, write_file
 log = logging.getLogger(__name__)
 
 KEPT = 2
+_BEST = "best/"
 
 
 @dataclass
 class State:
-    """Weights after len(history) epochs, and the loss and accuracy of each."""
+    """Weights after len(history) epochs, and the loss and accuracy of each.
+
+    best : the weights of the epoch with the lowest loss on held-out tracks, where there are any.
+    """
 
     weights: Weights
     history: list[dict[str, float]] = field(default_factory=list)
+    best: Weights | None = None
+
+    @property
+    def best_epoch(self) -> int:
+        """The first one with the lowest loss on held-out tracks, from 0."""
+        losses = [epoch["validation_loss"] for epoch in self.history]
+        return losses.index(min(losses))
+
+    def is_done(self, recipe: Recipe) -> bool:
+        if recipe.patience and self.history and len(self.history) - 1 - self.best_epoch >= recipe.patience:
+            return True
+        return len(self.history) >= recipe.epochs
 
 
-def key_of(architecture: str, contents: Sequence[str], labels: Sequence[str], spec: FeatureSpec, recipe: Recipe) -> str:
-    """Names what a network's training is made from; how many epochs it is to last is no part of it.
+def key_of(
+    architecture: str,
+    contents: Sequence[str],
+    labels: Sequence[str],
+    held_out: Iterable[bool],
+    spec: FeatureSpec,
+    recipe: Recipe,
+) -> str:
+    """Names what a network's training is made from; when it is to end is no part of it.
 
-    contents, labels : of the tracks, in the order of the list.
+    contents, labels, held_out : of the tracks, in the order of the list.
     """
-    parts = [architecture, list(contents), list(labels), spec.id, recipe.of_one_epoch]
+    parts = [architecture, list(contents), list(labels), list(map(int, held_out)), spec.id, recipe.of_one_epoch]
     return digest(json.dumps(parts).encode())
 
 
@@ -53,7 +76,8 @@ class Checkpoints:
 
         Where the disk does not take it the training goes on without: its end shows whether a model has room.
         """
-        body = json.dumps(state.history).encode() + b"\n" + to_bytes(state.weights)
+        best = {f"{_BEST}{name}": value for name, value in (state.best or {}).items()}
+        body = json.dumps(state.history).encode() + b"\n" + to_bytes({**state.weights, **best})
         new = self.folder / f"{self.key}-{len(state.history):06d}.checkpoint"
         try:
             write_file(new, seal(body))
@@ -71,7 +95,9 @@ class Checkpoints:
         for file in self._files():
             try:
                 history, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
-                state = State(from_bytes(weights), list(json.loads(history)))
+                arrays = from_bytes(weights)
+                best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
+                state = State(arrays, list(json.loads(history)), best or None)
             except (OSError, ValueError, TypeError):
                 log.warning("%s: a damaged state of the training is passed over", file)
                 continue
@@ -85,8 +111,9 @@ class Checkpoints:
         return sorted(self.folder.glob(f"{self.key}-*.checkpoint"), reverse=True)
 
 
-def clear_checkpoints(folder: Path) -> None:
-    """Delete the states of every training in a folder."""
+def clear_checkpoints(folder: Path, *, but: Collection[str] = ()) -> None:
+    """Delete the states of every training in a folder, but of those with these keys."""
     for file in folder.glob("*.checkpoint"):
-        with contextlib.suppress(OSError):  # a leftover is harmless
-            file.unlink()
+        if file.name.partition("-")[0] not in but:
+            with contextlib.suppress(OSError):  # a leftover is harmless
+                file.unlink()

@@ -9,15 +9,18 @@ from pathlib import Path
 
 
 def as_csv(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """A line an epoch: model,epoch,loss,accuracy.
+    """A line an epoch: model,epoch,loss,accuracy, and the same two of held-out tracks where there are any.
 
     history : network -> loss and accuracy of each epoch.
     """
+    columns = dict.fromkeys(
+        ["loss", "accuracy", *(name for epochs in history.values() for name in (epochs or [{}])[0])]
+    )
     file = io.StringIO()
     table = csv.writer(file, lineterminator="\n")
-    table.writerow(["model", "epoch", "loss", "accuracy"])
+    table.writerow(["model", "epoch", *columns])
     for network, epochs in history.items():
-        table.writerows([network, k + 1, epoch["loss"], epoch["accuracy"]] for k, epoch in enumerate(epochs))
+        table.writerows([network, k + 1, *(epoch[name] for name in columns)] for k, epoch in enumerate(epochs))
     return file.getvalue()
 
 
@@ -40,12 +43,17 @@ def draw(history: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
 
     figure = Figure(figsize=(8, 6), layout="constrained")
     loss, accuracy = figure.subplots(2, 1, sharex=True)
+    colours = {network: f"C{k}" for k, network in enumerate(history)}
     for network, epochs in history.items():
         at, marker = range(1, len(epochs) + 1), "o" if len(epochs) == 1 else None
-        loss.plot(at, [epoch["loss"] for epoch in epochs], marker=marker, label=f"model {network}")
-        accuracy.plot(at, [100 * epoch["accuracy"] for epoch in epochs], marker=marker)
+        for of, style in (("", "-"), ("validation_", "--")):
+            if epochs and f"{of}loss" in epochs[0]:
+                look = {"marker": marker, "linestyle": style, "color": colours[network]}
+                name = f"model {network}{', held-out tracks' if of else ''}"
+                loss.plot(at, [epoch[f"{of}loss"] for epoch in epochs], label=name, **look)
+                accuracy.plot(at, [100 * epoch[f"{of}accuracy"] for epoch in epochs], **look)
     loss.set(ylabel="loss", yscale="symlog" if any(e["loss"] <= 0 for h in history.values() for e in h) else "log")
-    accuracy.set(xlabel="epoch", ylabel="training accuracy, %", ylim=(0, 102))
+    accuracy.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 102))
     loss.legend()
     for axes in (loss, accuracy):
         axes.grid(alpha=0.3)

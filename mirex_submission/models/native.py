@@ -11,7 +11,7 @@ bit. The input gets no gradient, for it is data.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import ModuleType
 
@@ -25,7 +25,7 @@ from mirex_submission.models.architectures import (
     Weights,
     output_sizes,
 )
-from mirex_submission.models.segments import dropout_rng
+from mirex_submission.models.segments import Epoch, cut, draw_kept
 
 _SEGMENTS = 5  # of the convolutions in one part
 _OUTPUTS = 1400  # of the merged ones in one part of a product with the dense layer's kernel
@@ -40,7 +40,6 @@ class NativeNetwork:
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
         self._mean = self._weights["standardise/mean"][:, None]
         self._scale = 1 / self._weights["standardise/std"][:, None]
-        self.begin_epoch(0, 0)
 
     @property
     def weights(self) -> Weights:
@@ -50,22 +49,21 @@ class NativeNetwork:
         merged = self._forward(segments)[1]
         return _softmax(self._dense(_sigmoid(self._dense(merged, "dense")), "class_probabilities"))
 
-    def begin_epoch(self, seed: int, epoch: int) -> None:
-        self._dropout = dropout_rng(seed, epoch)
-
-    def train(
-        self, segments: np.ndarray, targets: np.ndarray, *, learning_rate: float, weights: np.ndarray | None = None
-    ) -> tuple[float, int]:
-        with np.errstate(all="ignore"):  # of a training that diverges; its loss tells
-            return self._step(segments, targets, np.float32(learning_rate), weights)
+    def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
+        dropout, rate = epoch.dropout_rng(), np.float32(epoch.recipe.learning_rate)
+        for batch in epoch.batches():
+            segments = cut(epoch.frames, epoch.starts[batch], epoch.n_frames)
+            kept = draw_kept(dropout, len(batch)) / np.float32(1 - DROPOUT_RATE)
+            with np.errstate(all="ignore"):  # of a training that diverges; its loss tells
+                found = self._step(segments, epoch.targets[batch], epoch.weights(batch), kept, rate)
+            yield len(batch), *found
 
     def _step(
-        self, segments: np.ndarray, targets: np.ndarray, rate: np.float32, weights: np.ndarray | None
+        self, segments: np.ndarray, targets: np.ndarray, weights: np.ndarray, kept: np.ndarray, rate: np.float32
     ) -> tuple[float, int]:
         n = len(segments)
         x, merged, places = self._forward(segments)
         activity = _sigmoid(self._dense(merged, "dense"))
-        kept = (self._dropout.random(activity.shape, np.float32) >= DROPOUT_RATE) / np.float32(1 - DROPOUT_RATE)
         hidden = activity * kept
         probabilities = _softmax(self._dense(hidden, "class_probabilities"))
         of_target = probabilities[np.arange(n), targets]
@@ -74,9 +72,8 @@ class NativeNetwork:
 
         by_logits = probabilities
         by_logits[np.arange(n), targets] -= 1
-        if weights is not None:
-            losses *= weights
-            by_logits *= weights[:, None].astype(np.float32)
+        losses *= weights
+        by_logits *= weights[:, None]
         by_logits /= n
         by_hidden = self._by_input(by_logits, "class_probabilities") * kept * activity * (1 - activity)
         by_merged = self._by_input(by_hidden, "dense")

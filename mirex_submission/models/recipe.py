@@ -11,6 +11,7 @@ MODELS = ("1", "2", "3", "all")
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
+PRECISIONS = ("float32", "auto")
 MAX_SEGMENTS = 100_000  # of a track; more are a slip, and would fill the memory
 
 
@@ -22,6 +23,8 @@ class Recipe:
         "consecutive" takes those that share no sample.
     class_weights : "balanced" weighs a segment's loss by the inverse of its class's share of the segments.
     vote : a track's class by the mean of its segments' probabilities, or by the majority of its segments' classes.
+    precision : of the training; "auto" computes in bfloat16 between the input and the logits where a GPU can.
+    patience : 0, or after how many epochs without a lower loss on held-out tracks a training ends (validation.py).
     seed : of initial weights, segments, order and dropout.
     """
 
@@ -33,6 +36,8 @@ class Recipe:
     segments_per_track: int = 30
     class_weights: str = "none"
     vote: str = "mean"
+    precision: str = "float32"
+    patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -41,6 +46,7 @@ class Recipe:
             ("segments", SEGMENT_CHOICES),
             ("class_weights", CLASS_WEIGHTS),
             ("vote", VOTES),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in choices:
                 raise UsageError(f"{name} {getattr(self, name)!r}: choose one of {', '.join(choices)}")
@@ -49,6 +55,8 @@ class Recipe:
                 raise UsageError(f"{name} {getattr(self, name)}: must be at least 1")
         if self.segments_per_track > MAX_SEGMENTS:
             raise UsageError(f"segments_per_track {self.segments_per_track}: at most {MAX_SEGMENTS}")
+        if self.patience < 0:
+            raise UsageError(f"patience {self.patience}: must be at least 0")
         if not 0 < self.learning_rate < float("inf"):
             raise UsageError(f"learning_rate {self.learning_rate}: must be a number above 0")
         if not 0 <= self.seed < 2**32:
@@ -62,5 +70,5 @@ class Recipe:
     @property
     def of_one_epoch(self) -> dict[str, object]:
         """What decides the weights after an epoch, from those before it."""
-        without = ("model", "epochs", "vote")
+        without = ("model", "epochs", "vote", "patience")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in without}

@@ -7,10 +7,12 @@ slice of the clip's frames, so overlapping segments cost nothing twice.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models.architectures import DENSE_UNITS, DROPOUT_RATE
 from mirex_submission.models.recipe import Recipe
 
 _STARTS, _ORDER, _DROPOUT = 1, 2, 3  # keep the streams of random numbers apart
@@ -53,5 +55,41 @@ def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[np.ndarray]:
 
 
 def dropout_rng(seed: int, epoch: int) -> np.random.Generator:
-    """What draws the dropout of an epoch, batch by batch."""
+    """What draws the dropout of an epoch, segment by segment."""
     return np.random.default_rng([seed, _DROPOUT, epoch])
+
+
+def draw_kept(rng: np.random.Generator, n: int) -> np.ndarray:
+    """Which units of the dense layer dropout keeps for each of the next n segments, bool [n, DENSE_UNITS]."""
+    return np.asarray(rng.random((n, DENSE_UNITS), np.float32) >= DROPOUT_RATE)
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the segments of a training, whatever computes it.
+
+    frames : float32 [shape=(all frames, n_bands)]. starts : the first row of each segment, of n_frames rows.
+    targets : the class of each segment. class_weights : of the losses, float32 [n_classes], or None.
+    number : from 0.
+    """
+
+    frames: np.ndarray
+    n_frames: int
+    starts: np.ndarray
+    targets: np.ndarray
+    class_weights: np.ndarray | None
+    recipe: Recipe
+    number: int
+
+    def batches(self) -> Iterator[np.ndarray]:
+        """Indices of the segments of each mini-batch."""
+        return batches(len(self.starts), self.recipe, self.number)
+
+    def dropout_rng(self) -> np.random.Generator:
+        return dropout_rng(self.recipe.seed, self.number)
+
+    def weights(self, batch: np.ndarray) -> np.ndarray:
+        """Of the losses of these segments, float32 [len(batch)]."""
+        if self.class_weights is None:
+            return np.ones(len(batch), np.float32)
+        return np.asarray(self.class_weights[self.targets[batch]])

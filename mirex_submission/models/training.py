@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,15 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import architectures
 from mirex_submission.models.checkpoint import State
-from mirex_submission.models.engine import Engine
+from mirex_submission.models.engine import Engine, Network
 from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.segments import batches, cut, n_segments, segment_starts
+from mirex_submission.models.segments import Epoch, cut, n_segments, segment_starts
 from mirex_submission.system.atomic import storage_error
 from mirex_submission.system.progress import Progress, duration
 
 log = logging.getLogger(__name__)
+
+_VALIDATED_AT_ONCE = 1000  # segments
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,7 @@ def train_network(
     n_classes: int,
     spec: FeatureSpec,
     recipe: Recipe,
+    validation: TrainingSet | None = None,
     state: State | None = None,
     save: Callable[[State], None] = lambda state: None,
     save_every_s: float = 300.0,
@@ -108,6 +111,8 @@ def train_network(
 ) -> State:
     """Fit one network.
 
+    validation : of held-out tracks: after every epoch their loss is measured, the best weights are kept, and the
+        training ends as recipe.patience says.
     state : to go on from; None starts a new training. save : called after an epoch, at most every `save_every_s`.
     ends_s : when to end (time.monotonic): no epoch is begun that would probably last longer. The first always is.
 
@@ -118,8 +123,7 @@ def train_network(
         weights = architectures.initial_weights(architecture, **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
         state = State(weights)
     network = engine.network(architecture, state.weights, n_frames=spec.n_frames)
-    history = list(state.history)
-    n_drawn, n_done = len(data.targets), len(history)
+    n_drawn, n_done = len(data.targets), len(state.history)
     task = f"training model {architecture}"
     n_weights = sum(weight.size for name, weight in state.weights.items() if not name.startswith("standardise"))
     log.info(
@@ -131,51 +135,75 @@ def train_network(
     class_weights = data.class_weights(n_classes) if recipe.class_weights == "balanced" else None
     progress = Progress(task, n_drawn * (recipe.epochs - n_done), unit="segments")
     saved_s = time.monotonic()
-    for epoch in range(n_done, recipe.epochs):
-        began_s = time.monotonic()
-        network.begin_epoch(recipe.seed, epoch)
-        loss, n_right = 0.0, 0
-        starts = data.starts_of(epoch)
-        for batch in batches(n_drawn, recipe, epoch):
-            targets = data.targets[batch]
-            found = network.train(
-                cut(data.frames, starts[batch], spec.n_frames),
-                targets,
-                learning_rate=recipe.learning_rate,
-                weights=None if class_weights is None else class_weights[targets],
-            )
-            loss, n_right = loss + found[0], n_right + found[1]
-            said = f"epoch {epoch + 1} of {recipe.epochs}"
-            if history:
-                said += f", loss {history[-1]['loss']:.4f}, accuracy {100 * history[-1]['accuracy']:.1f} %"
-            progress.advance(len(batch), note=said)
-        history.append({"loss": loss / n_drawn, "accuracy": n_right / n_drawn})
+    while not state.is_done(recipe):
+        began_s, n = time.monotonic(), len(state.history)
+        epoch = Epoch(data.frames, spec.n_frames, data.starts_of(n), data.targets, class_weights, recipe, n)
+        found = _pass(network, epoch, progress, f"epoch {n + 1} of {recipe.epochs}{_as_text(state.history)}")
+        weights = network.weights
         # The loss is of the weights before each step.
-        if not math.isfinite(loss) or not all(np.isfinite(weight).all() for weight in network.weights.values()):
+        if not math.isfinite(found["loss"]) or not all(np.isfinite(weight).all() for weight in weights.values()):
             raise TrainingError(
-                f"{task}: the loss is no number any more after epoch {epoch + 1}: choose a smaller --learning-rate"
+                f"{task}: the loss is no number any more after epoch {n + 1}: choose a smaller --learning-rate"
             )
-        now_s = time.monotonic()
-        epoch_s, n_left = now_s - began_s, recipe.epochs - epoch - 1
-        if epoch == n_done and n_left:
+        best = state.best
+        if validation:
+            found |= _validate(network, validation, spec.n_frames)
+            if not state.history or found["validation_loss"] < state.history[state.best_epoch]["validation_loss"]:
+                best = weights
+        state = State(weights, [*state.history, found], best)
+        now_s, n_left = time.monotonic(), recipe.epochs - n - 1
+        epoch_s = now_s - began_s
+        if n == n_done and n_left:
             log.info(
-                "%s: an epoch takes %s, the %d left %s", task, duration(epoch_s), n_left, duration(epoch_s * n_left)
-            )
+                "%s: an epoch takes %s, the %d left %s%s",
+                task, duration(epoch_s), n_left, duration(epoch_s * n_left), " at most" if validation else "",
+            )  # fmt: skip
             if now_s + epoch_s * n_left > ends_s:
                 fit = int(max(0.0, ends_s - now_s) / epoch_s)
                 log.warning("%s: the time limit leaves time for about %d of these %d epochs", task, fit, n_left)
-        if n_left and now_s + 1.1 * epoch_s > ends_s:
-            log.warning("%s: ends with epoch %d of %d for its time limit", task, epoch + 1, recipe.epochs)
+        # Should hosts differ in their clocks or their last bits, one that ends must not leave the others waiting.
+        ends = engine.on_all_hosts(state.is_done(recipe) or now_s + 1.1 * epoch_s > ends_s)
+        if any(ends):
+            if not state.is_done(recipe):
+                log.warning("%s: ends with epoch %d of %d for its time limit", task, n + 1, recipe.epochs)
             break
-        if n_left and now_s - saved_s >= save_every_s:
-            save(State(network.weights, list(history)))
+        if now_s - saved_s >= save_every_s:
+            save(state)
             saved_s = time.monotonic()
     progress.close()
-    state = State(network.weights, history)
     save(state)
-    if history:
-        log.info(
-            "%s: done in %s, loss %.4f, training accuracy %.1f %%",
-            task, duration(progress.elapsed_s), history[-1]["loss"], 100 * history[-1]["accuracy"],
-        )  # fmt: skip
+    if len(state.history) > n_done:
+        log.info("%s: done in %s%s", task, duration(progress.elapsed_s), _as_text(state.history))
+    if validation:
+        log.info("%s: the model is that of epoch %d, the best on the held-out tracks", task, state.best_epoch + 1)
     return state
+
+
+def _pass(network: Network, epoch: Epoch, progress: Progress, said: str) -> dict[str, float]:
+    loss, n_right = 0.0, 0
+    for n_done, losses, right in network.train(epoch):
+        loss, n_right = loss + losses, n_right + right
+        progress.advance(n_done, note=said)
+    return {"loss": loss / len(epoch.starts), "accuracy": n_right / len(epoch.starts)}
+
+
+def _validate(network: Network, data: TrainingSet, n_frames: int) -> dict[str, float]:
+    starts, loss, n_right = data.starts_of(0), 0.0, 0
+    for first in range(0, len(starts), _VALIDATED_AT_ONCE):
+        part = slice(first, first + _VALIDATED_AT_ONCE)
+        found, targets = network.probabilities(cut(data.frames, starts[part], n_frames)), data.targets[part]
+        of_target = found[np.arange(len(targets)), targets].astype(np.float64)
+        loss -= float(np.log(np.maximum(of_target, np.finfo(np.float32).tiny)).sum())
+        n_right += int((found.argmax(axis=1) == targets).sum())
+    return {"validation_loss": loss / len(starts), "validation_accuracy": n_right / len(starts)}
+
+
+def _as_text(history: Sequence[Mapping[str, float]]) -> str:
+    """The last epoch's figures."""
+    if not history:
+        return ""
+    last = history[-1]
+    said = f", loss {last['loss']:.4f}, training accuracy {100 * last['accuracy']:.1f} %"
+    if "validation_loss" in last:
+        said += f", held-out {last['validation_loss']:.4f}, {100 * last['validation_accuracy']:.1f} %"
+    return said

@@ -59,9 +59,12 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
     return paths
 
 
-def read_labelled(list_path: str | os.PathLike[str], *, min_classes: int = 2) -> list[Track]:
+def read_labelled(
+    list_path: str | os.PathLike[str], *, min_classes: int = 2, for_evaluator: bool = True
+) -> list[Track]:
     """Read a training list or ground truth: its tracks, in order, each path once.
 
+    for_evaluator : warn of names and labels that the organisers' evaluator would trip over.
     Raises ListError with every fault of the list. A line that repeats an earlier one is left out with a warning.
     """
     faults = _Faults(list_path)
@@ -94,7 +97,8 @@ def read_labelled(list_path: str | os.PathLike[str], *, min_classes: int = 2) ->
         found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
         faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
     faults.finish(n_entries=len(tracks), expected="path<TAB>label")
-    _warn(list_path, duplicates, nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels))
+    tripping = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels) if for_evaluator else []
+    _warn(list_path, duplicates, tripping)
     return tracks
 
 

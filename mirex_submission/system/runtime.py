@@ -1,22 +1,27 @@
 """Threads, libraries' settings and seeds: decided here, before the libraries that obey them are loaded.
 
-With models/curve.py the only place that imports TensorFlow by name, and only where it is Keras' backend.
+TensorFlow is imported by name here, in models/keras_steps.py and in models/curve.py, each when it is needed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib.metadata
 import importlib.util
+import json
 import os
+import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from mirex_submission.errors import UsageError
 
 DEFAULT_THREADS = 4  # what MIREX grants
 BACKENDS = ("tensorflow", "jax", "torch")
+_SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
     "MKL_NUM_THREADS",
@@ -59,19 +64,61 @@ def _check_backend(backend: str) -> None:
         raise UsageError(f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}")
 
 
-def start_keras(*, threads: int, seed: int, gpu: bool = True) -> tuple[str, bool]:
+def versions() -> dict[str, str]:
+    """The versions of what decides a result."""
+    found = {"python": platform.python_version()}
+    for package in ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "soundfile", "soxr"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+class Keras(NamedTuple):
+    """Keras as it was started.
+
+    said : its versions and devices. has_bfloat16 : whether the GPUs compute with it. strategy : of tf.distribute, where
+    several GPUs or hosts train one model.
+    """
+
+    said: str
+    n_gpus: int
+    has_bfloat16: bool
+    strategy: Any
+
+
+def hosts() -> tuple[int, int]:
+    """The number of this host, from 0, and how many train together, by $TF_CONFIG as TensorFlow defines it.
+
+    Raises UsageError.
+    """
+    text = os.environ.get("TF_CONFIG") or "{}"
+    try:
+        config = json.loads(text)
+        workers = config.get("cluster", {}).get("worker", [])
+        number = int(config["task"]["index"]) if len(workers) > 1 else 0
+        if not 0 <= number < max(1, len(workers)) or config.get("task", {}).get("type", "worker") != "worker":
+            raise ValueError("no task of the cluster's workers")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(
+            f'TF_CONFIG={text}: {error!r}: give {{"cluster": {{"worker": ["HOST:PORT", ...]}}, '
+            '"task": {"type": "worker", "index": NUMBER}}, or unset it'
+        ) from error
+    return number, max(1, len(workers))
+
+
+def start_keras(*, threads: int, seed: int, gpus: Sequence[int] = (), together: bool = False) -> Keras:
     """Set up Keras and its backend.
 
-    gpu : whether one may be used.
-
-    Returns a line that says which versions and devices are used, and whether one of them is a GPU.
+    gpus : the numbers of those that may be used, among those that $CUDA_VISIBLE_DEVICES shows.
+    together : one model is trained on all these GPUs, and on all hosts().
     """
-    if not gpu:
-        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ["CUDA_VISIBLE_DEVICES"] = _visible(gpus)
+    if gpus:  # JAX's; TensorFlow has a switch of its own
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()
     with _without_import_chatter(), _without_matplotlib():
         import keras
 
-    backend = keras.backend.backend()
+    backend, strategy = keras.backend.backend(), None
     keras.utils.set_random_seed(seed)
     if backend == "tensorflow":
         import tensorflow as tf
@@ -82,23 +129,41 @@ def start_keras(*, threads: int, seed: int, gpu: bool = True) -> tuple[str, bool
         except RuntimeError:  # TensorFlow is running already, as when one process trains twice: it keeps its threads
             pass
         tf.config.experimental.enable_op_determinism()
-        gpus = tf.config.list_physical_devices("GPU")
-        for gpu_device in gpus:
+        found = tf.config.list_physical_devices("GPU")
+        for gpu_device in found:
             with contextlib.suppress(RuntimeError):  # TensorFlow is running already
                 tf.config.experimental.set_memory_growth(gpu_device, True)
-        n_gpus, version = len(gpus), f"TensorFlow {tf.__version__}"
+        details = [tf.config.experimental.get_device_details(gpu_device) for gpu_device in found]
+        has_bfloat16 = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
+        n_gpus, version = len(found), f"TensorFlow {tf.__version__}"
+        if together and hosts()[1] > 1:
+            strategy = tf.distribute.MultiWorkerMirroredStrategy()
+        elif together and n_gpus > 1:
+            strategy = tf.distribute.MirroredStrategy()
     elif backend == "torch":
         import torch
 
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True, warn_only=True)
         n_gpus, version = torch.cuda.device_count(), f"PyTorch {torch.__version__}"
+        has_bfloat16 = bool(n_gpus) and torch.cuda.is_bf16_supported()
     else:
         import jax
 
-        n_gpus, version = sum(d.platform == "gpu" for d in jax.devices()), f"JAX {jax.__version__}"
+        on_gpu = [device for device in jax.devices() if device.platform == "gpu"]
+        n_gpus, version = len(on_gpu), f"JAX {jax.__version__}"
+        has_bfloat16 = all(float(device.compute_capability) >= 8 for device in on_gpu)
     device = f"{n_gpus} GPU" if n_gpus else "CPU"
-    return f"Keras {keras.__version__} on {version}, {device}, {threads} threads", bool(n_gpus)
+    said = f"Keras {keras.__version__} on {version}, {device}, {threads} threads"
+    return Keras(said, n_gpus, has_bfloat16, strategy)
+
+
+def _visible(gpus: Sequence[int]) -> str:
+    """$CUDA_VISIBLE_DEVICES for these of the GPUs that it showed when this program began."""
+    if _SHOWN_GPUS is None:
+        return ",".join(map(str, gpus)) or "-1"
+    shown = _SHOWN_GPUS.split(",")
+    return ",".join(shown[gpu] for gpu in gpus if gpu < len(shown)) or "-1"
 
 
 @contextlib.contextmanager
@@ -132,22 +197,3 @@ def _without_matplotlib() -> Iterator[None]:
     finally:
         if loaded is None:
             del sys.modules["matplotlib"]
-
-
-def on_tensorflow_cpu() -> bool:
-    """Whether Keras computes with TensorFlow and has no GPU."""
-    import keras
-
-    if keras.backend.backend() != "tensorflow":
-        return False
-    import tensorflow as tf
-
-    return not tf.config.list_physical_devices("GPU")
-
-
-def compile_with_xla() -> bool | str:
-    """Keras' `jit_compile` for this machine.
-
-    On a CPU XLA made these networks 1.4 to 4 times slower than TensorFlow's oneDNN kernels; on a GPU it is the reverse.
-    """
-    return False if on_tensorflow_cpu() else "auto"
