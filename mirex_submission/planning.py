@@ -20,6 +20,7 @@ from mirex_submission.models.architectures import initial_weights, operations, w
 from mirex_submission.models.engine import Engine
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import Epoch, n_segments
+from mirex_submission.models.validation import SHARE
 from mirex_submission.protocol.lists import Track
 from mirex_submission.submission import enough_to_train
 from mirex_submission.system.progress import duration
@@ -62,13 +63,16 @@ def plan(
     if stored:
         a_track = sum(header.n_frames for header in stored.values()) // len(stored)
     a_track = max(a_track, spec.n_frames)
-    n_drawn = len(tracks) * n_segments(a_track, spec, recipe)
+    n_held_out = len(tracks) // SHARE if recipe.patience else 0
+    n_drawn = (len(tracks) - n_held_out) * n_segments(a_track, spec, recipe)
     frames_mb = 4e-6 * len(tracks) * a_track * spec.n_bands
     said.append(
         f"segments: {n_drawn} an epoch ({'as the stored tracks have them' if stored else 'if tracks last 30 s'}); "
         f"their frames are a mapped file of {frames_mb:.0f} MB in {scratch}/tmp while it trains"
     )
-    engine = engines.start(device, threads=threads, seed=recipe.seed)
+    if n_held_out:
+        said.append(f"held out: about {n_held_out} tracks; the steps and times below are the most that there can be")
+    engine = engines.start(device, threads=threads, seed=recipe.seed, precision=recipe.precision)
     return said + _network_lines(engine, recipe, spec, n_classes=len(classes), n_drawn=n_drawn)
 
 
