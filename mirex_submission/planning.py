@@ -18,9 +18,9 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import engine as engines
 from mirex_submission.models.architectures import initial_weights, operations, weight_shapes
 from mirex_submission.models.engine import Engine
+from mirex_submission.models.holdout import SHARE
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import Epoch, n_segments
-from mirex_submission.models.validation import SHARE
 from mirex_submission.protocol.lists import Track
 from mirex_submission.submission import enough_to_train
 from mirex_submission.system.progress import duration

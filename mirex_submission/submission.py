@@ -27,10 +27,10 @@ from mirex_submission.models import curve
 from mirex_submission.models import engine as engines
 from mirex_submission.models.architectures import smallest_input
 from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
+from mirex_submission.models.holdout import held_out
 from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.training import TrainingSet, pack, train_network
-from mirex_submission.models.validation import held_out
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import check_writable, make_folder, temporary_file, write_file

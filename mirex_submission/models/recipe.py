@@ -24,7 +24,7 @@ class Recipe:
     class_weights : "balanced" weighs a segment's loss by the inverse of its class's share of the segments.
     vote : a track's class by the mean of its segments' probabilities, or by the majority of its segments' classes.
     precision : of the training; "auto" computes in bfloat16 between the input and the logits where a GPU can.
-    patience : 0, or after how many epochs without a lower loss on held-out tracks a training ends (validation.py).
+    patience : 0, or after how many epochs without a lower loss on held-out tracks a training ends (holdout.py).
     seed : of initial weights, segments, order and dropout.
     """
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirex_submission.errors import UsageError
-from mirex_submission.models.validation import held_out
+from mirex_submission.models.holdout import held_out
 
 
 def contents_of(n):
