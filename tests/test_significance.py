@@ -62,7 +62,7 @@ def test_a_worked_example_with_ties():
     assert ac.low == pytest.approx(1.25 - 1.310168, abs=1e-6)
     assert ac.high == pytest.approx(1.25 + 1.310168, abs=1e-6)
     assert not ac.significant
-    # q = 1.25 / 0.395285 = 3.162278. P(range of three standard normals > q) is tabulated: 0.05 at 3.3145, 0.1 at 2.9021.
+    # q = 1.25 / 0.395285 = 3.162278; tables have P(range of 3 normal variables > q) = 0.05 at 3.3145, 0.1 at 2.9021.
     assert 0.05 < ac.p < 0.1
     assert ac.p == pytest.approx(range_tail(math.sqrt(10)), abs=1e-9)
     assert ab.p == bc.p == pytest.approx(range_tail(math.sqrt(2.5)), abs=1e-9)

@@ -190,7 +190,7 @@ def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list
     first_path: dict[str, str] = {}
     first_label: dict[str, str] = {}
     for list_path, track in entries:
-        where, path, label = f"{os.fspath(list_path)}:{track.line}", track.path, track.label
+        where, path, label = f"{os.fspath(list_path)}:{track.line}", os.path.normpath(track.path), track.label
         if path not in paths:
             paths.add(path)
             if nema.breaks_line(path):
