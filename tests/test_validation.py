@@ -4,6 +4,7 @@ import pytest
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.validation import validate
+from mirex_submission.protocol.lists import MAX_FAULTS_SHOWN
 
 
 @pytest.fixture
@@ -59,6 +60,12 @@ def test_names_in_the_lists_that_the_evaluator_fails_on_are_faults_with_their_li
 def test_lists_that_cannot_be_read_are_all_named(check):
     faults = faults_of(check, test="/a/one.wav\tsoul\n", train="no tab\n/a\t\n")
     assert [fault.split(": ")[0] for fault in faults] == ["test.txt:1", "train.txt:1", "train.txt:2"]
+
+
+def test_of_very_many_faults_the_rest_is_counted(check):
+    faults = faults_of(check, output="x\n" * (MAX_FAULTS_SHOWN + 10))
+    assert len(faults) == MAX_FAULTS_SHOWN + 1
+    assert faults[-1] == "output.txt: and 12 faults more"  # two tracks have no line
 
 
 def test_an_empty_and_a_missing_output_are_faults(check):

@@ -35,5 +35,5 @@ def validate(
     classes = {key: number for number, key in enumerate(class_names(labelled))}
     findings += read_output(output, TestList(paths), classes)[1]
     if findings:
-        raise ListError("\n".join(map(str, findings)))
+        raise lists.faults_error(output, [str(finding) for finding in findings])
     return len(paths)

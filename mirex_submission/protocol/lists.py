@@ -157,6 +157,13 @@ def write_probabilities(
     write_file(csv_path, text.getvalue().encode("utf-8"))
 
 
+def faults_error(list_path: str | os.PathLike[str], faults: Sequence[str]) -> ListError:
+    """The error that names every fault, one a line; of very many the first, and how many more there are."""
+    more = len(faults) - MAX_FAULTS_SHOWN
+    rest = [f"{list_path}: and {more:,} faults more"] if more > 0 else []
+    return ListError("\n".join([*faults[:MAX_FAULTS_SHOWN], *rest]))
+
+
 class _Faults:
     """The lines of one list, and everything that is found wrong with them."""
 
@@ -182,11 +189,7 @@ class _Faults:
         if not self.found and not n_entries:
             raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line")
         if self.found:
-            lines = [text for _, text in sorted(self.found, key=lambda fault: fault[0])]
-            more = len(lines) - MAX_FAULTS_SHOWN
-            if more > 0:
-                lines[MAX_FAULTS_SHOWN:] = [f"{self.list_path}: and {more:,} faults more"]
-            raise ListError("\n".join(lines))
+            raise faults_error(self.list_path, [text for _, text in sorted(self.found, key=lambda fault: fault[0])])
 
 
 def _usable_path(path: str, number: int, faults: _Faults) -> bool:
