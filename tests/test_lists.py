@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from mirex_submission.errors import ListError, StorageError
 from mirex_submission.protocol import lists
-from mirex_submission.protocol.lists import Track, read_labelled, read_paths, write_predictions, write_probabilities
+from mirex_submission.protocol.lists import (
+    Track,
+    numbered_lines,
+    read_labelled,
+    read_paths,
+    read_unlabelled,
+    write_predictions,
+    write_probabilities,
+)
 
 BOM = b"\xef\xbb\xbf"
 TWO = [Track("/a/one.wav", "rock"), Track("/a/two.wav", "jazz")]
@@ -57,6 +65,22 @@ def test_utf8_with_or_without_bom_and_any_line_end(list_file, bom, end, last_end
 def test_blank_lines_are_skipped_and_still_counted(list_file):
     assert read_paths(list_file("\n/a.wav\n\n   \n/b.wav\n\n")) == ["/a.wav", "/b.wav"]
     assert faults_of(read_labelled, list_file("\n\n/a.wav\n"))[0].startswith(":3: no tab")
+
+
+def test_an_entry_knows_its_line_and_is_equal_without_it(list_file, warnings):
+    path = list_file("\n/a.wav\trock\n\n/b b.wav\tjazz\n")
+    tracks = read_labelled(path, for_evaluator=False)
+    assert [(track.path, track.line) for track in tracks] == [("/a.wav", 2), ("/b b.wav", 4)]
+    assert tracks[0] == Track("/a.wav", "rock")
+    assert warnings() == []
+    path = list_file("\n/a.wav\n/b b.wav\n/a.wav\n")
+    assert [(track.path, track.line) for track in read_unlabelled(path)] == [
+        ("/a.wav", 2),
+        ("/b b.wav", 3),
+        ("/a.wav", 4),
+    ]
+    assert warnings() == []
+    assert list(numbered_lines(list_file(b"\xff\r\n \n/b"))) == [(1, b"\xff"), (3, b"/b")]
 
 
 def test_the_label_is_what_follows_the_last_tab(list_file):

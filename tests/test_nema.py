@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mirex_submission.protocol.nema import breaks_line, clean_label, label_warnings, path_warnings, track_id
+from mirex_submission.protocol.nema import breaks_line, clean_label, label_warnings, path_warnings, split_line, track_id
 
 
 @pytest.mark.parametrize(
@@ -46,6 +46,21 @@ def test_ascii_white_space_breaks_a_line(character):
 @pytest.mark.parametrize("character", ["\u00a0", "\u3000", "\u0085", "\u2028", "_", "-"])
 def test_other_characters_do_not_break_a_line(character):
     assert not breaks_line(f"a{character}b")
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("/a.wav\trock", ("/a.wav", "rock")),
+        (" /a.wav \t\x0b rock 0.9 ", ("/a.wav", "rock")),
+        ("/my music/a.wav\trock", ("/my", "music/a.wav")),
+        ("/a\u00a0b.wav\trock", ("/a\u00a0b.wav", "rock")),
+        ("/a.wav\t", None),
+        ("", None),
+    ],
+)
+def test_a_line_is_its_first_two_words(line, words):
+    assert split_line(line) == words
 
 
 @given(st.text())

@@ -1,31 +1,83 @@
-"""Accuracy and confusion as the organisers' evaluator counts them.
+"""Accuracy and confusion as the organisers' evaluator (NEMA, `ClassificationEvaluator`) counts them, and an interval.
 
-Tracks are matched by `nema.track_id`, labels by `nema.clean_label`. Confusion matrices are integer arrays [n_classes,
-n_classes] whose rows are predictions and whose columns are the truth: the transpose of scikit-learn's.
+Conventions: labels are class numbers from 0, a track without a prediction has NO_PREDICTION. Confusion matrices are
+integer arrays [shape=(n_classes, n_classes)] whose rows are predictions and whose columns are the truth: the transpose
+of scikit-learn's. A track without a prediction is in no cell; it counts as wrong in its fold, and not at all overall.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from mirex_submission.protocol.lists import Track
-from mirex_submission.protocol.nema import clean_label, track_id
+NO_PREDICTION = -1
+CONFIDENCE = 0.95
+N_RESAMPLES = 10_000
 
 
-def confusion(truth: Sequence[Track], predictions: Sequence[Track], classes: Sequence[str]) -> np.ndarray:
-    """The confusion matrix of one fold over `classes`; a track without a prediction is in no cell."""
-    index = {clean_label(label): k for k, label in enumerate(classes)}
-    predicted = {track_id(track.path): index[clean_label(track.label)] for track in predictions}
-    matrix = np.zeros((len(classes), len(classes)), np.int64)
-    for track in truth:
-        row = predicted.get(track_id(track.path))
-        if row is not None:
-            matrix[row, index[clean_label(track.label)]] += 1
-    return matrix
+@dataclass(frozen=True)
+class Score:
+    """The figures of one fold, or of all.
+
+    confusion : int64 [shape=(n_classes, n_classes)], predictions by truth.
+    n_tracks : int64 [shape=(n_classes,)], the tracks of each class out of which its right ones are counted.
+    """
+
+    confusion: np.ndarray
+    n_tracks: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Right predictions over tracks; 0 without tracks, where the evaluator would divide by 0."""
+        return float(np.trace(self.confusion)) / max(int(self.n_tracks.sum()), 1)
+
+    @property
+    def recalls(self) -> np.ndarray:
+        """Right predictions over tracks, class by class; 0 for a class without tracks. float64 [shape=(n_classes,)]."""
+        return np.asarray(np.diagonal(self.confusion) / np.maximum(self.n_tracks, 1))
+
+    @property
+    def normalised_accuracy(self) -> float:
+        """The mean of the recalls over ALL classes of the task, those that the fold lacks too."""
+        # Added one after the other as the evaluator does, for another order gives another last digit.
+        return float(np.cumsum(self.recalls)[-1]) / len(self.recalls)
 
 
-def accuracy(matrix: np.ndarray, n_tracks: int) -> float:
-    """Right predictions over the tracks of the fold's test list, those without a prediction counted as wrong."""
-    return float(np.trace(matrix)) / n_tracks
+def fold_score(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> Score:
+    """Count one fold: its figures are out of all tracks of its test list.
+
+    truth, predicted : int [shape=(n_tracks,)], class numbers; NO_PREDICTION where the system gave none.
+    """
+    confusion = np.zeros((n_classes, n_classes), np.int64)
+    answered = predicted != NO_PREDICTION
+    np.add.at(confusion, (predicted[answered], truth[answered]), 1)
+    return Score(confusion, np.bincount(truth, minlength=n_classes))
+
+
+def overall_score(folds: Sequence[Score]) -> Score:
+    """The figures of all folds: of the SUM of their matrices, so that only tracks with a prediction count."""
+    confusion = np.sum([fold.confusion for fold in folds], axis=0)
+    return Score(confusion, confusion.sum(axis=0))
+
+
+def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """The percentile bootstrap's 95 % interval of an accuracy, resampling whole tracks; (0, 1) where nothing is known.
+
+    A track that is tested in several folds or repeats is no new evidence each time: it is one cluster, drawn as a whole
+    (Field and Welsh 2007, "Bootstrapping clustered data", the randomised cluster bootstrap).
+
+    right : bool [shape=(n_tests,)], whether each test came out right.
+    tracks : int [shape=(n_tests,)], which track was tested.
+    """
+    if not len(right):
+        return 0.0, 1.0
+    _, cluster = np.unique(tracks, return_inverse=True)
+    tallies = np.stack([np.bincount(cluster, right), np.bincount(cluster)], axis=1)
+    # Tracks with equal tallies are alike, so that only how many of each kind are drawn has to be drawn.
+    kinds, n_alike = np.unique(tallies, axis=0, return_counts=True)
+    drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)
+    n_right, n_tests = (drawn @ kinds).T
+    low, high = np.quantile(n_right / n_tests, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

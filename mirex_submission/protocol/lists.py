@@ -13,8 +13,8 @@ import io
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.protocol import nema
@@ -27,10 +27,11 @@ MAX_FAULTS_SHOWN = 1000
 
 @dataclass(frozen=True)
 class Track:
-    """One entry of a list: the path as spelled and, in a labelled list, the label as spelled."""
+    """One entry of a list: the path as spelled, in a labelled list the label as spelled, and the line it stands in."""
 
     path: str
     label: str = ""
+    line: int = field(default=0, compare=False, repr=False)
 
 
 def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True) -> list[str]:
@@ -39,10 +40,24 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
     for_evaluator : warn of names that the organisers' evaluator would trip over.
     Raises ListError with every fault of the list.
     """
-    faults = _Faults(list_path)
-    paths = []
-    lines_of: dict[str, int] = {}
+    first: dict[str, int] = {}
     duplicates = []
+    tracks = read_unlabelled(list_path)
+    for track in tracks:
+        if first.setdefault(track.path, track.line) != track.line:
+            duplicates.append((track.line, first[track.path], track.path))
+    paths = [track.path for track in tracks]
+    _warn(list_path, duplicates, nema.path_warnings(paths) if for_evaluator else [])
+    return paths
+
+
+def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
+    """The entries of a feature extraction or test list, in order, repeated ones too, without a warning.
+
+    Raises ListError with every fault of the list.
+    """
+    faults = _Faults(list_path)
+    tracks = []
     for number, line in faults.lines():
         path, tab, label = line.rpartition("\t")
         # A file name may hold a tab, so only the disk can tell such a name from a labelled line.
@@ -50,13 +65,9 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
             faults.add(number, f"a tab, then {label!r}", "give one path a line here; labels belong in a training list")
             continue
         if _usable_path(line, number, faults):
-            if line in lines_of:
-                duplicates.append((number, lines_of[line], line))
-            lines_of.setdefault(line, number)
-            paths.append(line)
-    faults.finish(n_entries=len(paths), expected="path")
-    _warn(list_path, duplicates, nema.path_warnings(paths) if for_evaluator else [])
-    return paths
+            tracks.append(Track(line, line=number))
+    faults.finish(n_entries=len(tracks), expected="path")
+    return tracks
 
 
 def read_labelled(
@@ -91,15 +102,34 @@ def read_labelled(
                 faults.add(number, found, "keep one of the two lines")
             continue
         first[file] = (number, label)
-        tracks.append(Track(path, label))
+        tracks.append(Track(path, label, number))
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not faults.found:
         found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
         faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
     faults.finish(n_entries=len(tracks), expected="path<TAB>label")
-    tripping = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels) if for_evaluator else []
-    _warn(list_path, duplicates, tripping)
+    evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
+    _warn(list_path, duplicates, evaluator_warnings if for_evaluator else [])
     return tracks
+
+
+def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line without its end) for each line of a list that is not blank.
+
+    Raises ListError if the list cannot be read.
+    """
+    try:
+        with open(list_path, "rb") as f:
+            data = f.read()
+    except IsADirectoryError:
+        raise ListError(f"{list_path}: a folder: give the list file itself") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ListError(f"{list_path}: cannot be read: {reason}: check the path of the list") from None
+    # Not splitlines(): it also cuts at form feeds and other characters that a path or label may hold.
+    for number, raw in enumerate(re.split(rb"\r\n|\n|\r", data.removeprefix(b"\xef\xbb\xbf")), start=1):
+        if raw.strip(b" "):
+            yield number, raw
 
 
 def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
@@ -127,6 +157,13 @@ def write_probabilities(
     write_file(csv_path, text.getvalue().encode("utf-8"))
 
 
+def faults_error(list_path: str | os.PathLike[str], faults: Sequence[str]) -> ListError:
+    """The error that names every fault, one a line; of very many the first, and how many more there are."""
+    more = len(faults) - MAX_FAULTS_SHOWN
+    rest = [f"{list_path}: and {more:,} faults more"] if more > 0 else []
+    return ListError("\n".join([*faults[:MAX_FAULTS_SHOWN], *rest]))
+
+
 class _Faults:
     """The lines of one list, and everything that is found wrong with them."""
 
@@ -140,18 +177,7 @@ class _Faults:
 
     def lines(self) -> Iterable[tuple[int, str]]:
         """(line number, line without its end) for each line that is not blank and can be decoded."""
-        try:
-            with open(self.list_path, "rb") as f:
-                data = f.read()
-        except IsADirectoryError:
-            raise ListError(f"{self.list_path}: a folder: give the list file itself") from None
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ListError(f"{self.list_path}: cannot be read: {reason}: check the path of the list") from None
-        # Not splitlines(): it also cuts at form feeds and other characters that a path or label may hold.
-        for number, raw in enumerate(re.split(rb"\r\n|\n|\r", data.removeprefix(b"\xef\xbb\xbf")), start=1):
-            if not raw.strip(b" "):
-                continue
+        for number, raw in numbered_lines(self.list_path):
             try:
                 yield number, raw.decode("utf-8")
             except UnicodeDecodeError as error:
@@ -163,11 +189,7 @@ class _Faults:
         if not self.found and not n_entries:
             raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line")
         if self.found:
-            lines = [text for _, text in sorted(self.found, key=lambda fault: fault[0])]
-            more = len(lines) - MAX_FAULTS_SHOWN
-            if more > 0:
-                lines[MAX_FAULTS_SHOWN:] = [f"{self.list_path}: and {more:,} faults more"]
-            raise ListError("\n".join(lines))
+            raise faults_error(self.list_path, [text for _, text in sorted(self.found, key=lambda fault: fault[0])])
 
 
 def _usable_path(path: str, number: int, faults: _Faults) -> bool:

@@ -1,7 +1,7 @@
 """How the organisers' evaluator (NEMA, Java) identifies tracks and compares labels, as pure functions.
 
-Source: NEMA analytics, `PathAndTagCleaner` (`convertFileToMIREX_ID`, `cleanTag`) and its list readers, which split a
-line at runs of ASCII white space and take the first two tokens.
+Source: NEMA analytics, `PathAndTagCleaner` (`convertFileToMIREX_ID`, `cleanTag`) and its list reader
+`ClassificationTextFile`, which splits a line at runs of ASCII white space and takes the first two words.
 """
 
 from __future__ import annotations
@@ -32,6 +32,12 @@ def track_id(path: str) -> str:
 def clean_label(label: str) -> str:
     """A label as the evaluator compares it: lower-case ASCII letters and digits only (`R&B` is `rb`)."""
     return re.sub(r"[^a-z0-9]", "", label.lower())
+
+
+def split_line(line: str) -> tuple[str, str] | None:
+    """The first two words of a line, which the evaluator takes for path and label; None if there are not two."""
+    words = [word for word in _WHITE_SPACE.split(line) if word]
+    return (words[0], words[1]) if len(words) > 1 else None
 
 
 def breaks_line(text: str) -> bool:

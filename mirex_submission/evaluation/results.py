@@ -1,0 +1,128 @@
+"""An evaluation in full as `results.json`, from which a report can be made without any other file.
+
+    format, version, settings      of this file, of the program; alpha, confidence, n_resamples and seed of the tests
+    classes                        labels as the truth spells them, in the order of rows and columns
+    folds                          name, truth (path, sha256), n_tracks; tracks: path, label, predicted {system: label}
+    systems                        name, folds (each with its output's path and sha256, or null), overall, findings
+    truth_findings, findings       where, found, kind; what the evaluator does with it, how it is counted here
+    significance.classes, .folds   Friedman's test and its Tukey-Kramer HSD, null for a single system
+    mcnemar                        a pair of systems each
+
+A fold's and the overall figures: accuracy with its interval, normalised_accuracy, n_tracks (out of which is counted),
+n_predicted, n_right, n_tracks_per_class, recalls, and confusion as a list of rows: predictions by truth.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mirex_submission import __version__
+from mirex_submission.evaluation.evaluate import Evaluation
+from mirex_submission.evaluation.metrics import CONFIDENCE, N_RESAMPLES, NO_PREDICTION, Score
+from mirex_submission.evaluation.outputs import Finding
+from mirex_submission.evaluation.significance import ALPHA, Comparison
+
+FORMAT = 1
+
+
+def as_json(evaluation: Evaluation) -> bytes:
+    """The evaluation as UTF-8 text; bytes of a path that are no UTF-8 are escaped."""
+    text = json.dumps(record(evaluation), ensure_ascii=False, indent=1)
+    return text.encode("utf-8", errors="backslashreplace")
+
+
+def record(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as `results.json` has it."""
+    labels: dict[int, str | None] = dict(enumerate(evaluation.classes)) | {NO_PREDICTION: None}
+    return {
+        "format": FORMAT,
+        "version": __version__,
+        "settings": {"alpha": ALPHA, "confidence": CONFIDENCE, "n_resamples": N_RESAMPLES, "seed": evaluation.seed},
+        "classes": evaluation.classes,
+        "folds": [
+            {
+                "name": fold.file.name,
+                "truth": _file(fold.file.path),
+                "n_tracks": len(fold.tracks),
+                "tracks": [
+                    {
+                        "path": track.path,
+                        "label": labels[fold.truth[n]],
+                        "predicted": {system.name: labels[system.predicted[k][n]] for system in evaluation.systems},
+                    }
+                    for n, track in enumerate(fold.tracks)
+                ],
+            }
+            for k, fold in enumerate(evaluation.folds)
+        ],
+        "systems": [
+            {
+                "name": system.name,
+                "folds": [
+                    {"name": fold.file.name, "output": output and _file(output), **_figures(score, interval)}
+                    for fold, output, score, interval in zip(
+                        evaluation.folds, system.outputs, system.folds, system.fold_intervals, strict=True
+                    )
+                ],
+                "overall": _figures(system.overall, system.overall_interval),
+                "findings": _findings(system.findings),
+            }
+            for system in evaluation.systems
+        ],
+        "truth_findings": _findings(evaluation.truth_findings),
+        "significance": {"classes": _comparison(evaluation.by_class), "folds": _comparison(evaluation.by_fold)},
+        "mcnemar": [dataclasses.asdict(pair) for pair in evaluation.pairs],
+    }
+
+
+def _file(path: Path) -> dict[str, str]:
+    return {"path": os.path.abspath(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _figures(score: Score, interval: tuple[float, float]) -> dict[str, Any]:
+    return {
+        "accuracy": score.accuracy,
+        "accuracy_interval": interval,
+        "normalised_accuracy": score.normalised_accuracy,
+        "n_tracks": int(score.n_tracks.sum()),
+        "n_predicted": int(score.confusion.sum()),
+        "n_right": int(np.trace(score.confusion)),
+        "n_tracks_per_class": score.n_tracks.tolist(),
+        "recalls": score.recalls.tolist(),
+        "confusion": score.confusion.tolist(),
+    }
+
+
+def _comparison(comparison: Comparison | None) -> dict[str, Any] | None:
+    if comparison is None:
+        return None
+    half = comparison.critical_difference / 2
+    return {
+        **dataclasses.asdict(comparison),
+        "warning": comparison.warning,
+        "mean_ranks": {
+            name: {"mean": mean, "interval": [mean - half, mean + half]} for name, mean in comparison.mean_ranks.items()
+        },
+        "differences": [{**dataclasses.asdict(d), "significant": d.significant} for d in comparison.differences],
+    }
+
+
+def _findings(findings: Iterable[Finding]) -> list[dict[str, str]]:
+    return [
+        {
+            "where": finding.where,
+            "found": finding.found,
+            "kind": finding.kind.name.lower(),
+            "evaluator": finding.kind.evaluator,
+            "counted": finding.kind.counted,
+        }
+        for finding in findings
+    ]

@@ -1,0 +1,39 @@
+"""Whether the organisers' evaluator would take an output and count every track."""
+
+from __future__ import annotations
+
+import os
+
+from mirex_submission.errors import ListError
+from mirex_submission.evaluation.outputs import Finding, TestList, check_names, class_names, read_output
+from mirex_submission.protocol import lists
+
+
+def validate(
+    test_list: str | os.PathLike[str], train_list: str | os.PathLike[str], output: str | os.PathLike[str]
+) -> int:
+    """Check an output against its test and training list; returns the number of tracks, all of which count.
+
+    Raises ListError with every fault of the three, one `file:line: ...` a line: those of the lists first, for an
+    output can be read only against sound ones.
+    """
+    faults: list[str] = []
+    tracks, labelled = [], []
+    try:
+        tracks = lists.read_unlabelled(test_list)
+    except ListError as error:
+        faults.append(str(error))
+    try:
+        labelled = lists.read_labelled(train_list, for_evaluator=False)
+    except ListError as error:
+        faults.append(str(error))
+    if faults:
+        raise ListError("\n".join(faults))
+    findings: list[Finding] = check_names((test_list, track) for track in tracks)
+    findings += check_names((train_list, track) for track in labelled)
+    paths = list({os.path.normpath(track.path): track.path for track in tracks}.values())
+    classes = {key: number for number, key in enumerate(class_names(labelled))}
+    findings += read_output(output, TestList(paths), classes)[1]
+    if findings:
+        raise lists.faults_error(output, [str(finding) for finding in findings])
+    return len(paths)
