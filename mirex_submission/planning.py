@@ -22,8 +22,8 @@ from mirex_submission.models.holdout import SHARE
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import Epoch, n_segments
 from mirex_submission.protocol.lists import Track
-from mirex_submission.submission import enough_to_train
 from mirex_submission.system.progress import duration
+from mirex_submission.usable import enough_to_train
 
 log = logging.getLogger(__name__)
 

@@ -28,7 +28,7 @@ def checkpoints(tmp_path):
 def test_what_was_saved_last_is_loaded_to_the_bit(checkpoints):
     for epochs in (1, 2, 9, 10, 100):
         checkpoints.save(make(epochs))
-        assert same(checkpoints.load(epochs=1000), make(epochs))
+        assert same(checkpoints.load(Recipe(epochs=1000)), make(epochs))
 
 
 def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(checkpoints, caplog):
@@ -36,7 +36,7 @@ def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(ch
     (checkpoints.folder / f"{checkpoints.key}-000002.checkpoint").mkdir()  # cannot be replaced by a file
     checkpoints.save(make(2))
     assert "the state after epoch 2 is not kept" in caplog.text
-    assert same(checkpoints.load(epochs=1), make(1))
+    assert same(checkpoints.load(Recipe(epochs=1)), make(1))
 
 
 def test_two_are_kept(checkpoints):
@@ -46,26 +46,26 @@ def test_two_are_kept(checkpoints):
 
 
 def test_none_where_there_is_none(checkpoints):
-    assert checkpoints.load(epochs=1000) is None
+    assert checkpoints.load(Recipe(epochs=1000)) is None
     checkpoints.folder.mkdir()
-    assert checkpoints.load(epochs=1000) is None
+    assert checkpoints.load(Recipe(epochs=1000)) is None
 
 
 def test_a_state_of_more_epochs_than_wanted_is_passed_over(checkpoints):
     for epochs in (3, 5):
         checkpoints.save(make(epochs))
-    assert same(checkpoints.load(epochs=4), make(3))
-    assert same(checkpoints.load(epochs=5), make(5))
-    assert checkpoints.load(epochs=2) is None
+    assert same(checkpoints.load(Recipe(epochs=4)), make(3))
+    assert same(checkpoints.load(Recipe(epochs=5)), make(5))
+    assert checkpoints.load(Recipe(epochs=2)) is None
 
 
 def test_states_of_a_training_that_was_given_up_do_not_push_out_those_of_the_next(checkpoints):
     for epochs in (19, 20, 1):
         checkpoints.save(make(epochs))
-    assert same(checkpoints.load(epochs=40), make(1))
+    assert same(checkpoints.load(Recipe(epochs=40)), make(1))
     checkpoints.save(make(2))
     checkpoints.save(make(3))
-    assert same(checkpoints.load(epochs=40), make(3)) and same(checkpoints.load(epochs=2), make(2))
+    assert same(checkpoints.load(Recipe(epochs=40)), make(3)) and same(checkpoints.load(Recipe(epochs=2)), make(2))
 
 
 def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
@@ -78,12 +78,12 @@ def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << int(rng.integers(8))
         newest.write_bytes(damaged)
-        assert same(checkpoints.load(epochs=9), make(3)), place
+        assert same(checkpoints.load(Recipe(epochs=9)), make(3)), place
     for size in (0, 1, 32, 33, 100, len(whole) - 1):
         newest.write_bytes(whole[:size])
-        assert same(checkpoints.load(epochs=9), make(3)), size
+        assert same(checkpoints.load(Recipe(epochs=9)), make(3)), size
     newest.write_bytes(whole)
-    assert same(checkpoints.load(epochs=9), make(4))
+    assert same(checkpoints.load(Recipe(epochs=9)), make(4))
 
 
 def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoints):
@@ -91,7 +91,7 @@ def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoi
     checkpoints.save(make(2))
     other.save(make(5, seed=1))
     (checkpoints.folder / "bundle.json").write_text("{}")
-    assert same(checkpoints.load(epochs=9), make(2)) and same(other.load(epochs=9), make(5, seed=1))
+    assert same(checkpoints.load(Recipe(epochs=9)), make(2)) and same(other.load(Recipe(epochs=9)), make(5, seed=1))
     clear_checkpoints(checkpoints.folder)
     assert [file.name for file in checkpoints.folder.iterdir()] == ["bundle.json"]
 
@@ -148,12 +148,12 @@ def validated(*losses):
 
 def test_the_best_weights_are_kept_beside_the_last(checkpoints):
     checkpoints.save(validated(3.0, 2.0, 2.5))
-    found = checkpoints.load(epochs=1000)
+    found = checkpoints.load(Recipe(epochs=1000))
     assert same(found, validated(3.0, 2.0, 2.5)) and found.best_epoch == 1
     for name, value in validated(3.0, 2.0, 2.5).best.items():
         np.testing.assert_array_equal(found.best[name], value)
     checkpoints.save(make(4))
-    assert checkpoints.load(epochs=1000).best is None
+    assert checkpoints.load(Recipe(epochs=1000)).best is None
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def test_the_best_weights_are_kept_beside_the_last(checkpoints):
         ((3.0, 2.0, 2.0), 1, True),  # no lower
         ((3.0, 2.0, 2.5), 2, False),
         ((3.0, 2.0, 2.5, 2.4), 2, True),
-        ((3.0, 2.0, 2.5, 2.4, 1.0), 2, False),
+        ((3.0, 2.0, 2.5, 2.4, 1.0), 2, True),  # and past it
         ((3.0, 2.0, 2.5, 2.4, 1.0), 5, False),
     ],
 )
@@ -174,9 +174,20 @@ def test_a_training_is_done_after_as_many_epochs_without_a_lower_loss_as_patienc
     assert validated(*losses).is_done(Recipe(epochs=max(1, len(losses)), patience=100)) == bool(losses)
 
 
+def test_a_state_past_where_less_patience_would_have_ended_is_passed_over(checkpoints):
+    checkpoints.save(validated(3.0, 2.0, 2.5))
+    checkpoints.save(validated(3.0, 2.0, 2.5, 2.4, 1.0))
+    for patience, n_epochs in ((99, 5), (3, 5), (2, 3), (1, 3)):  # ended after 4 with 2, after 3 with 1
+        assert len(checkpoints.load(Recipe(epochs=100, patience=patience)).history) == n_epochs
+    checkpoints.clear(but=1)
+    assert checkpoints.load(Recipe(epochs=100, patience=2)) is None
+    checkpoints.clear()
+    assert not list(checkpoints.folder.iterdir())
+
+
 def test_clearing_spares_what_is_named(checkpoints):
     other = Checkpoints(checkpoints.folder, "4567")
     for each in (checkpoints, other):
         each.save(make(1))
     clear_checkpoints(checkpoints.folder, but=["4567"])
-    assert checkpoints.load(epochs=9) is None and same(other.load(epochs=9), make(1))
+    assert checkpoints.load(Recipe(epochs=9)) is None and same(other.load(Recipe(epochs=9)), make(1))

@@ -16,6 +16,8 @@ from mirex_submission.system.runtime import hosts
 
 pytest.importorskip("tensorflow")
 
+PROJECT = Path(__file__).resolve().parent.parent
+
 TWO_DEVICES = """
 import json, sys
 sys.path.insert(0, TESTS)
@@ -76,18 +78,22 @@ def free_ports(n):
     return ports
 
 
-def train_on_two_hosts(project, corpus, scratches, *options):
-    workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    processes = []
-    for index, scratch in enumerate(scratches):
+def start_two_hosts(corpus, scratches, options):
+    workers, processes = [f"127.0.0.1:{port}" for port in free_ports(2)], []
+    for index, (scratch, own) in enumerate(zip(scratches, options, strict=True)):
         config = {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
         environment = {**os.environ, "TF_CONFIG": json.dumps(config), "MIREX_PYTHON": sys.executable}
         environment.pop("KERAS_BACKEND", None)
-        command = [project / "bin/train.sh", "-numThreads", "1", *options, scratch, corpus["train"]]
+        command = [PROJECT / "bin/train.sh", "-numThreads", "1", *own, scratch, corpus["train"]]
         processes.append(
             subprocess.Popen(list(map(str, command)), env=environment, stdout=subprocess.PIPE,
                              stderr=subprocess.STDOUT, text=True)
         )  # fmt: skip
+    return processes
+
+
+def train_on_two_hosts(corpus, scratches, options):
+    processes = start_two_hosts(corpus, scratches, options)
     said = [process.communicate(timeout=300)[0] for process in processes]
     return [process.returncode for process in processes], said
 
@@ -96,11 +102,10 @@ QUICK = ("--epochs", "2", "--segments-per-track", "5", "--patience", "5", "--mod
 
 
 def test_two_hosts_train_the_model_of_one(corpus, run_script, tmp_path):
-    project = Path(__file__).resolve().parent.parent
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     one = run_script("train.sh", *QUICK, alone, corpus["train"], env={"KERAS_BACKEND": "tensorflow"})
     assert one.returncode == 0, one.stderr
-    statuses, said = train_on_two_hosts(project, corpus, [shared, shared], *QUICK)
+    statuses, said = train_on_two_hosts(corpus, [shared, shared], [QUICK, QUICK])
     assert statuses == [0, 0], said
     assert "2 replicas by " in said[0] and "the model is written by the first host" in said[1]
     models = [bundles.load(scratch / "model") for scratch in (alone, shared)]
@@ -111,14 +116,57 @@ def test_two_hosts_train_the_model_of_one(corpus, run_script, tmp_path):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
         assert a["validation_loss"] == pytest.approx(b["validation_loss"], rel=1e-3)
 
-    # Called again with more epochs it goes on; and hosts that do not share the scratch folder are told.
-    on = "--epochs", "3", *QUICK[2:]
-    statuses, said = train_on_two_hosts(project, corpus, [shared, shared], *on)
-    assert statuses == [0, 0], said
+
+@pytest.mark.slow
+def test_two_hosts_go_on_together_or_say_why_not(corpus, tmp_path):
+    shared = tmp_path / "shared"
+
+    def both(*scratches, epochs=(3, 3), model=("1", "1")):
+        options = [["--epochs", str(n), "--model", m, *QUICK[2:6]] for n, m in zip(epochs, model, strict=True)]
+        return train_on_two_hosts(corpus, scratches or (shared, shared), options)
+
+    assert both(epochs=(2, 2))[0] == [0, 0]
+    statuses, said = both()
+    assert statuses == [0, 0] and all("goes on after epoch 2 of 3" in each for each in said)
     assert len(bundles.load(shared / "model").history["1"]) == 3
-    statuses, said = train_on_two_hosts(project, corpus, [shared, tmp_path / "own"], "--epochs", "4", *QUICK[2:])
-    assert statuses == [2, 2], said
-    assert "do not begin with the same: give all of them the same lists, options and scratch folder" in said[0]
+    statuses, said = both()
+    assert statuses == [0, 0] and all("nothing to do" in each for each in said)
+    apart = both(shared, tmp_path / "own"), both(epochs=(4, 3)), both(epochs=(3, 4)), both(model=("1", "2"))
+    for statuses, said in apart:
+        assert statuses == [2, 2], said
+        for each in said:
+            assert "do not begin with the same: give all of them the same lists, options and scratch folder" in each
+
+
+@pytest.mark.slow
+def test_a_host_that_is_lost_ends_the_other_with_a_word(corpus, tmp_path):
+    endless = ["--epochs", "100000", *QUICK[2:]]
+    processes = start_two_hosts(corpus, [tmp_path, tmp_path], [endless, endless])
+    for line in processes[0].stdout:
+        if "an epoch takes" in line:
+            break
+    processes[1].kill()
+    said = processes[0].communicate(timeout=120)[0]
+    assert processes[0].returncode == 6
+    assert "a host of TF_CONFIG is gone" in said and "Traceback" not in said
+
+
+def test_a_host_that_nobody_joins_ends_with_a_word():
+    code = """
+import logging
+from mirex_submission.system import runtime
+logging.basicConfig(level=logging.INFO)
+runtime.HOSTS_WAIT_S = 1
+try:
+    runtime.start_keras(threads=1, seed=0, together=True)
+except runtime.DeviceError as error:
+    print(error)
+"""
+    config = {"cluster": {"worker": [f"127.0.0.1:{p}" for p in free_ports(2)]}, "task": {"type": "worker", "index": 0}}
+    environment = {**os.environ, "TF_CONFIG": json.dumps(config), "KERAS_BACKEND": "tensorflow"}
+    run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert f"waited 1 s in vain for {config['cluster']['worker'][1]}, which TF_CONFIG names: start all" in run.stdout
 
 
 def test_hosts_are_those_of_tf_config(monkeypatch):
@@ -127,7 +175,7 @@ def test_hosts_are_those_of_tf_config(monkeypatch):
     cluster = {"worker": ["a:1", "b:1", "c:1"]}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 2}}))
     assert hosts() == (2, 3)
-    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}}))
+    monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": {"worker": ["a:1"]}, "task": {"index": 0}}))
     assert hosts() == (0, 1)
 
 
@@ -138,6 +186,12 @@ def test_hosts_are_those_of_tf_config(monkeypatch):
         "3",
         '{"cluster": 1}',
         '{"cluster": {"worker": ["a:1", "b:1"]}}',
+        '{"cluster": {"worker": ["a", "b"]}, "task": {"index": 0}}',
+        '{"cluster": {"worker": "127.0.0.1:9"}, "task": {"index": 0}}',
+        '{"cluster": {"worker": [1, 2]}, "task": {"index": 0}}',
+        '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"index": 1.9}}',
+        '{"cluster": {"worker": ["a:1", "a:1"]}, "task": {"index": 0}}',
+        '{"cluster": {"chief": ["a:1"], "worker": ["b:1"]}, "task": {"index": 0}}',
         '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "worker", "index": 2}}',
         '{"cluster": {"worker": ["a:1", "b:1"]}, "task": {"type": "chief", "index": 0}}',
     ],

@@ -57,3 +57,12 @@ def test_a_class_of_one_group_is_never_held_out_and_that_is_said(caplog):
 def test_where_every_class_is_one_group_there_is_nothing_to_hold_out(labels):
     with pytest.raises(UsageError, match=r"--patience: no tracks can be held out .* or do without"):
         held_out(labels, contents_of(len(labels)), labels, seed=0)
+
+
+def test_of_the_possible_parts_one_with_most_classes_is_held_out():
+    # Groups of 2 and 3 tracks, four classes of 8: some parts hold out but one class.
+    labels = [label for label in "abcd" for _ in range(8)]
+    groups = [f"{label} {k}" for label in "abcd" for k in (0, 0, 0, 1, 1, 1, 2, 2)]
+    parts = [held_out(labels, contents_of(32), groups, seed=seed) for seed in range(10)]
+    n_classes = [len({label for label, held in zip(labels, out, strict=True) if held}) for out in parts]
+    assert min(n_classes) >= 2

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 
 from mirex_submission import submission
-from mirex_submission.errors import AudioError, ModelError, UsageError
+from mirex_submission.errors import AudioError, ModelError, StorageError, UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
@@ -333,9 +333,40 @@ def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch
     straight = submission.train(tmp_path, tracks, patient, SPEC, threads=1, groups=groups, name="straight")
     assert bundles.load(straight).weights == on.weights and bundles.load(straight).history == on.history
 
+    # One state stays to go on from; less patience than it took is a training of its own.
+    assert len(list(folder.glob("*.checkpoint"))) == 1
+    submission.train(tmp_path, tracks, recipe, SPEC, threads=1, groups=groups)
+    assert bundles.load(folder).history["1"] == history
+
+    with pytest.raises(UsageError, match="--groups: has none of the tracks"):
+        submission.train(tmp_path, tracks, recipe, SPEC, threads=1, groups={"/elsewhere/a.wav": "b"})
+    caplog.clear()
+    submission.train(tmp_path, tracks, recipe, SPEC, threads=1, groups=groups)
+    assert f"{len(tracks) - len(groups)} of {len(tracks)} tracks have no group" in caplog.text
+
     # Other groups hold out others: a new training.
     submission.train(tmp_path, tracks, recipe, SPEC, threads=1)
     assert bundles.load(folder).keys != on.keys
+
+
+def test_a_call_that_has_nothing_to_do_leaves_the_states_of_others(tracks, tmp_path):
+    folder = submission.train(tmp_path, tracks, QUICK, SPEC, threads=1)
+    other = folder / f"{'0' * 32}-000007.checkpoint"
+    other.write_bytes(b"of a training that was killed")
+    submission.train(tmp_path, tracks, QUICK, SPEC, threads=1)
+    assert other.exists()
+    submission.train(tmp_path, tracks, QUICK, SPEC, threads=1, restart=True)
+    assert not other.exists()  # its place is taken
+
+
+def test_events_for_tensorboard_cannot_cost_a_training(tracks, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError):
+        submission.train(tmp_path / "s", tracks, QUICK, SPEC, threads=1, tensorboard=tmp_path / "file" / "events")
+    assert not (tmp_path / "s").exists()  # refused before anything else
+    for name in ("first", "again"):  # of a finished training too
+        submission.train(tmp_path / "s", tracks, QUICK, SPEC, threads=1, tensorboard=tmp_path / name)
+        assert list((tmp_path / name).rglob("*tfevents*"))
 
 
 def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,9 +45,21 @@ class State:
         return losses.index(min(losses))
 
     def is_done(self, recipe: Recipe) -> bool:
-        if recipe.patience and self.history and len(self.history) - 1 - self.best_epoch >= recipe.patience:
-            return True
-        return len(self.history) >= recipe.epochs
+        return len(self.history) >= self._last_epoch(recipe)
+
+    def is_past(self, recipe: Recipe) -> bool:
+        """Whether a training with this recipe would have ended earlier."""
+        return len(self.history) > self._last_epoch(recipe)
+
+    def _last_epoch(self, recipe: Recipe) -> int:
+        """After how many epochs the training ends, as far as the history tells."""
+        lowest, since = math.inf, 0
+        for k, epoch in enumerate(self.history[: recipe.epochs] if recipe.patience else ()):
+            since = 0 if epoch["validation_loss"] < lowest else since + 1
+            lowest = min(lowest, epoch["validation_loss"])
+            if since >= recipe.patience:
+                return k + 1
+        return recipe.epochs
 
 
 def key_of(
@@ -90,8 +103,8 @@ class Checkpoints:
             with contextlib.suppress(OSError):  # a leftover is harmless
                 other.unlink()
 
-    def load(self, *, epochs: int) -> State | None:
-        """The last state that is whole, of at most so many epochs."""
+    def load(self, recipe: Recipe) -> State | None:
+        """The last state that is whole, and on the way of a training with this recipe."""
         for file in self._files():
             try:
                 history, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
@@ -101,10 +114,16 @@ class Checkpoints:
             except (OSError, ValueError, TypeError):
                 log.warning("%s: a damaged state of the training is passed over", file)
                 continue
-            if len(state.history) <= epochs:
+            if not state.is_past(recipe):
                 return state
             log.info("%s: a state after %d epochs is not used", file, len(state.history))
         return None
+
+    def clear(self, *, but: int = 0) -> None:
+        """Delete them, but for the last so many."""
+        for file in self._files()[but:]:
+            with contextlib.suppress(OSError):  # a leftover is harmless
+                file.unlink()
 
     def _files(self) -> list[Path]:
         """Newest first."""

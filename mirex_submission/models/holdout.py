@@ -16,7 +16,7 @@ SHARE = 10  # one track in so many is held out
 
 
 def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[str], *, seed: int) -> np.ndarray:
-    """Bool [shape=(n_tracks,)]: a share of every class, no group on both sides; and the same audio never on both.
+    """Bool [shape=(n_tracks,)]: a share of as many classes as can be, no group and no audio on both sides.
 
     contents : each track's content hash. groups : such as its artist.
 
@@ -32,18 +32,18 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer tracks than parts: what matters of it is said below
         splits = list(parts.split(y, y, [whole[k] for k in order])) if parts else []
-    for trained, out in splits:
-        if {y[k] for k in trained} == set(labels) and len(out):
-            found = np.zeros(len(labels), bool)
-            found[[order[k] for k in out]] = True
-            absent = set(labels) - {y[k] for k in out}
-            if absent:
-                log.warning("no held-out track of class %s", ", ".join(map(repr, sorted(absent))))
-            return found
-    raise UsageError(
-        "--patience: no tracks can be held out such that no group is on both sides and every class keeps some to train "
-        "on: give more groups, or do without"
-    )
+    possible = [out for trained, out in splits if {y[k] for k in trained} == set(labels) and len(out)]
+    if not possible:
+        raise UsageError(
+            "--patience: no tracks can be held out such that no group is on both sides and every class keeps some to "
+            "train on: give more groups, or do without"
+        )
+    found = np.zeros(len(labels), bool)
+    found[[order[k] for k in max(possible, key=lambda out: len({y[k] for k in out}))]] = True
+    absent = sorted(set(labels) - {label for label, held in zip(labels, found, strict=True) if held})
+    if absent:
+        log.warning("no held-out track of class %s", ", ".join(map(repr, absent)))
+    return found
 
 
 def _joined(contents: Sequence[str], groups: Sequence[str]) -> list[str]:

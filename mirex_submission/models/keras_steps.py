@@ -8,13 +8,16 @@ each backend has its own gradients and its own loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Protocol
 
 import keras
 import numpy as np
 
+from mirex_submission.errors import DeviceError
 from mirex_submission.models.architectures import DROPOUT_RATE
+from mirex_submission.system.runtime import hosts
 
 
 class Steps(NamedTuple):
@@ -58,8 +61,25 @@ def gather(value: float, strategy: Any) -> list[float]:
     """What each replica of a strategy of tf.distribute calls this with."""
     import tensorflow as tf
 
-    each = strategy.run(lambda: tf.constant([value], tf.float64))
-    return [float(found) for found in strategy.gather(each, axis=0)]
+    with _all_there():
+        each = strategy.run(lambda: tf.constant([value], tf.float64))
+        return [float(found) for found in strategy.gather(each, axis=0)]
+
+
+@contextlib.contextmanager
+def _all_there() -> Iterator[None]:
+    """Say in our words what TensorFlow says of a host that is gone."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.InternalError) as error:
+        if hosts()[1] == 1:
+            raise
+        raise DeviceError(
+            f"a host of TF_CONFIG is gone, or cannot be reached ({str(error).splitlines()[0]}): end the others and "
+            "call all again, and the training goes on from its last state"
+        ) from error
 
 
 def _losses(
@@ -109,8 +129,9 @@ class _Tensorflow:
         surplus = -steps.starts.shape[1] % n_replicas
         filled = [np.pad(a, [(0, 0), (0, surplus)] + [(0, 0)] * (a.ndim - 2)) for a in steps]
         constants = Steps(*map(self._tf.constant, filled))
-        loss, n_right = self._loop(frames, constants, self._tf.constant(learning_rate, "float32"))
-        return float(loss), float(n_right)
+        with _all_there():
+            loss, n_right = self._loop(frames, constants, self._tf.constant(learning_rate, "float32"))
+            return float(loss), float(n_right)
 
     def _steps(self, frames: Any, steps: Steps, rate: Any) -> tuple[Any, Any]:
         tf, extended = self._tf, self._strategy.extended

@@ -9,18 +9,25 @@ import contextlib
 import importlib.metadata
 import importlib.util
 import json
+import logging
 import os
 import platform
 import re
+import socket
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import DeviceError, UsageError
+
+log = logging.getLogger(__name__)
 
 DEFAULT_THREADS = 4  # what MIREX grants
 BACKENDS = ("tensorflow", "jax", "torch")
+HOSTS_WAIT_S = 600  # for all hosts to have started
+_BETWEEN_TRIES_S = 1.0
 _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -91,19 +98,30 @@ def hosts() -> tuple[int, int]:
 
     Raises UsageError.
     """
+    number, workers = _cluster()
+    return number, max(1, len(workers))
+
+
+def _cluster() -> tuple[int, list[str]]:
+    """This host's number and the HOST:PORT of all."""
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         config = json.loads(text)
-        workers = config.get("cluster", {}).get("worker", [])
-        number = int(config["task"]["index"]) if len(workers) > 1 else 0
-        if not 0 <= number < max(1, len(workers)) or config.get("task", {}).get("type", "worker") != "worker":
-            raise ValueError("no task of the cluster's workers")
+        cluster, task = config.get("cluster", {}), config.get("task", {})
+        workers = cluster.get("worker", [])
+        number = task["index"] if cluster else 0
+        if set(cluster) - {"worker"} or task.get("type", "worker") != "worker":
+            raise ValueError("a cluster of other than workers")
+        if not isinstance(workers, list) or not all(re.fullmatch(r".+:\d+", host) for host in workers):
+            raise ValueError("not HOST:PORT each")
+        if len(set(workers)) < len(workers) or number not in range(max(1, len(workers))):
+            raise ValueError("a worker twice, or a number that none has")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(
             f'TF_CONFIG={text}: {error!r}: give {{"cluster": {{"worker": ["HOST:PORT", ...]}}, '
             '"task": {"type": "worker", "index": NUMBER}}, or unset it'
         ) from error
-    return number, max(1, len(workers))
+    return number, workers
 
 
 def start_keras(*, threads: int, seed: int, gpus: Sequence[int] = (), together: bool = False) -> Keras:
@@ -136,7 +154,9 @@ def start_keras(*, threads: int, seed: int, gpus: Sequence[int] = (), together: 
         details = [tf.config.experimental.get_device_details(gpu_device) for gpu_device in found]
         has_bfloat16 = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
         n_gpus, version = len(found), f"TensorFlow {tf.__version__}"
+        tf.get_logger().setLevel("ERROR")  # its warnings are about how we use it, which no user can mend
         if together and hosts()[1] > 1:
+            _meet()
             strategy = tf.distribute.MultiWorkerMirroredStrategy()
         elif together and n_gpus > 1:
             strategy = tf.distribute.MirroredStrategy()
@@ -156,6 +176,38 @@ def start_keras(*, threads: int, seed: int, gpus: Sequence[int] = (), together: 
     device = f"{n_gpus} GPU" if n_gpus else "CPU"
     said = f"Keras {keras.__version__} on {version}, {device}, {threads} threads"
     return Keras(said, n_gpus, has_bfloat16, strategy)
+
+
+def _meet() -> None:
+    """Wait until all hosts of $TF_CONFIG have come this far. TensorFlow itself waits for them without end or a word.
+
+    Each opens its port until it has reached the ports of all others, or what TensorFlow has opened there since.
+    """
+    number, workers = _cluster()
+    ends_s = time.monotonic() + HOSTS_WAIT_S
+    missing = {*workers} - {workers[number]}
+    log.info("waiting for %s", ", ".join(sorted(missing)))
+    try:
+        with socket.create_server(("", int(workers[number].rpartition(":")[2]))):
+            while missing:
+                missing = {worker for worker in missing if not _answers(worker)}
+                if missing and time.monotonic() > ends_s:
+                    raise DeviceError(
+                        f"waited {HOSTS_WAIT_S} s in vain for {', '.join(sorted(missing))}, which TF_CONFIG names: "
+                        "start all hosts, with the same lists and options"
+                    )
+                time.sleep(_BETWEEN_TRIES_S if missing else 0)
+    except OSError as error:
+        raise DeviceError(f"{workers[number]}, this host's port in TF_CONFIG: {error}: give another one") from error
+
+
+def _answers(worker: str) -> bool:
+    host, _, port = worker.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_BETWEEN_TRIES_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def _visible(gpus: Sequence[int]) -> str:
