@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from mirex_submission import __version__, arguments
 from mirex_submission.errors import MirexError, UsageError
+from mirex_submission.evaluation import commands
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
@@ -93,7 +94,8 @@ def _terminate(signum: int, frame: object) -> None:
 
 def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> int:
     started_s = time.monotonic()
-    args.scratch = Path(args.scratch).absolute() if args.scratch else None
+    scratch = getattr(args, "scratch", None)  # the commands of the evaluation have none
+    args.scratch = Path(scratch).absolute() if scratch else None
     runtime.prepare(args.scratch, threads=args.threads)
     command(args)
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -279,6 +281,7 @@ COMMANDS = {
         arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
     "features": _Command(arguments.features, _features, "Print or export the features of one track."),
+    "folds": _Command(commands.folds_arguments, commands.run_folds, "Write folds of labelled tracks as MIREX lists."),
 }
 
 

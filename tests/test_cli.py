@@ -19,10 +19,10 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.runtime import default_threads
 from mirex_submission.system.workers import Workers
 
-COMMANDS = ("extract", "train", "classify", "train-and-classify", "features")
+COMMANDS = ("extract", "train", "classify", "train-and-classify", "features", "folds")
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
-    "distributed", "ray",
+    "distributed", "ray", "sklearn", "mirdata",
 }  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {
@@ -118,6 +118,7 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
     without = {option for option, said in options.items() if "(default: " not in said}
     no_default = {"-numThreads", "--name", "--probabilities", "--scheduler", "--plot", "--scratch", "--export"}
     no_default |= {"--time-limit", "--tensorboard"}
+    no_default |= {"--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
     assert without - no_default == set()
 
 

@@ -39,7 +39,7 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
     for_evaluator : warn of names that the organisers' evaluator would trip over.
     Raises ListError with every fault of the list.
     """
-    faults = _Faults(list_path)
+    faults = Faults(list_path)
     paths = []
     lines_of: dict[str, int] = {}
     duplicates = []
@@ -49,7 +49,7 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
             faults.add(number, f"a tab, then {label!r}", "give one path a line here; labels belong in a training list")
             continue
-        if _usable_path(line, number, faults):
+        if usable_path(line, number, faults):
             if line in lines_of:
                 duplicates.append((number, lines_of[line], line))
             lines_of.setdefault(line, number)
@@ -64,7 +64,7 @@ def read_labelled(list_path: str | os.PathLike[str], *, min_classes: int = 2) ->
 
     Raises ListError with every fault of the list. A line that repeats an earlier one is left out with a warning.
     """
-    faults = _Faults(list_path)
+    faults = Faults(list_path)
     tracks: list[Track] = []
     first: dict[str, tuple[int, str]] = {}
     duplicates = []
@@ -76,7 +76,7 @@ def read_labelled(list_path: str | os.PathLike[str], *, min_classes: int = 2) ->
         if not label.strip():
             faults.add(number, "an empty label", "write path<TAB>label")
             continue
-        if not _usable_path(path, number, faults):
+        if not usable_path(path, number, faults):
             continue
         file = os.path.abspath(path)
         if file in first:
@@ -123,7 +123,7 @@ def write_probabilities(
     write_file(csv_path, text.getvalue().encode("utf-8"))
 
 
-class _Faults:
+class Faults:
     """The lines of one list, and everything that is found wrong with them."""
 
     def __init__(self, list_path: str | os.PathLike[str]) -> None:
@@ -166,7 +166,7 @@ class _Faults:
             raise ListError("\n".join(lines))
 
 
-def _usable_path(path: str, number: int, faults: _Faults) -> bool:
+def usable_path(path: str, number: int, faults: Faults) -> bool:
     if not path.strip():
         faults.add(number, "an empty path", "write the path of an audio file")
     elif "\0" in path:
