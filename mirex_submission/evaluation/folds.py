@@ -6,9 +6,9 @@ hold out some of the training tracks too; it is no list of MIREX's. What is writ
 alone, not on the order in which the tracks came.
 
 The folds are found by moving and swapping groups until nothing brings the classes' shares nearer to equal, from several
-random deals. scikit-learn's StratifiedGroupKFold, a single greedy pass over the groups in the order of the deviation of
-their class counts, does as well where a group is of one class; where groups are of several (an artist's moods) it left
-classes out of folds that could have had them in 15 % of small random collections, this in 0.5 %.
+deals. scikit-learn's StratifiedGroupKFold, one greedy pass over the groups in the order of the deviation of their class
+counts, does as well where there are many groups or each is of one class. Of 199 random collections of 5 to 8 groups of
+several classes (an artist's moods) it left a class out of a fold that could have had it in 15 %, this in 2 %.
 """
 
 from __future__ import annotations
