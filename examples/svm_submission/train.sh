@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# train.sh [-numThreads N] SCRATCH TRAINLIST
+set -euo pipefail
+here=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+PYTHONUTF8=1 exec "${MIREX_PYTHON:-python3}" "$here/svm_submission.py" train "$@"
