@@ -19,9 +19,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from mirex_submission.system.atomic import make_folder, write_file
+from mirex_submission.system.atomic import make_folder, storage_error, write_file
 from mirex_submission.system.progress import duration
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
@@ -64,13 +64,10 @@ def supervise(
 
     Raises Stopped if `stop` is set meanwhile.
     """
-    make_folder(log.parent)
     read_end, held = os.pipe()
     started_s = time.monotonic()
     try:
-        with open(read_end, "rb") as alive, open(log, "ab") as said:
-            said.write(os.fsencode(f"$ {shlex.join(argv)}\n"))
-            said.flush()
+        with open(read_end, "rb") as alive, _begin_log(log, argv) as said:
             process = subprocess.Popen(
                 ["/bin/sh", "-c", _GUARDED, *argv],
                 stdin=alive,
@@ -101,6 +98,17 @@ def supervise(
         peak_mb=round(usage.ru_maxrss * 1024 / 1e6, 1),
         timed_out=not in_time,
     )
+
+
+def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
+    """The log, opened to be added to, with the command in it."""
+    make_folder(log.parent)
+    try:
+        said = open(log, "ab", buffering=0)  # noqa: SIM115 - the caller closes it
+        said.write(os.fsencode(f"$ {shlex.join(argv)}\n"))
+    except OSError as error:
+        raise storage_error(error, log) from error
+    return said
 
 
 def _ends(pid: int, until_s: float, stop: threading.Event) -> bool:

@@ -158,7 +158,7 @@ def crossval(args: argparse.Namespace) -> None:
         args.scratch,
         n_jobs=args.jobs,
         device=args.device,
-        limit_s=args.time_limit or math.inf,
+        limit_s=math.inf if args.time_limit is None else args.time_limit,
         environment=args.environment,
     )
     # Only now, for a call's peak memory counts from this program's own.
@@ -170,8 +170,8 @@ def crossval(args: argparse.Namespace) -> None:
     if faults:
         raise SubmissionError(
             "\n".join(
-                f"{where}: {found[0]}" + (f" (and {len(found) - 1:,} more)" if len(found) > 1 else "")
-                for where, found in faults.items()
+                f"{where}: {first}" + (f" (and {len(others):,} more)" if others else "")
+                for where, (first, *others) in faults.items()
             )
         )
 

@@ -206,10 +206,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def _environment_of(submission: Submission, environment: Mapping[str, str]) -> dict[str, str]:
     # bin/mirex-submission.sh sets it for itself; a system in Python may need what lies beside its script.
-    ours = {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
+    inherited = {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
     if submission.folder == OWN_FOLDER or not submission.own:  # another version of ours has its own Python
-        ours.setdefault("MIREX_PYTHON", sys.executable)
-    return ours
+        inherited.setdefault("MIREX_PYTHON", sys.executable)
+    return inherited
 
 
 def _gpus(environment: Mapping[str, str]) -> list[str]:

@@ -1,11 +1,12 @@
-"""All calls that a cross-validation makes of one submission, and where everything lies.
+"""All calls that a cross-validation makes of one submission, and where everything lies:
 
-SCRATCH/NAME/scratch      the submission's scratch folder: extraction, and with ours everything, a model a fold
-SCRATCH/NAME/folds/FOLD   any other's scratch folder for a fold: a copy of what its extraction left, for its model
-                          has no name, and must not depend on which folds ran before, beside or halfway; it
-                          goes when the fold has ended well
-SCRATCH/NAME/calls        what was called, and how it ended
-OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a call
+    SCRATCH/systems/NAME/scratch      its scratch folder: for extraction, and with ours for everything, a model a fold
+    SCRATCH/systems/NAME/folds/FOLD   any other's scratch folder for a fold
+    SCRATCH/systems/NAME/calls        what was called, and how it ended
+    OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a call
+
+A fold of any submission but ours works in a copy of what extraction left, for its model has no name, and must not
+depend on which folds ran before, beside or halfway. The copy goes when the fold has ended well.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def plan(
     device: str,
 ) -> Plan:
     """What to call of `submission`. Raises UsageError where `out` has outputs of other folds."""
-    home, results = scratch / submission.name, out / submission.name
+    home, results = scratch / "systems" / submission.name, out / submission.name
     outputs, shared = results / "outputs", home / "scratch"
     names = {f"{lists.name}.txt" for lists in task.folds}
     others = sorted(path.name for path in outputs.glob("*.txt") if path.name not in names)
