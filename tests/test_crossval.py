@@ -295,6 +295,18 @@ def test_what_has_failed_is_called_again_and_nothing_else(call, submission, tmp_
 
 
 @pytest.mark.usefixtures("lists")
+def test_an_output_of_an_earlier_time_is_not_taken_for_what_a_call_should_have_written(call, submission, tmp_path):
+    args = ("--submission", f"Good={submission()}")
+    assert call(*args)[0] == 0
+    submission(**{name.removesuffix(".sh"): text for name, text in GOOD.items()} | {"classify": "exit 0\n"})
+    assert call(*args)[0] == 8
+    assert accuracies(tmp_path) == {"Good": [0, 0, 0]}
+    assert (
+        "classify: status 0, but it did not write" in runs(tmp_path)["systems"]["Good"]["folds"]["fold1"]["faults"][0]
+    )
+
+
+@pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=lambda x: str(x)
 )
