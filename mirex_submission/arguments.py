@@ -22,7 +22,7 @@ def common(parser: argparse.ArgumentParser) -> None:
         "-numThreads",
         "--threads",
         dest="threads",
-        type=_positive(int),
+        type=positive(int),
         metavar="N",
         default=runtime.default_threads(),
         help="threads and processes for everything",
@@ -39,25 +39,25 @@ def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--rate", choices=["auto", *map(str, WORKING_RATES_HZ)], default="auto", help="working sampling rate in Hz"
     )
-    group.add_argument("--bands", type=_positive(int), metavar="N", default=DEFAULT_BANDS, help="Mel bands")
-    group.add_argument("--frames", type=_positive(int), metavar="N", default=DEFAULT_FRAMES, help="frames a segment")
+    group.add_argument("--bands", type=positive(int), metavar="N", default=DEFAULT_BANDS, help="Mel bands")
+    group.add_argument("--frames", type=positive(int), metavar="N", default=DEFAULT_FRAMES, help="frames a segment")
 
 
 def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training (the defaults are the paper's)")
     paper = Recipe()
     group.add_argument("--model", choices=MODELS, default=paper.model, help="network; all: the mean of the three")
-    group.add_argument("--epochs", type=_positive(int), metavar="N", default=paper.epochs, help="passes over the data")
+    group.add_argument("--epochs", type=positive(int), metavar="N", default=paper.epochs, help="passes over the data")
     group.add_argument(
-        "--batch-size", type=_positive(int), metavar="N", default=paper.batch_size, help="segments a mini-batch"
+        "--batch-size", type=positive(int), metavar="N", default=paper.batch_size, help="segments a mini-batch"
     )
     group.add_argument(
-        "--learning-rate", type=_positive(float), metavar="X", default=paper.learning_rate, help="of SGD, constant"
+        "--learning-rate", type=positive(float), metavar="X", default=paper.learning_rate, help="of SGD, constant"
     )
     group.add_argument("--segments", choices=SEGMENT_CHOICES, default=paper.segments, help="where in a track")
     group.add_argument(
         "--segments-per-track",
-        type=_positive(int),
+        type=positive(int),
         metavar="N",
         default=paper.segments_per_track,
         help="random segments of each track",
@@ -98,11 +98,11 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         "--restart", action="store_true", help="do not go on with what an earlier call for the same tracks has left"
     )
     group.add_argument(
-        "--time-limit", type=_duration, metavar="TIME", help="end in time with what is learned by then: 20h, 90m, 30s"
+        "--time-limit", type=seconds, metavar="TIME", help="end in time with what is learned by then: 20h, 90m, 30s"
     )
     group.add_argument(
         "--checkpoint-every",
-        type=_duration,
+        type=seconds,
         metavar="TIME",
         default="5m",
         help="keep the training's state after the first epoch that ends so long after the last time; 0: every epoch",
@@ -199,7 +199,7 @@ def train_and_classify(parser: argparse.ArgumentParser) -> None:
     _add_training_arguments(parser)
 
 
-def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     def convert(text: str) -> float:
         value = kind(text)
         if not 0 < value < float("inf"):
@@ -210,8 +210,8 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
     return convert
 
 
-def _duration(text: str) -> float:
-    """Seconds."""
+def seconds(text: str) -> float:
+    """A time as people write it: 20h, 90m, 30s, 30."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", text)
     if not match:
         raise argparse.ArgumentTypeError(f"{text!r}: give a number and s, m, h or d, as 20h")

@@ -2,7 +2,7 @@
 
 Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Everything said
 goes to stderr. Exit statuses: 0 done; 1 a fault of this program; 2 usage; 3 a list is wrong; 4 audio; 5 model;
-6 device; 7 disk; 130 interrupted; 143 terminated.
+6 device; 7 disk; 8 a submission that was judged; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -51,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: no command {argv[0]!r}\n\n{_overview()}", file=sys.stderr)
         return UsageError.exit_status
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
+    args.command, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     _start_log(args.verbose, args.quiet)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
@@ -305,6 +306,11 @@ COMMANDS = {
         commands.add_validate,
         commands.validate,
         "Say whether the evaluator would take an output and count every track.",
+    ),
+    "crossval": _Command(
+        commands.add_crossval,
+        commands.crossval,
+        "Run submissions through their shell calls over folds, and judge them.",
     ),
     "evaluate": _Command(
         commands.add_evaluate, commands.evaluate, "Compute MIREX's figures for the outputs of one or several systems."

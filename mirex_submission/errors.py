@@ -46,6 +46,12 @@ class DeviceError(MirexError):
     exit_status = 6
 
 
+class SubmissionError(MirexError):
+    """A submission that was judged has failed in a call, or written what is no whole output."""
+
+    exit_status = 8
+
+
 class StorageError(MirexError):
     """The disk is full, read-only or gone, or a folder cannot be written."""
 

@@ -19,7 +19,9 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.runtime import default_threads
 from mirex_submission.system.workers import Workers
 
-COMMANDS = ("extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "evaluate")
+COMMANDS = (
+    "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
+)  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
     "distributed", "ray", "sklearn", "mirdata",
@@ -117,7 +119,15 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
     assert "--threads" in options
     without = {option for option, said in options.items() if "(default: " not in said}
     no_default = {"-numThreads", "--name", "--probabilities", "--scheduler", "--plot", "--scratch", "--export"}
-    no_default |= {"--time-limit", "--tensorboard", "--groups", "--truth", "--system"}
+    no_default |= {
+        "--time-limit",
+        "--tensorboard",
+        "--groups",
+        "--truth",
+        "--system",
+        "--submission",
+        "--train-options",
+    }
     no_default |= {"--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
     assert without - no_default == set()
 

@@ -6,11 +6,17 @@ Nothing is loaded before a command runs: `--help` is to answer at once.
 from __future__ import annotations
 
 import argparse
+import datetime
 import logging
+import math
+import os
+import shlex
 from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
 
 from mirex_submission import arguments
-from mirex_submission.errors import ListError, UsageError
+from mirex_submission.errors import ListError, SubmissionError, UsageError
 
 log = logging.getLogger("mirex_submission")
 
@@ -80,13 +86,24 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    from mirex_submission.evaluation import evaluate, tables
-
     systems = dict(args.systems)
     if len(systems) < len(args.systems):
         raise UsageError("--system: a name is given twice: give each system its own")
-    evaluation = evaluate.evaluate(args.truth, systems, seed=args.seed)
-    tables.write_results(evaluation, args.out)
+    _judge(args.truth, systems, args.out, seed=args.seed, strict=args.strict)
+
+
+def _judge(
+    truth: str | os.PathLike[str],
+    systems: Mapping[str, str | os.PathLike[str]],
+    out: str | os.PathLike[str],
+    *,
+    seed: int,
+    strict: bool,
+) -> None:
+    from mirex_submission.evaluation import evaluate, tables
+
+    evaluation = evaluate.evaluate(truth, systems, seed=seed)
+    tables.write_results(evaluation, out)
     print(tables.summary(evaluation))
     by_kind = defaultdict(list)
     for finding in evaluation.findings:
@@ -97,11 +114,9 @@ def evaluate(args: argparse.Namespace) -> None:
     for name, comparison in (("classes", evaluation.by_class), ("folds", evaluation.by_fold)):
         if comparison and comparison.warning:
             log.warning("Friedman's test over %s: %s", name, comparison.warning)
-    log.info("%s: all figures, with what each system answered in results.json", args.out)
-    if args.strict and evaluation.findings:
-        raise ListError(
-            f"{args.out}: {len(evaluation.findings):,} findings, which results.json lists: see the warnings"
-        )
+    log.info("%s: all figures, with what each system answered in results.json", out)
+    if strict and evaluation.findings:
+        raise ListError(f"{out}: {len(evaluation.findings):,} findings, which results.json lists: see the warnings")
 
 
 def add_validate(parser: argparse.ArgumentParser) -> None:
@@ -118,6 +133,104 @@ def validate(args: argparse.Namespace) -> None:
 
     n_tracks = validation.validate(args.test_list, args.train_list, args.output)
     log.info("%s: the evaluator would take it and count all %d tracks", args.output, n_tracks)
+
+
+def add_crossval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder",
+        type=arguments.path,
+        metavar="DIR",
+        help="folder of the lists: features.txt, and train, test and truth",
+    )
+    parser.add_argument(
+        "--scratch", required=True, type=arguments.path, metavar="SCRATCH", help="folder for the scratch folders of all"
+    )
+    parser.add_argument(
+        "--out",
+        type=arguments.path,
+        metavar="OUT",
+        help="folder for outputs, logs and figures (default: SCRATCH/results)",
+    )
+    parser.add_argument(
+        "--submission",
+        dest="submissions",
+        action="append",
+        type=_submission,
+        metavar="[NAME=]COMMAND_DIR",
+        help="a system, by the folder of its MIREX scripts; again for each system (default: this program's bin/)",
+    )
+    parser.add_argument(
+        "--train-options",
+        action="append",
+        type=_train_options,
+        metavar="NAME=OPTIONS",
+        help="more options for the train script of the system NAME, as 'NAME=--model 1 --epochs 50'",
+    )
+    parser.add_argument(
+        "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
+    )
+    parser.add_argument(
+        "--device", choices=arguments.DEVICES, default="auto", help="for our own scripts; with cpu no system sees a GPU"
+    )
+    parser.add_argument("--time-limit", type=arguments.seconds, metavar="TIME", help="end a call after: 20h, 90m, 30s")
+
+
+def crossval(args: argparse.Namespace) -> None:
+    from mirex_submission.evaluation import crossval, fold_lists, plans, submissions
+
+    started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    out = Path(args.out).absolute() if args.out else args.scratch / "results"
+    found = [submissions.find(folder, name) for name, folder in args.submissions or [(None, submissions.OWN_FOLDER)]]
+    options: dict[str, list[str]] = {submission.name: [] for submission in found}
+    if len(options) < len(found):
+        raise UsageError("--submission: a name is given twice: give each system its own, as NAME=COMMAND_DIR")
+    for name, words in args.train_options or []:
+        if name not in options:
+            raise UsageError(f"--train-options: no system {name!r}: give one of {', '.join(options)}")
+        options[name] += words
+    task = fold_lists.find_lists(args.folder)
+    planned = [
+        plans.plan(
+            task, submission, args.scratch, out, options[submission.name], threads=args.threads, device=args.device
+        )
+        for submission in found
+    ]
+    runs = crossval.run(
+        planned,
+        args.scratch,
+        n_jobs=args.jobs,
+        device=args.device,
+        limit_s=math.inf if args.time_limit is None else args.time_limit,
+        environment=args.environment,
+    )
+    # Only now, for a call's peak memory counts from this program's own.
+    from mirex_submission.evaluation.runs import write_runs
+
+    faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command))
+    outputs = {run.plan.submission.name: run.plan.outputs for run in runs}
+    _judge(task.folder, outputs, out, seed=0, strict=args.strict)
+    if faults:
+        raise SubmissionError(
+            "\n".join(
+                f"{where}: {first}" + (f" (and {len(others):,} more)" if others else "")
+                for where, (first, *others) in faults.items()
+            )
+        )
+
+
+def _submission(text: str) -> tuple[str | None, str]:
+    name, equals, folder = text.partition("=")
+    return (arguments.name(name), arguments.path(folder)) if equals else (None, arguments.path(text))
+
+
+def _train_options(text: str) -> tuple[str, list[str]]:
+    name, equals, options = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: give NAME=OPTIONS")
+    try:
+        return arguments.name(name), shlex.split(options)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{options!r}: {error}") from error
 
 
 def _system(text: str) -> tuple[str, str]:

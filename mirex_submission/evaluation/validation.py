@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.outputs import Finding, TestList, check_names, class_names, read_output
 from mirex_submission.protocol import lists
+from mirex_submission.protocol.lists import Track
 
 
 def validate(
@@ -31,9 +33,22 @@ def validate(
         raise ListError("\n".join(faults))
     findings: list[Finding] = check_names((test_list, track) for track in tracks)
     findings += check_names((train_list, track) for track in labelled)
-    paths = list({os.path.normpath(track.path): track.path for track in tracks}.values())
-    classes = {key: number for number, key in enumerate(class_names(labelled))}
-    findings += read_output(output, TestList(paths), classes)[1]
+    findings += output_findings(tracks, labelled, output)
     if findings:
         raise lists.faults_error(output, [str(finding) for finding in findings])
-    return len(paths)
+    return len(_paths(tracks))
+
+
+def output_findings(
+    tracks: Sequence[Track], labelled: Sequence[Track], output: str | os.PathLike[str]
+) -> list[Finding]:
+    """What is wrong with an output for the tracks of a test list, after training on the labelled ones.
+
+    Raises ListError if the output cannot be read at all.
+    """
+    classes = {key: number for number, key in enumerate(class_names(labelled))}
+    return read_output(output, TestList(_paths(tracks)), classes)[1]
+
+
+def _paths(tracks: Sequence[Track]) -> list[str]:
+    return list({os.path.normpath(track.path): track.path for track in tracks}.values())

@@ -1,0 +1,106 @@
+"""A submission as MIREX knows it: a folder of shell scripts, and what each of them is called with.
+
+Any system is one that has `train.sh` and `classify.sh`, or `trainAndClassify.sh`, and perhaps `extractFeatures.sh`
+(upper or lower case), with MIREX's arguments: `[-numThreads N] SCRATCH LISTS [OUTPUT]`. Our own scripts also get a name
+for each fold's model, the device, and a file for the probabilities.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mirex_submission.errors import UsageError
+
+OWN_FOLDER = Path(__file__).resolve().parents[2] / "bin"
+OWN_NAME = "mirex_submission"
+_OWN_SCRIPT = "mirex-submission.sh"  # by which a folder is known for ours, of this version or another
+_SCRIPTS = {
+    "extract": "extractFeatures.sh",
+    "train": "train.sh",
+    "classify": "classify.sh",
+    "trainAndClassify": "trainAndClassify.sh",
+}
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One system to judge; scripts : {call: script} of those calls that it has. own : whether it is ours."""
+
+    name: str
+    folder: Path
+    scripts: dict[str, Path]
+    own: bool
+
+    @property
+    def separate(self) -> bool:
+        """Whether a fold is two calls, train and classify, and not one for both."""
+        return {"train", "classify"} <= self.scripts.keys()
+
+    @cached_property
+    def digest(self) -> str:
+        """Of the names and contents of the files in its folder: the scripts and what lies beside them."""
+        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        contents = [f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files]
+        return hashlib.sha256("".join(contents).encode("utf-8", errors="surrogateescape")).hexdigest()
+
+    def extract(self, scratch: Path, feature_list: Path, *, threads: int) -> list[str]:
+        return self._argv("extract", threads, [], scratch, feature_list)
+
+    def train(
+        self, scratch: Path, train_list: Path, options: Sequence[str], *, threads: int, fold: str, device: str
+    ) -> list[str]:
+        return self._argv("train", threads, [*self._own_options(fold, device), *options], scratch, train_list)
+
+    def classify(
+        self,
+        scratch: Path,
+        test_list: Path,
+        output: Path,
+        *,
+        threads: int,
+        fold: str,
+        device: str,
+        probabilities: Path | None,
+    ) -> list[str]:
+        options = self._own_options(fold, device)
+        if probabilities:
+            options += ["--probabilities", str(probabilities)]
+        return self._argv("classify", threads, options, scratch, test_list, output)
+
+    def train_and_classify(
+        self, scratch: Path, train_list: Path, test_list: Path, output: Path, options: Sequence[str], *, threads: int
+    ) -> list[str]:
+        return self._argv("trainAndClassify", threads, options, scratch, train_list, test_list, output)
+
+    def _own_options(self, fold: str, device: str) -> list[str]:
+        return ["--name", fold, "--device", device] if self.own else []
+
+    def _argv(self, call: str, threads: int, options: Sequence[str], *paths: Path) -> list[str]:
+        return [str(self.scripts[call]), "-numThreads", str(threads), *options, *map(str, paths)]
+
+
+def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
+    """The submission in `folder`. Raises UsageError if it cannot be called as MIREX calls one."""
+    folder = Path(folder).absolute()
+    try:
+        # Of two names that differ in case only the one in lower case comes last, and counts.
+        found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: cannot be read: {error.strerror}: give --submission the folder that has the scripts"
+        ) from error
+    scripts = {call: found[script.lower()] for call, script in _SCRIPTS.items() if script.lower() in found}
+    own = _OWN_SCRIPT in found
+    submission = Submission(name or (OWN_NAME if own else folder.name), folder, scripts, own)
+    if not submission.separate and "trainAndClassify" not in scripts:
+        there = ", ".join(script.name for script in scripts.values()) or "none of MIREX's scripts"
+        raise UsageError(f"{folder}: has {there}: it needs train.sh and classify.sh, or trainAndClassify.sh")
+    for script in scripts.values():
+        if not os.access(script, os.X_OK):
+            raise UsageError(f"{script}: cannot be executed: run `chmod +x` on it")
+    return submission
