@@ -19,10 +19,10 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.runtime import default_threads
 from mirex_submission.system.workers import Workers
 
-COMMANDS = ("extract", "train", "classify", "train-and-classify", "features", "validate", "evaluate")
+COMMANDS = ("extract", "train", "classify", "train-and-classify", "features", "validate", "evaluate", "report")
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
-    "distributed", "ray",
+    "distributed", "jinja2", "ray",
 }  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections import defaultdict
 
 from mirex_submission import arguments
@@ -44,7 +45,7 @@ def evaluate(args: argparse.Namespace) -> None:
     if len(systems) < len(args.systems):
         raise UsageError("--system: a name is given twice: give each system its own")
     evaluation = evaluate.evaluate(args.truth, systems, seed=args.seed)
-    tables.write_results(evaluation, args.out)
+    tables.write_results(evaluation, args.out, args.command_line)
     print(tables.summary(evaluation))
     by_kind = defaultdict(list)
     for finding in evaluation.findings:
@@ -76,6 +77,23 @@ def validate(args: argparse.Namespace) -> None:
 
     n_tracks = validation.validate(args.test_list, args.train_list, args.output)
     log.info("%s: the evaluator would take it and count all %d tracks", args.output, n_tracks)
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scratch=None)
+    parser.add_argument("results", type=arguments.path, metavar="RESULTS", help="folder that evaluate --out wrote")
+    parser.add_argument(
+        "-o", "--output", type=arguments.path, metavar="FILE", help="page to write (default: RESULTS/report.html)"
+    )
+
+
+def report(args: argparse.Namespace) -> None:
+    from mirex_submission.evaluation.report import write_report
+
+    output = args.output or os.path.join(args.results, "report.html")
+    for note in write_report(args.results, output, args.command_line):
+        log.warning("%s", note)
+    log.info("%s: one page that needs no other file", output)
 
 
 def _system(text: str) -> tuple[str, str]:
