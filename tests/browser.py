@@ -56,7 +56,7 @@ class Page:
         """Load an address in a window of so many pixels."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.requested, self._loaded = [], False
-        self._call("Page.navigate", url=address)
+        assert "errorText" not in self._call("Page.navigate", url=address), address
         while not self._loaded:
             self._receive()
 

@@ -24,9 +24,9 @@ from matplotlib.textpath import text_to_path
 from mirex_submission.features.export import printable
 
 WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide one twice side by side
-TEXT = 11.0  # font sizes, in pixels
-SMALL = 10.0
-INK, FAINT, LINE, ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#0072b2"
+TEXT = 12.0  # font sizes, in pixels
+SMALL = 11.0
+INK, FAINT, LINE, BAND, ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#f4f4f4", "#0072b2"
 # Okabe and Ito's colours that a colour-blind reader tells apart, without yellow, which white paper swallows.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
@@ -80,8 +80,9 @@ def style() -> Iterator[None]:
 
 def width(text: str, size: float = SMALL) -> float:
     """How wide a line of text can get, in pixels."""
-    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)  # drawn as a whole square, measured as a box
-    return float(text_to_path.get_text_width_height_descent(text, FontProperties(size=size), False)[0]) + wide * size
+    narrow = "".join(c for c in text if unicodedata.east_asian_width(c) not in "WF")
+    measured = text_to_path.get_text_width_height_descent(narrow, FontProperties(size=size), False)[0]
+    return float(measured) + (len(text) - len(narrow)) * size  # a character of East Asia is a square
 
 
 def shorten(text: str, room: float = _LONGEST_NAME, size: float = SMALL) -> str:
@@ -129,7 +130,8 @@ def rows(names: Sequence[str], pitch: float, legend: Sequence[Key] = ()) -> tupl
     axes.spines["left"].set_visible(False)
     axes.grid(axis="x")
     for k in range(len(names)):
-        axes.axhline(k, color=LINE, linewidth=0.5, zorder=0.5)
+        if k % 2:
+            axes.axhspan(k - 0.5, k + 0.5, color=BAND, linewidth=0, zorder=0)
     return figure, axes
 
 
@@ -141,8 +143,10 @@ def draw_legend(page: Axes, legend: Sequence[Key]) -> None:
     """Two columns of keys at the top of a figure. Matplotlib's own legend leaves out what begins with `_`."""
     for k, key in enumerate(legend):
         x, y = 6 + (k % 2) * WIDTH / 2, _ROW_OF_LEGEND * (k // 2 + 0.5)
-        page.plot([x, x + 14], [y, y], key.dash if not key.marker else "", color=key.colour)
-        page.plot([x + 7], [y], key.marker or "None", color=key.colour, markersize=6)
+        if key.marker:
+            page.plot([x + 7], [y], key.marker, color=key.colour, markersize=6)
+        else:
+            page.plot([x, x + 14], [y, y], key.dash, color=key.colour)
         page.text(x + 20, y, shorten(key.name, WIDTH / 2 - 34), va="center_baseline")
 
 

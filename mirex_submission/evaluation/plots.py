@@ -126,7 +126,7 @@ def learning_curves(history: Mapping[str, Sequence[Mapping[str, np.ndarray]]], s
     legend = [Key(f"network {name}", COLOURS[k % len(COLOURS)]) for k, name in enumerate(history)]
     trainings = [columns for folds in history.values() for columns in folds]
     if any("validation_loss" in columns for columns in trainings):
-        legend.append(Key("on validation tracks", FAINT, dash="--"))
+        legend.append(Key("held-out tracks", FAINT, dash="--"))
     top, high = legend_height(legend) + 6, 120
     figure, page = canvas(WIDTH, top + 2 * high + 56)
     draw_legend(page, legend)
