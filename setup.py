@@ -46,7 +46,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
-    package_data={"mirex_submission": ["py.typed"], "mirex_submission.evaluation": ["report.css", "report.html.jinja"]},
+    package_data={"mirex_submission": ["py.typed"], "mirex_submission.evaluation": ["*.css", "*.jinja"]},
     ext_modules=[kernel("features", "mix"), kernel("models")],
     python_requires=">=3.10,<3.14",
     install_requires=[

@@ -12,7 +12,6 @@ import soundfile
 from browser import EXECUTABLE, Page
 from report_data import Reader, make_results
 
-from mirex_submission.cli import main
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.evaluate import evaluate
 from mirex_submission.evaluation.report import write_report
@@ -209,15 +208,6 @@ def test_results_that_cannot_be_read_are_an_error_that_says_what_to_give(tmp_pat
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_command_writes_the_page_beside_the_results_or_where_it_is_told(tmp_path, capfd):
-    folder = plain(tmp_path)
-    assert main(["report", str(folder)]) == main(["report", str(folder), "-o", str(tmp_path / "to" / "a.html")]) == 0
-    assert f"mirex-submission report {folder}" in page_of(folder).text(section="provenance")
-    assert (tmp_path / "to" / "a.html").exists()
-    assert main(["report", str(tmp_path / "none")]) == 3
-    assert capfd.readouterr().out == ""
-
-
 def test_equal_results_give_an_equal_page(hostile, tmp_path):
     folder, _ = hostile
     write_report(folder, tmp_path / "again.html", COMMAND)
@@ -228,7 +218,7 @@ def test_the_installed_package_has_the_template_and_its_style(tmp_path):
     build = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", tmp_path, "build_py", "--build-lib", tmp_path]
     subprocess.run(build, cwd=PROJECT, check=True, capture_output=True)
     built = {path.name for path in (tmp_path / "mirex_submission" / "evaluation").iterdir()}
-    assert {"report.css", "report.html.jinja", "report.py"} <= built
+    assert {"provenance.html.jinja", "report.css", "report.html.jinja", "report.py"} <= built
 
 
 # Elements that reach beyond the window, but for what scrolls in a box of its own; and text beyond its figure.
