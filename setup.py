@@ -37,10 +37,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
-    package_data={"mirex_submission": ["py.typed"]},
+    package_data={"mirex_submission": ["py.typed"], "mirex_submission.evaluation": ["*.css", "*.jinja"]},
     ext_modules=[kernel("features", "mix"), kernel("models")],
     python_requires=">=3.10,<3.14",
     install_requires=[
+        "jinja2>=3.1",
         "joblib>=1.5",
         "keras>=3.8",
         "matplotlib>=3.8",

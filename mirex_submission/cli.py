@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"{PROGRAM}: no command {argv[0]!r}\n\n{_overview()}", file=sys.stderr)
         return UsageError.exit_status
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
-    args.command, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
+    args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     _start_log(args.verbose, args.quiet)
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
@@ -315,6 +315,7 @@ COMMANDS = {
     "evaluate": _Command(
         commands.add_evaluate, commands.evaluate, "Compute MIREX's figures for the outputs of one or several systems."
     ),
+    "report": _Command(commands.add_report, commands.report, "Show what evaluate found, as one page to read or print."),
 }
 
 

@@ -21,10 +21,11 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
+    "report",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
-    "distributed", "ray", "sklearn", "mirdata",
+    "distributed", "jinja2", "ray", "sklearn", "mirdata",
 }  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {

@@ -103,3 +103,18 @@ def test_validate_is_status_0_for_a_sound_output_and_3_with_every_fault_named_fo
     status, _, stderr = call("validate", "test.txt", "truth/2.txt", "faulty/1.txt")
     assert status == 3
     assert "faulty/1.txt:3: label 'z'" in stderr and "no line for '/a/track13.wav'" in stderr
+
+
+@pytest.mark.usefixtures("task")
+def test_report_writes_its_page_beside_the_results_or_where_it_is_told(call, tmp_path):
+    call(*EVALUATE, "--system", "A=right", "--seed", "3")
+    status, stdout, stderr = call("report", "out")
+    assert (status, stdout) == (0, "")
+    assert "no runs.json beside the results" in stderr and "out/report.html: one page" in stderr
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<pre>mirex-submission evaluate --truth truth --out out --system A=right --seed 3</pre>" in page
+    assert "<pre>mirex-submission report out</pre>" in page
+    assert call("report", "out", "-o", "to/a.html")[0] == 0
+    assert (tmp_path / "to" / "a.html").exists()
+    status, _, stderr = call("report", "none")
+    assert status == 3 and "none/results.json: cannot be read: No such file" in stderr.replace("[Errno 2] ", "")

@@ -12,7 +12,7 @@ import math
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mirex_submission import arguments
@@ -89,13 +89,14 @@ def evaluate(args: argparse.Namespace) -> None:
     systems = dict(args.systems)
     if len(systems) < len(args.systems):
         raise UsageError("--system: a name is given twice: give each system its own")
-    _judge(args.truth, systems, args.out, seed=args.seed, strict=args.strict)
+    _judge(args.truth, systems, args.out, args.command_line, seed=args.seed, strict=args.strict)
 
 
 def _judge(
     truth: str | os.PathLike[str],
     systems: Mapping[str, str | os.PathLike[str]],
     out: str | os.PathLike[str],
+    command_line: Sequence[str],
     *,
     seed: int,
     strict: bool,
@@ -103,7 +104,7 @@ def _judge(
     from mirex_submission.evaluation import evaluate, tables
 
     evaluation = evaluate.evaluate(truth, systems, seed=seed)
-    tables.write_results(evaluation, out)
+    tables.write_results(evaluation, out, command_line)
     print(tables.summary(evaluation))
     by_kind = defaultdict(list)
     for finding in evaluation.findings:
@@ -170,7 +171,10 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
     )
     parser.add_argument(
-        "--device", choices=arguments.DEVICES, default="auto", help="for our own scripts; with cpu no system sees a GPU"
+        "--device",
+        choices=("auto", "cpu", "gpu"),
+        default="auto",
+        help="for our own scripts; with cpu no system sees a GPU",
     )
     parser.add_argument("--time-limit", type=arguments.seconds, metavar="TIME", help="end a call after: 20h, 90m, 30s")
 
@@ -204,11 +208,11 @@ def crossval(args: argparse.Namespace) -> None:
         environment=args.environment,
     )
     # Only now, for a call's peak memory counts from this program's own.
-    from mirex_submission.evaluation.runs import write_runs
+    from mirex_submission.evaluation.run_record import write_runs
 
-    faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command))
+    faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command_line))
     outputs = {run.plan.submission.name: run.plan.outputs for run in runs}
-    _judge(task.folder, outputs, out, seed=0, strict=args.strict)
+    _judge(task.folder, outputs, out, args.command_line, seed=0, strict=args.strict)
     if faults:
         raise SubmissionError(
             "\n".join(
@@ -231,6 +235,23 @@ def _train_options(text: str) -> tuple[str, list[str]]:
         return arguments.name(name), shlex.split(options)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{options!r}: {error}") from error
+
+
+def add_report(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scratch=None)
+    parser.add_argument("results", type=arguments.path, metavar="RESULTS", help="folder that evaluate --out wrote")
+    parser.add_argument(
+        "-o", "--output", type=arguments.path, metavar="FILE", help="page to write (default: RESULTS/report.html)"
+    )
+
+
+def report(args: argparse.Namespace) -> None:
+    from mirex_submission.evaluation.report import write_report
+
+    output = args.output or os.path.join(args.results, "report.html")
+    for note in write_report(args.results, output, args.command_line):
+        log.warning("%s", note)
+    log.info("%s: one page that needs no other file", output)
 
 
 def _system(text: str) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """An evaluation in full as `results.json`, from which a report can be made without any other file.
 
-    format, version, settings      of this file, of the program; alpha, confidence, n_resamples and seed of the tests
+    format, versions, command      of this file; of the program and what it counts with; what was called
+    settings                       alpha, confidence, n_resamples and seed of the tests
     classes                        labels as the truth spells them, in the order of rows and columns
     folds                          name, truth (path, sha256), n_tracks; tracks: path, label, predicted {system: label}
     systems                        name, folds (each with its output's path and sha256, or null), overall, findings
@@ -16,9 +17,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib.metadata
 import json
 import os
-from collections.abc import Iterable
+import platform
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,18 +36,23 @@ from mirex_submission.evaluation.significance import ALPHA, Comparison
 FORMAT = 1
 
 
-def as_json(evaluation: Evaluation) -> bytes:
+def as_json(evaluation: Evaluation, command: Sequence[str] = ()) -> bytes:
     """The evaluation as UTF-8 text; bytes of a path that are no UTF-8 are escaped."""
-    text = json.dumps(record(evaluation), ensure_ascii=False, indent=1)
+    text = json.dumps(record(evaluation, command), ensure_ascii=False, indent=1)
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def record(evaluation: Evaluation) -> dict[str, Any]:
-    """The evaluation as `results.json` has it."""
+def record(evaluation: Evaluation, command: Sequence[str] = ()) -> dict[str, Any]:
+    """The evaluation as `results.json` has it; command: the call that made it, if one did."""
     labels: dict[int, str | None] = dict(enumerate(evaluation.classes)) | {NO_PREDICTION: None}
     return {
         "format": FORMAT,
-        "version": __version__,
+        "versions": {
+            "mirex-submission": __version__,
+            "python": platform.python_version(),
+            **{package: importlib.metadata.version(package) for package in ("numpy", "scipy")},
+        },
+        "command": list(command),
         "settings": {"alpha": ALPHA, "confidence": CONFIDENCE, "n_resamples": N_RESAMPLES, "seed": evaluation.seed},
         "classes": evaluation.classes,
         "folds": [

@@ -1,65 +1,136 @@
-"""What was called, as `runs.json` beside results.json: from it a report has times, memory, logs and exact commands.
+"""How the judged systems were run: the calls, times and training histories that `runs.json` beside the results names.
 
-systems      {name: command_dir, extraction (a call, or null), folds {name: calls, output, probabilities, history,
-             faults}}: paths, or null for what there is not; faults: why an output does not count, or not all of it
-a call       call, argv, status, seconds, cpu_seconds, peak_mb, log, attempts, fault: see calls.Call and calls.Ended
-versions, lists {path: SHA-256}, started, commands
+`crossval` writes the file; outputs that were made in another way have none, and nothing here is then known. Of a file
+that it names and that cannot be read, a note says so.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import csv
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mirex_submission.evaluation import validation
-from mirex_submission.evaluation.calls import Call
-from mirex_submission.evaluation.crossval import FoldRun, SystemRun
-from mirex_submission.evaluation.fold_lists import FoldLists, TaskLists
-from mirex_submission.evaluation.outputs import Kind
-from mirex_submission.protocol import lists
-from mirex_submission.submission import versions
-from mirex_submission.system.atomic import write_file
+import numpy as np
+
+from mirex_submission.errors import ListError
+
+RUNS = "runs.json"
+_CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 
 
-def write_runs(
-    path: Path, task: TaskLists, runs: Sequence[SystemRun], *, started: str, command: str
-) -> dict[str, list[str]]:
-    """Write runs.json; returns {`NAME FOLD`: its faults} for those that have any."""
-    faults = {}
-    systems: dict[str, Any] = {}
-    for system in runs:
-        name = system.plan.submission.name
-        folds = {}
-        for fold, run in zip(system.plan.folds, system.folds, strict=True):
-            found = _faults(fold.lists, run, system.extraction)
-            if found:
-                faults[f"{name} {fold.lists.name}"] = found
-            folds[fold.lists.name] = {**dataclasses.asdict(run), "faults": found}
-        systems[name] = {
-            "command_dir": system.plan.submission.folder,
-            "extraction": system.extraction and dataclasses.asdict(system.extraction),
-            "folds": folds,
-        }
-    record = {
-        "systems": systems,
-        "versions": versions(),
-        "lists": task.hashes(),
-        "started": started,
-        "commands": [command],
+@dataclass(frozen=True)
+class Call:
+    """One call of a system's command; fold: None for the extraction, which serves all."""
+
+    system: str
+    fold: str | None
+    call: str
+    argv: list[str]
+    status: int | None
+    seconds: float | None
+    peak_mb: float | None
+    log: str | None
+
+
+@dataclass
+class Runs:
+    """What is known of the runs of all systems.
+
+    probabilities : (system, fold) -> file.
+    histories : system -> network -> the columns of each training: epoch, loss, accuracy and perhaps validation_loss,
+        validation_accuracy, float64 [shape=(n_epochs,)].
+    """
+
+    calls: list[Call] = field(default_factory=list)
+    probabilities: dict[tuple[str, str], Path] = field(default_factory=dict)
+    histories: dict[str, dict[str, list[dict[str, np.ndarray]]]] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    lists: dict[str, str] = field(default_factory=dict)
+    started: str | None = None
+    commands: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def seconds(self) -> dict[str, dict[str, float]]:
+        """System -> call -> the seconds of all folds together, of what was timed."""
+        spent: dict[str, dict[str, float]] = {}
+        for call in self.calls:
+            if call.seconds is not None:
+                times = spent.setdefault(call.system, {})
+                times[call.call] = times.get(call.call, 0.0) + call.seconds
+        return spent
+
+
+def read_runs(folder: Path) -> Runs:
+    """What `runs.json` in the folder says, and the histories that it names; nothing where there is no such file.
+
+    Raises ListError if it is there and cannot be read.
+    """
+    path = folder / RUNS
+    if not path.exists():
+        return Runs(notes=[f"no {RUNS} beside the results: times, memory and training histories are not known"])
+    try:
+        said = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise ListError(f"{path}: cannot be read: {error}: write it again with crossval, or take it away") from error
+    runs = Runs(
+        versions=said.get("versions") or {},
+        lists=said.get("lists") or {},
+        started=said.get("started"),
+        commands=said.get("commands") or [],
+    )
+    for system, ran in (said.get("systems") or {}).items():
+        runs.calls += _calls(system, ran)
+        for fold, of_fold in (ran.get("folds") or {}).items():
+            if of_fold.get("probabilities"):
+                runs.probabilities[system, fold] = folder / of_fold["probabilities"]
+            if of_fold.get("history"):
+                history = folder / of_fold["history"]
+                try:
+                    curves = _read_history(history)
+                except (OSError, ValueError) as error:
+                    runs.notes.append(f"{history}: no history of a training could be read: {error}")
+                    continue
+                for network, columns in curves.items():
+                    runs.histories.setdefault(system, {}).setdefault(network, []).append(columns)
+    return runs
+
+
+def _calls(system: str, ran: dict[str, Any]) -> Iterator[Call]:
+    extraction = [(None, ran["extraction"])] if ran.get("extraction") else []
+    of_folds = [(fold, call) for fold, said in (ran.get("folds") or {}).items() for call in said.get("calls") or []]
+    for fold, call in [*extraction, *of_folds]:
+        yield Call(
+            system=system,
+            fold=fold,
+            call=call.get("call") or "extract",
+            argv=call.get("argv") or [],
+            status=call.get("status"),
+            seconds=call.get("seconds"),
+            peak_mb=call.get("peak_mb"),
+            log=call.get("log"),
+        )
+
+
+def _read_history(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Network -> its columns, by epoch. Raises ValueError for what is no history."""
+    with open(path, newline="", encoding="utf-8") as f:
+        table = csv.DictReader(f, strict=True)
+        missing = {"model", "epoch", "loss", "accuracy"} - set(table.fieldnames or ())
+        if missing:
+            raise ValueError(f"it has no column {', '.join(sorted(missing))}")
+        lines = defaultdict(list)
+        try:
+            for line in table:
+                lines[line["model"]].append(line)
+        except csv.Error as error:
+            raise ValueError(f"line {table.line_num}: {error}") from error
+        named = ["epoch", *(name for name in _CURVES if name in (table.fieldnames or ()))]
+    return {
+        # Where a line lacks a value, its curve has a gap.
+        network: {name: np.array([float(line[name] or "nan") for line in of_network]) for name in named}
+        for network, of_network in lines.items()
     }
-    write_file(path, json.dumps(record, indent=1, default=str).encode())
-    return faults
-
-
-def _faults(fold: FoldLists, run: FoldRun, extraction: Call | None) -> list[str]:
-    for call in filter(None, (extraction, *run.calls)):
-        if call.fault:
-            return [f"{call.call}: {call.fault}"]
-    assert run.output  # as no call has a fault
-    tracks, labelled = lists.read_unlabelled(fold.test), lists.read_labelled(fold.train, for_evaluator=False)
-    findings = validation.output_findings(tracks, labelled, run.output)
-    # White space that cuts a line is in the lists' own paths and labels: no fault of who repeats them.
-    return [str(finding) for finding in findings if finding.kind is not Kind.CUT_LINE]

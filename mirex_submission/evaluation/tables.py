@@ -23,8 +23,11 @@ from mirex_submission.system.atomic import write_file
 _COLUMN = 7  # characters of a matrix column of report.txt, as NEMA's
 
 
-def write_results(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write all files into `folder`; raises StorageError where the disk does not take them."""
+def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], command: Sequence[str] = ()) -> None:
+    """Write all files into `folder`; raises StorageError where the disk does not take them.
+
+    command : the call that asked for it, for `results.json`.
+    """
     folder = Path(folder)
     systems = evaluation.systems
     names = [system.name for system in systems]
@@ -57,7 +60,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str]) -> Non
             _write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
     for system in systems:
         write_file(folder / system.name / "report.txt", _report(evaluation, system).encode("utf-8"))
-    write_file(folder / "results.json", results.as_json(evaluation))
+    write_file(folder / "results.json", results.as_json(evaluation, command))
 
 
 def summary(evaluation: Evaluation) -> str:

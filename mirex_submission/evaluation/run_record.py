@@ -1,0 +1,65 @@
+"""What was called, as `runs.json` beside results.json: from it a report has times, memory, logs and exact commands.
+
+systems      {name: command_dir, extraction (a call, or null), folds {name: calls, output, probabilities, history,
+             faults}}: paths, or null for what there is not; faults: why an output does not count, or not all of it
+a call       call, argv, status, seconds, cpu_seconds, peak_mb, log, attempts, fault: see calls.Call and calls.Ended
+versions, lists {path: SHA-256}, started, commands
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from mirex_submission.evaluation import validation
+from mirex_submission.evaluation.calls import Call
+from mirex_submission.evaluation.crossval import FoldRun, SystemRun
+from mirex_submission.evaluation.fold_lists import FoldLists, TaskLists
+from mirex_submission.evaluation.outputs import Kind
+from mirex_submission.protocol import lists
+from mirex_submission.system.atomic import write_file
+from mirex_submission.system.runtime import versions
+
+
+def write_runs(
+    path: Path, task: TaskLists, runs: Sequence[SystemRun], *, started: str, command: str
+) -> dict[str, list[str]]:
+    """Write runs.json; returns {`NAME FOLD`: its faults} for those that have any."""
+    faults = {}
+    systems: dict[str, Any] = {}
+    for system in runs:
+        name = system.plan.submission.name
+        folds = {}
+        for fold, run in zip(system.plan.folds, system.folds, strict=True):
+            found = _faults(fold.lists, run, system.extraction)
+            if found:
+                faults[f"{name} {fold.lists.name}"] = found
+            folds[fold.lists.name] = {**dataclasses.asdict(run), "faults": found}
+        systems[name] = {
+            "command_dir": system.plan.submission.folder,
+            "extraction": system.extraction and dataclasses.asdict(system.extraction),
+            "folds": folds,
+        }
+    record = {
+        "systems": systems,
+        "versions": versions(),
+        "lists": task.hashes(),
+        "started": started,
+        "commands": [command],
+    }
+    write_file(path, json.dumps(record, indent=1, default=str).encode())
+    return faults
+
+
+def _faults(fold: FoldLists, run: FoldRun, extraction: Call | None) -> list[str]:
+    for call in filter(None, (extraction, *run.calls)):
+        if call.fault:
+            return [f"{call.call}: {call.fault}"]
+    assert run.output  # as no call has a fault
+    tracks, labelled = lists.read_unlabelled(fold.test), lists.read_labelled(fold.train, for_evaluator=False)
+    findings = validation.output_findings(tracks, labelled, run.output)
+    # White space that cuts a line is in the lists' own paths and labels: no fault of who repeats them.
+    return [str(finding) for finding in findings if finding.kind is not Kind.CUT_LINE]
