@@ -207,7 +207,7 @@ def _copy(source: Path, target: Path) -> None:
 def _environment_of(submission: Submission, environment: Mapping[str, str]) -> dict[str, str]:
     # bin/mirex-submission.sh sets it for itself; a system in Python may need what lies beside its script.
     inherited = {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
-    if submission.folder == OWN_FOLDER or not submission.own:  # another version of ours has its own Python
+    if submission.folder.resolve() == OWN_FOLDER or not submission.own:  # another version of ours has its own Python
         inherited.setdefault("MIREX_PYTHON", sys.executable)
     return inherited
 

@@ -86,7 +86,7 @@ class Submission:
 
 def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
     """The submission in `folder`. Raises UsageError if it cannot be called as MIREX calls one."""
-    folder = Path(folder).absolute()
+    folder = Path(os.path.abspath(folder))  # so that its last part is its name
     try:
         # Of two names that differ in case only the one in lower case comes last, and counts.
         found = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
