@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # demo.sh [FOLDER]: installs into .venv, synthesises a small labelled corpus, then extracts, trains and classifies it
-# with the real scripts and prints how many held-out clips came out right. FOLDER (default: demo/) keeps every file.
+# with the real scripts and prints how many held-out clips came out right; then judges this submission and another one
+# on 3 folds and writes a report. FOLDER (default: demo/) keeps every file.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 folder=${1:-$project/demo}
 epochs=40 # of the paper's 150: enough for this corpus
-"$project/bin/install.sh" "$project/.venv"
+"$project/bin/install.sh" "$project/.venv" examples
 python=$project/.venv/bin/python
 
 mkdir -p -- "$folder"
@@ -21,10 +22,19 @@ echo "== bin/classify.sh SCRATCH TESTLIST OUTPUT" >&2
     "$folder/scratch" "$folder/corpus/test.txt" "$folder/output.txt"
 echo "== the held-out clips" >&2
 "$python" "$project/examples/score.py" "$folder/corpus/truth.txt" "$folder/output.txt"
+echo "== 3 folds of this submission and of examples/svm_submission" >&2
+program=("$python" -m mirex_submission)
+"${program[@]}" folds --from-folders "$folder/corpus/audio" --out "$folder/folds"
+"${program[@]}" crossval "$folder/folds" --scratch "$folder/crossval" --out "$folder/results" \
+    --submission "cnn=$project/bin" --train-options "cnn=--epochs $epochs" \
+    --submission "svm=$project/examples/svm_submission"
+"${program[@]}" report "$folder/results"
 cat <<END
 
 audio and lists   $folder/corpus
 features, model   $folder/scratch
 predictions       $folder/output.txt
 probabilities     $folder/probabilities.csv
+folds             $folder/folds
+both submissions  $folder/results/report.html
 END
