@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from mirex_submission.models import bundle as bundles
+
 PROJECT = Path(__file__).resolve().parent.parent
 EPOCHS = 6
 CALL = ("--segments-per-track", "12", "--checkpoint-every", "0")
@@ -110,7 +112,8 @@ def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus, run_sc
 
 def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus, run_script):
     shutil.copytree(straight / "model", extracted / "model")
-    for name in (f"{'0' * 32}-000005.checkpoint", ".tmp-1-abcd"):
+    key = next(iter(bundles.load(straight / "model").keys.values()))
+    for name in (f"{key}-000005.checkpoint", ".tmp-1-abcd"):
         (extracted / "model" / name).write_bytes(b"left")
     assert run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"]).returncode == 0
     assert files_of(extracted) == files_of(straight)
