@@ -70,14 +70,15 @@ def train(
     def start_engine() -> engines.Engine:
         return engines.start(device, threads=threads, seed=recipe.seed, precision=recipe.precision, together=True)
 
+    number, n_hosts = hosts()
     # Is the GPU there, are the hosts? Now, and not only after hours.
-    engine = start_engine() if device.startswith("gpu") or hosts()[1] > 1 else None
+    engine = start_engine() if device.startswith("gpu") or n_hosts > 1 else None
     if tensorboard:
         make_folder(tensorboard)
     # Where the model may be that of an earlier epoch, only its last state can go on.
     n_kept = 1 if recipe.patience else 0
     store = FeatureStore(scratch, spec)
-    folder, is_first = bundles.folder_of(scratch, name), hosts()[0] == 0
+    folder, is_first = bundles.folder_of(scratch, name), number == 0
     with bundles.locked(folder) if is_first else contextlib.nullcontext():
         records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(threads))
         usable = [track for track in tracks if records[track.path].content]
@@ -99,7 +100,7 @@ def train(
             for each in checkpoints.values():
                 each.clear()
         earlier = _bundle(folder)
-        states = {} if restart else _earlier_states(folder, earlier, keys, recipe)
+        states = {} if restart else _earlier_states(folder, earlier, checkpoints, recipe)
         if engine:
             n_done = {network: len(state.history) for network, state in states.items()}
             _agree(engine, [keys, n_done, name, restart, asdict(recipe)])
@@ -196,13 +197,13 @@ def _bundle(folder: Path) -> bundles.Bundle | None:
 
 
 def _earlier_states(
-    folder: Path, bundle: bundles.Bundle | None, keys: Mapping[str, str], recipe: Recipe
+    folder: Path, bundle: bundles.Bundle | None, checkpoints: Mapping[str, Checkpoints], recipe: Recipe
 ) -> dict[str, State]:
     """What is left of an earlier training of each network: a checkpoint, or the model itself."""
     states = {}
-    for network, key in keys.items():
-        found = [Checkpoints(folder, key).load(recipe)]
-        is_last = bundle and bundle.keys.get(network) == key and not recipe.patience
+    for network, kept in checkpoints.items():
+        found = [kept.load(recipe)]
+        is_last = bundle and bundle.keys.get(network) == kept.key and not recipe.patience
         if bundle and is_last and len(bundle.history[network]) <= recipe.epochs:
             with contextlib.suppress(ModelError):
                 found.append(State(bundles.load_weights(folder, bundle, network), bundle.history[network]))

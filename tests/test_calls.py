@@ -7,16 +7,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from pathlib import Path
 
 import pytest
+from processes import gone, wait_for
 
 from mirex_submission.errors import StorageError
 from mirex_submission.evaluation import calls
 from mirex_submission.evaluation.calls import Step, Stopped, supervise
-
-PATIENCE_S = 60.0
 
 
 @pytest.fixture
@@ -43,21 +40,6 @@ def call(tmp_path):
 
     run.log = tmp_path / "logs" / "call.log"
     return run
-
-
-def wait_for(is_so):
-    until_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < until_s, "waited in vain"
-        time.sleep(0.02)
-
-
-def gone(pid):
-    """Whether a process runs no more; one that nobody has reaped counts as gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def pid_in(path):
@@ -153,6 +135,7 @@ def test_a_call_does_not_outlive_a_caller_that_is_killed(script, tmp_path):
         child = pid_in(pid)
         process.send_signal(signal.SIGKILL)
     wait_for(lambda: gone(child))
+    assert process.returncode == -signal.SIGKILL
 
 
 def test_a_log_that_cannot_be_written_is_said_so(call, script, tmp_path):

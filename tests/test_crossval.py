@@ -9,14 +9,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from processes import gone, wait_for
 
 from mirex_submission.cli import main
 
-PATIENCE_S = 60.0
 TRACKS = [f"/none/{label}_{number:02}.wav" for number in range(6) for label in ("rock", "jazz")]
 
 # The scripts of a submission that is always right: file names begin with the label. Each call adds a line to
@@ -28,21 +27,6 @@ ANSWER = """answer() { while read -r path; do name=${path##*/}; printf '%s\\t%s\
 """
 CLASSIFY = f'{ANSWER}! grep -qFf "$4" "$3/model"\nanswer < "$4" > "$5"\n'
 GOOD = {"extractFeatures.sh": EXTRACT, "train.sh": TRAIN, "classify.sh": CLASSIFY}
-
-
-def wait_for(is_so):
-    until_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < until_s, "waited in vain"
-        time.sleep(0.02)
-
-
-def gone(pid):
-    """Whether a process runs no more; one that nobody has reaped counts as gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from mirex_submission.system.atomic import make_folder, storage_error, write_file
+from mirex_submission.system.atomic import make_folder, sha256, storage_error, write_file
 from mirex_submission.system.progress import duration
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
@@ -210,7 +210,3 @@ def _last_line(log: Path) -> str:
     with open(log, "rb") as f:
         f.seek(max(0, os.fstat(f.fileno()).st_size - _LONGEST_LINE))
         return f.read().decode(errors="replace").strip().rpartition("\n")[2]
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirex_submission.errors import ListError
-from mirex_submission.evaluation.calls import sha256
 from mirex_submission.protocol import lists
+from mirex_submission.system.atomic import sha256
 
-_PARTS = ("train", "test", "truth")
+PARTS = ("train", "test", "truth")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
         raise ListError(f"{folder}: no *.test.txt: give the folder with the lists of the folds")
     # fold10 comes after fold9
     names.sort(key=lambda name: [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)])
-    folds = [FoldLists(name, *(folder / f"{name}.{part}.txt" for part in _PARTS)) for name in names]
+    folds = [FoldLists(name, *(folder / f"{name}.{part}.txt" for part in PARTS)) for name in names]
     task = TaskLists(folder, folder / "features.txt", folds)
     faults = _faults(task)
     if faults:

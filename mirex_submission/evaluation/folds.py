@@ -22,12 +22,12 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission.errors import ListError, UsageError
+from mirex_submission.evaluation.fold_lists import PARTS
 from mirex_submission.evaluation.sources import GroupedTrack
 from mirex_submission.protocol.lists import Faults, Track, write_predictions
 from mirex_submission.system.atomic import write_file
 
 N_STARTS = 10
-PARTS = ("train", "test", "truth")
 
 
 @dataclass(frozen=True)

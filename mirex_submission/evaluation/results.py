@@ -16,7 +16,6 @@ n_predicted, n_right, n_tracks_per_class, recalls, and confusion as a list of ro
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -32,6 +31,7 @@ from mirex_submission.evaluation.evaluate import Evaluation
 from mirex_submission.evaluation.metrics import CONFIDENCE, N_RESAMPLES, NO_PREDICTION, Score
 from mirex_submission.evaluation.outputs import Finding
 from mirex_submission.evaluation.significance import ALPHA, Comparison
+from mirex_submission.system.atomic import sha256
 
 FORMAT = 1
 
@@ -92,7 +92,7 @@ def record(evaluation: Evaluation, command: Sequence[str] = ()) -> dict[str, Any
 
 
 def _file(path: Path) -> dict[str, str]:
-    return {"path": os.path.abspath(path), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"path": os.path.abspath(path), "sha256": sha256(path)}
 
 
 def _figures(score: Score, interval: tuple[float, float]) -> dict[str, Any]:

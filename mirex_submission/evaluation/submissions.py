@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mirex_submission.errors import UsageError
+from mirex_submission.system.atomic import sha256
 
 OWN_FOLDER = Path(__file__).resolve().parents[2] / "bin"
 OWN_NAME = "mirex_submission"
@@ -45,7 +46,7 @@ class Submission:
     def digest(self) -> str:
         """Of the names and contents of the files in its folder: the scripts and what lies beside them."""
         files = sorted(path for path in self.folder.iterdir() if path.is_file())
-        contents = [f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in files]
+        contents = [f"{path.name}\0{sha256(path)}\n" for path in files]
         return hashlib.sha256("".join(contents).encode("utf-8", errors="surrogateescape")).hexdigest()
 
     def extract(self, scratch: Path, feature_list: Path, *, threads: int) -> list[str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -48,6 +49,11 @@ def _mode(path: str | os.PathLike[str]) -> int:
 def digest(data: bytes) -> str:
     """XXH3-128 in hexadecimal, by which stored files are named and verified: against damage, not against malice."""
     return xxhash.xxh3_128_hexdigest(data)
+
+
+def sha256(path: Path) -> str:
+    """Of a whole file, in hexadecimal: what other programs can check."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def seal(body: bytes) -> bytes:
