@@ -181,9 +181,11 @@ def phase_pack(list_file, scratch, n):
     program.start_keras(threads=2, seed=0)
     from mirex_submission.models.training import pack
 
-    paths, recipe, file = Path(list_file).read_text().splitlines()[:n], program.Recipe(), Path(scratch, "packed")
+    paths, recipe = Path(list_file).read_text().splitlines()[:n], program.Recipe()
     store, before = program.FeatureStore(scratch, program.FeatureSpec(SHORT_HZ)), memory()
-    data, cost = metered(lambda: pack(file, store, paths, [0] * len(paths), recipe))  # kept while memory is read
+    data, cost = metered(
+        lambda: pack(Path(scratch), store, paths, [0] * len(paths), recipe)
+    )  # kept while memory is read
     return {"pack": cost, "memory": {name: x - before[name] for name, x in memory().items()}, "rows": len(data.frames)}
 
 

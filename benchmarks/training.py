@@ -179,10 +179,10 @@ def memory_of(n_tracks, threads):
         store, paths = FeatureStore(folder, spec), [f"/{k}.wav" for k in range(n_tracks)]
         for k, path in enumerate(paths):
             store.write(Header(path, AudioState(1, 2, 3), f"{k + 1:032x}", spec, len(frames), 4.0), frames)
-        found = pack(Path(folder, "frames"), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
+        found = pack(Path(folder), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
         weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=found.mean, std=found.std, seed=0)
         network = Engine(threads, "").network("2", weights, n_frames=80)
-        epoch = Epoch(found.frames, 80, found.starts_of(0), found.targets, None, Recipe(), 0)
+        epoch = Epoch(found.frames, 80, found.starts_of(0), found.targets, None, Recipe(), 0, found.order_room)
         for _ in zip(range(20), network.train(epoch), strict=False):
             pass
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

@@ -26,7 +26,7 @@ from mirex_submission.models.holdout import held_out
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.training import TrainingSet, pack, train_network
 from mirex_submission.protocol.lists import Track
-from mirex_submission.system.atomic import digest, make_folder, temporary_file, write_file
+from mirex_submission.system.atomic import digest, make_folder, write_file
 from mirex_submission.system.runtime import hosts, versions
 from mirex_submission.system.workers import Workers
 from mirex_submission.usable import enough_to_train, enough_usable, usable_of
@@ -80,20 +80,10 @@ def train(
     store = FeatureStore(scratch, spec)
     folder, is_first = bundles.folder_of(scratch, name), number == 0
     with bundles.locked(folder) if is_first else contextlib.nullcontext():
-        records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(threads))
-        usable = [track for track in tracks if records[track.path].content]
-        classes = sorted({track.label for track in tracks})
-        if strict:
-            enough_usable(usable_of(records), records, strict=True)
-        enough_to_train(tracks, usable, max_bad)
-
-        contents = [records[track.path].content for track in usable]
-        trained = tuple(
-            bundles.TrainedTrack(os.path.abspath(track.path), track.label, content)
-            for track, content in zip(usable, contents, strict=True)
-        )
-        labels = [track.label for track in usable]
+        trained = _usable(tracks, feature_paths, store, threads=threads, max_bad=max_bad, strict=strict)
+        classes = sorted({track.label for track in trained})
         out = _held_out(trained, recipe, groups or {})
+        contents, labels = [track.content for track in trained], [track.label for track in trained]
         keys = {network: key_of(network, contents, labels, out, spec, recipe) for network in recipe.networks}
         checkpoints = {network: Checkpoints(folder, key) for network, key in keys.items()}
         if restart and is_first:
@@ -121,10 +111,9 @@ def train(
         log.info("%s", engine.said)
 
         def packed(which: bool) -> TrainingSet:
-            part = [track for track, held in zip(usable, out, strict=True) if held == which]
-            with temporary_file(scratch / "tmp") as file:
-                targets = [classes.index(track.label) for track in part]
-                return pack(file, store, [track.path for track in part], targets, recipe)
+            part = [track for track, held in zip(trained, out, strict=True) if held == which]
+            targets = [classes.index(track.label) for track in part]
+            return pack(scratch / "tmp", store, (track.path for track in part), targets, recipe)
 
         data, validation = packed(False), packed(True) if recipe.patience else None
         weights, history = {}, {}
@@ -159,9 +148,29 @@ def train(
             curve.write_tensorboard(tensorboard, history)
     log.info(
         "trained model %s on %d of %d tracks, %d classes; it is in %s",
-        recipe.model, len(usable), len(tracks), len(classes), folder,
+        recipe.model, len(trained), len(tracks), len(classes), folder,
     )  # fmt: skip
     return folder
+
+
+def _usable(
+    tracks: Sequence[Track],
+    feature_paths: Sequence[str],
+    store: FeatureStore,
+    *,
+    threads: int,
+    max_bad: float,
+    strict: bool,
+) -> tuple[bundles.TrainedTrack, ...]:
+    """Those tracks that have features, after extracting what is missing. Raises AudioError if they are too few."""
+    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(threads))
+    usable = [track for track in tracks if records[track.path].content]
+    if strict:
+        enough_usable(usable_of(records), records, strict=True)
+    enough_to_train(tracks, usable, max_bad)
+    return tuple(
+        bundles.TrainedTrack(os.path.abspath(track.path), track.label, records[track.path].content) for track in usable
+    )
 
 
 def _held_out(trained: Sequence[bundles.TrainedTrack], recipe: Recipe, groups: Mapping[str, str]) -> np.ndarray:

@@ -108,6 +108,8 @@ def test_batches_differ_by_epoch_and_seed_and_by_nothing_else():
         return np.concatenate(list(batches(500, Recipe(**recipe), epoch))).tolist()
 
     assert order(0) == order(0) == order(0, batch_size=7, model="1")
+    room = np.full(500, 9, np.uint32)
+    assert np.concatenate(list(batches(500, Recipe(), 0, room))).tolist() == room.tolist() == order(0)
     orders = [order(0), order(1), order(2), order(0, seed=1), list(range(500))]
     assert len(set(map(tuple, orders))) == len(orders)
 

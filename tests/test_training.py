@@ -1,6 +1,8 @@
 """Training, the paper's way: stored frames in, a network fitted by plain SGD out, the same for the same seed."""
 
+import errno
 import math
+import os
 import time
 
 import numpy as np
@@ -79,9 +81,22 @@ def test_pack_reads_what_the_store_holds(stored, data):
         np.testing.assert_array_equal(segments[i], cut(frames, own, SPEC.n_frames))
 
 
-def test_pack_keeps_the_frames_on_disk_not_in_memory(data):
+def test_pack_keeps_on_disk_what_grows_with_the_tracks(data):
     assert isinstance(data.frames, np.memmap)
     assert not data.frames.flags.writeable
+    for array in (data.starts_of(0), data.targets, data.order_room):
+        assert isinstance(array.base, np.memmap) and array.shape == (N_TRACKS * 6,)
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_dead_process(stored, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store, tracks = stored
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match="No space left on device: free some space"):
+        pack(tmp_path / "full", store, list(tracks), TARGETS, Recipe())
+    assert not list((tmp_path / "full").iterdir())
 
 
 def test_standardisation_is_of_the_training_frames_only(stored, data, tmp_path):

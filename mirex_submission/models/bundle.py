@@ -38,7 +38,7 @@ SUFFIX = ".weights.npz"
 _RETRAIN = "train again with bin/train.sh"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TrainedTrack:
     """One track of the training: its full path, its label, the hash of its content."""
 

@@ -47,9 +47,15 @@ def cut(frames: np.ndarray, starts: np.ndarray, n_frames: int) -> np.ndarray:
     return np.asarray(frames[rows].transpose(0, 2, 1))
 
 
-def batches(n: int, recipe: Recipe, epoch: int) -> Iterator[np.ndarray]:
-    """Indices of segments, a mini-batch at a time, every segment once, in an order of the epoch's own."""
-    order = np.random.default_rng([recipe.seed, _ORDER, epoch]).permutation(np.arange(n, dtype=np.uint32))
+def batches(n: int, recipe: Recipe, epoch: int, room: np.ndarray | None = None) -> Iterator[np.ndarray]:
+    """Indices of segments, a mini-batch at a time, every segment once, in an order of the epoch's own.
+
+    room : uint32 [n], where that order is put.
+    """
+    order = np.empty(n, np.uint32) if room is None else room
+    order[:1], order[1:] = 0, 1
+    np.cumsum(order, out=order)
+    np.random.default_rng([recipe.seed, _ORDER, epoch]).shuffle(order)
     for start in range(0, n, recipe.batch_size):
         yield order[start : start + recipe.batch_size]
 
@@ -70,7 +76,7 @@ class Epoch:
 
     frames : float32 [shape=(all frames, n_bands)]. starts : the first row of each segment, of n_frames rows.
     targets : the class of each segment. class_weights : of the losses, float32 [n_classes], or None.
-    number : from 0.
+    number : from 0. order_room : see batches.
     """
 
     frames: np.ndarray
@@ -80,10 +86,11 @@ class Epoch:
     class_weights: np.ndarray | None
     recipe: Recipe
     number: int
+    order_room: np.ndarray | None = None
 
     def batches(self) -> Iterator[np.ndarray]:
         """Indices of the segments of each mini-batch."""
-        return batches(len(self.starts), self.recipe, self.number)
+        return batches(len(self.starts), self.recipe, self.number, self.order_room)
 
     def dropout_rng(self) -> np.random.Generator:
         return dropout_rng(self.recipe.seed, self.number)

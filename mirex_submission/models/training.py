@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+import numpy.typing as npt
 
 from mirex_submission.errors import StorageError, TrainingError
 from mirex_submission.features.extraction import read
@@ -20,7 +24,7 @@ from mirex_submission.models.checkpoint import State
 from mirex_submission.models.engine import Engine, Network
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import Epoch, cut, n_segments, segment_starts
-from mirex_submission.system.atomic import storage_error
+from mirex_submission.system.atomic import storage_error, temporary_file
 from mirex_submission.system.progress import Progress, duration
 
 log = logging.getLogger(__name__)
@@ -30,11 +34,11 @@ _VALIDATED_AT_ONCE = 1000  # segments
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """All frames of the training tracks in one memory-mapped array, and the segments drawn from them.
+    """All frames of the training tracks, and the segments drawn from them, in arrays that are mapped from files.
 
     frames : float32 [shape=(all frames, n_bands)]; starts_of : epoch -> the first row of each segment, integers
     [shape=(n_segments,)]; targets : the class of each segment, uint16; mean, std : float64 [shape=(n_bands,)], of the
-    frames.
+    frames; order_room : uint32 [shape=(n_segments,)], for an epoch's order.
     """
 
     frames: np.ndarray
@@ -42,6 +46,7 @@ class TrainingSet:
     targets: np.ndarray
     mean: np.ndarray
     std: np.ndarray
+    order_room: np.ndarray
 
     def class_weights(self, n_classes: int) -> np.ndarray:
         """Inversely as each class's share of the segments, 1 on average over the segments; float32 [n_classes]."""
@@ -49,18 +54,19 @@ class TrainingSet:
         return np.asarray(len(self.targets) / (n_classes * np.maximum(counts, 1)), np.float32)
 
 
-def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequence[int], recipe: Recipe) -> TrainingSet:
-    """Read and verify the features of every track into one array, mapped from `file`.
+def pack(
+    folder: Path, store: FeatureStore, paths: Iterable[str], targets: Sequence[int], recipe: Recipe
+) -> TrainingSet:
+    """Read and verify the features of every track into one array, mapped from a file in `folder`.
 
-    A mapped file, so that a track takes only some bytes a segment in memory. It has no name: the system keeps it as
-    long as it is mapped, and no longer, however the process ends. Raises StorageError.
+    Mapped files, here and for all that grows with the segments, so that many tracks take no memory that the system
+    could not use otherwise. Raises StorageError.
     """
     spec = store.spec
     contents, lengths = [], []
     sums, squares = np.zeros(spec.n_bands), np.zeros(spec.n_bands)
     try:
-        with open(file, "w+b") as f:
-            file.unlink()  # now: a process that is killed leaves nothing
+        with _nameless(folder) as f:
             for path in paths:
                 stored = read(path, store)
                 if stored is None:
@@ -74,25 +80,50 @@ def pack(file: Path, store: FeatureStore, paths: Sequence[str], targets: Sequenc
             f.flush()
             mapped = np.memmap(f, dtype="<f4", mode="r", shape=(sum(lengths), spec.n_bands))
     except OSError as error:
-        raise storage_error(error, file) from error
-    ends = np.cumsum(lengths)
+        raise storage_error(error, folder) from error
+    hashes, sizes = np.array(contents, "S"), np.array(lengths)  # a quarter of the lists' memory
+    del contents, lengths
+    ends = np.cumsum(sizes)
     mean = sums / ends[-1]
     std = np.sqrt(np.maximum(squares / ends[-1] - np.square(mean), 0.0))
     # A band that never moves in training tells nothing: it is centred, not blown up.
     std[std < 1e-3] = 1.0
 
-    counts = [n_segments(n, spec, recipe) for n in lengths]
+    counts = np.array([n_segments(n, spec, recipe) for n in sizes])
+    n_all, type_of_starts = int(counts.sum()), np.min_scalar_type(ends[-1])
 
     def drawn(epoch: int) -> np.ndarray:
-        starts, filled = np.empty(sum(counts), np.min_scalar_type(ends[-1])), 0
-        for end, n, content, count in zip(ends.tolist(), lengths, contents, counts, strict=True):
+        starts, filled = _room(folder, n_all, type_of_starts), 0
+        for end, n, content, count in zip(ends, sizes, hashes, counts, strict=True):
             starts[filled : filled + count] = end - n + segment_starts(n, content, spec, recipe, epoch=epoch)
             filled += count
         return starts
 
     first = drawn(0)
     starts_of = drawn if recipe.segments == "fresh" else lambda epoch: first
-    return TrainingSet(mapped, starts_of, np.repeat(np.asarray(targets, np.uint16), counts), mean, std)
+    of_segments, filled = _room(folder, n_all, np.uint16), 0
+    for target, count in zip(targets, counts, strict=True):
+        of_segments[filled : filled + count] = target
+        filled += count
+    return TrainingSet(mapped, starts_of, of_segments, mean, std, _room(folder, n_all, np.uint32))
+
+
+@contextlib.contextmanager
+def _nameless(folder: Path) -> Iterator[BinaryIO]:
+    """A file without a name: the system keeps it as long as it is mapped, and no longer, however the process ends."""
+    with temporary_file(folder) as file, open(file, "w+b") as f:
+        file.unlink()
+        yield f
+
+
+def _room(folder: Path, n: int, dtype: npt.DTypeLike) -> np.ndarray:
+    """An array [shape=(n,)] mapped from a nameless file. Raises StorageError."""
+    try:
+        with _nameless(folder) as f:
+            os.posix_fallocate(f.fileno(), 0, n * np.dtype(dtype).itemsize)  # a full disk is to be an error, no SIGBUS
+            return np.asarray(np.memmap(f, dtype, "r+", shape=(n,)))
+    except OSError as error:
+        raise storage_error(error, folder) from error
 
 
 def train_network(
@@ -137,7 +168,9 @@ def train_network(
     saved_s = time.monotonic()
     while not state.is_done(recipe):
         began_s, n = time.monotonic(), len(state.history)
-        epoch = Epoch(data.frames, spec.n_frames, data.starts_of(n), data.targets, class_weights, recipe, n)
+        epoch = Epoch(
+            data.frames, spec.n_frames, data.starts_of(n), data.targets, class_weights, recipe, n, data.order_room
+        )
         found = _pass(network, epoch, progress, f"epoch {n + 1} of {recipe.epochs}{_as_text(state.history)}")
         weights = network.weights
         # The loss is of the weights before each step.

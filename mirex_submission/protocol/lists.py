@@ -13,6 +13,7 @@ import io
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 MAX_FAULTS_SHOWN = 1000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Track:
     """One entry of a list: the path as spelled, in a labelled list the label as spelled, and the line it stands in."""
 
@@ -92,7 +93,7 @@ def read_labelled(
             continue
         if not usable_path(path, number, faults):
             continue
-        file = os.path.abspath(path)
+        file, label = os.path.abspath(path), sys.intern(label)  # one label for all its tracks
         if file in first:
             earlier, earlier_label = first[file]
             if label == earlier_label:
