@@ -65,7 +65,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--class-weights", choices=CLASS_WEIGHTS, default=paper.class_weights, help="balanced: rare classes weigh more"
     )
-    group.add_argument("--vote", choices=VOTES, default=paper.vote, help="how segments decide a track")
+    _add_vote_argument(group, paper.vote)
     group.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -118,7 +118,11 @@ def _add_device_argument(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_model_argument(parser: argparse.ArgumentParser) -> None:
+def _add_vote_argument(parser: argparse._ActionsContainer, default: str | None) -> None:
+    parser.add_argument("--vote", choices=VOTES, default=default, help="how segments decide a track")
+
+
+def _add_name_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", type=name, help="of the model, to keep several in one scratch folder (default: none)")
 
 
@@ -172,7 +176,7 @@ def train(parser: argparse.ArgumentParser) -> None:
         "feature_list", type=path, metavar="FEATURELIST", nargs="?", help="one path a line: all files of the task"
     )
     parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
-    _add_model_argument(parser)
+    _add_name_argument(parser)
     _add_device_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
@@ -184,8 +188,11 @@ def classify(parser: argparse.ArgumentParser) -> None:
     _add_scratch(parser)
     parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
-    _add_model_argument(parser)
+    _add_name_argument(parser)
     _add_device_argument(parser)
+    group = parser.add_argument_group("decision (default: as it was trained)")
+    group.add_argument("--model", choices=MODELS, help="one network alone of a model that was trained with `all`")
+    _add_vote_argument(group, None)
 
 
 def train_and_classify(parser: argparse.ArgumentParser) -> None:
@@ -193,7 +200,7 @@ def train_and_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
     parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
-    _add_model_argument(parser)
+    _add_name_argument(parser)
     _add_device_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)

@@ -182,7 +182,7 @@ def _train(args: argparse.Namespace) -> None:
 
 def _classify(args: argparse.Namespace) -> None:
     _refuse_overwriting(args, args.test_list)
-    _classify_paths(args, lists.read_paths(args.test_list))
+    _classify_paths(args, lists.read_paths(args.test_list), network=args.model, voting=args.vote)
 
 
 def _train_and_classify(args: argparse.Namespace) -> None:
@@ -239,7 +239,9 @@ def _train_model(
     )
 
 
-def _classify_paths(args: argparse.Namespace, paths: list[str]) -> None:
+def _classify_paths(
+    args: argparse.Namespace, paths: list[str], *, network: str | None = None, voting: str | None = None
+) -> None:
     from mirex_submission import submission
 
     submission.classify(
@@ -251,6 +253,8 @@ def _classify_paths(args: argparse.Namespace, paths: list[str]) -> None:
         probabilities=args.probabilities,
         strict=args.strict,
         device=args.device,
+        network=network,
+        voting=voting,
     )
 
 

@@ -5,6 +5,7 @@ Each function composes the layers in the order in which data flows: lists -> fea
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
 from collections import Counter
@@ -14,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission import plotting
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import ModelError, UsageError
 from mirex_submission.features import extraction, task
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
@@ -109,14 +110,23 @@ def classify(
     probabilities: str | os.PathLike[str] | None = None,
     strict: bool = False,
     device: str = "auto",
+    network: str | None = None,
+    voting: str | None = None,
 ) -> list[Track]:
     """Write one label for every line of the test list to `output`; returns the same.
+
+    network : one of several that were trained as one model. voting : how segments decide, if not as in the recipe.
 
     A track that cannot be heard gets the most frequent label of the training. Raises ModelError without a usable
     model, and AudioError, after writing, if more than half of the tracks could not be heard (with `strict`, if any).
     """
     folder = bundles.folder_of(scratch, name)
     model = bundles.load(folder)
+    trained = model.recipe
+    recipe = dataclasses.replace(trained, model=network or trained.model, vote=voting or trained.vote)
+    if not set(recipe.networks) <= set(trained.networks):
+        raise ModelError(f"{folder}: is of model {trained.model}: train model {recipe.model} with bin/train.sh")
+    model = dataclasses.replace(model, recipe=recipe)
     check_writable(output)
     if probabilities:
         check_writable(probabilities)

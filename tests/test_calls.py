@@ -89,6 +89,13 @@ def test_time_and_memory_are_those_of_the_whole_tree(call, script):
     assert call(script("#!/bin/sh\nsleep 0.3\n")).cpu_seconds < 0.3
 
 
+def test_memory_is_that_of_all_processes_at_a_time(call, script):
+    hold = "import sys, time; x = b'x' * 200_000_000; sys.stdin.read(1); time.sleep(2)"
+    ended = call(script(f'#!/bin/sh\n{sys.executable} -c "$1" &\n{sys.executable} -c "$1"\nwait\n'), hold)
+    assert ended.status == 0
+    assert 400 <= ended.peak_mb < 1000
+
+
 LEAVES_A_CHILD = """#!/bin/sh
 (trap '' TERM; sleep 1000 & echo $! > "$1"; wait) &
 while [ ! -s "$1" ]; do sleep 0.02; done

@@ -15,6 +15,7 @@ import pytest
 from processes import gone, wait_for
 
 from mirex_submission.cli import main
+from mirex_submission.evaluation.submissions import OWN_FOLDER, find
 
 TRACKS = [f"/none/{label}_{number:02}.wav" for number in range(6) for label in ("rock", "jazz")]
 
@@ -142,7 +143,7 @@ def test_runs_json_tells_all_that_was_done(call, submission, tmp_path, lists):
         assert made["status"] == 0 and made["fault"] is None and made["attempts"] == 1
         assert made["seconds"] >= 0 and made["cpu_seconds"] >= 0 and made["peak_mb"] > 0
         assert Path(made["log"]).read_text() == f"$ {shlex.join(made['argv'])}\n"
-    assert not list((tmp_path / "scratch/systems/commands/folds").iterdir())  # copies go when they have served
+    assert not list((tmp_path / "scratch/submissions").glob("*/folds/*"))  # copies go when they have served
 
 
 @pytest.mark.usefixtures("lists")
@@ -264,12 +265,26 @@ def test_options_of_a_system_go_to_its_training_and_another_training_is_another_
 
 
 @pytest.mark.usefixtures("lists")
+def test_systems_of_one_folder_are_extracted_once_and_each_has_a_training_and_options_of_its_own(
+    call, submission, tmp_path
+):
+    classify = 'shift 2; if [ "$1" = --wrong ]; then shift; set -- "$1" /dev/null "$3"; fi\n'
+    classify += f'{ANSWER}answer < "$2" > "$3"\n'
+    folder = submission(extractFeatures=EXTRACT, train='cp "$4" "$3/model"\n', classify=classify)
+    systems = ("--submission", f"Right={folder}", "--submission", f"Wrong={folder}")
+    status, _, stderr = call(*systems, "--classify-options", "Wrong=--wrong")
+    assert status == 8 and "Wrong fold3: " in stderr
+    assert accuracies(tmp_path) == {"Right": [4, 4, 4], "Wrong": [0, 0, 0]}
+    assert called(tmp_path) == ALL_CALLS + ALL_CALLS[1:]
+
+
+@pytest.mark.usefixtures("lists")
 def test_what_has_failed_is_called_again_and_nothing_else(call, submission, tmp_path):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     scripts["classify"] = f'case "$4" in *fold2*) [ -e {tmp_path}/mended ] ;; esac\n{CLASSIFY}'
     args = ("--submission", f"Good={submission(**scripts)}")
     assert call(*args)[0] == 8
-    assert (tmp_path / "scratch/systems/Good/folds/fold2/model").exists()
+    assert list((tmp_path / "scratch/submissions").glob("commands-*/folds/Good.fold2/model"))
     (tmp_path / "mended").touch()
     (tmp_path / "good/called").write_text("")
     assert call(*args)[0] == 0
@@ -300,10 +315,11 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_
     wait = f"[ -e {tmp_path}/go ] || {{ touch $3/half; sleep 1000 & echo $! > {tmp_path}/pid; wait; }}"
     scripts["train"] = f'[ ! -e $3/half ]\ncase "$4" in *fold2*) {wait} ;; esac\n{TRAIN}'
     command = [sys.executable, "-m", "mirex_submission", "crossval", "lists", "--scratch", "scratch", "--out", "out"]
-    command += ["--submission", f"Good={submission(**scripts)}", "--jobs", jobs]
+    folder = submission(**scripts)
+    command += ["--submission", f"Good={folder}", "--jobs", jobs]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
-        records = tmp_path / "scratch/systems/Good/calls"
-        ended = [records / f"fold{k}.classify.json" for k in ((1,) if jobs == "1" else (1, 3))]
+        records = tmp_path / "scratch/submissions" / find(folder).home / "calls"
+        ended = [records / f"Good.fold{k}.classify.json" for k in ((1,) if jobs == "1" else (1, 3))]
         written = {tmp_path / "pid": "\n", **dict.fromkeys(ended, '"left"')}
         wait_for(lambda: process.poll() or all(p.exists() and end in p.read_text() for p, end in written.items()))
         process.send_signal(number)
@@ -398,6 +414,8 @@ def test_calls_have_the_callers_environment(submission, tmp_path):
         (["--submission", "A=good/commands", "--submission", "A=good/commands"], "a name is given twice"),
         (["--submission", "../A=good/commands"], "use letters, digits"),
         (["--submission", "good/commands", "--train-options", "B=--epochs 3"], "no system 'B': give one of commands"),
+        (["--submission", "good/commands", "--classify-options", "B=--vote mean"], "no system 'B': give one of"),
+        (["--submission", "both", "--classify-options", "both=-x"], "both: has no classify.sh for --classify-options"),
         (["--train-options", "--epochs 3"], "give NAME=OPTIONS"),
         (["--train-options", "A='"], "No closing quotation"),
         (["--jobs", "0"], "is not above 0"),
@@ -407,6 +425,8 @@ def test_calls_have_the_callers_environment(submission, tmp_path):
 @pytest.mark.usefixtures("lists")
 def test_a_wrong_call_is_usage(call, submission, tmp_path, options, said):
     submission()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/trainAndClassify.sh").touch(0o755)
     status, _, stderr = call(*options)
     assert status == 2
     assert re.search(said, stderr)
@@ -458,19 +478,30 @@ def table(path):
 def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
-    options = ["--epochs", "3", "--segments-per-track", "8"]
+    options = ["--epochs", "3", "--segments-per-track", "8", "--model", "all"]
     args = ["lists", "--scratch", "scratch", "--jobs", "2", "-numThreads", "1"]
-    args += ["--train-options", f"mirex_submission={shlex.join(options)}"]
+    for name in ("all", "second"):
+        args += ["--submission", f"{name}={OWN_FOLDER}", "--train-options", f"{name}={shlex.join(options)}"]
+    args += ["--classify-options", "second=--model 2"]
     done = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    record = json.loads((tmp_path / "scratch/results/runs.json").read_text())["systems"]["mirex_submission"]
+    # One extraction and one training a fold serve both.
+    again = sorted(re.findall(r"second (.+): done before", done.stderr))
+    assert again == ["extract", "fold1 train", "fold2 train"]
+    systems = json.loads((tmp_path / "scratch/results/runs.json").read_text())["systems"]
+    record = systems["all"]
     assert record["extraction"]["call"] == "extract"
     for name, fold in record["folds"].items():
+        other = systems["second"]["folds"][name]
+        assert (other["calls"][0], other["calls"][1]["argv"][-5:-3]) == (fold["calls"][0], ["--model", "2"])
+        assert table(other["probabilities"]) != table(fold["probabilities"])
         train = fold["calls"][0]["argv"]
-        assert train[train.index("--name") + 1] == name and options == train[-6:-2]
+        model = train[train.index("--name") + 1]
+        assert model.startswith(f"{name}-") and options == train[-8:-2]
         rows = table(fold["history"])
-        assert len(rows) == 3 and set(rows[0]) == {"model", "epoch", "loss", "accuracy"}
+        assert len(rows) == 9 and set(rows[0]) == {"model", "epoch", "loss", "accuracy"}
         tested = (tmp_path / f"lists/{name}.test.txt").read_text().splitlines()
         assert [row["path"] for row in table(fold["probabilities"])] == tested
-        assert (tmp_path / "scratch/systems/mirex_submission/scratch/models" / name / "bundle.json").exists()
-    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 3
+        [home] = (tmp_path / "scratch/submissions").iterdir()
+        assert (home / "scratch/models" / model / "bundle.json").exists()
+    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6

@@ -162,6 +162,38 @@ def test_model_all_averages_the_three(scratch, held_out, tmp_path):
 # Tracks that cannot be heard, in the test list.
 
 
+def test_one_network_of_all_is_what_it_would_have_been_alone(scratch, tracks, held_out, tmp_path):
+    alone = Recipe(model="2", epochs=1, segments_per_track=4)
+    submission.train(tmp_path / "alone", tracks, alone, SPEC, threads=1)
+    for folder, network in ((scratch, "2"), (tmp_path / "alone", None), (scratch, None)):
+        name = f"{folder.name}{network}"
+        classify(folder, held_out, tmp_path / name, probabilities=tmp_path / f"{name}.csv", network=network)
+    of_all, of_one = (tmp_path / f"{scratch.name}2.csv"), (tmp_path / "aloneNone.csv")
+    assert of_all.read_bytes() == of_one.read_bytes() != (tmp_path / f"{scratch.name}None.csv").read_bytes()
+
+
+def test_a_network_that_was_not_trained_is_a_model_error(tracks, held_out, tmp_path):
+    submission.train(tmp_path, tracks, QUICK, SPEC, threads=1)
+    for network in ("2", "all"):
+        with pytest.raises(ModelError, match=f"model: is of model 1: train model {network} with bin/train.sh"):
+            classify(tmp_path, held_out, tmp_path / "out.txt", network=network)
+    assert not (tmp_path / "out.txt").exists()
+
+
+def test_how_segments_decide_can_be_chosen_after_the_training(scratch, held_out, tmp_path, monkeypatch):
+    asked = []
+    real = submission.vote
+
+    def vote(probabilities, how):
+        asked.append(how)
+        return real(probabilities, how)
+
+    monkeypatch.setattr(submission, "vote", vote)
+    classify(scratch, held_out[:1], tmp_path / "out.txt")
+    classify(scratch, held_out[:1], tmp_path / "out.txt", voting="majority")
+    assert asked == ["mean", "majority"]
+
+
 def test_a_track_that_cannot_be_heard_gets_the_most_frequent_label(scratch, held_out, bad_paths, tmp_path, caplog):
     paths = [*bad_paths, *held_out]
     predictions = classify(scratch, paths, tmp_path / "out.txt")

@@ -6,10 +6,12 @@ is over, when its time is up, when the caller is told to stop, and when the call
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -26,6 +28,7 @@ from mirex_submission.system.progress import duration
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _POLL_S = 0.05
+_LOOK_S = 0.5  # between two looks at the memory of a call, which take a millisecond
 _LONGEST_LINE = 400
 # The shell becomes the script, also one without a first line that names its interpreter. Before that it leaves behind
 # a guard that is nobody's child: it reads from a pipe that only we hold open, and ends the group when we are gone.
@@ -46,8 +49,8 @@ class Ended:
     """How a call ended.
 
     status : as a shell has it, 128 + N for signal N. seconds : wall clock. cpu_seconds : of the script and of all below
-    it that was waited for. peak_mb : the largest resident set of any ONE of these processes, in 10^6 bytes, not
-    their sum; never less than this program's own, from which they are forked.
+    it that was waited for. peak_mb : the most that was seen of the memory of all its processes together, shared pages
+    counted once, in 10^6 bytes; never less than the largest of them, nor than this program, from which it is forked.
     """
 
     status: int
@@ -77,7 +80,7 @@ def supervise(
                 start_new_session=True,
             )
         try:
-            in_time = _ends(process.pid, started_s + limit_s, stop)
+            in_time, peak_kib = _ends(process.pid, started_s + limit_s, stop)
             if not in_time:
                 os.killpg(process.pid, signal.SIGTERM)
                 _ends(process.pid, time.monotonic() + GRACE_S, threading.Event())
@@ -95,7 +98,7 @@ def supervise(
         status=process.returncode if process.returncode >= 0 else 128 - process.returncode,
         seconds=round(seconds, 2),
         cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
-        peak_mb=round(usage.ru_maxrss * 1024 / 1e6, 1),
+        peak_mb=round(max(usage.ru_maxrss, peak_kib) * 1024 / 1e6, 1),
         timed_out=not in_time,
     )
 
@@ -111,13 +114,31 @@ def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
     return said
 
 
-def _ends(pid: int, until_s: float, stop: threading.Event) -> bool:
-    """Wait for a process, which is not reaped; whether it ended before the time was up or the caller was to stop."""
+def _ends(pid: int, until_s: float, stop: threading.Event) -> tuple[bool, int]:
+    """Wait for the leader of a session, which is not reaped.
+
+    Returns whether it ended before the time was up or the caller was to stop, and the most memory of the session, KiB.
+    """
+    peak_kib, next_look_s = 0, 0.0
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        if stop.is_set() or time.monotonic() >= until_s:
-            return False
+        now_s = time.monotonic()
+        if stop.is_set() or now_s >= until_s:
+            return False, peak_kib
+        if now_s >= next_look_s:
+            peak_kib, next_look_s = max(peak_kib, _memory_kib(pid)), now_s + _LOOK_S
         time.sleep(_POLL_S)
-    return True
+    return True, peak_kib
+
+
+def _memory_kib(session: int) -> int:
+    """What all processes of a session hold, each of n that share a page an n-th of it."""
+    total = 0
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if os.getsid(int(name)) == session:
+                found = re.search(rb"^Pss: *(\d+) kB", Path(f"/proc/{name}/smaps_rollup").read_bytes(), re.MULTILINE)
+                total += int(found[1]) if found else 0
+    return total
 
 
 @dataclass(frozen=True)

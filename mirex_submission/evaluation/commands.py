@@ -163,9 +163,18 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--train-options",
         action="append",
-        type=_train_options,
+        type=_options,
+        default=[],
         metavar="NAME=OPTIONS",
         help="more options for the train script of the system NAME, as 'NAME=--model 1 --epochs 50'",
+    )
+    parser.add_argument(
+        "--classify-options",
+        action="append",
+        type=_options,
+        default=[],
+        metavar="NAME=OPTIONS",
+        help="more options for its classify script, as 'NAME=--vote majority'",
     )
     parser.add_argument(
         "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
@@ -185,17 +194,22 @@ def crossval(args: argparse.Namespace) -> None:
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     out = Path(args.out).absolute() if args.out else args.scratch / "results"
     found = [submissions.find(folder, name) for name, folder in args.submissions or [(None, submissions.OWN_FOLDER)]]
-    options: dict[str, list[str]] = {submission.name: [] for submission in found}
-    if len(options) < len(found):
+    names = [submission.name for submission in found]
+    if len(set(names)) < len(names):
         raise UsageError("--submission: a name is given twice: give each system its own, as NAME=COMMAND_DIR")
-    for name, words in args.train_options or []:
-        if name not in options:
-            raise UsageError(f"--train-options: no system {name!r}: give one of {', '.join(options)}")
-        options[name] += words
+    train_options = _of_systems("--train-options", args.train_options, names)
+    classify_options = _of_systems("--classify-options", args.classify_options, names)
     task = fold_lists.find_lists(args.folder)
     planned = [
         plans.plan(
-            task, submission, args.scratch, out, options[submission.name], threads=args.threads, device=args.device
+            task,
+            submission,
+            args.scratch,
+            out,
+            train_options[submission.name],
+            classify_options[submission.name],
+            threads=args.threads,
+            device=args.device,
         )
         for submission in found
     ]
@@ -227,7 +241,17 @@ def _submission(text: str) -> tuple[str | None, str]:
     return (arguments.name(name), arguments.path(folder)) if equals else (None, arguments.path(text))
 
 
-def _train_options(text: str) -> tuple[str, list[str]]:
+def _of_systems(option: str, given: Sequence[tuple[str, list[str]]], names: Sequence[str]) -> dict[str, list[str]]:
+    """{system: all words that were given for it}."""
+    words: dict[str, list[str]] = {name: [] for name in names}
+    for name, more in given:
+        if name not in words:
+            raise UsageError(f"{option}: no system {name!r}: give one of {', '.join(names)}")
+        words[name] += more
+    return words
+
+
+def _options(text: str) -> tuple[str, list[str]]:
     name, equals, options = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: give NAME=OPTIONS")

@@ -167,7 +167,7 @@ class _System:
         if call.fault:
             log.warning("%s: %s", what, call.fault)
         else:
-            log.info("%s: done in %s, peak memory %.0f MB a process", what, duration(call.seconds), call.peak_mb)
+            log.info("%s: done in %s, peak memory %.0f MB", what, duration(call.seconds), call.peak_mb)
         return call
 
 

@@ -1,16 +1,20 @@
 """All calls that a cross-validation makes of one submission, and where everything lies:
 
-    SCRATCH/systems/NAME/scratch      its scratch folder: for extraction, and with ours for everything, a model a fold
-    SCRATCH/systems/NAME/folds/FOLD   any other's scratch folder for a fold
-    SCRATCH/systems/NAME/calls        what was called, and how it ended
+    SCRATCH/submissions/HOME/scratch          its scratch folder: for extraction, and with ours for all models
+    SCRATCH/submissions/HOME/folds/NAME.FOLD  any other's scratch folder for a fold
+    SCRATCH/submissions/HOME/calls            what was called, and how it ended
     OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a call
 
-A fold of any submission but ours works in a copy of what extraction left, for its model has no name, and must not
-depend on which folds ran before, beside or halfway. The copy goes when the fold has ended well.
+Systems of one folder that differ in their options share its HOME: what they call alike is called once, as extraction
+is, and with ours a training that several classify with. A fold of any submission but ours works in a copy of what
+extraction left, for its model has no name, and must not depend on which folds ran before, beside or halfway. The copy
+goes when the fold has ended well.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +65,18 @@ def plan(
     scratch: Path,
     out: Path,
     train_options: Sequence[str] = (),
+    classify_options: Sequence[str] = (),
     *,
     threads: int,
     device: str,
 ) -> Plan:
-    """What to call of `submission`. Raises UsageError where `out` has outputs of other folds."""
-    home, results = scratch / "systems" / submission.name, out / submission.name
+    """What to call of `submission`.
+
+    Raises UsageError where `out` has outputs of other folds, and for options of a script that it does not have.
+    """
+    if classify_options and not submission.separate:
+        raise UsageError(f"{submission.name}: has no classify.sh for --classify-options")
+    home, results = scratch / "submissions" / submission.home, out / submission.name
     outputs, shared = results / "outputs", home / "scratch"
     names = {f"{lists.name}.txt" for lists in task.folds}
     others = sorted(path.name for path in outputs.glob("*.txt") if path.name not in names)
@@ -80,33 +90,46 @@ def plan(
         after: str,
         *,
         fold: str = "",
+        where: str = "",
         leaves: Sequence[Path] = (),
         folder: Path | None = None,
     ) -> Step:
-        name = f"{fold}.{call}" if fold else call
-        record, log = home / "calls" / f"{name}.json", results / "logs" / f"{name}.log"
+        """where : what tells the records of this call from those of the other folds and systems."""
+        record = home / "calls" / (f"{where}.{call}.json" if where else f"{call}.json")
+        log = results / "logs" / (f"{fold}.{call}.log" if fold else f"{call}.log")
         return Step(call, argv, reads, after, leaves, folder, log, record)
 
     def fold_plan(lists: FoldLists, after: str) -> FoldPlan:
         fold, own = lists.name, submission.own
-        folder = shared if own else home / "folds" / fold
+        alone = f"{submission.name}.{fold}"
+        model = f"{fold}{_mark(train_options)}"
+        folder = shared if own else home / "folds" / alone
         output = outputs / f"{fold}.txt"
         probabilities = results / "probabilities" / f"{fold}.csv" if own else None
-        models_history = folder / "models" / fold / "history.csv" if own else None
+        models_history = folder / "models" / model / "history.csv" if own else None
         if submission.separate:
-            argv = submission.train(folder, lists.train, train_options, threads=threads, fold=fold, device=device)
+            argv = submission.train(folder, lists.train, train_options, threads=threads, model=model, device=device)
             leaves = [models_history] if models_history else []
-            train = step("train", argv, [lists.train], after, fold=fold, leaves=leaves, folder=folder)
+            where = model if own else alone
+            train = step("train", argv, [lists.train], after, fold=fold, where=where, leaves=leaves, folder=folder)
             argv = submission.classify(
-                folder, lists.test, output, threads=threads, fold=fold, device=device, probabilities=probabilities
+                folder,
+                lists.test,
+                output,
+                classify_options,
+                threads=threads,
+                model=model,
+                device=device,
+                probabilities=probabilities,
             )
             leaves = [output, *([probabilities] if probabilities else [])]
-            steps = [train, step("classify", argv, [lists.test], train.key, fold=fold, leaves=leaves)]
+            steps = [train, step("classify", argv, [lists.test], train.key, fold=fold, where=alone, leaves=leaves)]
         else:
             argv = submission.train_and_classify(
                 folder, lists.train, lists.test, output, train_options, threads=threads
             )
-            steps = [step("trainAndClassify", argv, [lists.train, lists.test], after, fold=fold, leaves=[output])]
+            reads = [lists.train, lists.test]
+            steps = [step("trainAndClassify", argv, reads, after, fold=fold, where=alone, leaves=[output])]
         history = results / "history" / f"{fold}.csv"
         return FoldPlan(lists, steps, folder, not own, output, probabilities, models_history, history)
 
@@ -116,3 +139,8 @@ def plan(
         extraction = step("extract", argv, [task.features], submission.digest, folder=shared)
     after = extraction.key if extraction else submission.digest
     return Plan(submission, shared, extraction, outputs, [fold_plan(lists, after) for lists in task.folds])
+
+
+def _mark(options: Sequence[str]) -> str:
+    """What tells a model that was trained with these options from others of the same fold."""
+    return f"-{hashlib.sha256(json.dumps(list(options)).encode()).hexdigest()[:8]}" if options else ""

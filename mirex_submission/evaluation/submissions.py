@@ -38,6 +38,11 @@ class Submission:
     own: bool
 
     @property
+    def home(self) -> str:
+        """A name for what its calls leave, which all systems of its folder share and no other one does."""
+        return f"{self.folder.name}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:8]}"
+
+    @property
     def separate(self) -> bool:
         """Whether a fold is two calls, train and classify, and not one for both."""
         return {"train", "classify"} <= self.scripts.keys()
@@ -53,33 +58,34 @@ class Submission:
         return self._argv("extract", threads, [], scratch, feature_list)
 
     def train(
-        self, scratch: Path, train_list: Path, options: Sequence[str], *, threads: int, fold: str, device: str
+        self, scratch: Path, train_list: Path, options: Sequence[str], *, threads: int, model: str, device: str
     ) -> list[str]:
-        return self._argv("train", threads, [*self._own_options(fold, device), *options], scratch, train_list)
+        return self._argv("train", threads, [*self._own_options(model, device), *options], scratch, train_list)
 
     def classify(
         self,
         scratch: Path,
         test_list: Path,
         output: Path,
+        options: Sequence[str],
         *,
         threads: int,
-        fold: str,
+        model: str,
         device: str,
         probabilities: Path | None,
     ) -> list[str]:
-        options = self._own_options(fold, device)
+        own = self._own_options(model, device)
         if probabilities:
-            options += ["--probabilities", str(probabilities)]
-        return self._argv("classify", threads, options, scratch, test_list, output)
+            own += ["--probabilities", str(probabilities)]
+        return self._argv("classify", threads, [*own, *options], scratch, test_list, output)
 
     def train_and_classify(
         self, scratch: Path, train_list: Path, test_list: Path, output: Path, options: Sequence[str], *, threads: int
     ) -> list[str]:
         return self._argv("trainAndClassify", threads, options, scratch, train_list, test_list, output)
 
-    def _own_options(self, fold: str, device: str) -> list[str]:
-        return ["--name", fold, "--device", device] if self.own else []
+    def _own_options(self, model: str, device: str) -> list[str]:
+        return ["--name", model, "--device", device] if self.own else []
 
     def _argv(self, call: str, threads: int, options: Sequence[str], *paths: Path) -> list[str]:
         return [str(self.scripts[call]), "-numThreads", str(threads), *options, *map(str, paths)]
