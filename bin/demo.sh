@@ -23,12 +23,9 @@ echo "== bin/classify.sh SCRATCH TESTLIST OUTPUT" >&2
 echo "== the held-out clips" >&2
 "$python" "$project/examples/score.py" "$folder/corpus/truth.txt" "$folder/output.txt"
 echo "== 3 folds of this submission and of examples/svm_submission" >&2
-program=("$python" -m mirex_submission)
-"${program[@]}" folds --from-folders "$folder/corpus/audio" --out "$folder/folds"
-"${program[@]}" crossval "$folder/folds" --scratch "$folder/crossval" --out "$folder/results" \
-    --submission "cnn=$project/bin" --train-options "cnn=--epochs $epochs" \
-    --submission "svm=$project/examples/svm_submission"
-"${program[@]}" report "$folder/results"
+"$project/bin/mirex-submission.sh" folds --from-folders "$folder/corpus/audio" --out "$folder/folds"
+"$project/examples/compare_two.sh" "$project/examples/svm_submission" "$folder/folds" "$folder/two" \
+    --train-options "ours=--epochs $epochs"
 cat <<END
 
 audio and lists   $folder/corpus
@@ -36,5 +33,5 @@ features, model   $folder/scratch
 predictions       $folder/output.txt
 probabilities     $folder/probabilities.csv
 folds             $folder/folds
-both submissions  $folder/results/report.html
+both submissions  $folder/two/report.html
 END

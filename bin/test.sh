@@ -17,7 +17,7 @@ export PATH="$project/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-shellcheck bin/*.sh examples/*/*.sh .ci/run
+shellcheck bin/*.sh examples/*.sh examples/*/*.sh .ci/run
 if ! $all; then
     exec python -m pytest -m "not slow and not ray" "$@"
 fi

@@ -82,6 +82,10 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="a system's name, and the folder with its output a fold; again for each system",
     )
     parser.add_argument("--out", required=True, type=arguments.path, metavar="DIR", help="folder for the figures")
+    _add_seed(parser)
+
+
+def _add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the bootstrap intervals")
 
 
@@ -186,6 +190,7 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         help="for our own scripts; with cpu no system sees a GPU",
     )
     parser.add_argument("--time-limit", type=arguments.seconds, metavar="TIME", help="end a call after: 20h, 90m, 30s")
+    _add_seed(parser)
 
 
 def crossval(args: argparse.Namespace) -> None:
@@ -226,7 +231,7 @@ def crossval(args: argparse.Namespace) -> None:
 
     faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command_line))
     outputs = {run.plan.submission.name: run.plan.outputs for run in runs}
-    _judge(task.folder, outputs, out, args.command_line, seed=0, strict=args.strict)
+    _judge(task.folder, outputs, out, args.command_line, seed=args.seed, strict=args.strict)
     if faults:
         raise SubmissionError(
             "\n".join(

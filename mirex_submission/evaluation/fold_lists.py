@@ -44,17 +44,22 @@ class TaskLists:
 def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
     """The lists in `folder`, checked. Raises ListError with every fault of all of them."""
     folder = Path(folder).absolute()
-    names = [path.name.removesuffix(".test.txt") for path in folder.glob("*.test.txt")]
-    if not names:
-        raise ListError(f"{folder}: no *.test.txt: give the folder with the lists of the folds")
-    # fold10 comes after fold9
-    names.sort(key=lambda name: [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)])
-    folds = [FoldLists(name, *(folder / f"{name}.{part}.txt" for part in PARTS)) for name in names]
+    folds = [FoldLists(name, *(folder / f"{name}.{part}.txt" for part in PARTS)) for name in fold_names(folder)]
     task = TaskLists(folder, folder / "features.txt", folds)
     faults = _faults(task)
     if faults:
         raise lists.faults_error(folder, faults)
     return task
+
+
+def fold_names(folder: Path) -> list[str]:
+    """The folds that have lists in `folder`, fold10 after fold9. Raises ListError if there are none."""
+    names = [path.name.removesuffix(".test.txt") for path in folder.glob("*.test.txt")]
+    if not names:
+        raise ListError(f"{folder}: no *.test.txt: give the folder with the lists of the folds")
+    return sorted(
+        names, key=lambda name: [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
+    )
 
 
 def _faults(task: TaskLists) -> list[str]:

@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.evaluation.fold_lists import PARTS
+from mirex_submission.evaluation.fold_lists import PARTS, fold_names
 from mirex_submission.evaluation.sources import GroupedTrack
 from mirex_submission.protocol.lists import Faults, Track, write_predictions
 from mirex_submission.system.atomic import write_file
@@ -157,12 +157,9 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     """
     folder = Path(folder).absolute()
     by_path = {track.path: track for track in tracks}
-    names = sorted(path.name.removesuffix(".test.txt") for path in folder.glob("*.test.txt"))
-    if not names:
-        raise ListError(f"{folder}: no *.test.txt: give a folder that holds the lists of folds")
     found: list[str] = []
     folds = []
-    for name in names:
+    for name in fold_names(folder):
         lists = {part: Faults(folder / f"{name}.{part}.txt") for part in PARTS}
         entries = {part: _entries(faults, by_path, labelled=part != "test") for part, faults in lists.items()}
         trained = {track.group: (number, track) for number, track in reversed(entries["train"])}

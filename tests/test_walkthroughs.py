@@ -1,0 +1,65 @@
+"""The walk-throughs of examples/, each with a small task and a foreign system of three lines."""
+
+import json
+
+import pytest
+from conftest import PROJECT
+from synthetic_corpus import STYLES
+
+
+@pytest.fixture
+def lists(corpus, run_script, tmp_path):
+    folder = tmp_path / "lists"
+    audio = corpus["features"].parent / "audio"
+    done = run_script("mirex-submission.sh", "folds", "--from-folders", audio, "--folds", "2", "--out", folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A system that calls every track a waltz."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    script = folder / "trainAndClassify.sh"
+    script.write_text('#!/bin/sh\nwhile read -r path; do printf "%s\\twaltz\\n" "$path"; done < "$5" > "$6"\n')
+    script.chmod(0o755)
+    return folder
+
+
+@pytest.fixture
+def walk(run_script, lists, theirs, tmp_path):
+    """Run a walk-through; returns its stdout and the accuracies that it found."""
+
+    def run(name, *systems):
+        arguments = {"LISTS": lists, "OUT": tmp_path / "out", "COMMAND_DIR": theirs}
+        quick = ["--train-options", "ours=--epochs 2 --segments-per-track 4 --model 1"] if "ours" in systems else []
+        words = ["COMMAND_DIR"] * ("theirs" in systems) + ["LISTS", "OUT"]
+        script = str(PROJECT / "examples" / f"{name}.sh")
+        done = run_script(script, *(arguments[word] for word in words), *quick)
+        assert done.returncode == 0, done.stderr
+        assert run_script(script).stderr.endswith(f"usage: {name}.sh {' '.join(words)}\n")
+        results = json.loads((tmp_path / "out/results/results.json").read_text())
+        assert (tmp_path / "out/report.html").read_text().startswith("<!DOCTYPE html>")
+        return done, {system["name"]: system["overall"]["accuracy"] for system in results["systems"]}
+
+    return run
+
+
+def test_our_system_is_judged_and_its_outputs_are_validated(walk):
+    done, accuracies = walk("judge_ours", "ours")
+    assert list(accuracies) == ["ours"]
+    assert done.stderr.count("the evaluator would take it and count all") == 2
+
+
+def test_a_foreign_system_is_judged_by_its_scripts_and_by_its_outputs_alike(walk):
+    done, accuracies = walk("judge_foreign", "theirs")
+    assert accuracies == {"theirs": 1 / len(STYLES)}
+    assert [line.split()[:2] for line in done.stdout.splitlines() if "theirs" in line] == [["theirs", "25.00%"]] * 2
+
+
+def test_two_systems_are_compared(walk):
+    done, accuracies = walk("compare_two", "ours", "theirs")
+    assert accuracies["theirs"] == 1 / len(STYLES) < accuracies["ours"]
+    rows = [line for line in done.stdout.splitlines() if line.startswith(("ours,theirs,", "theirs,ours,"))]
+    assert len(rows) == 2, done.stdout
