@@ -58,19 +58,22 @@ def _write_history(path, networks, *, validation):
 
 
 def _runs(folder, systems, n_folds):
-    def call(name, seconds, status=0):
+    def call(of, name, seconds, status=0):
         argv = ["/systems/<b>/train.sh", "-numThreads", "4", "/scratch folder/one", "--seed", "7"]
-        log = f"{folder}/logs/{name}.log"
+        log = f"{folder}/{of}/logs/{name}.log"
         return {"call": name, "argv": argv, "status": status, "seconds": seconds, "peak_mb": 210.4, "log": log}
 
     return {
         "systems": {
             system: {
                 "command_dir": "/systems/<b>",
-                "extraction": call("extract", 31.5 + s),
+                "extraction": call(s, "extract", 31.5 + s),
                 "folds": {
                     f"fold{fold}": {
-                        "calls": [call("train", 190.0 + 40 * s + fold), call("classify", 2.5, status=int(s == 1))],
+                        "calls": [
+                            call(s, "train", 190.0 + 40 * s + fold),
+                            call(s, "classify", 2.5, status=int(s == 1)),
+                        ],
                         "output": f"{system}/fold{fold}.txt",
                         "probabilities": f"probabilities {s} {fold}.csv",
                         "history": f"history {s} {fold}.csv",

@@ -130,6 +130,21 @@ def test_times_memory_and_failed_calls_are_added_up(hostile):
     assert "_b&amp;$y$ classify 3 7.5 s 2.5 s 210 MB 3" in page.text(section="times")
 
 
+def test_a_training_that_served_several_systems_is_said_so_and_drawn_once(tmp_path):
+    folder = make_results(tmp_path, ["x", "y"], ["all", "two", "other"])
+    runs = json.loads((folder / "runs.json").read_text())
+    for fold, of_fold in runs["systems"]["two"]["folds"].items():
+        of_fold["calls"][0] = runs["systems"]["all"]["folds"][fold]["calls"][0]
+    (folder / "runs.json").write_text(json.dumps(runs))
+    write_report(folder, folder / "report.html", COMMAND)
+    page = page_of(folder)
+    times = page.text(section="times")
+    assert "all train (one call for it and two) 3" in times and "two train (one call for it and all) 3" in times
+    assert "other train 3" in times and "two classify 3" in times
+    drawn = re.findall(r"(\w+)\. Above the loss", page.text(section="training"))
+    assert len(drawn) == 2 and "other" in drawn
+
+
 def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_audio(tmp_path):
     folder = plain(tmp_path, answers="yyxy")
     rows = [("/none/track0.wav", "y", (0.4, 0.6)), ("/none/track1.wav", "y", (0.1, 0.9)),

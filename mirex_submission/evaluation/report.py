@@ -99,6 +99,7 @@ def _context(results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
     sizes = np.sum([fold["n_tracks_per_class"] for fold in systems[0]["folds"]], axis=0)
     wrong = _mistakes(results, names, runs)
     pairs = _pairs(results, names)
+    calls = _calls(runs)
     seconds = {name: times for name, times in runs.seconds().items() if name in names}
     return {
         "results": results,
@@ -117,9 +118,9 @@ def _context(results: Mapping[str, Any], runs: Runs) -> dict[str, Any]:
         "recalls": _recalls(results["classes"], systems),
         "ranks": {over: _ranks(comparison, over) for over, comparison in results["significance"].items() if comparison},
         "matrices": [_matrix(results["classes"], system) for system in systems],
-        "curves": {n: plots.learning_curves(runs.histories[n], n) for n in names if n in runs.histories},
+        "curves": {n: plots.learning_curves(runs.histories[n], n) for n in _each_training_once(names, calls, runs)},
         "run_times": plots.run_times(seconds) if seconds else None,
-        "calls": _calls(runs),
+        "calls": calls,
         "versions": {
             "mirex-submission": __version__,
             "python": platform.python_version(),
@@ -220,14 +221,31 @@ def _mistakes(results: Mapping[str, Any], names: Sequence[str], runs: Runs) -> d
 
 
 def _calls(runs: Runs) -> list[dict[str, Any]]:
-    """Of each kind of call of a system: how many, how long together and at most, the most memory, how many failed."""
+    """Of each kind of call of a system: how many, how long together and at most, the most memory, how many failed.
+
+    others : the systems that the very same calls served.
+    """
     groups: dict[tuple[str, str], dict[str, Any]] = {}
+    served: dict[str | None, list[str]] = {}
     for call in runs.calls:
         group = groups.setdefault((call.system, call.call), {"system": call.system, "call": call.call, "calls": []})
         group["calls"].append(call)
+        served.setdefault(call.log, []).append(call.system)
     for group in groups.values():
         times = [call.seconds for call in group["calls"] if call.seconds is not None]
         group["total"], group["longest"] = (sum(times), max(times)) if times else (None, None)
         group["peak_mb"] = max((call.peak_mb for call in group["calls"] if call.peak_mb is not None), default=None)
         group["n_failed"] = sum(call.status != 0 for call in group["calls"])
+        systems = dict.fromkeys(name for call in group["calls"] if call.log for name in served[call.log])
+        group["others"] = [name for name in systems if name != group["system"]]
     return list(groups.values())
+
+
+def _each_training_once(names: Sequence[str], calls: Sequence[Mapping[str, Any]], runs: Runs) -> list[str]:
+    """Of systems that a training served alike the first one that has its history."""
+    alike = {group["system"]: group["others"] for group in calls if group["call"] == "train"}
+    found: list[str] = []
+    for name in names:
+        if name in runs.histories and not set(alike.get(name, ())) & set(found):
+            found.append(name)
+    return found
