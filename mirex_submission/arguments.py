@@ -15,6 +15,7 @@ from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
+MODEL_NAME = r"\w[\w.-]*"
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -85,7 +86,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="path<TAB>group a line, such as artists: --patience never splits one",
     )
-    group.add_argument("--seed", type=int, metavar="N", default=paper.seed, help="of everything random")
+    group.add_argument("--seed", type=seed, metavar="N", default=paper.seed, help="of everything random")
     group.add_argument(
         "--max-bad",
         type=_percent,
@@ -225,6 +226,13 @@ def seconds(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
 
 
+def seed(text: str) -> int:
+    value = int(text)
+    if not 0 <= value < 2**32:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to {2**32 - 1}")
+    return value
+
+
 def _percent(text: str) -> float:
     value = float(text)
     if not 0 <= value <= 100:
@@ -264,7 +272,7 @@ def path(text: str) -> str:
 
 
 def name(text: str) -> str:
-    if not re.fullmatch(r"\w[\w.-]*", text):
+    if not re.fullmatch(MODEL_NAME, text):
         raise argparse.ArgumentTypeError(f"{text!r}: use letters, digits, '_', '-' and '.' only")
     return text
 

@@ -16,6 +16,7 @@ from processes import gone, wait_for
 
 from mirex_submission.cli import main
 from mirex_submission.evaluation.submissions import OWN_FOLDER, find
+from mirex_submission.system.atomic import sha256
 
 TRACKS = [f"/none/{label}_{number:02}.wav" for number in range(6) for label in ("rock", "jazz")]
 
@@ -137,7 +138,9 @@ def test_runs_json_tells_all_that_was_done(call, submission, tmp_path, lists):
     assert list(system["folds"]) == ["fold1", "fold2", "fold3"]
     fold = system["folds"]["fold2"]
     assert (fold["probabilities"], fold["history"], fold["faults"]) == (None, None, [])
-    assert Path(fold["output"]).read_text().count("\n") == 4
+    output = tmp_path / "out" / fold["output"]
+    assert output.read_text().count("\n") == 4
+    assert fold["sha256"] == {"output": sha256(output), "probabilities": None, "history": None}
     assert [made["call"] for made in fold["calls"]] == ["train", "classify"]
     for made in (system["extraction"], *fold["calls"]):
         assert made["status"] == 0 and made["fault"] is None and made["attempts"] == 1
@@ -339,6 +342,81 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_
     assert runs(tmp_path)["systems"]["Good"]["folds"]["fold2"]["calls"][0]["attempts"] == 2
 
 
+@pytest.mark.usefixtures("lists")
+def test_outputs_of_an_earlier_time_do_not_count_where_extraction_fails_now(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    args = ("--submission", f"Good={submission(**scripts)}")
+    assert call(*args)[0] == 0
+    submission(**{**scripts, "extractFeatures": "exit 1\n"})
+    assert call(*args)[0] == 8
+    assert accuracies(tmp_path) == {"Good": [0, 0, 0]}
+
+
+@pytest.mark.usefixtures("lists")
+def test_another_extraction_begins_with_an_empty_scratch_folder(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    once = '[ ! -e "$3/features" ] && cp "$4" "$3/features"\n'
+    args = ("--submission", f"Good={submission(**{**scripts, 'extractFeatures': once})}")
+    assert call(*args)[0] == 0
+    submission(**{**scripts, "extractFeatures": once + "# another version\n"})
+    assert call(*args)[0] == 0
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_a_system_leaves_beside_its_output_or_links_to_harms_nobody(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    beside = submission("beside", **{**scripts, "classify": f'{CLASSIFY}echo 1 > "${{5%.txt}}.scores.txt"\n'})
+    classify = f'{ANSWER}! grep -qFf "$4" "$3/model"\nanswer < "$4" > "$3/result"\nln -sf "$3/result" "$5"\n'
+    linked = submission("linked", **{**scripts, "classify": classify})
+    args = ("--submission", f"Beside={beside}", "--submission", f"Linked={linked}")
+    for _ in range(2):
+        status, _, stderr = call(*args)
+        assert status == 0, stderr
+        assert accuracies(tmp_path) == {"Beside": [4, 4, 4], "Linked": [4, 4, 4]}
+    assert stderr.count("done before") == 8
+
+
+@pytest.mark.usefixtures("lists")
+def test_other_lists_beside_those_of_the_folds_do_not_count(call, submission, tmp_path, lists):
+    (lists / "truth.txt").write_text((lists / "fold1.truth.txt").read_text())
+    for fold in ("fold1", "fold2"):  # one name within the other
+        for part in ("train", "test", "truth"):
+            (lists / f"{fold}.{part}.txt").rename(lists / f"mood{'2' * (fold == 'fold2')}.{part}.txt")
+    status, _, stderr = call("--submission", f"Good={submission()}")
+    assert status == 0, stderr
+    assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_folder_of_scripts_that_changes_itself_is_warned_of(call, submission):
+    train = f'date +%N >> "$(dirname "$0")/diary.txt"\n{TRAIN}'
+    folder = submission(**{**{name.removesuffix(".sh"): text for name, text in GOOD.items()}, "train": train})
+    status, _, stderr = call("--submission", str(folder))
+    assert status == 0
+    assert f"{folder}: its files have changed meanwhile: the next run makes all its calls again" in stderr
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_damaged_record_of_a_call_is_none_and_control_characters_of_a_log_stay_in_it(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    red = r"printf '\033[31mred'; exit 5"
+    args = ("--submission", f"Good={submission(**{**scripts, 'classify': red})}")
+    status, _, stderr = call(*args)
+    assert status == 8 and r"\x1b[31mred" in stderr and "\x1b" not in stderr
+    for record, damage in zip((tmp_path / "scratch").rglob("calls/*.json"), ("[]", "{", '{"key": 1}'), strict=False):
+        record.write_text(damage)
+    submission(**scripts)
+    assert call(*args)[0] == 0
+
+
+@pytest.mark.usefixtures("lists")
+def test_strict_does_not_hide_that_a_submission_failed(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    half = submission(**{**scripts, "classify": CLASSIFY.replace('answer < "$4"', 'head -1 "$4" | answer')})
+    status, _, stderr = call("--strict", "--submission", f"Half={half}")
+    assert status == 8 and "Half fold3: " in stderr
+
+
 # Side by side.
 
 
@@ -419,6 +497,11 @@ def test_calls_have_the_callers_environment(submission, tmp_path):
         (["--train-options", "--epochs 3"], "give NAME=OPTIONS"),
         (["--train-options", "A='"], "No closing quotation"),
         (["--jobs", "0"], "is not above 0"),
+        (["--seed", "-1"], "is not from 0 to"),
+        (["--time-limit", "0s"], "is not above 0"),
+        (["--submission", "runs.json=good/commands"], "would have the name of a file of the results"),
+        (["--train-options", "mirex_submission=--name x"], "mirex_submission: --name: each fold is given its own"),
+        (["--classify-options", "mirex_submission=--probabilities=x"], "--probabilities: each fold is given its own"),
         (["--time-limit", "soon"], "give a number"),
     ],
 )
@@ -433,6 +516,14 @@ def test_a_wrong_call_is_usage(call, submission, tmp_path, options, said):
     assert not (tmp_path / "scratch").exists()
 
 
+def test_a_fold_whose_name_no_model_of_ours_can_have_is_refused_before_anything_is_called(call, lists, tmp_path):
+    for part in ("train", "test", "truth"):
+        (lists / f"fold1.{part}.txt").rename(lists / f"a b.{part}.txt")
+    status, _, stderr = call()
+    assert status == 2 and "mirex_submission cannot name a model 'a b': rename its lists" in stderr
+    assert not (tmp_path / "scratch").exists()
+
+
 def test_wrong_lists_are_status_3_before_anything_is_called(call, submission, tmp_path, lists):
     (lists / "fold3.truth.txt").unlink()
     status, _, stderr = call("--submission", str(submission()))
@@ -442,16 +533,8 @@ def test_wrong_lists_are_status_3_before_anything_is_called(call, submission, tm
 
 
 @pytest.mark.usefixtures("lists")
-def test_outputs_of_other_folds_are_left_alone_and_a_second_run_on_a_scratch_folder_is_refused(
-    call, submission, tmp_path
-):
-    other = tmp_path / "out/Good/outputs/fold4.txt"
-    other.parent.mkdir(parents=True)
-    other.touch()
+def test_a_second_run_on_a_scratch_folder_is_refused(call, submission, tmp_path):
     args = ("--submission", f"Good={submission()}")
-    status, _, stderr = call(*args)
-    assert (status, "has outputs of other folds (fold4.txt)" in stderr) == (2, True)
-    other.unlink()
     (tmp_path / "scratch").mkdir()
     lock = "import fcntl, sys; f = open('scratch/.lock', 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True)"
     with subprocess.Popen(
@@ -488,20 +571,30 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
     # One extraction and one training a fold serve both.
     again = sorted(re.findall(r"second (.+): done before", done.stderr))
     assert again == ["extract", "fold1 train", "fold2 train"]
-    systems = json.loads((tmp_path / "scratch/results/runs.json").read_text())["systems"]
+    results = tmp_path / "scratch/results"
+    systems = json.loads((results / "runs.json").read_text())["systems"]
     record = systems["all"]
     assert record["extraction"]["call"] == "extract"
     for name, fold in record["folds"].items():
         other = systems["second"]["folds"][name]
         assert (other["calls"][0], other["calls"][1]["argv"][-5:-3]) == (fold["calls"][0], ["--model", "2"])
-        assert table(other["probabilities"]) != table(fold["probabilities"])
+        assert table(results / other["probabilities"]) != table(results / fold["probabilities"])
         train = fold["calls"][0]["argv"]
         model = train[train.index("--name") + 1]
         assert model.startswith(f"{name}-") and options == train[-8:-2]
-        rows = table(fold["history"])
+        rows = table(results / fold["history"])
         assert len(rows) == 9 and set(rows[0]) == {"model", "epoch", "loss", "accuracy"}
         tested = (tmp_path / f"lists/{name}.test.txt").read_text().splitlines()
-        assert [row["path"] for row in table(fold["probabilities"])] == tested
+        assert [row["path"] for row in table(results / fold["probabilities"])] == tested
         [home] = (tmp_path / "scratch/submissions").iterdir()
         assert (home / "scratch/models" / model / "bundle.json").exists()
     assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
+    # A model that is gone is trained again, and gives the same.
+    (home / "scratch/models" / model / "bundle.json").unlink()
+    (results / "second/outputs/fold2.txt").unlink()
+    again = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
+    assert again.returncode == 0 and again.stderr.count("done before") == 5
+    assert (
+        json.loads((results / "runs.json").read_text())["systems"]["second"]["folds"]["fold2"]["sha256"]
+        == (other["sha256"])
+    )

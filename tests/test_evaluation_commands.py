@@ -45,6 +45,21 @@ EVALUATE = ("evaluate", "--truth", "truth", "--out", "out")
 
 
 @pytest.mark.usefixtures("task")
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--system", "A=right", "--seed", "-1"], "'-1' is not from 0 to"),
+        (["--system", "results.json=right"], "would have the name of a file of the results"),
+        (["--system", "right=right", "--out", "."], "right would get right's report among its outputs"),
+    ],
+)
+def test_evaluate_that_would_spoil_its_files_is_usage(call, tmp_path, args, said):
+    status, _, stderr = call(*EVALUATE, *args)
+    assert (status, said in stderr) == (2, True), stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("task")
 def test_evaluate_writes_the_figures_and_prints_a_line_a_system(call, tmp_path):
     status, stdout, stderr = call(*EVALUATE, "--system", "A=right", "--system", "B=faulty", "--seed", "3")
     assert status == 0

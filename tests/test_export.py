@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mirex_submission.errors import StorageError, UsageError
-from mirex_submission.features.export import band_centres_hz, export, printable, summary
+from mirex_submission.features.export import band_centres_hz, export, summary
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, Header
 from mirex_submission.models.recipe import Recipe
@@ -155,8 +155,3 @@ def test_the_summary_has_the_note_and_a_path_that_can_be_printed():
     assert re.search(r"^path +/a\\nb/\\udcff Ä\.wav$", text, re.MULTILINE)
     assert re.search(r"^note +damaged after 1\.0 s$", text, re.MULTILINE)
     text.encode("utf-8")
-
-
-def test_printable_leaves_what_can_be_read():
-    assert printable("Grüße aus 東京, 100 %.mp3") == "Grüße aus 東京, 100 %.mp3"
-    assert printable("\x1b[2J\r\u202e") == r"\x1b[2J\r\u202e"

@@ -32,6 +32,15 @@ def test_folds_are_found_by_name_in_the_order_of_their_numbers(tmp_path):
     assert [path for path, found in task.hashes().items() if found != before[path]] == [str(task.folds[0].train)]
 
 
+def test_a_track_has_one_label_in_all_lists(tmp_path):
+    write(tmp_path)
+    path = tmp_path / "fold2.truth.txt"
+    path.write_text(path.read_text().replace("rock_1.wav\trock", "rock_1.wav\tpolka"))
+    said = r"fold2\.truth\.txt:1: '/none/rock_1\.wav' is 'polka' here and 'rock' in \S+fold1\.train\.txt:1: correct one"
+    with pytest.raises(ListError, match=said):
+        find_lists(tmp_path)
+
+
 def test_paths_may_be_spelled_differently(tmp_path):
     write(tmp_path)
     lines = (tmp_path / "features.txt").read_text().replace("/none/", "/none//x/../")

@@ -1,5 +1,6 @@
 """Folds: no group on both sides, equal shares of classes, the same whatever the order of tracks; and the command."""
 
+import dataclasses
 import itertools
 import random
 import re
@@ -158,6 +159,40 @@ def test_a_group_that_crosses_is_named_with_both_lines(written):
         ListError, match=rf"fold1\.test\.txt:\d+: {left.path}: line 1 of .* is '{group}' too: {moved.path}"
     ):
         folds.read(folder, tracks)
+
+
+def test_each_track_is_tested_once(written):
+    folder, tracks, made = written
+    for part in ("train", "test", "truth"):
+        (folder / f"fold2.{part}.txt").write_bytes((folder / f"fold1.{part}.txt").read_bytes())
+    with pytest.raises(ListError) as error:
+        folds.read(folder, tracks)
+    said = str(error.value).splitlines()
+    assert len(said) == len(made[0].test) + len(made[1].test)
+    once = "each track is tested once: make them again"
+    assert f"{folder}: {made[0].test[0].path}: is tested by 2 folds of all: {once}" in said
+    assert f"{folder}: {made[1].test[0].path}: is tested by 0 folds of all: {once}" in said
+
+
+def test_lists_that_do_not_go_together_are_faults(written):
+    folder, tracks, _ = written
+    (folder / "features.txt").write_text("/none.wav\n")
+    with pytest.raises(ListError, match=r"fold1\.train\.txt:1: .* is not in features\.txt"):
+        folds.read(folder, tracks)
+
+
+def test_groups_of_folds_that_were_here_before_are_taken_away(tmp_path):
+    tracks = tracks_of(MOOD_LIKE)
+    folds.write(folds.split(tracks, 2), tmp_path)
+    assert (tmp_path / "groups.txt").exists()
+    alone = [dataclasses.replace(track, group=track.path) for track in tracks]
+    folds.write(folds.split(alone, 2), tmp_path)
+    assert not (tmp_path / "groups.txt").exists()
+
+
+def test_repeats_that_are_the_same_folds_are_warned_of():
+    made = folds.split(tracks_of([(1, 1), (1, 1)]), 2, repeats=2)
+    assert folds.warnings(made) == ["repeat2 has the folds of repeat1: so few groups cannot be dealt in many ways"]
 
 
 def test_a_folder_without_folds_and_a_fold_without_lists_are_faults(written, tmp_path):

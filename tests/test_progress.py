@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirex_submission.system import progress
-from mirex_submission.system.progress import Progress, duration
+from mirex_submission.system.progress import Progress, duration, printable
 
 
 @pytest.mark.parametrize(
@@ -118,3 +118,8 @@ def test_on_a_terminal_one_line_renews_itself_and_is_gone_in_the_end():
 
 def test_on_a_terminal_quiet_is_quiet():
     assert on_terminal("WARNING") == ""
+
+
+def test_printable_leaves_what_can_be_read():
+    assert printable("Grüße aus 東京, 100 %.mp3") == "Grüße aus 東京, 100 %.mp3"
+    assert printable("\x1b[2J\r\u202e") == r"\x1b[2J\r\u202e"

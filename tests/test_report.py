@@ -12,11 +12,12 @@ import soundfile
 from browser import EXECUTABLE, Page
 from report_data import Reader, make_results
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.evaluate import evaluate
 from mirex_submission.evaluation.report import write_report
 from mirex_submission.evaluation.tables import write_results
 from mirex_submission.protocol.lists import Track, write_predictions, write_probabilities
+from mirex_submission.system.atomic import sha256
 
 PROJECT = Path(__file__).resolve().parent.parent
 SECTIONS = ["summary", "folds", "classes", "significance", "confusion", "training", "times", "mistakes", "findings",
@@ -143,6 +144,36 @@ def test_a_training_that_served_several_systems_is_said_so_and_drawn_once(tmp_pa
     assert "other train 3" in times and "two classify 3" in times
     drawn = re.findall(r"(\w+)\. Above the loss", page.text(section="training"))
     assert len(drawn) == 2 and "other" in drawn
+
+
+def test_files_that_a_later_run_has_changed_are_left_out_and_faults_are_told(tmp_path):
+    folder = make_results(tmp_path, ["x", "y"], ["one", "two"])
+    runs = json.loads((folder / "runs.json").read_text())
+    fold = runs["systems"]["one"]["folds"]["fold1"]
+    fold["sha256"] = {"history": "0" * 64, "probabilities": sha256(folder / fold["probabilities"])}
+    fold["faults"] = ["classify: status 0, but it did not write fold1.txt", "more"]
+    fold["calls"][1]["fault"] = fold["faults"][0]
+    (folder / "runs.json").write_text(json.dumps(runs))
+    [note] = write_report(folder, folder / "report.html", COMMAND)
+    assert note == f"{folder / fold['history']}: left out: a later run has changed it"
+    times = page_of(folder).text(section="times")
+    assert "one fold1 classify: status 0, but it did not write fold1.txt (and 1 more)" in times
+    assert "one classify 3 7.5 s 2.5 s 210 MB 1" in times
+
+
+@pytest.mark.parametrize("text", ["[]", '{"systems": [1]}', '{"systems": {"A": {"folds": {"1": {"calls": [3]}}}}}'])
+def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path, text):
+    folder = plain(tmp_path)
+    (folder / "runs.json").write_text(text)
+    with pytest.raises(ListError, match=r"runs\.json: cannot be read: .*: write it again with crossval"):
+        write_report(folder, folder / "report.html", COMMAND)
+
+
+@pytest.mark.parametrize("name", ["results.json", "runs.json"])
+def test_a_report_does_not_replace_what_it_is_made_from(tmp_path, name):
+    folder = plain(tmp_path)
+    with pytest.raises(UsageError, match="would replace what it is made from"):
+        write_report(folder, folder / name, COMMAND)
 
 
 def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_audio(tmp_path):

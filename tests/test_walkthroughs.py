@@ -38,7 +38,8 @@ def walk(run_script, lists, theirs, tmp_path):
         script = str(PROJECT / "examples" / f"{name}.sh")
         done = run_script(script, *(arguments[word] for word in words), *quick)
         assert done.returncode == 0, done.stderr
-        assert run_script(script).stderr.endswith(f"usage: {name}.sh {' '.join(words)}\n")
+        usage = run_script(script)
+        assert (usage.returncode, usage.stderr) == (2, f"usage: {name}.sh {' '.join(words)}\n")
         results = json.loads((tmp_path / "out/results/results.json").read_text())
         assert (tmp_path / "out/report.html").read_text().startswith("<!DOCTYPE html>")
         return done, {system["name"]: system["overall"]["accuracy"] for system in results["systems"]}
@@ -63,3 +64,11 @@ def test_two_systems_are_compared(walk):
     assert accuracies["theirs"] == 1 / len(STYLES) < accuracies["ours"]
     rows = [line for line in done.stdout.splitlines() if line.startswith(("ours,theirs,", "theirs,ours,"))]
     assert len(rows) == 2, done.stdout
+
+
+def test_what_fails_is_in_the_report_and_in_the_status(run_script, lists, theirs, tmp_path):
+    (theirs / "trainAndClassify.sh").write_text("#!/bin/sh\necho no licence\n")
+    done = run_script(str(PROJECT / "examples/judge_foreign.sh"), theirs, lists, tmp_path / "out")
+    assert done.returncode == 8, done.stderr
+    assert "ends: no licence" in (tmp_path / "out/report.html").read_text()
+    assert (tmp_path / "out/from_outputs/results.json").exists()

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from mirex_submission.system.atomic import make_folder, sha256, storage_error, write_file
-from mirex_submission.system.progress import duration
+from mirex_submission.system.progress import duration, printable
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _POLL_S = 0.05
@@ -179,6 +179,10 @@ class Step:
         decides = json.dumps([self.argv, [sha256(path) for path in self.lists], self.after])
         return hashlib.sha256(decides.encode()).hexdigest()
 
+    def begun(self) -> int:
+        """How often it was begun before."""
+        return int(self._noted().get("attempts", 0))
+
     def noted(self) -> Call | None:
         """The call as it was made before, if it ended well."""
         call = self._noted().get("call")
@@ -191,9 +195,14 @@ class Step:
 
     def run(self, *, environment: Mapping[str, str], limit_s: float, stop: threading.Event) -> Call:
         """Make the call now, and note how it ended. Raises Stopped, and StorageError."""
-        attempts = self._noted().get("attempts", 0) + 1
+        attempts = self.begun() + 1
         self._note({"attempts": attempts})
         ended = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop)
+        for path in filter(Path.is_symlink, self.leaves):  # what it leads to may go
+            with contextlib.suppress(OSError):
+                content = path.read_bytes()
+                path.unlink()
+                write_file(path, content)
         left = self._left()
         fault = None
         if ended.timed_out:
@@ -218,9 +227,9 @@ class Step:
         """What is noted of a call with this key; empty if there was none."""
         try:
             noted = json.loads(self.record.read_bytes())
-        except (FileNotFoundError, ValueError):
+        except (OSError, ValueError):
             return {}
-        return noted if noted["key"] == self.key else {}
+        return noted if isinstance(noted, dict) and noted.get("key") == self.key else {}
 
     def _note(self, what: dict[str, Any]) -> None:
         write_file(self.record, json.dumps({"key": self.key, **what}, indent=1).encode())
@@ -230,4 +239,4 @@ def _last_line(log: Path) -> str:
     """The last line of a log that says anything, its own end if it is long."""
     with open(log, "rb") as f:
         f.seek(max(0, os.fstat(f.fileno()).st_size - _LONGEST_LINE))
-        return f.read().decode(errors="replace").strip().rpartition("\n")[2]
+        return printable(f.read().decode(errors="replace").strip().rpartition("\n")[2])

@@ -12,11 +12,15 @@ import math
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mirex_submission import arguments
 from mirex_submission.errors import ListError, SubmissionError, UsageError
+
+if TYPE_CHECKING:
+    from mirex_submission.evaluation.evaluate import Evaluation
 
 log = logging.getLogger("mirex_submission")
 
@@ -32,7 +36,7 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", metavar="DIR", help="check the lists in DIR instead of making any")
     parser.add_argument("--folds", type=int, metavar="K", default=3, help="folds: each tests on a K-th")
     parser.add_argument("--repeat", type=int, metavar="R", default=1, help="how often to draw other folds")
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the draw")
+    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help="of the draw")
 
 
 def folds(args: argparse.Namespace) -> None:
@@ -86,28 +90,25 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=int, metavar="N", default=0, help="of the bootstrap intervals")
+    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help="of the bootstrap intervals")
 
 
 def evaluate(args: argparse.Namespace) -> None:
     systems = dict(args.systems)
     if len(systems) < len(args.systems):
         raise UsageError("--system: a name is given twice: give each system its own")
-    _judge(args.truth, systems, args.out, args.command_line, seed=args.seed, strict=args.strict)
+    for name, folder in systems.items():
+        if os.path.realpath(folder) == os.path.realpath(os.path.join(args.out, name)):
+            raise UsageError(f"--out {args.out}: {folder} would get {name}'s report among its outputs: give another")
+    from mirex_submission.evaluation.evaluate import evaluate
+
+    _tell(evaluate(args.truth, systems, seed=args.seed), args.out, args.command_line, strict=args.strict)
 
 
-def _judge(
-    truth: str | os.PathLike[str],
-    systems: Mapping[str, str | os.PathLike[str]],
-    out: str | os.PathLike[str],
-    command_line: Sequence[str],
-    *,
-    seed: int,
-    strict: bool,
-) -> None:
-    from mirex_submission.evaluation import evaluate, tables
+def _tell(evaluation: Evaluation, out: str | os.PathLike[str], command_line: Sequence[str], *, strict: bool) -> None:
+    """Write and print what was found. Raises ListError, with `strict`, if the evaluator would fail on anything."""
+    from mirex_submission.evaluation import tables
 
-    evaluation = evaluate.evaluate(truth, systems, seed=seed)
     tables.write_results(evaluation, out, command_line)
     print(tables.summary(evaluation))
     by_kind = defaultdict(list)
@@ -189,12 +190,18 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         default="auto",
         help="for our own scripts; with cpu no system sees a GPU",
     )
-    parser.add_argument("--time-limit", type=arguments.seconds, metavar="TIME", help="end a call after: 20h, 90m, 30s")
+    parser.add_argument(
+        "--time-limit",
+        type=arguments.positive(arguments.seconds),
+        metavar="TIME",
+        help="end a call after: 20h, 90m, 30s",
+    )
     _add_seed(parser)
 
 
 def crossval(args: argparse.Namespace) -> None:
     from mirex_submission.evaluation import crossval, fold_lists, plans, submissions
+    from mirex_submission.evaluation.pairing import FoldTruth
 
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     out = Path(args.out).absolute() if args.out else args.scratch / "results"
@@ -227,11 +234,15 @@ def crossval(args: argparse.Namespace) -> None:
         environment=args.environment,
     )
     # Only now, for a call's peak memory counts from this program's own.
+    from mirex_submission.evaluation.evaluate import judge
     from mirex_submission.evaluation.run_record import write_runs
 
     faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command_line))
-    outputs = {run.plan.submission.name: run.plan.outputs for run in runs}
-    _judge(task.folder, outputs, out, args.command_line, seed=args.seed, strict=args.strict)
+    truths = [FoldTruth(fold.name, fold.truth, ()) for fold in task.folds]
+    outputs = {run.plan.submission.name: [fold.output for fold in run.folds] for run in runs}
+    # A submission that failed is the graver fault, which `strict` is not to hide.
+    strict = args.strict and not faults
+    _tell(judge(truths, outputs, seed=args.seed), out, args.command_line, strict=strict)
     if faults:
         raise SubmissionError(
             "\n".join(
@@ -243,7 +254,7 @@ def crossval(args: argparse.Namespace) -> None:
 
 def _submission(text: str) -> tuple[str | None, str]:
     name, equals, folder = text.partition("=")
-    return (arguments.name(name), arguments.path(folder)) if equals else (None, arguments.path(text))
+    return (_system_name(name), arguments.path(folder)) if equals else (None, arguments.path(text))
 
 
 def _of_systems(option: str, given: Sequence[tuple[str, list[str]]], names: Sequence[str]) -> dict[str, list[str]]:
@@ -287,4 +298,11 @@ def _system(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: give NAME=DIR")
-    return arguments.name(name), arguments.path(folder)
+    return _system_name(name), arguments.path(folder)
+
+
+def _system_name(text: str) -> str:
+    name = arguments.name(text)
+    if name.endswith((".json", ".csv", ".txt", ".html")):
+        raise argparse.ArgumentTypeError(f"{text!r}: a system's folder would have the name of a file of the results")
+    return name

@@ -72,7 +72,13 @@ def run(
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
     with _locked(scratch):
-        return [_System(plan, n_jobs, limit_s, environment).run() for plan in plans]
+        runs = [_System(plan, n_jobs, limit_s, environment).run() for plan in plans]
+    for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
+        if submission.current_digest() != submission.digest:
+            log.warning(
+                "%s: its files have changed meanwhile: the next run makes all its calls again", submission.folder
+            )
+    return runs
 
 
 @contextlib.contextmanager
@@ -127,7 +133,14 @@ class _System:
 
     def _extract(self, step: Step) -> Call:
         name, folder = self._plan.submission.name, self._plan.scratch
-        return self._call(name, step, self._environment, lambda: make_folder(folder))
+
+        def prepare() -> None:
+            # Ours tells by itself what of it is still true; of any other what another extraction left is not to be.
+            if not self._plan.submission.own and not step.begun():
+                _remove(folder)
+            make_folder(folder)
+
+        return self._call(name, step, self._environment, prepare)
 
     def _fold(self, fold: FoldPlan) -> FoldRun:
         what = f"{self._plan.submission.name} {fold.lists.name}"

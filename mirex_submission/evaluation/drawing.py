@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import text_to_path
 
-from mirex_submission.features.export import printable
+from mirex_submission.system.progress import printable
 
 WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide one twice side by side
 TEXT = 12.0  # font sizes, in pixels

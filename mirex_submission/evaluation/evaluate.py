@@ -84,7 +84,12 @@ def evaluate(
     output is a finding, and the rest counts.
     """
     files = fold_truths(truth)
-    outputs = {name: outputs_of(systems[name], files) for name in sorted(systems)}
+    return judge(files, {name: outputs_of(folder, files) for name, folder in systems.items()}, seed=seed)
+
+
+def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], *, seed: int = 0) -> Evaluation:
+    """The same, where it is known which file is whose: {system's name: its output of each fold, None without one}."""
+    outputs = dict(sorted(outputs.items()))
     lists = [read_labelled(file.path, min_classes=1, for_evaluator=False) for file in files]
     names = class_names(track for tracks in lists for track in tracks)
     number_of = {key: number for number, key in enumerate(names)}
@@ -93,7 +98,7 @@ def evaluate(
         for file, tracks in zip(files, lists, strict=True)
     ]
     tested = _tested(folds)
-    judged = [_judge(name, outputs[name], folds, number_of, tested, seed) for name in outputs]
+    judged = [_system(name, outputs[name], folds, number_of, tested, seed) for name in outputs]
     several = len(judged) > 1
     recalls = np.stack([system.overall.recalls for system in judged], axis=1)
     accuracies = np.array([[fold.accuracy for fold in system.folds] for system in judged]).T
@@ -121,7 +126,7 @@ def _tested(folds: Sequence[Fold]) -> list[np.ndarray]:
     ]
 
 
-def _judge(
+def _system(
     name: str,
     outputs: list[Path | None],
     folds: Sequence[Fold],

@@ -64,6 +64,7 @@ def fold_names(folder: Path) -> list[str]:
 
 def _faults(task: TaskLists) -> list[str]:
     found: list[str] = []
+    labels: dict[str, tuple[str, str]] = {}
 
     def read(path: Path, *, labelled: bool) -> dict[str, str]:
         """{track: where it stands}; empty if the list itself is wrong."""
@@ -75,6 +76,11 @@ def _faults(task: TaskLists) -> list[str]:
         except ListError as error:
             found.extend(str(error).splitlines())
             return {}
+        for track in tracks if labelled else ():
+            where = f"{path}:{track.line}"
+            label, first = labels.setdefault(os.path.abspath(track.path), (track.label, where))
+            if label != track.label:
+                found.append(f"{where}: {track.path!r} is {track.label!r} here and {label!r} in {first}: correct one")
         return {os.path.abspath(track.path): f"{path}:{track.line}: {track.path!r}" for track in tracks}
 
     features = read(task.features, labelled=False)

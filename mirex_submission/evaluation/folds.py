@@ -17,14 +17,15 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.evaluation.fold_lists import PARTS, fold_names
+from mirex_submission.evaluation.fold_lists import PARTS, find_lists, fold_names
 from mirex_submission.evaluation.sources import GroupedTrack
-from mirex_submission.protocol.lists import Faults, Track, write_predictions
+from mirex_submission.protocol.lists import Faults, Track, faults_error, write_predictions
 from mirex_submission.system.atomic import write_file
 
 N_STARTS = 10
@@ -48,7 +49,7 @@ def split(tracks: Iterable[GroupedTrack], n_folds: int, *, repeats: int = 1, see
     classes, class_of = np.unique([track.label for track in tracks], return_inverse=True)
     groups, group_of = np.unique([track.group for track in tracks], return_inverse=True)
     if len(classes) < 2:
-        raise ListError(f"all {len(tracks)} tracks are {classes[0]!r}: a classifier needs at least 2 classes")
+        raise ListError(f"all {len(tracks)} tracks are {str(classes[0])!r}: a classifier needs at least 2 classes")
     if not 2 <= n_folds <= len(groups):
         raise UsageError(f"{n_folds} folds of {len(groups)} groups: give 2 folds or more, and no more than groups")
     if seed < 0 or repeats < 1:
@@ -139,6 +140,8 @@ def write(folds: Sequence[Fold], folder: str | os.PathLike[str]) -> None:
     _write_paths(folder / "features.txt", tracks)
     if any(track.group != track.path for track in tracks):
         write_predictions(folder / "groups.txt", [Track(track.path, track.group) for track in tracks])
+    else:
+        (folder / "groups.txt").unlink(missing_ok=True)  # of folds that were written here before
     for fold in folds:
         write_predictions(folder / f"{fold.name}.train.txt", fold.train)
         write_predictions(folder / f"{fold.name}.truth.txt", fold.test)
@@ -178,9 +181,30 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
             except ListError as error:
                 found.append(str(error))
         folds.append(Fold(name, *([track for _, track in entries[part]] for part in ("train", "test"))))
+    found = found or _untested(folder, folds, by_path)
     if found:
-        raise ListError("\n".join(found))
+        raise faults_error(folder, [line for fault in found for line in fault.splitlines()])
+    find_lists(folder)  # the lists against each other
     return folds
+
+
+def _repeat(fold: Fold) -> str:
+    """`repeat2` of `repeat2.fold1`; all folds are one without such names."""
+    return fold.name.rpartition(".fold")[0] or "all"
+
+
+def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> list[str]:
+    """A fault for each labelled track that the folds of a repeat do not test once."""
+    repeats: dict[str, Counter[str]] = {}
+    for fold in folds:
+        tested = repeats.setdefault(_repeat(fold), Counter())
+        tested.update({track.path for track in fold.test})
+    return [
+        f"{folder}: {path}: is tested by {tested[path]} folds of {repeat}: each track is tested once: make them again"
+        for repeat, tested in repeats.items()
+        for path in by_path
+        if tested[path] != 1
+    ]
 
 
 def _entries(faults: Faults, by_path: dict[str, GroupedTrack], *, labelled: bool) -> list[tuple[int, GroupedTrack]]:
@@ -216,8 +240,13 @@ def table(folds: Sequence[Fold]) -> str:
 
 
 def warnings(folds: Sequence[Fold]) -> list[str]:
-    """What a fold lacks: for each class the folds whose test or training list has no track of it."""
+    """What a fold lacks: for each class the folds whose test or training list has no track of it. And equal repeats."""
     found = []
+    first: dict[frozenset[frozenset[str]], str] = {}
+    for repeat, same in groupby(folds, key=_repeat):
+        drawn = frozenset(frozenset(track.path for track in fold.test) for fold in same)
+        if first.setdefault(drawn, repeat) != repeat:
+            found.append(f"{repeat} has the folds of {first[drawn]}: so few groups cannot be dealt in many ways")
     for label, groups in _groups_of_classes(folds).items():
         for side, then in (
             ("test", "it counts as recall 0 there in MIREX's normalised accuracy"),

@@ -15,14 +15,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mirex_submission.arguments import MODEL_NAME
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.calls import Step
 from mirex_submission.evaluation.fold_lists import FoldLists, TaskLists
-from mirex_submission.evaluation.submissions import Submission
+from mirex_submission.evaluation.submissions import OWN_OPTIONS, Submission
 
 
 @dataclass(frozen=True)
@@ -72,16 +74,23 @@ def plan(
 ) -> Plan:
     """What to call of `submission`.
 
-    Raises UsageError where `out` has outputs of other folds, and for options of a script that it does not have.
+    Raises UsageError for options of a script that it does not have, for those of ours that are set here, and for names
+    of folds that no model of ours can have.
     """
     if classify_options and not submission.separate:
         raise UsageError(f"{submission.name}: has no classify.sh for --classify-options")
     home, results = scratch / "submissions" / submission.home, out / submission.name
     outputs, shared = results / "outputs", home / "scratch"
-    names = {f"{lists.name}.txt" for lists in task.folds}
-    others = sorted(path.name for path in outputs.glob("*.txt") if path.name not in names)
-    if others:
-        raise UsageError(f"{outputs}: has outputs of other folds ({', '.join(others[:3])}): give another --out")
+    if submission.own:
+        set_here = {word.partition("=")[0] for word in [*train_options, *classify_options]} & set(OWN_OPTIONS)
+        if set_here:
+            raise UsageError(f"{submission.name}: {', '.join(sorted(set_here))}: each fold is given its own")
+        for lists in task.folds:
+            if not re.fullmatch(MODEL_NAME, lists.name):
+                raise UsageError(
+                    f"{lists.test}: {submission.name} cannot name a model {lists.name!r}: rename its lists, with "
+                    "letters, digits, '_', '-' and '.' only"
+                )
 
     def step(
         call: str,
@@ -109,7 +118,7 @@ def plan(
         models_history = folder / "models" / model / "history.csv" if own else None
         if submission.separate:
             argv = submission.train(folder, lists.train, train_options, threads=threads, model=model, device=device)
-            leaves = [models_history] if models_history else []
+            leaves = [models_history, models_history.with_name("bundle.json")] if models_history else []
             where = model if own else alone
             train = step("train", argv, [lists.train], after, fold=fold, where=where, leaves=leaves, folder=folder)
             argv = submission.classify(

@@ -22,14 +22,13 @@ import numpy as np
 from markupsafe import Markup
 
 from mirex_submission import __version__
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation import mistakes, plots
 from mirex_submission.evaluation.results import FORMAT
-from mirex_submission.evaluation.runs import Runs, read_runs
-from mirex_submission.features.export import printable
+from mirex_submission.evaluation.runs import RUNS, Runs, read_runs
 from mirex_submission.features.spec import DEFAULT_BANDS
-from mirex_submission.system.atomic import write_file
-from mirex_submission.system.progress import duration
+from mirex_submission.system.atomic import check_writable, write_file
+from mirex_submission.system.progress import duration, printable
 
 RESULTS = "results.json"
 _TEMPLATE = "report.html.jinja"
@@ -43,8 +42,12 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
     Raises ListError for results that cannot be read, StorageError where the disk does not take the page.
     """
     folder = Path(folder)
+    check_writable(output)
     results = _read_results(folder / RESULTS)
     runs = read_runs(folder)
+    for path in (folder / RESULTS, folder / RUNS):
+        if os.path.realpath(output) == os.path.realpath(path):
+            raise UsageError(f"{output}: the report would replace what it is made from: give another file")
     page = _template().render(_context(results, runs), command_line=command)
     write_file(output, page.encode("utf-8"))
     return runs.notes
@@ -235,7 +238,7 @@ def _calls(runs: Runs) -> list[dict[str, Any]]:
         times = [call.seconds for call in group["calls"] if call.seconds is not None]
         group["total"], group["longest"] = (sum(times), max(times)) if times else (None, None)
         group["peak_mb"] = max((call.peak_mb for call in group["calls"] if call.peak_mb is not None), default=None)
-        group["n_failed"] = sum(call.status != 0 for call in group["calls"])
+        group["n_failed"] = sum(call.status != 0 or call.fault is not None for call in group["calls"])
         systems = dict.fromkeys(name for call in group["calls"] if call.log for name in served[call.log])
         group["others"] = [name for name in systems if name != group["system"]]
     return list(groups.values())

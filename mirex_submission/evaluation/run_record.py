@@ -1,7 +1,8 @@
 """What was called, as `runs.json` beside results.json: from it a report has times, memory, logs and exact commands.
 
 systems      {name: command_dir, extraction (a call, or null), folds {name: calls, output, probabilities, history,
-             faults}}: paths, or null for what there is not; faults: why an output does not count, or not all of it
+             sha256 of these three, faults}}: paths from here, or null for what there is not; faults: why an output
+             does not count, or not all of it
 a call       call, argv, status, seconds, cpu_seconds, peak_mb, log, attempts, fault: see calls.Call and calls.Ended
 versions, lists {path: SHA-256}, started, commands
 """
@@ -20,7 +21,7 @@ from mirex_submission.evaluation.crossval import FoldRun, SystemRun
 from mirex_submission.evaluation.fold_lists import FoldLists, TaskLists
 from mirex_submission.evaluation.outputs import Kind
 from mirex_submission.protocol import lists
-from mirex_submission.system.atomic import write_file
+from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.runtime import versions
 
 
@@ -37,7 +38,13 @@ def write_runs(
             found = _faults(fold.lists, run, system.extraction)
             if found:
                 faults[f"{name} {fold.lists.name}"] = found
-            folds[fold.lists.name] = {**dataclasses.asdict(run), "faults": found}
+            files = {name: getattr(run, name) for name in ("output", "probabilities", "history")}
+            folds[fold.lists.name] = {
+                **dataclasses.asdict(run),
+                **{name: file and _within(file, path.parent) for name, file in files.items()},
+                "sha256": {name: file and sha256(file) for name, file in files.items()},
+                "faults": found,
+            }
         systems[name] = {
             "command_dir": system.plan.submission.folder,
             "extraction": system.extraction and dataclasses.asdict(system.extraction),
@@ -52,6 +59,11 @@ def write_runs(
     }
     write_file(path, json.dumps(record, indent=1, default=str).encode())
     return faults
+
+
+def _within(file: Path, folder: Path) -> str:
+    """Its path from the folder: results that are moved as a whole stay whole."""
+    return str(file.relative_to(folder))
 
 
 def _faults(fold: FoldLists, run: FoldRun, extraction: Call | None) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from mirex_submission.errors import ListError
+from mirex_submission.system.atomic import sha256
 
 RUNS = "runs.json"
 _CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
@@ -34,13 +35,14 @@ class Call:
     seconds: float | None
     peak_mb: float | None
     log: str | None
+    fault: str | None
 
 
 @dataclass
 class Runs:
     """What is known of the runs of all systems.
 
-    probabilities : (system, fold) -> file.
+    probabilities : (system, fold) -> file. faults : `SYSTEM FOLD` -> why its output does not count, or not all of it.
     histories : system -> network -> the columns of each training: epoch, loss, accuracy and perhaps validation_loss,
         validation_accuracy, float64 [shape=(n_epochs,)].
     """
@@ -52,6 +54,7 @@ class Runs:
     lists: dict[str, str] = field(default_factory=dict)
     started: str | None = None
     commands: list[str] = field(default_factory=list)
+    faults: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def seconds(self) -> dict[str, dict[str, float]]:
@@ -74,8 +77,12 @@ def read_runs(folder: Path) -> Runs:
         return Runs(notes=[f"no {RUNS} beside the results: times, memory and training histories are not known"])
     try:
         said = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        return _runs(folder, said)
+    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
         raise ListError(f"{path}: cannot be read: {error}: write it again with crossval, or take it away") from error
+
+
+def _runs(folder: Path, said: dict[str, Any]) -> Runs:
     runs = Runs(
         versions=said.get("versions") or {},
         lists=said.get("lists") or {},
@@ -85,10 +92,17 @@ def read_runs(folder: Path) -> Runs:
     for system, ran in (said.get("systems") or {}).items():
         runs.calls += _calls(system, ran)
         for fold, of_fold in (ran.get("folds") or {}).items():
+            if of_fold.get("faults"):
+                runs.faults[f"{system} {fold}"] = of_fold["faults"]
+            hashes = of_fold.get("sha256") or {}
             if of_fold.get("probabilities"):
-                runs.probabilities[system, fold] = folder / of_fold["probabilities"]
+                probabilities = folder / of_fold["probabilities"]
+                if _is_of_run(probabilities, hashes.get("probabilities"), runs):
+                    runs.probabilities[system, fold] = probabilities
             if of_fold.get("history"):
                 history = folder / of_fold["history"]
+                if not _is_of_run(history, hashes.get("history"), runs):
+                    continue
                 try:
                     curves = _read_history(history)
                 except (OSError, ValueError) as error:
@@ -97,6 +111,14 @@ def read_runs(folder: Path) -> Runs:
                 for network, columns in curves.items():
                     runs.histories.setdefault(system, {}).setdefault(network, []).append(columns)
     return runs
+
+
+def _is_of_run(path: Path, sha256_then: str | None, runs: Runs) -> bool:
+    """Whether a file is still what the run left there; it is what reads it that says if it is not there at all."""
+    if sha256_then is None or not path.exists() or sha256(path) == sha256_then:
+        return True
+    runs.notes.append(f"{path}: left out: a later run has changed it")
+    return False
 
 
 def _calls(system: str, ran: dict[str, Any]) -> Iterator[Call]:
@@ -112,6 +134,7 @@ def _calls(system: str, ran: dict[str, Any]) -> Iterator[Call]:
             seconds=call.get("seconds"),
             peak_mb=call.get("peak_mb"),
             log=call.get("log"),
+            fault=call.get("fault"),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,7 @@ from mirex_submission.system.atomic import sha256
 
 OWN_FOLDER = Path(__file__).resolve().parents[2] / "bin"
 OWN_NAME = "mirex_submission"
+OWN_OPTIONS = ("--name", "--probabilities")  # which each fold is given its own of
 _OWN_SCRIPT = "mirex-submission.sh"  # by which a folder is known for ours, of this version or another
 _SCRIPTS = {
     "extract": "extractFeatures.sh",
@@ -40,7 +42,9 @@ class Submission:
     @property
     def home(self) -> str:
         """A name for what its calls leave, which all systems of its folder share and no other one does."""
-        return f"{self.folder.name}-{hashlib.sha256(os.fsencode(self.folder)).hexdigest()[:8]}"
+        folder = self.folder.resolve()
+        name = re.sub(r"[^\w.-]", "_", folder.name)  # its scripts may not be ready for blanks
+        return f"{name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
 
     @property
     def separate(self) -> bool:
@@ -49,9 +53,19 @@ class Submission:
 
     @cached_property
     def digest(self) -> str:
-        """Of the names and contents of the files in its folder: the scripts and what lies beside them."""
-        files = sorted(path for path in self.folder.iterdir() if path.is_file())
-        contents = [f"{path.name}\0{sha256(path)}\n" for path in files]
+        """What `current_digest` was at first."""
+        return self.current_digest()
+
+    def current_digest(self) -> str:
+        """Of the names and contents of the files in its folder: the scripts and what lies beside them.
+
+        Of ours also of the program that they call, where it lies beside the folder as in a checkout.
+        """
+        files = [path for path in self.folder.iterdir() if path.is_file()]
+        if self.own:
+            program = self.folder.resolve().parent / "mirex_submission"
+            files += [path for path in program.rglob("*") if path.suffix in (".py", ".so")]
+        contents = [f"{path.name}\0{sha256(path)}\n" for path in sorted(files)]
         return hashlib.sha256("".join(contents).encode("utf-8", errors="surrogateescape")).hexdigest()
 
     def extract(self, scratch: Path, feature_list: Path, *, threads: int) -> list[str]:

@@ -14,6 +14,7 @@ from mirex_submission.features.logmel import FLOOR
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import Header
 from mirex_submission.system.atomic import write_file
+from mirex_submission.system.progress import printable
 
 _TABLE_COLUMNS = 3  # of bands side by side: 40 bands then fit on one screen
 
@@ -79,9 +80,3 @@ def export(frames: np.ndarray, spec: FeatureSpec, path: str | os.PathLike[str]) 
 def band_centres_hz(spec: FeatureSpec) -> np.ndarray:
     """The centre frequencies of the Mel bands in Hz, ascending, float64 [shape=(n_bands,)]."""
     return mel_to_hz(np.linspace(0.0, hz_to_mel(spec.rate_hz / 2), spec.n_bands + 2))[1:-1]
-
-
-def printable(text: str) -> str:
-    """`text` on one line that every UTF-8 terminal takes: what is no printable character (a line break, a byte that
-    is no UTF-8) as its escape sequence."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -10,9 +10,9 @@ import warnings
 
 import numpy as np
 
-from mirex_submission.features.export import printable
 from mirex_submission.features.filterbank import hz_to_mel
 from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.system.progress import printable
 
 _DPI = 100
 _MAX_COLUMNS = 4000  # of the picture; a longer clip is averaged over neighbouring frames

@@ -24,6 +24,12 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes:02d} min"
 
 
+def printable(text: str) -> str:
+    """`text` on one line that every UTF-8 terminal takes: what is no printable character (a line break, a byte that
+    is no UTF-8) as its escape sequence."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 class Progress:
     """Counts done units of a task and says from time to time how far it is, how fast, and how long it will take.
 
