@@ -123,7 +123,8 @@ def _add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_vote_argument(parser: argparse._ActionsContainer, default: str | None) -> None:
-    parser.add_argument("--vote", choices=VOTES, default=default, help="how segments decide a track")
+    shown = "" if default else " (default: as it was trained)"
+    parser.add_argument("--vote", choices=VOTES, default=default, help=f"how segments decide a track{shown}")
 
 
 def _add_name_argument(parser: argparse.ArgumentParser) -> None:
@@ -202,8 +203,12 @@ def classify(parser: argparse.ArgumentParser) -> None:
     _add_output_arguments(parser)
     _add_name_argument(parser)
     _add_device_argument(parser)
-    group = parser.add_argument_group("decision (default: as it was trained)")
-    group.add_argument("--model", choices=MODELS, help="one network alone of a model that was trained with `all`")
+    group = parser.add_argument_group("decision")
+    group.add_argument(
+        "--model",
+        choices=MODELS,
+        help="one network alone of a model that was trained with `all` (default: as it was trained)",
+    )
     _add_vote_argument(group, None)
     _add_no_check(parser)
 

@@ -28,6 +28,7 @@ from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
 from mirex_submission.system.atomic import check_writable, make_folder
+from mirex_submission.system.installation import install_command
 from mirex_submission.system.progress import duration
 from mirex_submission.system.workers import Workers
 
@@ -66,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.error("%s", line)
         return error.exit_status
     except ModuleNotFoundError as error:
-        install = f"{sys.executable} -m pip install PROJECT_FOLDER"
-        log.error("the Python package %r is missing: install this project with `%s`", error.name, install)
+        log.error("the Python package %r is missing: install this project with `%s`", error.name, install_command())
         return UsageError.exit_status
     except KeyboardInterrupt:
         log.error("interrupted: features and the last state of a training are kept; the same command goes on")

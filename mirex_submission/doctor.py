@@ -166,18 +166,17 @@ def _backends() -> Iterator[Fact]:
 def _gpus(device: str, threads: int) -> Iterator[Fact]:
     from mirex_submission.models import engine as engines
 
-    if device.startswith("gpu"):
-        try:
-            yield Fact("GPU", OK, engines.start(device, threads=threads, seed=0).said)
-        except DeviceError as error:
-            yield Fact("GPU", FAULT, str(error), install_command("gpu"), DeviceError)
-        return
+    asked = device.startswith("gpu")
     try:
-        engines.check_device("gpu")
-    except DeviceError:
-        yield Fact("GPU", OK, "the system shows none; not needed")
+        engines.check_device(device if asked else "gpu")
+        said = engines.start(device, threads=threads, seed=0).said if asked else "the system has a device of one; "
+    except DeviceError as error:
+        if asked:
+            yield Fact("GPU", FAULT, str(error), install_command("gpu"), DeviceError)
+        else:
+            yield Fact("GPU", OK, "the system shows none, and none is needed")
     else:
-        yield Fact("GPU", OK, "the system shows one; `doctor --device gpu` asks Keras for it, which takes 5 s")
+        yield Fact("GPU", OK, said if asked else f"{said}`doctor --device gpu` asks Keras for it, which takes 5 s")
 
 
 def _processors(threads: int) -> Iterator[Fact]:

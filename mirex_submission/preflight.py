@@ -180,7 +180,8 @@ def _disk(run: Run, known: Survey) -> Iterator[Finding]:
     try:
         free, free_files = machine.disk_room(run.scratch)
     except StorageError as error:
-        yield Finding(FAULT, str(error), StorageError)
+        writes = bool(known.new or run.trainings or not run.paths)  # a classification of stored tracks does not
+        yield Finding(FAULT if writes else WARNING, str(error), StorageError)
         return
     features = sum(known.new)
     mapped = max((_mapped_bytes(run, known, tracks) for tracks in run.trainings), default=0)
@@ -243,7 +244,7 @@ def _processors(run: Run) -> Iterator[Finding]:
     wanted = max(run.threads, run.n_jobs)
     text = f"{wanted} threads or processes on {n} processors that this process may use"
     if wanted > n:
-        yield Finding(WARNING, f"{text}: they hinder each other: give -numThreads {n}", UsageError)
+        yield Finding(WARNING, f"{text}: they hinder each other: give {n} with -numThreads or --jobs", UsageError)
     else:
         yield Finding(FACT, text)
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from mirex_submission.errors import ListError
 from mirex_submission.protocol import lists, nema
 from mirex_submission.protocol.lists import Track
 
@@ -42,6 +43,8 @@ def is_labelled(list_path: str | os.PathLike[str]) -> bool:
 
 def read(list_path: str) -> TaskList:
     """Read a list of any kind. Raises ListError with every fault of it."""
+    if os.path.exists(list_path) and not os.path.isfile(list_path) and not os.path.isdir(list_path):
+        raise ListError(f"{list_path}: not a regular file: give a file, which can be read twice")
     warnings: list[str] = []
     if is_labelled(list_path):
         return TaskList(list_path, lists.read_labelled(list_path, warn=warnings.append), True, warnings)
