@@ -139,6 +139,7 @@ def _extract(args: argparse.Namespace) -> None:
     spec = _spec(args, paths, headers, whole_task=True)
     share = submission.share_of(paths, args.shard)
     _begin(args, headers, spec, share, heard=[share], n_jobs=n_jobs if workers.local else 0)
+    del headers  # of a million files they are 200 MB; so below
     submission.extract(
         args.scratch,
         paths,
@@ -182,6 +183,7 @@ def _train(args: argparse.Namespace) -> None:
         said = planning.plan(args.scratch, tracks, recipe, spec, headers, threads=args.threads, device=args.device)
         print(*said, sep="\n")
         return
+    del headers
     _train_model(args, tracks, recipe, spec, groups, feature_paths=task_paths)
 
 
@@ -209,6 +211,7 @@ def _train_and_classify(args: argparse.Namespace) -> None:
     paths = [*train_paths, *test_paths]
     spec = _spec(args, paths, headers)
     _begin(args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[train_paths] if args.strict else [])
+    del headers
     _train_model(args, tracks, recipe, spec, groups)
     _classify_paths(args, test_paths)
 
