@@ -15,6 +15,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.models import engine as engines
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.preflight import FACT, FAULT, WARNING, Finding, Run
+from mirex_submission.protocol.lists import Track
 from mirex_submission.submission import choose_spec
 
 log = logging.getLogger(__name__)
@@ -22,11 +23,37 @@ log = logging.getLogger(__name__)
 _LABELS = {FAULT: "FAULT", WARNING: "warning", FACT: "ok"}
 
 
-def begin(run: Run, headers: Headers) -> None:
+def begin(
+    args: argparse.Namespace,
+    headers: Headers,
+    spec: FeatureSpec,
+    paths: Sequence[str],
+    *,
+    trained: Sequence[Track] = (),
+    recipe: Recipe | None = None,
+    heard: Sequence[Sequence[str]] = (),
+    n_jobs: int | None = None,
+) -> None:
     """End a run now that would end so after hours: raises the error of its first fault, with all that was found.
 
-    Warnings go to the log.
+    Warnings go to the log. With --no-check nothing is looked at. A test track that cannot be heard ends nothing.
+    The arguments are those of preflight.Run.
     """
+    if args.no_check:
+        return
+    run = Run(
+        args.scratch,
+        spec,
+        paths,
+        trainings=[trained] if trained else [],
+        recipe=recipe or Recipe(),
+        max_bad=args.max_bad / 100 if trained else 0,
+        heard=heard,
+        strict=args.strict,
+        threads=args.threads,
+        n_jobs=args.threads if n_jobs is None else n_jobs,
+        device=getattr(args, "device", None),
+    )
     findings = preflight.check(run, headers)
     faults = [finding for finding in findings if finding.severity == FAULT]
     for finding in findings:

@@ -127,7 +127,7 @@ class _LineFormatter(logging.Formatter):
 
 
 def _extract(args: argparse.Namespace) -> None:
-    from mirex_submission import submission
+    from mirex_submission import checking, submission
 
     if args.scheduler and args.backend == "loky":
         raise UsageError("--scheduler: give --backend dask or ray too")
@@ -135,10 +135,10 @@ def _extract(args: argparse.Namespace) -> None:
     n_jobs = args.jobs or (args.threads if args.backend == "loky" else -1)
     workers = Workers(n_jobs, args.backend, args.scheduler)
     paths = lists.read_paths(args.feature_list)
-    headers = _headers(args)
+    headers = checking.Headers(args.threads)
     spec = _spec(args, paths, headers, whole_task=True)
     share = submission.share_of(paths, args.shard)
-    _begin(args, headers, spec, share, heard=[share], n_jobs=n_jobs if workers.local else 0)
+    checking.begin(args, headers, spec, share, heard=[share], n_jobs=n_jobs if workers.local else 0)
     del headers  # of a million files they are 200 MB; so below
     submission.extract(
         args.scratch,
@@ -167,6 +167,8 @@ def _features(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
+
     recipe = _recipe(args)
     features = args.feature_list
     tracks, task_paths, groups = lists.read_all(
@@ -174,9 +176,9 @@ def _train(args: argparse.Namespace) -> None:
         lambda: lists.read_paths(features, for_evaluator=False) if features else [],
         lambda: _groups(args),
     )
-    headers, paths = _headers(args), [*task_paths, *(track.path for track in tracks)]
+    headers, paths = checking.Headers(args.threads), [*task_paths, *(track.path for track in tracks)]
     spec = _spec(args, paths, headers, whole_task=bool(features) and not args.dry_run)
-    _begin(args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[paths] if args.strict else [])
+    checking.begin(args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[paths] if args.strict else [])
     if args.dry_run:
         from mirex_submission import planning
 
@@ -188,16 +190,19 @@ def _train(args: argparse.Namespace) -> None:
 
 
 def _classify(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
     from mirex_submission.models import bundle
 
     _refuse_overwriting(args, args.test_list)
     paths = lists.read_paths(args.test_list)
     model = bundle.load(bundle.folder_of(args.scratch, args.name))
-    _begin(args, _headers(args), model.spec, paths)
+    checking.begin(args, checking.Headers(args.threads), model.spec, paths)
     _classify_paths(args, paths, network=args.model, voting=args.vote)
 
 
 def _train_and_classify(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
+
     recipe = _recipe(args)
     _refuse_overwriting(args, args.train_list, args.test_list)
     if runtime.hosts()[1] > 1:
@@ -207,10 +212,12 @@ def _train_and_classify(args: argparse.Namespace) -> None:
     tracks, test_paths, groups = lists.read_all(
         lambda: lists.read_labelled(args.train_list), lambda: lists.read_paths(args.test_list), lambda: _groups(args)
     )
-    headers, train_paths = _headers(args), [track.path for track in tracks]
+    headers, train_paths = checking.Headers(args.threads), [track.path for track in tracks]
     paths = [*train_paths, *test_paths]
     spec = _spec(args, paths, headers)
-    _begin(args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[train_paths] if args.strict else [])
+    checking.begin(
+        args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[train_paths] if args.strict else []
+    )
     del headers
     _train_model(args, tracks, recipe, spec, groups)
     _classify_paths(args, test_paths)
@@ -292,44 +299,6 @@ def _doctor(args: argparse.Namespace) -> None:
     from mirex_submission import doctor
 
     doctor.report(args.device, threads=args.threads, as_json=args.json)
-
-
-def _headers(args: argparse.Namespace) -> Headers:
-    from mirex_submission.features.headers import Headers
-
-    return Headers(args.threads)
-
-
-def _begin(
-    args: argparse.Namespace,
-    headers: Headers,
-    spec: FeatureSpec,
-    paths: Sequence[str],
-    *,
-    trained: Sequence[Track] = (),
-    recipe: Recipe | None = None,
-    heard: Sequence[Sequence[str]] = (),
-    n_jobs: int | None = None,
-) -> None:
-    """Look at all that can be known of the run, unless --no-check. A test track that cannot be heard ends nothing."""
-    if args.no_check:
-        return
-    from mirex_submission import checking, preflight
-
-    run = preflight.Run(
-        args.scratch,
-        spec,
-        paths,
-        trainings=[trained] if trained else [],
-        recipe=recipe or Recipe(),
-        max_bad=args.max_bad / 100 if trained else 0,
-        heard=heard,
-        strict=args.strict,
-        threads=args.threads,
-        n_jobs=args.threads if n_jobs is None else n_jobs,
-        device=getattr(args, "device", None),
-    )
-    checking.begin(run, headers)
 
 
 def _spec(args: argparse.Namespace, paths: list[str], headers: Headers, *, whole_task: bool = False) -> FeatureSpec:

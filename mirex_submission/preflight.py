@@ -1,8 +1,8 @@
 """What can be known before hours of work: is all there that a run needs, and what would end it.
 
 Nothing is written, and nothing is read that the run would not read: of a track whose features are stored and fresh only
-these are looked at, of any other its header. Every check returns what it found; what a run would only estimate as
-well (memory), or can do with less of, is a warning.
+these are looked at, of any other its header. Every check returns what it found. What is only an estimate (memory), or
+what a run can do without, is a warning.
 """
 
 from __future__ import annotations
