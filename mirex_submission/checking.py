@@ -18,6 +18,8 @@ from mirex_submission.preflight import FACT, FAULT, WARNING, Finding, Run
 from mirex_submission.protocol.lists import Track
 from mirex_submission.submission import choose_spec
 
+__all__ = ["Headers", "begin", "check"]
+
 log = logging.getLogger(__name__)
 
 _LABELS = {FAULT: "FAULT", WARNING: "warning", FACT: "ok"}
