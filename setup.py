@@ -46,6 +46,7 @@ setup(
         "keras>=3.8",
         "matplotlib>=3.8",
         "numpy>=1.26",
+        "packaging>=23",
         "scikit-learn>=1.4",
         "scipy>=1.11",
         "soundfile>=0.12.1",

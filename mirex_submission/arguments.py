@@ -44,7 +44,7 @@ def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--frames", type=positive(int), metavar="N", default=DEFAULT_FRAMES, help="frames a segment")
 
 
-def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training (the defaults are the paper's)")
     paper = Recipe()
     group.add_argument("--model", choices=MODELS, default=paper.model, help="network; all: the mean of the three")
@@ -94,6 +94,10 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
         default=MAX_BAD_PERCENT,
         help="most training tracks that may be unusable",
     )
+
+
+def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
+    _add_recipe_arguments(parser)
     group = parser.add_argument_group("run")
     group.add_argument(
         "--restart", action="store_true", help="do not go on with what an earlier call for the same tracks has left"
@@ -120,7 +124,8 @@ def _add_device_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_vote_argument(parser: argparse._ActionsContainer, default: str | None) -> None:
-    parser.add_argument("--vote", choices=VOTES, default=default, help="how segments decide a track")
+    shown = "" if default else " (default: as it was trained)"
+    parser.add_argument("--vote", choices=VOTES, default=default, help=f"how segments decide a track{shown}")
 
 
 def _add_name_argument(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +135,12 @@ def _add_name_argument(parser: argparse.ArgumentParser) -> None:
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", type=path, metavar="OUTPUT", help="file to write: path<TAB>label a line")
     parser.add_argument("--probabilities", type=path, metavar="CSV", help="also write each track's class probabilities")
+
+
+def _add_no_check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--no-check", action="store_true", help="begin without a look at the disk, memory and the files' headers"
+    )
 
 
 def _add_scratch(parser: argparse.ArgumentParser) -> None:
@@ -160,6 +171,7 @@ def extract(parser: argparse.ArgumentParser) -> None:
         "--verify", action="store_true", help="read and check all stored features and their audio, and mend them"
     )
     group.add_argument("--plot", type=path, metavar="DIR", help="draw each track's frames and segments into DIR")
+    _add_no_check(parser)
 
 
 def features(parser: argparse.ArgumentParser) -> None:
@@ -181,6 +193,7 @@ def train(parser: argparse.ArgumentParser) -> None:
     _add_device_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
+    _add_no_check(parser)
     group = parser.add_argument_group("instead")
     group.add_argument("--dry-run", action="store_true", help="print what would be done, and how long it would take")
 
@@ -191,9 +204,14 @@ def classify(parser: argparse.ArgumentParser) -> None:
     _add_output_arguments(parser)
     _add_name_argument(parser)
     _add_device_argument(parser)
-    group = parser.add_argument_group("decision (default: as it was trained)")
-    group.add_argument("--model", choices=MODELS, help="one network alone of a model that was trained with `all`")
+    group = parser.add_argument_group("decision")
+    group.add_argument(
+        "--model",
+        choices=MODELS,
+        help="one network alone of a model that was trained with `all` (default: as it was trained)",
+    )
     _add_vote_argument(group, None)
+    _add_no_check(parser)
 
 
 def train_and_classify(parser: argparse.ArgumentParser) -> None:
@@ -205,6 +223,24 @@ def train_and_classify(parser: argparse.ArgumentParser) -> None:
     _add_device_argument(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
+    _add_no_check(parser)
+
+
+def check(parser: argparse.ArgumentParser) -> None:
+    _add_scratch(parser)
+    parser.add_argument(
+        "lists", type=path, metavar="LIST", nargs="*", help="feature, training and test lists, known by what they hold"
+    )
+    _add_name_argument(parser)
+    _add_device_argument(parser)
+    _add_feature_arguments(parser)
+    _add_recipe_arguments(parser)
+
+
+def doctor(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scratch=None)
+    _add_device_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:

@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission import __version__, arguments
 from mirex_submission.errors import MirexError, UsageError
@@ -28,8 +28,12 @@ from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
 from mirex_submission.system.atomic import check_writable, make_folder
+from mirex_submission.system.installation import install_command
 from mirex_submission.system.progress import duration
 from mirex_submission.system.workers import Workers
+
+if TYPE_CHECKING:
+    from mirex_submission.features.headers import Headers
 
 log = logging.getLogger("mirex_submission")
 
@@ -63,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.error("%s", line)
         return error.exit_status
     except ModuleNotFoundError as error:
-        install = f"{sys.executable} -m pip install PROJECT_FOLDER"
-        log.error("the Python package %r is missing: install this project with `%s`", error.name, install)
+        log.error("the Python package %r is missing: install this project with `%s`", error.name, install_command())
         return UsageError.exit_status
     except KeyboardInterrupt:
         log.error("interrupted: features and the last state of a training are kept; the same command goes on")
@@ -124,19 +127,24 @@ class _LineFormatter(logging.Formatter):
 
 
 def _extract(args: argparse.Namespace) -> None:
-    from mirex_submission import submission
+    from mirex_submission import checking, submission
 
     if args.scheduler and args.backend == "loky":
         raise UsageError("--scheduler: give --backend dask or ray too")
     # A cluster has its own number of processors.
     n_jobs = args.jobs or (args.threads if args.backend == "loky" else -1)
+    workers = Workers(n_jobs, args.backend, args.scheduler)
     paths = lists.read_paths(args.feature_list)
-    spec = _spec(args, paths, whole_task=True)
+    headers = checking.Headers(args.threads)
+    spec = _spec(args, paths, headers, whole_task=True)
+    share = submission.share_of(paths, args.shard)
+    checking.begin(args, headers, spec, share, heard=[share], n_jobs=n_jobs if workers.local else 0)
+    del headers  # of a million files they are 200 MB; so below
     submission.extract(
         args.scratch,
         paths,
         spec,
-        Workers(n_jobs, args.backend, args.scheduler),
+        workers,
         shard=args.shard,
         verify=args.verify,
         plots=Path(args.plot).absolute() if args.plot else None,
@@ -159,43 +167,58 @@ def _features(args: argparse.Namespace) -> None:
 
 
 def _train(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
+
     recipe = _recipe(args)
-    tracks = lists.read_labelled(args.train_list)
-    groups = _groups(args)
-    train_paths = [track.path for track in tracks]
-    if args.feature_list:
-        task_paths = lists.read_paths(args.feature_list, for_evaluator=False)
-        spec = _spec(args, [*task_paths, *train_paths], whole_task=not args.dry_run)
-    else:
-        task_paths = []
-        spec = _spec(args, train_paths)
+    features = args.feature_list
+    tracks, task_paths, groups = lists.read_all(
+        lambda: lists.read_labelled(args.train_list),
+        lambda: lists.read_paths(features, for_evaluator=False) if features else [],
+        lambda: _groups(args),
+    )
+    headers, paths = checking.Headers(args.threads), [*task_paths, *(track.path for track in tracks)]
+    spec = _spec(args, paths, headers, whole_task=bool(features) and not args.dry_run)
+    checking.begin(args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[paths] if args.strict else [])
     if args.dry_run:
         from mirex_submission import planning
 
-        said = planning.plan(
-            args.scratch, tracks, recipe, spec, threads=args.threads, max_bad=args.max_bad / 100, device=args.device
-        )
+        said = planning.plan(args.scratch, tracks, recipe, spec, headers, threads=args.threads, device=args.device)
         print(*said, sep="\n")
         return
+    del headers
     _train_model(args, tracks, recipe, spec, groups, feature_paths=task_paths)
 
 
 def _classify(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
+    from mirex_submission.models import bundle
+
     _refuse_overwriting(args, args.test_list)
-    _classify_paths(args, lists.read_paths(args.test_list), network=args.model, voting=args.vote)
+    paths = lists.read_paths(args.test_list)
+    model = bundle.load(bundle.folder_of(args.scratch, args.name))
+    checking.begin(args, checking.Headers(args.threads), model.spec, paths)
+    _classify_paths(args, paths, network=args.model, voting=args.vote)
 
 
 def _train_and_classify(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
+
     recipe = _recipe(args)
     _refuse_overwriting(args, args.train_list, args.test_list)
     if runtime.hosts()[1] > 1:
         raise UsageError("TF_CONFIG names several hosts: train on all of them, then classify on one")
     for path in filter(None, (args.output, args.probabilities)):
         check_writable(path)  # now, and not only after the training
-    tracks = lists.read_labelled(args.train_list)
-    groups = _groups(args)
-    test_paths = lists.read_paths(args.test_list)
-    spec = _spec(args, [track.path for track in tracks] + test_paths)
+    tracks, test_paths, groups = lists.read_all(
+        lambda: lists.read_labelled(args.train_list), lambda: lists.read_paths(args.test_list), lambda: _groups(args)
+    )
+    headers, train_paths = checking.Headers(args.threads), [track.path for track in tracks]
+    paths = [*train_paths, *test_paths]
+    spec = _spec(args, paths, headers)
+    checking.begin(
+        args, headers, spec, paths, trained=tracks, recipe=recipe, heard=[train_paths] if args.strict else []
+    )
+    del headers
     _train_model(args, tracks, recipe, spec, groups)
     _classify_paths(args, test_paths)
 
@@ -266,7 +289,19 @@ def _recipe(args: argparse.Namespace) -> Recipe:
     return recipe
 
 
-def _spec(args: argparse.Namespace, paths: list[str], *, whole_task: bool = False) -> FeatureSpec:
+def _check(args: argparse.Namespace) -> None:
+    from mirex_submission import checking
+
+    checking.check(args, _recipe(args))
+
+
+def _doctor(args: argparse.Namespace) -> None:
+    from mirex_submission import doctor
+
+    doctor.report(args.device, threads=args.threads, as_json=args.json)
+
+
+def _spec(args: argparse.Namespace, paths: list[str], headers: Headers, *, whole_task: bool = False) -> FeatureSpec:
     from mirex_submission import submission
 
     if not getattr(args, "dry_run", False):
@@ -279,6 +314,7 @@ def _spec(args: argparse.Namespace, paths: list[str], *, whole_task: bool = Fals
         n_frames=args.frames,
         threads=args.threads,
         whole_task=whole_task,
+        headers=headers,
     )
 
 
@@ -304,6 +340,8 @@ COMMANDS = {
     "train-and-classify": _Command(
         arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
+    "check": _Command(arguments.check, _check, "Say what can be known before hours of work: all faults at once."),
+    "doctor": _Command(arguments.doctor, _doctor, "Say what this installation has and lacks, and how to mend it."),
     "features": _Command(arguments.features, _features, "Print or export the features of one track."),
     "folds": _Command(commands.add_folds, commands.folds, "Write folds of labelled tracks as MIREX lists."),
     "validate": _Command(

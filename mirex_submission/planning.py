@@ -11,8 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mirex_submission.errors import AudioError
-from mirex_submission.features import audio
+from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import engine as engines
@@ -21,9 +20,9 @@ from mirex_submission.models.engine import Engine
 from mirex_submission.models.holdout import SHARE
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import Epoch, n_segments
+from mirex_submission.preflight import survey
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.progress import duration
-from mirex_submission.usable import enough_to_train
 
 log = logging.getLogger(__name__)
 
@@ -36,52 +35,34 @@ def plan(
     tracks: Sequence[Track],
     recipe: Recipe,
     spec: FeatureSpec,
+    headers: Headers,
     *,
     threads: int,
-    max_bad: float = 0.1,
     device: str = "auto",
 ) -> list[str]:
-    """What submission.train would do from the beginning, in lines to print; nothing is extracted, kept or written.
-
-    Raises AudioError as it would, as far as the files' headers tell.
-    """
-    store = FeatureStore(scratch, spec)
-    paths = dict.fromkeys(track.path for track in tracks)
-    stored = {path: header for path in paths if (header := store.fresh(path))}
-    unreadable = {path: reason for path in paths if path not in stored and (reason := _fault(path))}
-    for path, reason in unreadable.items():
+    """What submission.train would do from the beginning, in lines to print; nothing is extracted, kept or written."""
+    known = survey((track.path for track in tracks), FeatureStore(scratch, spec), headers)
+    for path, reason in known.reasons.items():
         log.warning("%s: %s", path, reason)
-    enough_to_train(tracks, [track for track in tracks if track.path not in unreadable], max_bad)
     classes = Counter(track.label for track in tracks)
     counts = ", ".join(f"{n} {label!r}" for label, n in sorted(classes.items()))
     said = [
         f"tracks: {len(tracks)} of {len(classes)} classes ({counts})",
-        f"features: {spec.rate_hz} Hz, {spec.n_bands} bands x {spec.n_frames} frames a segment; {len(stored)} tracks "
-        f"stored already, {len(tracks) - len(stored)} to extract",
+        f"features: {spec.rate_hz} Hz, {spec.n_bands} bands x {spec.n_frames} frames a segment; {known.n_stored} "
+        f"tracks stored already, {len(known.new)} to extract",
     ]
-    a_track = 30 * spec.rate_hz // spec.hop  # MIREX's clips last 30 s
-    if stored:
-        a_track = sum(header.n_frames for header in stored.values()) // len(stored)
-    a_track = max(a_track, spec.n_frames)
-    n_held_out = len(tracks) // SHARE if recipe.patience else 0
-    n_drawn = (len(tracks) - n_held_out) * n_segments(a_track, spec, recipe)
-    frames_mb = 4e-6 * len(tracks) * a_track * spec.n_bands
+    n_tracks, frames = len(known.frames), known.frames.values()
+    n_held_out = n_tracks // SHARE if recipe.patience else 0
+    n_drawn = sum(n_segments(n, spec, recipe) for n in frames) * (n_tracks - n_held_out) // max(n_tracks, 1)
+    source = "as the files' headers say" if known.new else "as the stored tracks have them"
     said.append(
-        f"segments: {n_drawn} an epoch ({'as the stored tracks have them' if stored else 'if tracks last 30 s'}); "
-        f"their frames are a mapped file of {frames_mb:.0f} MB in {scratch}/tmp while it trains"
+        f"segments: {n_drawn} an epoch ({source}); "
+        f"their frames are a mapped file of {4e-6 * sum(frames) * spec.n_bands:.0f} MB in {scratch}/tmp while it trains"
     )
     if n_held_out:
         said.append(f"held out: about {n_held_out} tracks; the steps and times below are the most that there can be")
     engine = engines.start(device, threads=threads, seed=recipe.seed, precision=recipe.precision)
     return said + _network_lines(engine, recipe, spec, n_classes=len(classes), n_drawn=n_drawn)
-
-
-def _fault(path: str) -> str:
-    try:
-        audio.native_rate(path)
-    except AudioError as error:
-        return str(error)
-    return ""
 
 
 def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_drawn: int) -> list[str]:

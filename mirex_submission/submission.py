@@ -18,6 +18,7 @@ from mirex_submission import plotting
 from mirex_submission.errors import ModelError, UsageError
 from mirex_submission.features import extraction, task
 from mirex_submission.features.extraction import Extracted
+from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.fitting import train
@@ -33,7 +34,7 @@ from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import Workers
 from mirex_submission.usable import enough_usable, usable_of
 
-__all__ = ["check_sizes", "choose_spec", "classify", "extract", "train"]
+__all__ = ["check_sizes", "choose_spec", "classify", "extract", "share_of", "train"]
 
 log = logging.getLogger(__name__)
 
@@ -47,15 +48,19 @@ def choose_spec(
     n_frames: int,
     threads: int,
     whole_task: bool = False,
+    headers: Headers | None = None,
 ) -> FeatureSpec:
     """The FeatureSpec of a task.
 
     rate : a working rate in Hz, or "auto": the one that was chosen for the last whole task, if that holds all of
         `paths`, so that every fold has the rate of its task; else the one that the files' headers call for.
     whole_task : `paths` are all files of a task (a feature list), whose rate is chosen anew and remembered.
+    headers : what has been read already, and takes up what is read now.
     """
     given_hz = None if rate == "auto" else int(rate)
-    rate_hz = task.choose_rate(scratch, paths, threads=threads, whole_task=whole_task, given_hz=given_hz)
+    rate_hz = task.choose_rate(
+        scratch, paths, threads=threads, whole_task=whole_task, given_hz=given_hz, headers=headers
+    )
     return FeatureSpec(rate_hz, n_bands, n_frames)
 
 
@@ -67,6 +72,11 @@ def check_sizes(recipe: Recipe, *, n_bands: int, n_frames: int) -> None:
             raise UsageError(
                 f"{n_bands} bands x {n_frames} frames are too few for model {architecture}: at least {bands} x {frames}"
             )
+
+
+def share_of(paths: Sequence[str], shard: tuple[int, int]) -> list[str]:
+    """The i-th of n shares of the distinct paths, counted from 1; shard : (i, n)."""
+    return list(dict.fromkeys(paths))[shard[0] - 1 :: shard[1]]
 
 
 def extract(
@@ -90,7 +100,7 @@ def extract(
     store = FeatureStore(scratch, spec)
     if plots:
         make_folder(plots)  # now, and not only after the work
-    share = list(dict.fromkeys(paths))[shard[0] - 1 :: shard[1]]
+    share = share_of(paths, shard)
     if shard[1] > 1:
         log.info("shard %d of %d: %d of %d tracks", *shard, len(share), len(set(paths)))
     records = extraction.extract(share, store, workers, verify=verify)

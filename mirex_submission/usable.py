@@ -20,7 +20,7 @@ def enough_usable(usable: Collection[str], paths: Collection[str], *, strict: bo
     n_bad = len(paths) - len(usable)
     if 2 * n_bad > len(paths) or (strict and n_bad):
         raise AudioError(
-            f"{n_bad} of {len(paths)} tracks cannot be used (reasons above): finished work is kept, "
+            f"{n_bad} of {len(paths)} tracks cannot be used (see their reasons): finished work is kept, "
             "mend the files or the list and run the same command again"
         )
 
@@ -31,11 +31,12 @@ def enough_to_train(tracks: Sequence[Track], usable: Iterable[Track], max_bad: f
     empty = sorted({track.label for track in tracks} - kept.keys())
     if empty:
         raise AudioError(
-            f"no track of class {', '.join(map(repr, empty))} can be used (reasons above): mend the files or the list"
+            f"no track of class {', '.join(map(repr, empty))} can be used (see their reasons): mend the files or the "
+            "list"
         )
     n_bad = len(tracks) - kept.total()
     if n_bad > max_bad * len(tracks):
         raise AudioError(
-            f"{n_bad} of {len(tracks)} training tracks cannot be used, more than {max_bad:.0%} (reasons above): "
+            f"{n_bad} of {len(tracks)} training tracks cannot be used, more than {max_bad:.0%} (see their reasons): "
             "mend the files or the list, or allow more with --max-bad"
         )

@@ -21,7 +21,7 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
-    "report",
+    "report", "check", "doctor",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",

@@ -22,8 +22,8 @@ def write_tracks(folder, rates_hz):
 def opened(monkeypatch):
     """The paths whose headers were read."""
     paths = []
-    native_rate = audio.native_rate
-    monkeypatch.setattr(audio, "native_rate", lambda path: paths.append(path) or native_rate(path))
+    read_header = audio.read_header
+    monkeypatch.setattr(audio, "read_header", lambda path: paths.append(path) or read_header(path))
     return paths
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from mirex_submission.errors import ListError
 from mirex_submission.evaluation.outputs import Finding, TestList, check_names, class_names, read_output
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
@@ -19,18 +18,9 @@ def validate(
     Raises ListError with every fault of the three, one `file:line: ...` a line: those of the lists first, for an
     output can be read only against sound ones.
     """
-    faults: list[str] = []
-    tracks, labelled = [], []
-    try:
-        tracks = lists.read_unlabelled(test_list)
-    except ListError as error:
-        faults.append(str(error))
-    try:
-        labelled = lists.read_labelled(train_list, for_evaluator=False)
-    except ListError as error:
-        faults.append(str(error))
-    if faults:
-        raise ListError("\n".join(faults))
+    tracks, labelled = lists.read_all(
+        lambda: lists.read_unlabelled(test_list), lambda: lists.read_labelled(train_list, for_evaluator=False)
+    )
     findings: list[Finding] = check_names((test_list, track) for track in tracks)
     findings += check_names((train_list, track) for track in labelled)
     findings += output_findings(tracks, labelled, output)

@@ -18,6 +18,7 @@ _WHOLE_SAMPLES = 1 << 22
 _BLOCK_SAMPLES = 1 << 17  # decoded at a time, of all channels together: stays in the cache until it is mixed
 _PROBE_FRAMES = 1024
 RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
+_LEAST_BYTES_S = 100  # a second takes more in any format: a header that promises more than that is not believed
 
 
 @dataclass(frozen=True)
@@ -29,10 +30,27 @@ class Waveform:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class AudioHeader:
+    """What a file says of itself, undecoded: its sampling rate, and how long it is at most."""
+
+    rate_hz: int
+    duration_s: float
+
+
+def read_header(path: str) -> AudioHeader:
+    """Read a file's header. Raises AudioError."""
+    with _open(path) as f:
+        rate_hz, duration_s = int(f.samplerate), max(f.frames, 0) / f.samplerate
+    try:
+        return AudioHeader(rate_hz, min(duration_s, os.path.getsize(path) / _LEAST_BYTES_S))
+    except OSError as error:  # it has gone meanwhile
+        raise AudioError(f"cannot be read: {error.strerror or error}") from error
+
+
 def native_rate(path: str) -> int:
     """The sampling rate in the file's header, in Hz. Raises AudioError."""
-    with _open(path) as f:
-        return int(f.samplerate)
+    return read_header(path).rate_hz
 
 
 def decode(path: str, *, rate_hz: int | None = None) -> Waveform:

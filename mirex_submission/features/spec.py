@@ -63,6 +63,10 @@ class FeatureSpec:
         """Frames from one consecutive segment to the next, such that they share no sample."""
         return self.segment_samples // self.hop
 
+    def frames_in(self, duration_s: float) -> int:
+        """Frames of a clip of so many seconds; a short one is repeated until it fills a segment."""
+        return max(self.n_frames, 1 + (int(duration_s * self.rate_hz) - self.window) // self.hop)
+
     @property
     def id(self) -> str:
         """Names the folder of features made to this spec."""

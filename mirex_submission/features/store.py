@@ -75,11 +75,12 @@ class FeatureStore:
         name = digest(os.path.abspath(path).encode("utf-8", "surrogateescape"))
         return self.folder / name[:2] / f"{name}{SUFFIX}"
 
-    def fresh(self, path: str) -> Header | None:
+    def fresh(self, path: str, *, content_decides: bool = True) -> Header | None:
         """The header of stored features that still belong to the audio at `path`, or None.
 
         Size or modification time changed: None. Only the inode's change time differs, as after a copy-over that puts
-        the old time back, or a mere chmod: the content decides.
+        the old time back, or a mere chmod: the content decides. Without `content_decides` no audio is read, and such
+        features count as fresh.
         """
         header = self._header(path)
         if header is None or header.spec != self.spec or header.path != os.path.abspath(path):
@@ -88,7 +89,8 @@ class FeatureStore:
             now = AudioState.of(path)
             if (now.size, now.modified_ns) != (header.audio.size, header.audio.modified_ns):
                 return None
-            if now.changed_ns != header.audio.changed_ns and content_hash(path) != header.content:
+            touched = now.changed_ns != header.audio.changed_ns
+            if touched and content_decides and content_hash(path) != header.content:
                 return None
         except OSError:
             return None

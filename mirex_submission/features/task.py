@@ -13,12 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-import joblib
 import numpy as np
 import xxhash
 
-from mirex_submission.errors import AudioError
-from mirex_submission.features import audio
+from mirex_submission.features.audio import AudioHeader
+from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import working_rate
 from mirex_submission.system.atomic import seal, unseal, write_file
 
@@ -26,7 +25,13 @@ log = logging.getLogger(__name__)
 
 
 def choose_rate(
-    scratch: Path, paths: Sequence[str], *, threads: int, whole_task: bool = False, given_hz: int | None = None
+    scratch: Path,
+    paths: Sequence[str],
+    *,
+    threads: int,
+    whole_task: bool = False,
+    given_hz: int | None = None,
+    headers: Headers | None = None,
 ) -> int:
     """The working rate in Hz: the one of the last whole task if that holds all of `paths`, else what their headers say.
 
@@ -35,6 +40,7 @@ def choose_rate(
     whole_task : `paths` are all files of a task (a feature list). Their rate is remembered; headers are read again only
         if the list or any of its files has changed.
     given_hz : the rate that the user wants, which decides.
+    headers : what has been read already, and takes up what is read now.
     """
     if given_hz and not whole_task:
         return given_hz
@@ -48,16 +54,16 @@ def choose_rate(
         if state == known_state if whole_task else np.isin(hashes, known_hashes).all():
             log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", rate_hz)
             return rate_hz
-    rate_hz = given_hz or _rate_of_headers(paths, threads=threads)
+    rate_hz = given_hz or _rate_of_headers(paths, headers or Headers(threads))
     if whole_task:
         body = json.dumps({"rate_hz": rate_hz, "state": state}).encode() + b"\n" + hashes.astype("<u8").tobytes()
         write_file(record, seal(body))
     return rate_hz
 
 
-def _rate_of_headers(paths: Sequence[str], *, threads: int) -> int:
-    found = joblib.Parallel(n_jobs=threads, backend="threading")(joblib.delayed(_native_rate)(p) for p in paths)
-    rates = [rate for rate in found if rate]
+def _rate_of_headers(paths: Sequence[str], headers: Headers) -> int:
+    found = headers.of(paths)  # of a file without one it is said when the track is extracted
+    rates = [header.rate_hz for path in paths if isinstance(header := found[path], AudioHeader)]
     chosen = working_rate(rates)
     counts = Counter(rates)
     log.info(
@@ -65,13 +71,6 @@ def _rate_of_headers(paths: Sequence[str], *, threads: int) -> int:
         chosen, ", ".join(f"{rate} Hz ({n})" for rate, n in counts.most_common()), len(rates) - counts[chosen],
     )  # fmt: skip
     return chosen
-
-
-def _native_rate(path: str) -> int:
-    try:
-        return audio.native_rate(path)
-    except AudioError:  # said once, when the track is extracted
-        return 0
 
 
 def _path_hash(path: str) -> int:

@@ -80,6 +80,18 @@ class Engine:
         return gather(value, self.keras.strategy)
 
 
+def check_device(device: str) -> None:
+    """Raise DeviceError where a GPU is asked for and the system has none, which is known without starting Keras."""
+    if device.startswith("gpu") and not _may_have_gpu():
+        raise _no_gpu(len(_numbers(device)), 0, "this system (no /dev/nvidia*, /dev/kfd or /dev/dxg)")
+
+
+def needs_keras(device: str) -> bool:
+    """Whether start() loads Keras, and not only the native kernel."""
+    asked = bool(os.environ.get("KERAS_BACKEND")) or device.startswith("gpu") or hosts()[1] > 1
+    return asked or kernel is None or (device == "auto" and _may_have_gpu())
+
+
 def start(device: str, *, threads: int, seed: int, precision: str = "float32", together: bool = False) -> Engine:
     """Choose the engine, and start Keras if it is that.
 
@@ -90,8 +102,7 @@ def start(device: str, *, threads: int, seed: int, precision: str = "float32", t
 
     Raises DeviceError if a GPU is asked for and not found, UsageError if the backend cannot do what is asked for.
     """
-    kind, _, numbers = device.partition(":")
-    gpus = [int(number) for number in numbers.split(",")] if numbers else [0]
+    kind, gpus = device.partition(":")[0], _numbers(device)
     n_hosts = hosts()[1] if together else 1
     several = n_hosts > 1 or len(gpus) > 1
     backend = os.environ.get("KERAS_BACKEND")
@@ -103,12 +114,7 @@ def start(device: str, *, threads: int, seed: int, precision: str = "float32", t
         if keras.n_gpus == len(gpus) or (kind == "auto" and wants_keras):
             return _with_keras(keras, threads, precision)
         if kind == "gpu":
-            raise DeviceError(
-                f"{len(gpus)} GPU asked for, and {keras.n_gpus} found by {keras.said}. The usual causes: the container "
-                "was started without it (`--gpus all`); the driver is not loaded, or older than the libraries "
-                "(see `nvidia-smi`); the libraries for it are not installed (`pip install .[gpu]`). --device cpu does "
-                "without"
-            )
+            raise _no_gpu(len(gpus), keras.n_gpus, keras.said)
     if wants_keras:
         return _with_keras(start_keras(threads=threads, seed=seed, together=together), threads, precision)
     assert kernel
@@ -121,6 +127,20 @@ def _with_keras(keras: Keras, threads: int, precision: str) -> Engine:
     if keras.strategy:
         said += f", {keras.strategy.num_replicas_in_sync} replicas by {type(keras.strategy).__name__}"
     return Engine(threads, said, keras, "mixed_bfloat16" if mixed else "float32")
+
+
+def _numbers(device: str) -> list[int]:
+    """The GPUs that are named, or the first one."""
+    numbers = device.partition(":")[2]
+    return [int(number) for number in numbers.split(",")] if numbers else [0]
+
+
+def _no_gpu(n_asked: int, n_found: int, by: str) -> DeviceError:
+    return DeviceError(
+        f"{n_asked} GPU asked for, and {n_found} found by {by}. The usual causes: the container was started without it "
+        "(`--gpus all`); the driver is not loaded, or older than the libraries (see `nvidia-smi`); the libraries for "
+        "it are not installed (`pip install .[gpu]`). --device cpu does without"
+    )
 
 
 def _may_have_gpu() -> bool:

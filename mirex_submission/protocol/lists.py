@@ -14,8 +14,9 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from mirex_submission.errors import ListError
 from mirex_submission.protocol import nema
@@ -41,15 +42,24 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
     for_evaluator : warn of names that the organisers' evaluator would trip over.
     Raises ListError with every fault of the list.
     """
+    tracks = read_unlabelled(list_path)
+    for warning in path_list_warnings(list_path, tracks, for_evaluator=for_evaluator):
+        log.warning("%s", warning)
+    return [track.path for track in tracks]
+
+
+def path_list_warnings(
+    list_path: str | os.PathLike[str], tracks: Sequence[Track], *, for_evaluator: bool = True
+) -> list[str]:
+    """What is odd about the entries of a feature extraction or test list."""
     first: dict[str, int] = {}
     duplicates = []
-    tracks = read_unlabelled(list_path)
     for track in tracks:
         if first.setdefault(track.path, track.line) != track.line:
             duplicates.append((track.line, first[track.path], track.path))
-    paths = [track.path for track in tracks]
-    _warn(list_path, duplicates, nema.path_warnings(paths) if for_evaluator else [])
-    return paths
+    return _warnings(
+        list_path, duplicates, nema.path_warnings([track.path for track in tracks]) if for_evaluator else []
+    )
 
 
 def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
@@ -72,11 +82,16 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
 
 
 def read_labelled(
-    list_path: str | os.PathLike[str], *, min_classes: int = 2, for_evaluator: bool = True
+    list_path: str | os.PathLike[str],
+    *,
+    min_classes: int = 2,
+    for_evaluator: bool = True,
+    warn: Callable[[str], object] = log.warning,
 ) -> list[Track]:
     """Read a training list or ground truth: its tracks, in order, each path once.
 
     for_evaluator : warn of names and labels that the organisers' evaluator would trip over.
+    warn : takes each warning.
     Raises ListError with every fault of the list. A line that repeats an earlier one is left out with a warning.
     """
     faults = Faults(list_path)
@@ -110,8 +125,22 @@ def read_labelled(
         faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
     faults.finish(n_entries=len(tracks), expected="path<TAB>label")
     evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
-    _warn(list_path, duplicates, evaluator_warnings if for_evaluator else [])
+    for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
+        warn(warning)
     return tracks
+
+
+def read_all(*reads: Callable[[], Any]) -> list[Any]:
+    """What each of the calls returns. Raises ListError with the faults of all lists that they read."""
+    results, faults = [], []
+    for read in reads:
+        try:
+            results.append(read())
+        except ListError as error:
+            faults.append(str(error))
+    if faults:
+        raise ListError("\n".join(faults))
+    return results
 
 
 def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
@@ -203,11 +232,9 @@ def usable_path(path: str, number: int, faults: Faults) -> bool:
     return False
 
 
-def _warn(
+def _warnings(
     list_path: str | os.PathLike[str], duplicates: Sequence[tuple[int, int, str]], evaluator_warnings: Iterable[str]
-) -> None:
-    if duplicates:
-        shown = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
-        log.warning("%s: %d duplicate line(s): %s", list_path, len(duplicates), shown)
-    for warning in evaluator_warnings:
-        log.warning("%s: %s", list_path, warning)
+) -> list[str]:
+    shown = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
+    repeated = [f"{len(duplicates)} duplicate line(s): {shown}"] if duplicates else []
+    return [f"{list_path}: {warning}" for warning in (*repeated, *evaluator_warnings)]

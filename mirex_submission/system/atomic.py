@@ -16,8 +16,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-import xxhash
-
 from mirex_submission.errors import StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
@@ -48,6 +46,8 @@ def _mode(path: str | os.PathLike[str]) -> int:
 
 def digest(data: bytes) -> str:
     """XXH3-128 in hexadecimal, by which stored files are named and verified: against damage, not against malice."""
+    import xxhash  # only now: the command line, and `doctor` on what is half installed, do without
+
     return xxhash.xxh3_128_hexdigest(data)
 
 

@@ -63,7 +63,8 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")  # else in the home folder
     os.environ["KERAS_HOME"] = os.devnull
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    _check_backend(os.environ.get("KERAS_BACKEND") or "tensorflow")
+    if os.environ.get("KERAS_BACKEND"):  # else TensorFlow, which the native kernel does without
+        _check_backend(os.environ["KERAS_BACKEND"])
 
 
 def _check_backend(backend: str) -> None:

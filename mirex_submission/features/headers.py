@@ -1,0 +1,39 @@
+"""The headers of audio files: each read once a run, many at a time, for a disk or a network may be slow to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import joblib
+
+from mirex_submission.errors import AudioError
+from mirex_submission.features import audio
+from mirex_submission.features.audio import AudioHeader
+from mirex_submission.system.progress import Progress
+
+
+class Headers:
+    """What has been read so far; `threads` read side by side."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = threads
+        self._known: dict[str, AudioHeader | str] = {}
+
+    def of(self, paths: Iterable[str]) -> dict[str, AudioHeader | str]:
+        """Each distinct path's header, or the reason why there is none."""
+        paths = list(dict.fromkeys(paths))
+        new = [path for path in paths if path not in self._known]
+        progress = Progress("headers", len(new), unit="files")
+        parallel = joblib.Parallel(n_jobs=self._threads, backend="threading", return_as="generator")
+        for path, found in zip(new, parallel(joblib.delayed(_read)(path) for path in new), strict=True):
+            self._known[path] = found
+            progress.advance()
+        progress.close()
+        return {path: self._known[path] for path in paths}
+
+
+def _read(path: str) -> AudioHeader | str:
+    try:
+        return audio.read_header(path)
+    except AudioError as error:
+        return str(error)

@@ -1,0 +1,66 @@
+"""What of this project's requirements (setup.py) is installed, and the commands that install it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "mirex-submission"
+PROJECT = Path(__file__).resolve().parents[2]  # where setup.py is, unless the package was installed elsewhere
+
+
+@dataclass(frozen=True)
+class Package:
+    """found : the version that is installed, "" if none is. needed : versions that will do, as pip writes them."""
+
+    name: str
+    found: str
+    needed: str
+    fits: bool
+
+
+def packages(extra: str = "") -> list[Package]:
+    """What this project needs, or what one of its extras needs beside that.
+
+    Empty where the project is not installed, but only lies on the path.
+    """
+    from packaging.requirements import Requirement
+
+    try:
+        lines = importlib.metadata.requires(NAME) or []
+    except importlib.metadata.PackageNotFoundError:
+        return []
+    needed = [Requirement(line) for line in lines]
+    return [
+        Package(each.name, found, str(each.specifier), bool(found) and each.specifier.contains(found, prereleases=True))
+        for each in needed
+        if (each.marker.evaluate({"extra": extra}) if each.marker else not extra)
+        for found in [installed(each.name)]
+    ]
+
+
+def python_needed() -> str:
+    """The versions of Python that will do; "" where the project is not installed."""
+    try:
+        return importlib.metadata.metadata(NAME)["Requires-Python"] or ""
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def installed(name: str) -> str:
+    """The version of a package, "" if it is not installed."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def install_command(extra: str = "") -> str:
+    """The command that installs this project with all that it needs, and what an extra needs."""
+    there = (PROJECT / "setup.py").is_file()
+    project = str(PROJECT) if there else "PROJECT_FOLDER"
+    words = [sys.executable, "-m", "pip", "install", "-c", f"{project}/constraints.txt"]
+    return shlex.join([*words, f"{project}[{extra}]" if extra else project])
