@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,7 @@ import xxhash
 
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.system.atomic import digest, seal, unseal, write_file
+from mirex_submission.system.atomic import digest, write_file
 
 SUFFIX = ".logmel"
 _MAGIC = b"mirex-features 2 "
@@ -52,6 +53,11 @@ class Header:
     n_frames: int
     duration_s: float
     note: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the frames."""
+        return 4 * self.n_frames * self.spec.n_bands
 
 
 def content_hash(path: str) -> str:
@@ -102,9 +108,10 @@ class FeatureStore:
 
     def write(self, header: Header, frames: np.ndarray) -> None:
         """Store the frames of a track. Raises StorageError."""
-        body = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
-        body += np.ascontiguousarray(frames, dtype="<f4").tobytes()
-        write_file(self.file_of(header.path), _MAGIC + seal(body), durable=False)
+        line = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
+        raw = np.ascontiguousarray(frames, dtype="<f4").data.cast("B")
+        start = b"%s%s\n%s" % (_MAGIC, digest(line, raw).encode("ascii"), line)
+        write_file(self.file_of(header.path), start, raw, durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
         """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
@@ -124,7 +131,7 @@ class FeatureStore:
         first, _, rest = start.partition(b"\n")
         line, newline, _ = rest.partition(b"\n")
         header = _parse(line) if first.startswith(_MAGIC) and newline else None
-        if header is None or size != len(first) + len(line) + 2 + 4 * header.n_frames * header.spec.n_bands:
+        if header is None or size != len(first) + len(line) + 2 + header.n_bytes:
             return None
         return header
 
@@ -135,17 +142,29 @@ def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
         data = file.read_bytes()
     except OSError:
         return None
-    body = unseal(data.removeprefix(_MAGIC)) if data.startswith(_MAGIC) else None
-    if body is None:
+    first, _, line = data[:_HEADER_BYTES].partition(b"\n")
+    body = memoryview(data)[len(first) + 1 :]  # of a long track there is one copy in memory
+    if first != _MAGIC + digest(body).encode("ascii"):
         return None
-    line, _, raw = body.partition(b"\n")
+    line = line.partition(b"\n")[0]
     header = _parse(line)
-    return (header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_bands)) if header else None
+    if header is None or len(body) != len(line) + 1 + header.n_bytes:
+        return None
+    return header, np.frombuffer(body[len(line) + 1 :], "<f4").reshape(header.n_frames, header.spec.n_bands)
 
 
 def _parse(line: bytes) -> Header | None:
+    """The header in a line, or None if anything about it is not as `write` has it."""
     try:
         fields = json.loads(line)
-        return Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
+        header = Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
     except (ValueError, TypeError, KeyError, RecursionError, UsageError):
         return None
+    is_sound = (
+        all(type(text) is str for text in (header.path, header.content, header.note))
+        and all(type(n) is int and n >= 0 for n in (header.n_frames, *dataclasses.astuple(header.audio)))
+        and type(header.duration_s) in (int, float)
+        and re.fullmatch("[0-9a-f]+", header.content)
+        and header.n_frames >= header.spec.n_frames
+    )
+    return header if is_sound else None
