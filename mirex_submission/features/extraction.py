@@ -189,14 +189,16 @@ def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:
     state = AudioState.of(path)
     recording = audio.Recording(path, rate_hz=spec.rate_hz)
     frames = log_mel_of_blocks(recording, spec)
+    content = content_hash(path)
+    changed = ["changed while it was read"] if AudioState.of(path) != state else []
     header = Header(
         path=os.path.abspath(path),
         audio=state,
-        content=content_hash(path),
+        content=content,
         spec=spec,
         n_frames=len(frames),
         duration_s=recording.n_samples / recording.rate_hz,
-        note=recording.note,
+        note="; ".join(filter(None, [recording.note, *changed])),
     )
     return header, frames
 
