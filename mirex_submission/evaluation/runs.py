@@ -17,9 +17,20 @@ from typing import Any
 import numpy as np
 
 from mirex_submission.errors import ListError
+from mirex_submission.evaluation.shape import fault_of
 
 RUNS = "runs.json"
 _CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+_CALL = {"call?": str, "argv?": [str], "status?": int, "seconds?": float, "peak_mb?": float, "log?": str}
+_FOLD = {"calls?": [_CALL], "probabilities?": str, "history?": str}
+_SHAPE = {
+    "systems?": {str: {"extraction?": _CALL, "folds?": {str: _FOLD}}},
+    "versions?": {str: str},
+    "lists?": {str: str},
+    "started?": str,
+    "commands?": [str],
+}
+_WHAT_TO_DO = "write it again with crossval, or take it away"
 
 
 @dataclass(frozen=True)
@@ -74,8 +85,10 @@ def read_runs(folder: Path) -> Runs:
         return Runs(notes=[f"no {RUNS} beside the results: times, memory and training histories are not known"])
     try:
         said = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ListError(f"{path}: cannot be read: {error}: write it again with crossval, or take it away") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ListError(f"{path}: cannot be read: {error}: {_WHAT_TO_DO}") from error
+    if fault := fault_of(said, _SHAPE):
+        raise ListError(f"{path}: {fault}: {_WHAT_TO_DO}")
     runs = Runs(
         versions=said.get("versions") or {},
         lists=said.get("lists") or {},
@@ -119,11 +132,11 @@ def _read_history(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Network -> its columns, by epoch. Raises ValueError for what is no history."""
     with open(path, newline="", encoding="utf-8") as f:
         table = csv.DictReader(f, strict=True)
-        missing = {"model", "epoch", "loss", "accuracy"} - set(table.fieldnames or ())
-        if missing:
-            raise ValueError(f"it has no column {', '.join(sorted(missing))}")
         lines = defaultdict(list)
         try:
+            missing = {"model", "epoch", "loss", "accuracy"} - set(table.fieldnames or ())
+            if missing:
+                raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             for line in table:
                 lines[line["model"]].append(line)
         except csv.Error as error:
