@@ -21,6 +21,7 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import curve
 from mirex_submission.models import engine as engines
+from mirex_submission.models.architectures import weight_shapes
 from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
 from mirex_submission.models.holdout import held_out
 from mirex_submission.models.recipe import Recipe
@@ -85,7 +86,10 @@ def train(
         out = _held_out(trained, recipe, groups or {})
         contents, labels = [track.content for track in trained], [track.label for track in trained]
         keys = {network: key_of(network, contents, labels, out, spec, recipe) for network in recipe.networks}
-        checkpoints = {network: Checkpoints(folder, key) for network, key in keys.items()}
+        sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": len(classes)}
+        checkpoints = {
+            network: Checkpoints(folder, key, weight_shapes(network, **sizes)) for network, key in keys.items()
+        }
         if restart and is_first:
             for each in checkpoints.values():
                 each.clear()

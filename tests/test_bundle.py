@@ -180,12 +180,24 @@ def test_another_format_is_refused(saved, monkeypatch):
         {"weights": 3},
         {"keys": 3},
         {"classes": None},
+        {"classes": []},
+        {"classes": ["Häuser & Höfe"]},
+        {"classes": ['a "quoted", label ', "Häuser & Höfe", "Häuser & Höfe"]},
+        {"classes": ["a\nb"], "tracks": [{"path": "/a.wav", "label": "a\nb", "content": "aa"}]},
+        {"classes": [3], "tracks": [{"path": "/a.wav", "label": 3, "content": "aa"}]},
     ],
 )
 def test_fields_that_make_no_sense_are_a_model_error(saved, change):
     folder, bundle, _ = saved
     body = json.dumps({"format": bundles.FORMAT, **dataclasses.asdict(bundle), **change})
     (folder / "bundle.json").write_bytes(bundles.seal(body.encode()))
+    with pytest.raises(ModelError, match=r"not understood .*train again"):
+        load(folder)
+
+
+def test_json_that_is_too_deep_to_read_is_a_model_error(saved):
+    folder, _, _ = saved
+    (folder / "bundle.json").write_bytes(bundles.seal(b"[" * 100_000))
     with pytest.raises(ModelError, match=r"not understood .*train again"):
         load(folder)
 

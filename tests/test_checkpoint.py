@@ -6,13 +6,16 @@ import pytest
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
 from mirex_submission.models.recipe import Recipe
+from mirex_submission.models.weights import to_bytes
+from mirex_submission.system.atomic import seal
 
+SHAPES = {"a/kernel": (3, 4), "b": (2,)}
 CONTENTS, LABELS = ["aa", "bb", "cc"], ["x", "y", "x"]
 
 
 def make(epochs, seed=0):
     rng = np.random.default_rng([seed, epochs])
-    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in (("a/kernel", (3, 4)), ("b", (2,)))}
+    weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
     return State(weights, [{"loss": 1 / (k + 3), "accuracy": k / 7} for k in range(epochs)])
 
 
@@ -22,7 +25,7 @@ def same(a, b):
 
 @pytest.fixture
 def checkpoints(tmp_path):
-    return Checkpoints(tmp_path / "model", "0123abcd")
+    return Checkpoints(tmp_path / "model", "0123abcd", SHAPES)
 
 
 def test_what_was_saved_last_is_loaded_to_the_bit(checkpoints):
@@ -86,8 +89,35 @@ def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
     assert same(checkpoints.load(Recipe(epochs=9)), make(4))
 
 
+@pytest.mark.parametrize(
+    ("history", "weights"),
+    [
+        (b"[]", make(2).weights | {"b": np.zeros(3, np.float32)}),
+        (b"[]", {"b": make(2).weights["b"]}),
+        (b"[]", make(2).weights | {"best/b": np.zeros(2, np.float32)}),
+        (b"{}", {}),
+        (b"3", make(2).weights),
+        (b"[3]", make(2).weights),
+        (b"[{}]", make(2).weights),
+        (b'[{"loss": "low"}]', make(2).weights),
+        (b"[" * 100_000, make(2).weights),
+    ],
+    ids=["shape", "too few", "half a best", "nothing", "number", "no epochs", "no loss", "no figure", "deep"],
+)
+def test_a_state_that_no_training_of_this_network_wrote_is_passed_over_though_its_digest_is_right(
+    checkpoints, history, weights
+):
+    checkpoints.save(make(1))
+    file = checkpoints.folder / f"{checkpoints.key}-000002.checkpoint"
+    file.write_bytes(seal(history + b"\n" + to_bytes(weights)))
+    for recipe in (Recipe(epochs=9), Recipe(epochs=9, patience=1)):
+        found = checkpoints.load(recipe) if not recipe.patience else None
+        assert found is None or same(found, make(1))
+    assert same(checkpoints.load(Recipe(epochs=9)), make(1))
+
+
 def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoints):
-    other = Checkpoints(checkpoints.folder, "0123abce")
+    other = Checkpoints(checkpoints.folder, "0123abce", SHAPES)
     checkpoints.save(make(2))
     other.save(make(5, seed=1))
     (checkpoints.folder / "bundle.json").write_text("{}")
@@ -186,7 +216,7 @@ def test_a_state_past_where_less_patience_would_have_ended_is_passed_over(checkp
 
 
 def test_clearing_spares_what_is_named(checkpoints):
-    other = Checkpoints(checkpoints.folder, "4567")
+    other = Checkpoints(checkpoints.folder, "4567", SHAPES)
     for each in (checkpoints, other):
         each.save(make(1))
     clear_checkpoints(checkpoints.folder, but=["4567"])

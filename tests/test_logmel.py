@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mirex_submission.features import bandpower
-from mirex_submission.features.logmel import FLOOR, log_mel
+from mirex_submission.features.logmel import FLOOR, log_mel, log_mel_of_blocks
 from mirex_submission.features.spec import FeatureSpec
 
 RATES = [11025, 22050, 44100]
@@ -183,3 +183,16 @@ def test_samples_may_lie_in_memory_in_any_way(kind):
         "not aligned": np.ndarray(len(samples), np.float32, b"-" + samples.tobytes(), 1),
     }[kind]
     np.testing.assert_array_equal(log_mel(other, spec), log_mel(samples, spec))
+
+
+@pytest.mark.parametrize("kind", ["int16", "float32"])
+@pytest.mark.parametrize("n_frames", [1, 79, 80, 81, 127, 128, 500])
+@pytest.mark.parametrize("size", [1000, 100_000, 150_001])
+def test_a_clip_in_blocks_has_the_same_frames_to_the_bit(kind, n_frames, size):
+    spec = FeatureSpec(11025)
+    samples = make_signal("noise", spec, n_frames=n_frames)
+    samples = (samples * 2**15).astype(np.int16) if kind == "int16" else samples
+    blocks = [samples[k : k + size] for k in range(0, len(samples), size)]
+    expected = log_mel(samples, spec)
+    np.testing.assert_array_equal(log_mel_of_blocks(blocks, spec), expected)
+    np.testing.assert_array_equal(log_mel_of_blocks([*blocks, samples[:0]], spec), expected)

@@ -10,6 +10,7 @@ from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, Header
 from mirex_submission.models import engine as engines
+from mirex_submission.models import prediction
 from mirex_submission.models.architectures import initial_weights
 from mirex_submission.models.bundle import Bundle, TrainedTrack, load_weights, save_weights
 from mirex_submission.models.compiled import kernel
@@ -141,6 +142,15 @@ def test_a_tracks_probabilities_depend_on_no_other_track(predictor):
     for a, b in zip(forwards, backwards, strict=True):
         np.testing.assert_array_equal(a, b)
     assert not np.array_equal(forwards[0], forwards[1])
+
+
+def test_the_segments_of_a_long_track_are_asked_some_at_a_time(predictor, monkeypatch):
+    track = header("/a.wav", "abcd"), frames(3)
+    at_once = predictor.segment_probabilities(*track)
+    monkeypatch.setattr(prediction, "_AT_ONCE", 7)
+    some_at_a_time = predictor.segment_probabilities(*track)
+    assert len(at_once) == predictor.bundle.recipe.segments_per_track > 2 * 7
+    np.testing.assert_allclose(some_at_a_time, at_once, rtol=0, atol=1e-6)
 
 
 def test_a_track_is_what_it_holds_wherever_it_lies(predictor):

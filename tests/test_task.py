@@ -8,6 +8,7 @@ import soundfile
 
 from mirex_submission.features import audio, task
 from mirex_submission.features.task import choose_rate
+from mirex_submission.system.atomic import seal
 
 
 def write_tracks(folder, rates_hz):
@@ -110,3 +111,19 @@ def test_a_rate_that_was_given_for_the_whole_task_holds_for_its_folds_until_the_
     assert opened == []
     assert choose_rate(tmp_path, paths, threads=1, whole_task=True) == 44100
     assert choose_rate(tmp_path, paths[1:], threads=1) == 44100
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"", b"{}", b"[]\n", b"3\n", b"\x80\x04.", b"[" * 100_000,
+        b'{"rate_hz": 22050}\n', b'{"rate_hz": 8000, "state": ""}\n', b'{"rate_hz": "22050", "state": ""}\n',
+        b'{"rate_hz": 44100, "state": ""}\nhalf',
+    ],
+)  # fmt: skip
+def test_a_record_that_is_none_of_ours_counts_for_nothing_though_its_digest_is_right(tmp_path, opened, body):
+    paths = [f"{k}.wav" for k in range(4)]
+    (tmp_path / "features").mkdir()
+    (tmp_path / "features" / "task").write_bytes(seal(body))
+    expected = choose_rate(tmp_path / "another", paths, threads=1)
+    assert choose_rate(tmp_path, paths, threads=1) == expected

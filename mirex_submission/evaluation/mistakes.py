@@ -100,11 +100,11 @@ def _read_probabilities(path: Path) -> dict[str, dict[str, float]]:
     """
     with open(path, newline="", encoding="utf-8") as f:
         table = csv.reader(f, strict=True)
-        header = next(table, [])
-        if header[:2] != ["path", "label"]:
-            raise ValueError("it does not begin with the columns path,label")
         given = {}
         try:
+            header = next(table, [])
+            if header[:2] != ["path", "label"]:
+                raise ValueError("it does not begin with the columns path,label")
             for row in table:
                 values = [float(text) for text in row[2:]]
                 if len(row) != len(header) or not all(math.isfinite(p) and 0 <= p <= 1 for p in values):

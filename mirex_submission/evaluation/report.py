@@ -8,7 +8,6 @@ paths come from strangers: the template escapes them all, and the page's own pol
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import os
 import platform
 import shlex
@@ -22,9 +21,9 @@ import numpy as np
 from markupsafe import Markup
 
 from mirex_submission import __version__
-from mirex_submission.errors import ListError, UsageError
+from mirex_submission.errors import UsageError
 from mirex_submission.evaluation import mistakes, plots
-from mirex_submission.evaluation.results import FORMAT
+from mirex_submission.evaluation.results import read
 from mirex_submission.evaluation.runs import RUNS, Runs, read_runs
 from mirex_submission.features.spec import DEFAULT_BANDS
 from mirex_submission.system.atomic import check_writable, write_file
@@ -43,7 +42,7 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
     """
     folder = Path(folder)
     check_writable(output)
-    results = _read_results(folder / RESULTS)
+    results = read(folder / RESULTS)
     runs = read_runs(folder)
     for path in (folder / RESULTS, folder / RUNS):
         if os.path.realpath(output) == os.path.realpath(path):
@@ -51,16 +50,6 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
     page = _template().render(_context(results, runs), command_line=command)
     write_file(output, page.encode("utf-8"))
     return runs.notes
-
-
-def _read_results(path: Path) -> dict[str, Any]:
-    try:
-        results = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise ListError(f"{path}: cannot be read: {error}: give the folder that `evaluate --out` wrote") from error
-    if not isinstance(results, dict) or results.get("format") != FORMAT:
-        raise ListError(f"{path}: not written by this version's `evaluate`: run that again")
-    return results
 
 
 def _template() -> jinja2.Template:
@@ -206,21 +195,27 @@ def _mistakes(results: Mapping[str, Any], names: Sequence[str], runs: Runs) -> d
     found = {}
     for system in sorted(results["systems"], key=lambda system: names.index(system["name"])):
         name = system["name"]
-        csv_of = {}
-        for fold in system["folds"]:
-            # Else where the README has them written: beside the output, under its name.
-            beside = Path(fold["output"]["path"]).with_suffix(".csv") if fold["output"] else None
-            path = runs.probabilities.get((name, fold["name"]), beside)
-            if path and path.exists():
-                csv_of[fold["name"]] = path
-        if not csv_of:
-            runs.notes.append(f"{name}: no file of probabilities: its most confident mistakes are not known")
-            continue
         try:
-            found[name] = mistakes.most_confident(name, results["folds"], csv_of)
+            csv_of = _probabilities_of(system, runs)
+            if csv_of:
+                found[name] = mistakes.most_confident(name, results["folds"], csv_of)
+            else:
+                runs.notes.append(f"{name}: no file of probabilities: its most confident mistakes are not known")
         except (OSError, ValueError) as error:
             runs.notes.append(f"{name}: its probabilities cannot be used: {error}")
     return found
+
+
+def _probabilities_of(system: Mapping[str, Any], runs: Runs) -> dict[str, Path]:
+    """Fold -> the file of its probabilities, where there is one."""
+    csv_of = {}
+    for fold in system["folds"]:
+        # Else where the README has them written: beside the output, under its name.
+        beside = Path(fold["output"]["path"]).with_suffix(".csv") if fold["output"] else None
+        path = runs.probabilities.get((system["name"], fold["name"]), beside)
+        if path and path.exists():
+            csv_of[fold["name"]] = path
+    return csv_of
 
 
 def _calls(runs: Runs) -> list[dict[str, Any]]:

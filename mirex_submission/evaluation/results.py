@@ -21,15 +21,18 @@ import json
 import os
 import platform
 from collections.abc import Iterable, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mirex_submission import __version__
+from mirex_submission.errors import ListError
 from mirex_submission.evaluation.evaluate import Evaluation
 from mirex_submission.evaluation.metrics import CONFIDENCE, N_RESAMPLES, NO_PREDICTION, Score
 from mirex_submission.evaluation.outputs import Finding
+from mirex_submission.evaluation.shape import fault_of
 from mirex_submission.evaluation.significance import ALPHA, Comparison
 from mirex_submission.system.atomic import sha256
 
@@ -134,3 +137,64 @@ def _findings(findings: Iterable[Finding]) -> list[dict[str, str]]:
         }
         for finding in findings
     ]
+
+
+def read(path: Path) -> dict[str, Any]:
+    """What `as_json` wrote. Raises ListError for what it cannot have written."""
+    try:
+        results = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise ListError(f"{path}: cannot be read: {error}: give the folder that `evaluate --out` wrote") from error
+    if not isinstance(results, dict) or results.get("format") != FORMAT:
+        raise ListError(f"{path}: not written by this version's `evaluate`: run that again")
+    outline = {"classes": [str], "folds": [{"name": str}], "systems": [{"name": str}]}
+    fault = fault_of(results, outline)
+    names = {} if fault else {part: [each["name"] for each in results[part]] for part in ("folds", "systems")}
+    if names and not (results["classes"] and all(each and len(set(each)) == len(each) for each in names.values())):
+        fault = "classes, folds, systems: one or more, with different names"
+    fault = fault or fault_of(results, _shape(len(results["classes"]), len(results["folds"]), names["systems"]))
+    if not fault:
+        pairs = sorted(combinations(sorted(names["systems"]), 2))
+        tests = {over: (test or {"differences": []})["differences"] for over, test in results["significance"].items()}
+        for test, found in {**tests, "mcnemar": results["mcnemar"]}.items():
+            if sorted(tuple(sorted((pair["first"], pair["second"]))) for pair in found) != pairs:
+                fault = f"{test}: not one test for each pair of systems"
+    if fault:
+        raise ListError(f"{path}: {fault}: not as `evaluate` writes it: run that again")
+    return results
+
+
+def _shape(n_classes: int, n_folds: int, systems: Sequence[str]) -> dict[str, Any]:
+    """What a report relies on."""
+    finding = {"where": str, "found": str, "kind": str, "evaluator": str, "counted": str}
+    file = {"path": str, "sha256": str}
+    figures = {
+        **dict.fromkeys(("accuracy", "normalised_accuracy"), float),
+        **dict.fromkeys(("n_tracks", "n_predicted", "n_right"), int),
+        "accuracy_interval": [float, 2],
+        "n_tracks_per_class": [int, n_classes],
+        "recalls": [float, n_classes],
+        "confusion": [[int, n_classes], n_classes],
+    }
+    pair = {"first": set(systems), "second": set(systems), "p": float}
+    rank = {"mean": float, "interval": [float, 2]}
+    comparison = {
+        **dict.fromkeys(("chi_square", "p"), float),
+        "warning?": str,
+        "mean_ranks": dict.fromkeys(systems, rank),
+        "differences": [{**pair, "mean": float}],
+    }
+    compared = comparison if len(systems) > 1 else None
+    track = {"path": str, "label": str, "predicted": dict.fromkeys(systems, (str, None))}
+    return {
+        "versions": {str: str},
+        "command": [str],
+        "settings": {"alpha": float, "seed": int, "n_resamples": int},
+        "folds": [{"name": str, "n_tracks": int, "truth": file, "tracks": [track]}],
+        "systems": [
+            {"folds": [{"name": str, "output?": file, **figures}, n_folds], "overall": figures, "findings": [finding]}
+        ],
+        "truth_findings": [finding],
+        "significance": {"classes": compared, "folds": compared},
+        "mcnemar": [{**pair, "n_only_first": int, "n_only_second": int, "p_holm": float}],
+    }

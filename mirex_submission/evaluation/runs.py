@@ -17,10 +17,27 @@ from typing import Any
 import numpy as np
 
 from mirex_submission.errors import ListError
+from mirex_submission.evaluation.shape import fault_of
 from mirex_submission.system.atomic import sha256
 
 RUNS = "runs.json"
 _CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+_CALL = {"call?": str, "argv?": [str], "status?": int, "seconds?": float, "peak_mb?": float, "log?": str, "fault?": str}
+_FOLD = {
+    "calls?": [_CALL],
+    "probabilities?": str,
+    "history?": str,
+    "sha256?": {"probabilities?": str, "history?": str},
+    "faults?": [str],
+}
+_SHAPE = {
+    "systems?": {str: {"extraction?": _CALL, "folds?": {str: _FOLD}}},
+    "versions?": {str: str},
+    "lists?": {str: str},
+    "started?": str,
+    "commands?": [str],
+}
+_WHAT_TO_DO = "write it again with crossval, or take it away"
 
 
 @dataclass(frozen=True)
@@ -77,9 +94,11 @@ def read_runs(folder: Path) -> Runs:
         return Runs(notes=[f"no {RUNS} beside the results: times, memory and training histories are not known"])
     try:
         said = json.loads(path.read_bytes())
-        return _runs(folder, said)
-    except (OSError, ValueError, AttributeError, TypeError, KeyError) as error:
-        raise ListError(f"{path}: cannot be read: {error}: write it again with crossval, or take it away") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ListError(f"{path}: cannot be read: {error}: {_WHAT_TO_DO}") from error
+    if fault := fault_of(said, _SHAPE):
+        raise ListError(f"{path}: {fault}: {_WHAT_TO_DO}")
+    return _runs(folder, said)
 
 
 def _runs(folder: Path, said: dict[str, Any]) -> Runs:
@@ -142,11 +161,11 @@ def _read_history(path: Path) -> dict[str, dict[str, np.ndarray]]:
     """Network -> its columns, by epoch. Raises ValueError for what is no history."""
     with open(path, newline="", encoding="utf-8") as f:
         table = csv.DictReader(f, strict=True)
-        missing = {"model", "epoch", "loss", "accuracy"} - set(table.fieldnames or ())
-        if missing:
-            raise ValueError(f"it has no column {', '.join(sorted(missing))}")
         lines = defaultdict(list)
         try:
+            missing = {"model", "epoch", "loss", "accuracy"} - set(table.fieldnames or ())
+            if missing:
+                raise ValueError(f"it has no column {', '.join(sorted(missing))}")
             for line in table:
                 lines[line["model"]].append(line)
         except csv.Error as error:

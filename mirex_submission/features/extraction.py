@@ -19,7 +19,7 @@ import numpy as np
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio, suspects
 from mirex_submission.features.bandpower import FASTEST
-from mirex_submission.features.logmel import log_mel
+from mirex_submission.features.logmel import log_mel_of_blocks
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
 from mirex_submission.system.progress import Progress, duration
@@ -187,16 +187,18 @@ def _extract_apart(paths: Sequence[str], store: FeatureStore, workers: Workers) 
 def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:
     """Decode one track and compute its frames. Raises AudioError and OSError."""
     state = AudioState.of(path)
-    waveform = audio.decode(path, rate_hz=spec.rate_hz)
-    frames = log_mel(waveform.samples, spec)
+    recording = audio.Recording(path, rate_hz=spec.rate_hz)
+    frames = log_mel_of_blocks(recording, spec)
+    content = content_hash(path)
+    changed = ["changed while it was read"] if AudioState.of(path) != state else []
     header = Header(
         path=os.path.abspath(path),
         audio=state,
-        content=content_hash(path),
+        content=content,
         spec=spec,
         n_frames=len(frames),
-        duration_s=len(waveform.samples) / waveform.rate_hz,
-        note=waveform.note,
+        duration_s=recording.n_samples / recording.rate_hz,
+        note="; ".join(filter(None, [recording.note, *changed])),
     )
     return header, frames
 

@@ -1,7 +1,7 @@
 """Feature files in the scratch folder: one a track, verified when read, made again when anything about it changed.
 
 A file is named by the hash of the track's full path - not by the file name, which two folders may share - and is
-    line 1  "mirex-features 2 <XXH3-128 of all that follows line 1>"
+    line 1  "mirex-features 3 <XXH3-128 of line 2> <XXH3-128 of all that follows line 1>"
     line 2  JSON header: what it was made from (path, size, times and content hash of the audio, the spec) and its shape
     rest    the frames, float32 little-endian, row by row
 There is no pickle and nothing to run in it.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +21,10 @@ import xxhash
 
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.system.atomic import digest, seal, unseal, write_file
+from mirex_submission.system.atomic import digest, write_file
 
 SUFFIX = ".logmel"
-_MAGIC = b"mirex-features 2 "
+_MAGIC = b"mirex-features 3 "
 _HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
 
 
@@ -52,6 +53,11 @@ class Header:
     n_frames: int
     duration_s: float
     note: str = ""
+
+    @property
+    def n_bytes(self) -> int:
+        """Of the frames."""
+        return 4 * self.n_frames * self.spec.n_bands
 
 
 def content_hash(path: str) -> str:
@@ -104,9 +110,10 @@ class FeatureStore:
 
     def write(self, header: Header, frames: np.ndarray) -> None:
         """Store the frames of a track. Raises StorageError."""
-        body = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
-        body += np.ascontiguousarray(frames, dtype="<f4").tobytes()
-        write_file(self.file_of(header.path), _MAGIC + seal(body), durable=False)
+        line = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
+        raw = np.ascontiguousarray(frames, dtype="<f4").data.cast("B")
+        start = b"%s%s %s\n%s" % (_MAGIC, _digest(line), _digest(line, raw), line)
+        write_file(self.file_of(header.path), start, raw, durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
         """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
@@ -116,19 +123,15 @@ class FeatureStore:
         return stored
 
     def _header(self, path: str) -> Header | None:
-        """The header alone, unverified; a stored file that is too short for it to be true is no features."""
+        """The verified header alone, if what follows is as long as it says; the frames are verified when read."""
         try:
             with open(self.file_of(path), "rb") as f:
                 start = f.read(_HEADER_BYTES)
                 size = os.fstat(f.fileno()).st_size
         except OSError:
             return None
-        first, _, rest = start.partition(b"\n")
-        line, newline, _ = rest.partition(b"\n")
-        header = _parse(line) if first.startswith(_MAGIC) and newline else None
-        if header is None or size != len(first) + len(line) + 2 + 4 * header.n_frames * header.spec.n_bands:
-            return None
-        return header
+        found = _start_of(start)
+        return found[0] if found and size == found[2] + found[0].n_bytes else None
 
 
 def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
@@ -137,17 +140,41 @@ def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
         data = file.read_bytes()
     except OSError:
         return None
-    body = unseal(data.removeprefix(_MAGIC)) if data.startswith(_MAGIC) else None
-    if body is None:
+    found = _start_of(data[:_HEADER_BYTES])
+    if found is None:
         return None
-    line, _, raw = body.partition(b"\n")
-    header = _parse(line)
-    return (header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_bands)) if header else None
+    header, whole, n = found
+    raw = memoryview(data)[n:]  # of a long track there is one copy in memory
+    if len(raw) != header.n_bytes or _digest(data[:n].partition(b"\n")[2], raw) != whole:
+        return None
+    return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_bands)
+
+
+def _digest(*parts: bytes | memoryview) -> bytes:
+    return digest(*parts).encode("ascii")
+
+
+def _start_of(data: bytes) -> tuple[Header, bytes, int] | None:
+    """The verified header, the digest of header and frames, and where the frames begin; None if it is damaged."""
+    first, _, rest = data.partition(b"\n")
+    line, newline, _ = rest.partition(b"\n")
+    of_line, _, whole = first.removeprefix(_MAGIC).partition(b" ")
+    header = _parse(line) if first.startswith(_MAGIC) and of_line == _digest(line + newline) else None
+    return (header, whole, len(first) + len(line) + 2) if header else None
 
 
 def _parse(line: bytes) -> Header | None:
+    """The header in a line, or None if anything about it is not as `write` has it."""
     try:
         fields = json.loads(line)
-        return Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
+        header = Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
     except (ValueError, TypeError, KeyError, RecursionError, UsageError):
         return None
+    is_sound = (
+        all(type(text) is str for text in (header.path, header.content, header.note))
+        and all(type(n) is int and n >= 0 for n in (header.n_frames, *dataclasses.astuple(header.audio)))
+        and type(header.duration_s) in (int, float)
+        and re.fullmatch("[0-9a-f]+", header.content)
+        and header.n_frames >= header.spec.n_frames
+    )
+    return header if is_sound else None

@@ -18,7 +18,7 @@ import xxhash
 
 from mirex_submission.features.audio import AudioHeader
 from mirex_submission.features.headers import Headers
-from mirex_submission.features.spec import working_rate
+from mirex_submission.features.spec import WORKING_RATES_HZ, working_rate
 from mirex_submission.system.atomic import seal, unseal, write_file
 
 log = logging.getLogger(__name__)
@@ -91,13 +91,11 @@ def _state(files: Sequence[str]) -> str:
 
 
 def _read(record: Path) -> tuple[int, str, np.ndarray] | None:
-    """Rate, state and path hashes of the last whole task; None if there is no record or it is damaged."""
+    """Rate, state and path hashes of the last whole task; None if there is no record or it is none of ours."""
     try:
-        body = unseal(record.read_bytes())
-    except OSError:
+        line, _, hashes = (unseal(record.read_bytes()) or b"").partition(b"\n")
+        task = json.loads(line)
+        rate_hz, state, of_paths = task["rate_hz"], task["state"], np.frombuffer(hashes, "<u8")
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    if body is None:
-        return None
-    line, _, hashes = body.partition(b"\n")
-    task = json.loads(line)
-    return task["rate_hz"], task["state"], np.frombuffer(hashes, "<u8")
+    return (rate_hz, state, of_paths) if rate_hz in WORKING_RATES_HZ else None

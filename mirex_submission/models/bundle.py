@@ -144,14 +144,18 @@ def load(folder: Path) -> Bundle:
             engine=str(fields["engine"]),
             history=dict(fields["history"]),
         )
-        if not bundle.tracks or any(
+        if any(
             not isinstance(bundle.weights[n], str) or n not in bundle.keys or not isinstance(bundle.history[n], list)
             for n in bundle.recipe.networks
         ):
             raise ValueError("incomplete")
+        if not bundle.classes or sorted({track.label for track in bundle.tracks}) != sorted(bundle.classes):
+            raise ValueError("classes that are not those of its tracks")
+        if any(re.search(r"^\s*$|[\t\r\n]", label) for label in bundle.classes):
+            raise ValueError("a class that no list can hold")
     except ModelError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, MirexError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, MirexError) as error:
         raise ModelError(f"{folder}/bundle.json: not understood ({error}): {_RETRAIN}") from error
     return bundle
 

@@ -10,7 +10,7 @@ import contextlib
 import json
 import logging
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -81,8 +81,9 @@ def key_of(
 class Checkpoints:
     """The states of one training in a folder."""
 
-    def __init__(self, folder: Path, key: str) -> None:
-        self.folder, self.key = folder, key
+    def __init__(self, folder: Path, key: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
+        """shapes : of the network's weights."""
+        self.folder, self.key, self._shapes = folder, key, dict(shapes)
 
     def save(self, state: State) -> None:
         """Keep it and the one before; those of more epochs were given up.
@@ -107,17 +108,27 @@ class Checkpoints:
         """The last state that is whole, and on the way of a training with this recipe."""
         for file in self._files():
             try:
-                history, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
-                arrays = from_bytes(weights)
-                best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
-                state = State(arrays, list(json.loads(history)), best or None)
-            except (OSError, ValueError, TypeError):
+                state = self._read(file)
+                is_past = state.is_past(recipe)
+            except (OSError, ValueError, TypeError, KeyError, RecursionError):
                 log.warning("%s: a damaged state of the training is passed over", file)
                 continue
-            if not state.is_past(recipe):
+            if not is_past:
                 return state
             log.info("%s: a state after %d epochs is not used", file, len(state.history))
         return None
+
+    def _read(self, file: Path) -> State:
+        """Raises OSError or another error for what is no state of this training."""
+        line, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
+        history, arrays = json.loads(line), from_bytes(weights)
+        best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
+        for found in (arrays, best) if best else (arrays,):
+            if {name: weight.shape for name, weight in found.items()} != self._shapes:
+                raise ValueError("the weights of another network")
+        if not all(type(figure) is float for epoch in history for figure in (epoch["loss"], *epoch.values())):
+            raise ValueError("no history")
+        return State(arrays, list(history), best or None)
 
     def clear(self, *, but: int = 0) -> None:
         """Delete them, but for the last so many."""

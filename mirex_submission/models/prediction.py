@@ -14,11 +14,13 @@ from mirex_submission.models.bundle import Bundle, load_weights
 from mirex_submission.models.engine import Engine
 from mirex_submission.models.segments import cut, segment_starts
 
+_AT_ONCE = 1000  # segments: those of hours would fill memory
+
 
 class Predictor:
     """The networks of a bundle, loaded once, asked track by track.
 
-    A track's segments are always one batch of their own, so its probabilities depend on nothing else in the list.
+    A track's segments are always batches of their own, so its probabilities depend on nothing else in the list.
     """
 
     def __init__(self, folder: Path, bundle: Bundle, engine: Engine) -> None:
@@ -31,9 +33,13 @@ class Predictor:
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Class probabilities of the track's segments, averaged over the networks: [n_segments, n_classes]."""
         spec, recipe = self.bundle.spec, self.bundle.recipe
-        x = cut(frames, segment_starts(len(frames), header.content, spec, recipe), spec.n_frames)
-        by_network = np.stack([network.probabilities(x).astype(np.float64) for network in self.networks])
-        return np.asarray(by_network.mean(axis=0))
+        starts = segment_starts(len(frames), header.content, spec, recipe)
+        of_parts = []
+        for part in np.split(starts, range(_AT_ONCE, len(starts), _AT_ONCE)):
+            x = cut(frames, part, spec.n_frames)
+            by_network = np.stack([network.probabilities(x).astype(np.float64) for network in self.networks])
+            of_parts.append(by_network.mean(axis=0))
+        return np.concatenate(of_parts)
 
 
 def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:

@@ -30,6 +30,7 @@ from mirex_submission.system.progress import Progress, duration
 log = logging.getLogger(__name__)
 
 _VALIDATED_AT_ONCE = 1000  # segments
+_SUMMED_AT_ONCE = 1 << 15  # frames, 19 minutes: the squares of a long track would fill memory
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ def pack(
                 if stored is None:
                     raise StorageError(f"{store.file_of(path)}: the features of {path} are damaged or gone, for good")
                 header, frames = stored
-                f.write(frames.tobytes())
-                sums += frames.sum(axis=0, dtype=np.float64)
-                squares += np.square(frames, dtype=np.float64).sum(axis=0)
+                f.write(frames.data)
+                for rows in np.split(frames, range(_SUMMED_AT_ONCE, len(frames), _SUMMED_AT_ONCE)):
+                    sums += rows.sum(axis=0, dtype=np.float64)
+                    squares += np.square(rows, dtype=np.float64).sum(axis=0)
                 contents.append(header.content)
                 lengths.append(len(frames))
             f.flush()

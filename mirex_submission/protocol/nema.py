@@ -23,8 +23,11 @@ def file_name(path: str) -> str:
 
 def track_id(path: str) -> str:
     """The identity of a track: its file name, lower-cased, cut at the FIRST dot (`blues.00001.wav` is `blues`)."""
-    name = file_name(path)
-    if _WINDOWS_PATH.match(name):
+    return _id_of(file_name(path))
+
+
+def _id_of(name: str) -> str:
+    if "\\" in name and _WINDOWS_PATH.match(name):
         name = name.rpartition("\\")[2]
     return name.lower().partition(".")[0]
 
@@ -47,17 +50,26 @@ def breaks_line(text: str) -> bool:
 
 def path_warnings(paths: Sequence[str]) -> list[str]:
     """What the evaluator would trip over in these paths: one line a kind, with a count and three examples."""
-    paths = list(dict.fromkeys(paths))
-    by_id: dict[str, list[str]] = defaultdict(list)
+    first: dict[str, str] = {}
+    collisions: dict[str, str] = {}
+    short = []
     for path in paths:
-        by_id[track_id(path)].append(path)
-    collisions = [" = ".join(same[:2]) for same in by_id.values() if len(same) > 1]
+        name = file_name(path)
+        track = _id_of(name)
+        if (same := first.setdefault(track, path)) != path:
+            collisions.setdefault(track, f"{same} = {path}")
+        if len(name) < MIN_NAME_LENGTH:
+            short.append(path)
+    broken = filter(_WHITE_SPACE.search, paths)
     found = (
-        ("path(s) with white space, at which the evaluator cuts the line", [p for p in paths if breaks_line(p)]),
-        ("track name(s) that several files share up to the first dot: the evaluator sees one track", collisions),
+        ("path(s) with white space, at which the evaluator cuts the line", list(dict.fromkeys(broken))),
+        (
+            "track name(s) that several files share up to the first dot: the evaluator sees one track",
+            list(collisions.values()),
+        ),
         (
             f"file name(s) shorter than {MIN_NAME_LENGTH} characters, on which the evaluator fails",
-            [p for p in paths if len(file_name(p)) < MIN_NAME_LENGTH],
+            list(dict.fromkeys(short)),
         ),
     )
     return [_line(kind, examples) for kind, examples in found if examples]

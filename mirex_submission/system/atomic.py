@@ -44,11 +44,14 @@ def _mode(path: str | os.PathLike[str]) -> int:
         return 0
 
 
-def digest(data: bytes) -> str:
+def digest(*parts: bytes | memoryview) -> str:
     """XXH3-128 in hexadecimal, by which stored files are named and verified: against damage, not against malice."""
     import xxhash  # only now: the command line, and `doctor` on what is half installed, do without
 
-    return xxhash.xxh3_128_hexdigest(data)
+    whole = xxhash.xxh3_128()
+    for part in parts:
+        whole.update(part)
+    return whole.hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -99,8 +102,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
             raise storage_error(error, path) from error
 
 
-def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = True) -> None:
-    """Write `data` to `path`, whole or not at all, making folders as needed.
+def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable: bool = True) -> None:
+    """Write the parts one after the other to `path`, whole or not at all, making folders as needed.
 
     A symbolic link is followed, and what is neither a file nor a folder (a pipe, /dev/stdout) is simply written to.
 
@@ -112,7 +115,7 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
     try:
         mode = _mode(path)
         if mode and not stat.S_ISREG(mode):
-            Path(path).write_bytes(data)  # a folder fails here, with the system's own words
+            Path(path).write_bytes(b"".join(parts))  # a folder fails here, with the system's own words
             return
         path = Path(os.path.realpath(path))
         if not path.parent.is_dir():  # asking first is cheaper, for almost always it is there
@@ -120,7 +123,8 @@ def write_file(path: str | os.PathLike[str], data: bytes, *, durable: bool = Tru
         temporary = path.with_name(_temporary_name())
         try:
             with open(temporary, "xb") as f:
-                f.write(data)
+                for part in parts:
+                    f.write(part)
                 if durable:
                     f.flush()
                     os.fsync(f.fileno())
