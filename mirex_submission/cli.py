@@ -2,7 +2,7 @@
 
 Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Everything said
 goes to stderr. Exit statuses: 0 done; 1 a fault of this program; 2 usage; 3 a list is wrong; 4 audio; 5 model;
-6 device; 7 disk; 8 a submission that was judged; 130 interrupted; 143 terminated.
+6 device; 7 disk; 8 a submission that was judged; 9 memory, or another limit of the system; 130 interrupted; 143 terminated.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mirex_submission import __version__, arguments
-from mirex_submission.errors import MirexError, UsageError
+from mirex_submission.errors import MirexError, ResourceError, UsageError
 from mirex_submission.evaluation import commands
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
@@ -35,6 +35,8 @@ log = logging.getLogger("mirex_submission")
 
 PROGRAM = "mirex-submission"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+# In the words of C libraries, of the loader of libraries and of Python: no type of exception says it.
+_SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "too many open files")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _terminate)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # bin/mirex-submission.sh has let it wait
         return _run(COMMANDS[argv[0]].run, args, argv[0])
     except MirexError as error:
         for line in str(error).splitlines():
@@ -66,6 +69,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         install = f"{sys.executable} -m pip install PROJECT_FOLDER"
         log.error("the Python package %r is missing: install this project with `%s`", error.name, install)
         return UsageError.exit_status
+    except Exception as error:
+        if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _SHORTAGES):
+            raise
+        log.error(
+            "%s: the system grants this process too little: see `ulimit -a` and the limits of its container, raise them, "
+            "or give a smaller -numThreads; finished work is kept", str(error) or "no memory",
+        )  # fmt: skip
+        return ResourceError.exit_status
     except KeyboardInterrupt:
         log.error("interrupted: features and the last state of a training are kept; the same command goes on")
         return INTERRUPTED
