@@ -2,7 +2,8 @@
 
 Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Everything said
 goes to stderr. Exit statuses: 0 done; 1 a fault of this program; 2 usage; 3 a list is wrong; 4 audio; 5 model;
-6 device; 7 disk; 8 a submission that was judged; 9 memory, or another limit of the system; 130 interrupted; 143 terminated.
+6 device; 7 disk; 8 a submission that was judged; 9 memory or another limit of the system; 130 interrupted; 143
+terminated.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -55,9 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     _start_log(args.verbose, args.quiet)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, _terminate)
+            signal.signal(number, _stop)
     try:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # bin/mirex-submission.sh has let it wait
         return _run(COMMANDS[argv[0]].run, args, argv[0])
@@ -73,16 +75,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _SHORTAGES):
             raise
         log.error(
-            "%s: the system grants this process too little: see `ulimit -a` and the limits of its container, raise them, "
-            "or give a smaller -numThreads; finished work is kept", str(error) or "no memory",
+            "%s: the system grants this process too little: raise its limits (`ulimit -a`, the container's), or give a "
+            "smaller -numThreads; finished work is kept", str(error) or "no memory",
         )  # fmt: skip
         return ResourceError.exit_status
-    except KeyboardInterrupt:
-        log.error("interrupted: features and the last state of a training are kept; the same command goes on")
-        return INTERRUPTED
-    except Terminated:
-        log.error("terminated: features and the last state of a training are kept; the same command goes on")
-        return TERMINATED
+    except (KeyboardInterrupt, Terminated) as stop:
+        for number in (
+            signal.SIGINT,
+            signal.SIGTERM,
+            signal.SIGHUP,
+        ):  # it ends already
+            signal.signal(number, signal.SIG_IGN)
+        said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
+        log.error("%s: features and the last state of a training are kept; the same command goes on", said)
+        return status
 
 
 def _open_standard_streams() -> None:
@@ -100,8 +106,9 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP came. Like KeyboardInterrupt no Exception, so that nothing on the way takes it for a fault."""
 
 
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+def _stop(signum: int, frame: object) -> None:
+    threading.excepthook = lambda args: None  # loky's thread may find the work gone that it was about to hand out
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
 
 def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> int:

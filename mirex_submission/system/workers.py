@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -73,6 +74,8 @@ class Workers:
         """The results of joblib's delayed `tasks` as they come. To be called while joined. Raises WorkerLost."""
         import joblib
 
+        # Said where the work ends early, of a signal or an error that is said anyway.
+        warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning, r"joblib\.parallel")
         try:
             if self.backend == "ray":
                 tasks = iter(tasks)
@@ -81,7 +84,7 @@ class Workers:
                     for first in tasks:  # the others are taken only when they are handed out
                         yield from parallel(chain([first], islice(tasks, n_round - 1)))
             else:
-                with _interrupt_waits():
+                with _interrupt_waits() if self.local else contextlib.nullcontext():
                     results = joblib.Parallel(return_as="generator_unordered")(tasks)
                 yield from results
         except _lost_worker_errors(self.backend) as error:
@@ -91,6 +94,12 @@ class Workers:
 @contextlib.contextmanager
 def _interrupt_waits() -> Iterator[None]:
     """Ctrl-C, which reaches all processes of a terminal, is only for this one: those that start here never see it."""
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    for tracker in (resource_tracker, loky_tracker):  # whose own start would let it through again
+        tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
