@@ -24,8 +24,8 @@ fi
 export PYTHONUTF8=1
 # Keeps Python (3.11 on) from importing what happens to lie in the caller's folder.
 export PYTHONSAFEPATH=1
-if ! "${waiting[@]}" "$python" -c 'import mirex_submission' 2>/dev/null; then
-    echo "mirex-submission: not installed for '$python'; this command installs it:" >&2
+if ! said=$("${waiting[@]}" "$python" -c 'import mirex_submission' 2>&1); then
+    echo "mirex-submission: '$python' cannot import it (${said##*$'\n'}); if it is not installed, this command installs it:" >&2
     printf '    %q -m pip install %q\n' "$python" "$project" >&2
     exit 2
 fi

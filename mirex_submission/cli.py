@@ -72,11 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.error("the Python package %r is missing: install this project with `%s`", error.name, install)
         return UsageError.exit_status
     except Exception as error:
-        if not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _SHORTAGES):
+        shortage = _shortage(error)
+        if not shortage:
             raise
         log.error(
             "%s: the system grants this process too little: raise its limits (`ulimit -a`, the container's), or give a "
-            "smaller -numThreads; finished work is kept", str(error) or "no memory",
+            "smaller -numThreads; finished work is kept", str(shortage) or "no memory",
         )  # fmt: skip
         return ResourceError.exit_status
     except (KeyboardInterrupt, Terminated) as stop:
@@ -89,6 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
         log.error("%s: features and the last state of a training are kept; the same command goes on", said)
         return status
+
+
+def _shortage(error: BaseException | None) -> BaseException | None:
+    """What in a chain of errors says that the system grants too little, if anything."""
+    while error and not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _SHORTAGES):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _open_standard_streams() -> None:

@@ -12,15 +12,20 @@ PROJECT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60.0
 
 
-def take_sigint():
-    """A shell that runs the tests in the background makes them ignore SIGINT, and their children too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+def start(script, *args, env=None, prefix=(), before=None):
+    """A script of bin/, as the leader of a session: what it says comes through its stderr.
 
-
-def start(script, *args, env=None, **more):
-    """A script of bin/, as the leader of a session: what it says comes through its stderr."""
+    prefix : a command that becomes the one behind it. before : what the process does before it becomes the script.
+    """
     environment = {**os.environ, "MIREX_PYTHON": sys.executable, **(env or {})}
-    command = [str(PROJECT / "bin" / script), *map(str, args)]
+    command = [*prefix, str(PROJECT / "bin" / script), *map(str, args)]
+
+    def prepare():
+        # A shell that runs the tests in the background makes them ignore SIGINT, and their children too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if before:
+            before()
+
     return subprocess.Popen(
         command,
         env=environment,
@@ -29,8 +34,7 @@ def start(script, *args, env=None, **more):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=take_sigint,
-        **more,
+        preexec_fn=prepare,
     )
 
 

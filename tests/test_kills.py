@@ -20,10 +20,10 @@ CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
 
 @pytest.fixture(scope="module")
 def many(corpus, tmp_path_factory):
-    """A feature list of 400 tracks, the corpus' own first."""
+    """A feature list of 200 tracks, the corpus' own first."""
     folder = tmp_path_factory.mktemp("many")
     paths = corpus["features"].read_text().split()
-    for k in range(400 - len(paths)):
+    for k in range(200 - len(paths)):
         link = folder / f"{k}.wav"
         link.symlink_to(paths[k % len(paths)])
         paths.append(str(link))
@@ -98,9 +98,18 @@ def test_200_kills_end_in_the_files_of_a_straight_run(straight, corpus, many, tm
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 
 
-@pytest.mark.parametrize("whole_group", [True, False], ids=["group", "leader"])
-@pytest.mark.parametrize(("number", "status"), [*SIGNALS, (signal.SIGKILL, -9)])
-def test_no_process_of_an_extraction_outlives_it(corpus, many, tmp_path, number, status, whole_group):
+@pytest.mark.parametrize(
+    ("number", "status", "whole_group"),
+    [
+        (signal.SIGINT, 130, True),
+        (signal.SIGKILL, -9, False),
+        pytest.param(signal.SIGINT, 130, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, True, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 143, False, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, -9, True, marks=pytest.mark.slow),
+    ],
+)
+def test_no_process_of_an_extraction_outlives_it(tmp_path, number, status, whole_group):
     with start("extractFeatures.sh", "-numThreads", 3, tmp_path, slow_list(tmp_path)) as process:
         # This one, the tracker of loky's resources, three workers.
         wait_for(lambda: len(members(process.pid)) >= 5 or process.poll() is not None)
@@ -124,8 +133,9 @@ def slow_list(folder):
     return folder / "list.txt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_training_that_is_told_to_end_keeps_its_last_whole_epoch(straight, corpus, many, tmp_path, number, status):
+def test_a_training_that_is_told_to_end_keeps_its_last_whole_epoch(corpus, tmp_path, number, status):
     with start("train.sh", *TRAINING[:-1], 10_000, tmp_path, corpus["train"]) as process:
         wait_for(lambda: len(list(tmp_path.glob("model/*.checkpoint"))) == 2)
         end(process, number)
@@ -143,9 +153,9 @@ def test_a_training_that_is_told_to_end_keeps_its_last_whole_epoch(straight, cor
     reason="env is older than coreutils 8.31: Ctrl-C while Python starts ends in its traceback",
 )
 def test_ctrl_c_in_the_first_moments_is_answered_as_later_on(corpus, tmp_path):
-    for k in range(16):
+    for k in range(8):
         with start("train.sh", "--epochs", 10_000, tmp_path, corpus["features"], corpus["train"]) as process:
-            time.sleep(0.02 * k)
+            time.sleep(0.04 * k)
             end(process, signal.SIGINT)
             said = process.communicate(timeout=60)[1]
         assert process.returncode in (130, -signal.SIGINT), said  # the second: of the shell, before its first command
@@ -153,7 +163,7 @@ def test_ctrl_c_in_the_first_moments_is_answered_as_later_on(corpus, tmp_path):
         assert "Traceback" not in said and "not installed" not in said
 
 
-def test_a_second_ctrl_c_while_the_first_is_answered_ends_in_no_traceback(corpus, tmp_path):
+def test_a_second_ctrl_c_while_the_first_is_answered_ends_in_no_traceback(tmp_path):
     with start("extractFeatures.sh", "-numThreads", 3, tmp_path, slow_list(tmp_path)) as process:
         wait_for(lambda: len(members(process.pid)) >= 5)
         for _ in range(20):
