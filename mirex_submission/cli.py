@@ -37,6 +37,7 @@ log = logging.getLogger("mirex_submission")
 
 PROGRAM = "mirex-submission"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # In the words of C libraries, of the loader of libraries and of Python: no type of exception says it.
 _SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "too many open files")
 
@@ -57,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     _start_log(args.verbose, args.quiet)
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _stop)
     try:
@@ -81,11 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )  # fmt: skip
         return ResourceError.exit_status
     except (KeyboardInterrupt, Terminated) as stop:
-        for number in (
-            signal.SIGINT,
-            signal.SIGTERM,
-            signal.SIGHUP,
-        ):  # it ends already
+        for number in _STOPS:  # a second one would end in a traceback
             signal.signal(number, signal.SIG_IGN)
         said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
         log.error("%s: features and the last state of a training are kept; the same command goes on", said)

@@ -6,7 +6,6 @@ Each library is loaded only where it is used: the command line knows the names o
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import logging
 import os
 import signal
@@ -109,6 +108,8 @@ def _interrupt_waits() -> Iterator[None]:
 
 def _end_with(parent: int) -> None:
     """End this process of the pool with the one that started it, which else it would outlive by minutes."""
+    import ctypes
+
     if hasattr(ctypes.CDLL(None), "prctl"):  # Linux
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:  # it was too late for that
