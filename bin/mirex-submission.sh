@@ -11,6 +11,11 @@ elif [ -x "$project/.venv/bin/python" ]; then
 else
     python=python3
 fi
+# A Ctrl-C that comes while Python starts would end in a traceback: it waits until the program can answer it, where
+# env can let it wait (coreutils 8.31).
+trap 'exit 130' INT
+waiting=(env --block-signal=INT)
+"${waiting[@]}" true 2>/dev/null || waiting=()
 if ! command -v -- "$python" >/dev/null; then
     echo "mirex-submission: no Python at '$python': install Python 3.10 or newer, or set MIREX_PYTHON to one" >&2
     exit 2
@@ -19,9 +24,9 @@ fi
 export PYTHONUTF8=1
 # Keeps Python (3.11 on) from importing what happens to lie in the caller's folder.
 export PYTHONSAFEPATH=1
-if ! "$python" -c 'import mirex_submission' 2>/dev/null; then
-    echo "mirex-submission: not installed for '$python'; this command installs it:" >&2
+if ! said=$("${waiting[@]}" "$python" -c 'import mirex_submission' 2>&1); then
+    echo "mirex-submission: '$python' cannot import it (${said##*$'\n'}); if it is not installed, this command installs it:" >&2
     printf '    %q -m pip install %q\n' "$python" "$project" >&2
     exit 2
 fi
-exec "$python" -m mirex_submission "$@"
+exec "${waiting[@]}" "$python" -m mirex_submission "$@"

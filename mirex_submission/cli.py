@@ -2,7 +2,8 @@
 
 Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Everything said
 goes to stderr. Exit statuses: 0 done; 1 a fault of this program; 2 usage; 3 a list is wrong; 4 audio; 5 model;
-6 device; 7 disk; 8 a submission that was judged; 130 interrupted; 143 terminated.
+6 device; 7 disk; 8 a submission that was judged; 9 memory or another limit of the system; 130 interrupted; 143
+terminated.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import os
 import resource
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission import __version__, arguments
-from mirex_submission.errors import MirexError, UsageError
+from mirex_submission.errors import MirexError, ResourceError, UsageError
 from mirex_submission.evaluation import commands
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
@@ -39,6 +41,9 @@ log = logging.getLogger("mirex_submission")
 
 PROGRAM = "mirex-submission"
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# In the words of C libraries, of the loader of libraries and of Python: no type of exception says it.
+_SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "too many open files")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,10 +62,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     _start_log(args.verbose, args.quiet)
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    for number in _STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, _terminate)
+            signal.signal(number, _stop)
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # bin/mirex-submission.sh has let it wait
         return _run(COMMANDS[argv[0]].run, args, argv[0])
     except MirexError as error:
         for line in str(error).splitlines():
@@ -69,12 +75,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         log.error("the Python package %r is missing: install this project with `%s`", error.name, install_command())
         return UsageError.exit_status
-    except KeyboardInterrupt:
-        log.error("interrupted: features and the last state of a training are kept; the same command goes on")
-        return INTERRUPTED
-    except Terminated:
-        log.error("terminated: features and the last state of a training are kept; the same command goes on")
-        return TERMINATED
+    except Exception as error:
+        shortage = _shortage(error)
+        if not shortage:
+            raise
+        log.error(
+            "%s: the system grants this process too little: raise its limits (`ulimit -a`, the container's), or give a "
+            "smaller -numThreads; finished work is kept", str(shortage) or "no memory",
+        )  # fmt: skip
+        return ResourceError.exit_status
+    except (KeyboardInterrupt, Terminated) as stop:
+        for number in _STOPS:  # a second one would end in a traceback
+            signal.signal(number, signal.SIG_IGN)
+        said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
+        log.error("%s: features and the last state of a training are kept; the same command goes on", said)
+        return status
+
+
+def _shortage(error: BaseException | None) -> BaseException | None:
+    """What in a chain of errors says that the system grants too little, if anything."""
+    while error and not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _SHORTAGES):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _open_standard_streams() -> None:
@@ -92,8 +114,9 @@ class Terminated(BaseException):
     """SIGTERM or SIGHUP came. Like KeyboardInterrupt no Exception, so that nothing on the way takes it for a fault."""
 
 
-def _terminate(signum: int, frame: object) -> None:
-    raise Terminated
+def _stop(signum: int, frame: object) -> None:
+    threading.excepthook = lambda args: None  # loky's thread may find the work gone that it was about to hand out
+    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
 
 
 def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> int:

@@ -46,6 +46,12 @@ class DeviceError(MirexError):
     exit_status = 6
 
 
+class ResourceError(MirexError):
+    """The system grants this process too little memory, or too few threads, processes or open files."""
+
+    exit_status = 9
+
+
 class SubmissionError(MirexError):
     """A submission that was judged has failed in a call, or written what is no whole output."""
 

@@ -27,7 +27,7 @@ from mirex_submission.models.holdout import held_out
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.training import TrainingSet, pack, train_network
 from mirex_submission.protocol.lists import Track
-from mirex_submission.system.atomic import digest, make_folder, write_file
+from mirex_submission.system.atomic import clear_leftovers, digest, make_folder, write_file
 from mirex_submission.system.runtime import hosts, versions
 from mirex_submission.system.workers import Workers
 from mirex_submission.usable import enough_to_train, enough_usable, usable_of
@@ -78,6 +78,7 @@ def train(
         make_folder(tensorboard)
     # Where the model may be that of an earlier epoch, only its last state can go on.
     n_kept = 1 if recipe.patience else 0
+    clear_leftovers(scratch)
     store = FeatureStore(scratch, spec)
     folder, is_first = bundles.folder_of(scratch, name), number == 0
     with bundles.locked(folder) if is_first else contextlib.nullcontext():
@@ -141,7 +142,12 @@ def train(
             log.info("the model is written by the first host")
             return folder
         write_file(folder / "history.csv", curve.as_csv(history).encode())
-        write_file(folder / "history.png", curve.draw(history))
+        try:
+            picture = curve.draw(history)
+        except Exception as error:  # noqa: BLE001 - a picture is not to cost a model
+            log.warning("%s/history.png is not drawn: %s", folder, error)
+        else:
+            write_file(folder / "history.png", picture)
         files = {network: bundles.save_weights(folder, found) for network, found in weights.items()}
         bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, files, keys, versions(), engine.said, history)
         bundles.save(folder, bundle)

@@ -29,7 +29,7 @@ from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
-from mirex_submission.system.atomic import check_writable, make_folder
+from mirex_submission.system.atomic import check_writable, clear_leftovers, make_folder
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import Workers
 from mirex_submission.usable import enough_usable, usable_of
@@ -97,6 +97,7 @@ def extract(
 
     Raises AudioError, after the work, if more than half of the tracks cannot be used (with `strict`, if any).
     """
+    clear_leftovers(scratch)
     store = FeatureStore(scratch, spec)
     if plots:
         make_folder(plots)  # now, and not only after the work
@@ -140,6 +141,7 @@ def classify(
     check_writable(output)
     if probabilities:
         check_writable(probabilities)
+    clear_leftovers(scratch)
     store = FeatureStore(scratch, model.spec)
     engine = engines.start(device, threads=threads, seed=model.recipe.seed)
     log.info("%s", engine.said)

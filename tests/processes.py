@@ -1,9 +1,57 @@
-"""What tests of calls that start processes wait for."""
+"""Calls in processes of their own: how tests start them, end them, and what they wait for."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+PROJECT = Path(__file__).resolve().parent.parent
 PATIENCE_S = 60.0
+
+
+def start(script, *args, env=None, prefix=(), before=None):
+    """A script of bin/, as the leader of a session: what it says comes through its stderr.
+
+    prefix : a command that becomes the one behind it. before : what the process does before it becomes the script.
+    """
+    environment = {**os.environ, "MIREX_PYTHON": sys.executable, **(env or {})}
+    command = [*prefix, str(PROJECT / "bin" / script), *map(str, args)]
+
+    def prepare():
+        # A shell that runs the tests in the background makes them ignore SIGINT, and their children too.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        if before:
+            before()
+
+    return subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=prepare,
+    )
+
+
+def end(process, number=signal.SIGKILL):
+    """Signal all processes of a session whose leader is not reaped yet, as a terminal does."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+
+
+def members(session):
+    """The processes of a session that run."""
+    found = []
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        with contextlib.suppress(ProcessLookupError):
+            if os.getsid(pid) == session and not gone(pid):
+                found.append(pid)
+    return found
 
 
 def wait_for(is_so):
@@ -19,3 +67,8 @@ def gone(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def files_below(folder):
+    """{relative path: bytes} of all files, however deep."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}

@@ -14,6 +14,7 @@ from mirex_submission.errors import StorageError
 from mirex_submission.system.atomic import (
     TEMPORARY_PREFIX,
     check_writable,
+    clear_leftovers,
     make_folder,
     seal,
     temporary_file,
@@ -150,20 +151,53 @@ def test_a_folder_where_a_file_stands_is_a_storage_error(tmp_path):
 
 
 def interrupted_while_writing(folder):
-    with temporary_file(folder) as path:
-        path.touch()
+    with temporary_file(folder):
         raise KeyboardInterrupt
 
 
 def test_a_temporary_file_is_gone_however_the_block_ends(tmp_path):
-    with temporary_file(tmp_path / "new") as path:
-        assert path.name.startswith(TEMPORARY_PREFIX)
-        path.touch()
+    with temporary_file(tmp_path / "new") as f:
+        assert os.listdir(tmp_path / "new") == [os.path.basename(f.name)]
+        assert os.path.basename(f.name).startswith(TEMPORARY_PREFIX)
     with pytest.raises(KeyboardInterrupt):
         interrupted_while_writing(tmp_path / "new")
-    with temporary_file(tmp_path / "new") as path:
-        pass  # never made
+    with temporary_file(tmp_path / "new") as f:
+        os.unlink(f.name)  # taken away meanwhile
     assert os.listdir(tmp_path / "new") == []
+
+
+def test_what_a_killed_writer_left_is_cleared_and_what_is_being_written_or_not_ours_stays(tmp_path):
+    (tmp_path / "features").mkdir()
+    others = [".tmp-of-another-program", f"{TEMPORARY_PREFIX}12-notours", "file", "font.json"]
+    for name in [*others, f"{TEMPORARY_PREFIX}12-00ffab12", "font.json.matplotlib-lock"]:
+        (tmp_path / name).touch()
+        (tmp_path / "features" / name).touch()
+    with temporary_file(tmp_path / "features") as f:
+        clear_leftovers(tmp_path, below=False)
+        assert sorted(os.listdir(tmp_path)) == sorted([*others, "features"])
+        assert len(os.listdir(tmp_path / "features")) == len(others) + 3
+        clear_leftovers(tmp_path)
+        assert sorted(os.listdir(tmp_path / "features")) == sorted([*others, os.path.basename(f.name)])
+    clear_leftovers(tmp_path / "not there")
+
+
+CLEAR_FOR_EVER = """
+import sys
+from mirex_submission.system.atomic import clear_leftovers
+print(flush=True)
+while True:
+    clear_leftovers(sys.argv[1])
+"""
+
+
+def test_a_writer_is_not_disturbed_by_processes_that_clear(tmp_path):
+    command = [sys.executable, "-c", CLEAR_FOR_EVER, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as clearing:
+        clearing.stdout.readline()
+        for k in range(1000):
+            write_file(tmp_path / "file", b"%d" % k, durable=False)
+        clearing.kill()
+    assert (tmp_path / "file").read_bytes() == b"999" and os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"one\ntwo\n", bytes(range(256))])

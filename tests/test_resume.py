@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from mirex_submission.models import bundle as bundles
+from mirex_submission.models.checkpoint import Checkpoints
 
 PROJECT = Path(__file__).resolve().parent.parent
 EPOCHS = 6
@@ -168,6 +170,24 @@ def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(ext
     assert f"goes on after epoch {n_epochs} of {n_epochs + 1}" in again.stderr
     history = (extracted / "model/history.csv").read_text().splitlines()
     assert len(history) == 1 + n_epochs + 1 and history[-1].startswith(f"2,{n_epochs + 1},")
+
+
+def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_its_best_epoch(
+    extracted, corpus, run_script
+):
+    args = ("--model", "all", "--epochs", 100000, "--patience", 100000, "--time-limit", "5s")
+    done = run_script("train.sh", *CALL, *args, extracted, corpus["train"])
+    assert done.returncode == 0, done.stderr
+    ended = re.findall(r"model (\d): ends with epoch (\d+) of 100000 for its time limit", done.stderr)
+    best = re.findall(r"model (\d): the model is that of epoch (\d+), the best on the held-out tracks", done.stderr)
+    assert [network for network, _ in ended] == [network for network, _ in best] == ["1", "2", "3"]
+    model = bundles.load(extracted / "model")
+    for (network, n_epochs), (_, epoch) in zip(ended, best, strict=True):
+        losses = [epoch["validation_loss"] for epoch in model.history[network]]
+        assert len(losses) == int(n_epochs) and losses.index(min(losses)) == int(epoch) - 1
+        state = Checkpoints(extracted / "model", model.keys[network]).load(model.recipe)
+        weights = bundles.load_weights(extracted / "model", model, network)
+        assert all(np.array_equal(state.best[name], weights[name]) for name in weights)
 
 
 def test_the_three_networks_of_model_all_go_on_each_where_it_was(extracted, corpus):

@@ -24,7 +24,6 @@ from mirex_submission.models.architectures import Weights, weight_shapes
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.weights import from_bytes, to_bytes
 from mirex_submission.system.atomic import (
-    TEMPORARY_PREFIX,
     digest,
     make_folder,
     seal,
@@ -87,8 +86,6 @@ def locked(folder: Path) -> Iterator[None]:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{folder}: another training is running here: wait, or give another --name") from None
-            for leftover in folder.glob(f"{TEMPORARY_PREFIX}*"):  # of a training that was killed
-                leftover.unlink(missing_ok=True)
             yield
     except OSError as error:
         raise storage_error(error, folder) from error

@@ -113,8 +113,8 @@ def pack(
 @contextlib.contextmanager
 def _nameless(folder: Path) -> Iterator[BinaryIO]:
     """A file without a name: the system keeps it as long as it is mapped, and no longer, however the process ends."""
-    with temporary_file(folder) as file, open(file, "w+b") as f:
-        file.unlink()
+    with temporary_file(folder) as f:
+        os.unlink(f.name)
         yield f
 
 

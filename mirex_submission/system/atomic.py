@@ -1,24 +1,29 @@
 """Files that appear whole or not at all: the one place that fsyncs and renames.
 
 A file is written under a temporary name in its own folder, flushed, and renamed over the final name; a reader, or a
-run killed at any moment, sees the old file or the new one. Temporary names begin with `.tmp-`, so that a later run
-can tell them from results.
+run killed at any moment, sees the old file or the new one. Temporary names begin with `.tmp-`, and their writer holds a
+lock, so that a later run can tell what a killed one has left from results and from what is being written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from mirex_submission.errors import StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
+# Matplotlib's lock, which a kill leaves too, keeps every later process waiting for 5 s, and its list of fonts unsaved.
+_LEFTOVER = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+|.+\.matplotlib-lock")
 
 _WHAT_TO_DO = {
     errno.ENOSPC: "free some space and run the same command again: finished work is kept",
@@ -70,22 +75,22 @@ def unseal(data: bytes) -> bytes | None:
     return body if newline and first == digest(body).encode("ascii") else None
 
 
-def _temporary_name() -> str:
-    return f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-
-
 def make_folder(path: str | os.PathLike[str]) -> Path:
     """Make a folder and its parents where they are missing."""
     path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if not path.is_dir():  # asking first is cheaper, for almost always it is there
+            path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
     return path
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise StorageError now if `path` could not be written later; makes its folder."""
+    """Raise StorageError now if `path` could not be written later; makes its folder.
+
+    What killed writers have left in the folder is taken away.
+    """
     try:
         mode = _mode(path)
     except OSError as error:
@@ -95,11 +100,12 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     if mode and not stat.S_ISREG(mode):
         return
     path = Path(os.path.realpath(path))
-    with temporary_file(path.parent) as probe:
-        try:
-            probe.touch(exist_ok=False)
-        except OSError as error:
-            raise storage_error(error, path) from error
+    try:
+        with temporary_file(path.parent):
+            pass
+    except OSError as error:
+        raise storage_error(error, path) from error
+    clear_leftovers(path.parent, below=False)
 
 
 def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable: bool = True) -> None:
@@ -118,21 +124,13 @@ def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable
             Path(path).write_bytes(b"".join(parts))  # a folder fails here, with the system's own words
             return
         path = Path(os.path.realpath(path))
-        if not path.parent.is_dir():  # asking first is cheaper, for almost always it is there
-            path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(_temporary_name())
-        try:
-            with open(temporary, "xb") as f:
-                for part in parts:
-                    f.write(part)
-                if durable:
-                    f.flush()
-                    os.fsync(f.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            raise
+        with temporary_file(path.parent) as f:
+            for part in parts:
+                f.write(part)
+            f.flush()
+            if durable:
+                os.fsync(f.fileno())
+            os.replace(f.name, path)
         if durable:
             folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
             try:
@@ -144,11 +142,33 @@ def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable
 
 
 @contextlib.contextmanager
-def temporary_file(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A name for a working file in `folder`, which is gone when the block ends, however it ends."""
-    path = make_folder(folder) / _temporary_name()
-    try:
-        yield path
-    finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
+def temporary_file(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """A new file in `folder`, for writing and reading, whose name is gone when the block ends, however it ends.
+
+    clear_leftovers() spares it as long as it is open. Raises OSError; StorageError where the folder cannot be made.
+    """
+    folder = make_folder(folder)
+    while True:
+        path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            with open(path, "x+b") as f:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(f, fcntl.LOCK_EX)
+                if os.fstat(f.fileno()).st_nlink:  # else it was taken away before it was locked
+                    yield f
+                    return
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def clear_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
+    """Delete the temporary files of killed processes in a folder, and `below` it; those of living ones stay."""
+    for where, folders, names in os.walk(folder):
+        for name in filter(_LEFTOVER.fullmatch, names):
+            path = Path(where, name)
+            with contextlib.suppress(OSError), open(path, "r+b") as f:  # locked, gone, or not ours
+                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+        if not below:
+            folders.clear()

@@ -10,6 +10,7 @@ import logging
 import os
 import signal
 import socket
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -20,6 +21,7 @@ from mirex_submission.errors import UsageError
 BACKENDS = ("loky", "dask", "ray")
 _ROUND = 256  # tasks a Ray worker gets before their results are collected: joblib cannot stream them from Ray
 _WAIT_S = 60.0  # for a cluster to answer
+_PR_SET_PDEATHSIG = 1
 
 
 class WorkerLost(Exception):
@@ -62,13 +64,17 @@ class Workers:
             ):
                 yield
         else:
-            with joblib.parallel_config("loky", n_jobs=self.n_jobs, inner_max_num_threads=1):
+            with joblib.parallel_config(
+                "loky", n_jobs=self.n_jobs, inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
+            ):
                 yield
 
     def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
         """The results of joblib's delayed `tasks` as they come. To be called while joined. Raises WorkerLost."""
         import joblib
 
+        # Said where the work ends early, of a signal or an error that is said anyway.
+        warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning, r"joblib\.parallel")
         try:
             if self.backend == "ray":
                 tasks = iter(tasks)
@@ -77,9 +83,37 @@ class Workers:
                     for first in tasks:  # the others are taken only when they are handed out
                         yield from parallel(chain([first], islice(tasks, n_round - 1)))
             else:
-                yield from joblib.Parallel(return_as="generator_unordered")(tasks)
+                with _interrupt_waits() if self.local else contextlib.nullcontext():
+                    results = joblib.Parallel(return_as="generator_unordered")(tasks)
+                yield from results
         except _lost_worker_errors(self.backend) as error:
             raise WorkerLost(str(error)) from error
+
+
+@contextlib.contextmanager
+def _interrupt_waits() -> Iterator[None]:
+    """Ctrl-C, which reaches all processes of a terminal, is only for this one: those that start here never see it."""
+    from multiprocessing import resource_tracker
+
+    from joblib.externals.loky.backend import resource_tracker as loky_tracker
+
+    for tracker in (resource_tracker, loky_tracker):  # whose own start would let it through again
+        tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _end_with(parent: int) -> None:
+    """End this process of the pool with the one that started it, which else it would outlive by minutes."""
+    import ctypes
+
+    if hasattr(ctypes.CDLL(None), "prctl"):  # Linux
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it was too late for that
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:

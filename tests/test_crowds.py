@@ -1,0 +1,120 @@
+"""Many processes on one scratch folder at once: they share it without a fault, and end in what one alone makes."""
+
+import pytest
+from processes import files_below, start
+
+TRAINING = ("-numThreads", "1", "--epochs", "2", "--segments-per-track", "8")
+
+
+def finish(processes):
+    """Wait for all of them: what each said; each has to end well."""
+    said = []
+    for process in processes:
+        with process:
+            said.append(process.communicate(timeout=300)[1])
+        assert process.returncode == 0, said[-1]
+        assert "Traceback" not in said[-1]
+    return said
+
+
+@pytest.fixture(scope="module")
+def folds(corpus, tmp_path_factory):
+    """Three training lists with a test list each: every third line is for the test."""
+    folder = tmp_path_factory.mktemp("folds")
+    lines = [line for name in ("train", "truth") for line in corpus[name].read_text().splitlines(keepends=True)]
+    for k in range(3):
+        (folder / f"{k}.train.txt").write_text("".join(line for n, line in enumerate(lines) if n % 3 != k))
+        test = [line.split("\t")[0] + "\n" for n, line in enumerate(lines) if n % 3 == k]
+        (folder / f"{k}.test.txt").write_text("".join(test))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(corpus, folds, tmp_path_factory):
+    """The files of one call after the other."""
+    folder = tmp_path_factory.mktemp("alone")
+    finish([start("extractFeatures.sh", "-numThreads", 1, folder / "scratch", corpus["features"])])
+    for k in range(3):
+        finish([train(folder, folds, k)])
+        finish([classify(folder, folds, k, f"{k}.txt")])
+    return left_in(folder)
+
+
+def left_in(folder):
+    """All files there; Matplotlib's list of fonts is in an order of each process' own."""
+    return {name: data for name, data in files_below(folder).items() if "matplotlib" not in name}
+
+
+def train(folder, folds, k):
+    return start("train.sh", *TRAINING, "--name", f"fold{k}", folder / "scratch", folds / f"{k}.train.txt")
+
+
+def classify(folder, folds, k, output):
+    names = ("-numThreads", 1, "--name", f"fold{k}")
+    return start("classify.sh", *names, folder / "scratch", folds / f"{k}.test.txt", folder / output)
+
+
+def test_eight_extract_the_same_list_into_one_scratch_folder(corpus, alone, tmp_path):
+    call = ("extractFeatures.sh", "-numThreads", 2, tmp_path / "scratch", corpus["features"])
+    for said in finish([start(*call) for _ in range(8)]):
+        assert "24 tracks ready" in said and "0 cannot be used" in said
+    features = {name: data for name, data in alone.items() if name.startswith("scratch/features/")}
+    assert left_in(tmp_path) == features and len(features) == 25
+
+
+def test_three_folds_train_and_classify_side_by_side_before_anything_is_extracted(corpus, folds, alone, tmp_path):
+    scratch = tmp_path / "scratch"
+    finish([start("extractFeatures.sh", "--rate", 22050, scratch, folds / "0.test.txt")])  # another task's record
+    finish([train(tmp_path, folds, k) for k in range(3)])
+    finish([classify(tmp_path, folds, k, f"{k}.txt") for k in range(3)])
+    found = left_in(tmp_path)
+    assert found.pop("scratch/features/task") != alone["scratch/features/task"]
+    assert found == {name: data for name, data in alone.items() if name != "scratch/features/task"}
+
+
+def test_classifications_that_write_the_same_output_at_once_leave_a_whole_one(folds, alone, tmp_path):
+    for name, data in alone.items():
+        if name.startswith("scratch/"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(data)
+    finish([classify(tmp_path, folds, 0, "out.txt") for _ in range(4)])
+    assert (tmp_path / "out.txt").read_bytes() == alone["0.txt"]
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.txt"]
+
+
+@pytest.mark.slow
+def test_a_classification_beside_a_training_has_the_model_before_or_the_one_after(folds, alone, tmp_path):
+    """Again and again, while models of two recipes replace each other."""
+    for name, data in alone.items():
+        if name.startswith(("scratch/features", "scratch/models/fold0")):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(data)
+    wanted = {alone["0.txt"]}
+    other = ("--seed", "7", "--name", "fold0", tmp_path / "scratch", folds / "0.train.txt")
+    training = start("train.sh", *TRAINING, *other)
+    outputs = []
+    while training.poll() is None or len(outputs) < 2:
+        finish([classify(tmp_path, folds, 0, "out.txt")])
+        outputs.append((tmp_path / "out.txt").read_bytes())
+    finish([training])
+    finish([classify(tmp_path, folds, 0, "after.txt")])
+    wanted.add((tmp_path / "after.txt").read_bytes())
+    assert set(outputs) <= wanted
+
+
+@pytest.mark.slow
+def test_of_two_trainings_of_one_name_at_once_one_is_refused_and_the_other_ends_well(folds, alone, tmp_path):
+    for name, data in alone.items():
+        if name.startswith("scratch/features"):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(data)
+    both = [train(tmp_path, folds, 0) for _ in range(2)]
+    said = []
+    for process in both:
+        with process:
+            said.append(process.communicate(timeout=300)[1])
+    assert 0 in [process.returncode for process in both], said
+    for process, words in zip(both, said, strict=True):
+        assert process.returncode == 0 or (process.returncode == 2 and "another training is running" in words), words
+    model = {name: data for name, data in alone.items() if name.startswith("scratch/models/fold0")}
+    assert {name: data for name, data in left_in(tmp_path).items() if "models" in name} == model
