@@ -9,6 +9,7 @@ terminated.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import math
 import os
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission import __version__, arguments
-from mirex_submission.errors import MirexError, ResourceError, UsageError
+from mirex_submission.errors import MirexError, ResourceError, StorageError, UsageError
 from mirex_submission.evaluation import commands
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("mirex_submission")
 
 PROGRAM = "mirex-submission"
-INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
+INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE))
 _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 # In the words of C libraries, of the loader of libraries and of Python: no type of exception says it.
 _SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "too many open files")
@@ -75,7 +76,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         log.error("the Python package %r is missing: install this project with `%s`", error.name, install_command())
         return UsageError.exit_status
+    except BrokenPipeError:  # who read what is printed has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        return BROKEN_PIPE
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of standard output
+            log.error("%s: free some space and run the same command again", error)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return StorageError.exit_status
         shortage = _shortage(error)
         if not shortage:
             raise
@@ -124,6 +132,7 @@ def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace
     args.scratch = Path(args.scratch).absolute() if args.scratch else None
     runtime.prepare(args.scratch, threads=args.threads)
     command(args)
+    sys.stdout.flush()  # what cannot be said is a fault now, and not a traceback at the end
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     elapsed = duration(time.monotonic() - started_s)
     log.info("%s: done in %s, peak memory %d MiB a process", name, elapsed, max(peaks_kib) // 1024)

@@ -2,6 +2,9 @@
 
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -133,3 +136,21 @@ def test_report_writes_its_page_beside_the_results_or_where_it_is_told(call, tmp
     assert (tmp_path / "to" / "a.html").exists()
     status, _, stderr = call("report", "none")
     assert status == 3 and "none/results.json: cannot be read: No such file" in stderr.replace("[Errno 2] ", "")
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize(
+    ("stdout", "status", "said"),
+    [("/dev/full", 7, "No space left on device: free some space"), ("a closed pipe", 141, "")],
+)
+def test_what_cannot_be_printed_is_a_status_and_no_traceback(tmp_path, stdout, status, said):
+    if stdout == "/dev/full":
+        to = os.open(stdout, os.O_WRONLY)
+    else:
+        reading, to = os.pipe()
+        os.close(reading)
+    command = [sys.executable, "-m", "mirex_submission", *EVALUATE, "--system", "A=right"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=to, stderr=subprocess.PIPE, text=True)
+    os.close(to)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr
