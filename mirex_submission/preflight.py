@@ -37,9 +37,9 @@ FAULT, WARNING, FACT = logging.ERROR, logging.WARNING, logging.INFO
 _BLOCK = 4096  # bytes that a disk gives at a time
 _HEADER_BYTES = 600  # of a stored file
 _SEGMENT_BYTES = 12  # in mapped files: where it begins, its class, its place in the order
-# Measured (README): of a process with the native kernel, with Keras, and of one that extracts, for a sample of its
-# longest clip, and for a track of a training.
-_NATIVE_BYTES, _KERAS_BYTES, _WORKER_BYTES, _SAMPLE_BYTES, _TRACK_BYTES = 120e6, 900e6, 60e6, 8, 800
+# Measured (README): of a process with the native kernel, with Keras, and of one that extracts, beside the frames of its
+# longest track; and for a track of a training.
+_NATIVE_BYTES, _KERAS_BYTES, _WORKER_BYTES, _TRACK_BYTES = 120e6, 900e6, 60e6, 800
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,13 @@ class Survey:
     """What is known of tracks that nobody has decoded.
 
     n_stored : how many have features that are fresh. frames : path -> how many frames it has, or will have. reasons :
-    path -> why it cannot be read. new : of the tracks to extract, the bytes of each on the disk. most_samples : of the
-    longest of them.
+    path -> why it cannot be read. new : of the tracks to extract, the bytes of each on the disk.
     """
 
     n_stored: int
     frames: Mapping[str, int]
     reasons: Mapping[str, str]
     new: Sequence[int]
-    most_samples: int
 
 
 def survey(paths: Iterable[str], store: FeatureStore, headers: Headers) -> Survey:
@@ -107,15 +105,14 @@ def survey(paths: Iterable[str], store: FeatureStore, headers: Headers) -> Surve
             todo.append(path)
         progress.advance()
     progress.close()
-    n_stored, reasons, new, most_samples = len(frames), {}, [], 0
+    n_stored, reasons, new = len(frames), {}, []
     for path, header in headers.of(todo).items():
         if isinstance(header, str):
             reasons[path] = header
             continue
         frames[path] = spec.frames_in(header.duration_s)
         new.append(-(-(_HEADER_BYTES + 4 * spec.n_bands * frames[path]) // _BLOCK) * _BLOCK)
-        most_samples = max(most_samples, int(header.duration_s * max(header.rate_hz, spec.rate_hz)))
-    return Survey(n_stored, frames, reasons, new, most_samples)
+    return Survey(n_stored, frames, reasons, new)
 
 
 def check(run: Run, headers: Headers) -> list[Finding]:
@@ -252,7 +249,7 @@ def _processors(run: Run) -> Iterator[Finding]:
 def _memory(run: Run, known: Survey) -> Iterator[Finding]:
     keras = run.device is not None and engines.needs_keras(run.device)
     n_workers = min(machine.processors() if run.n_jobs < 0 else run.n_jobs, len(known.new))
-    extraction = n_workers * (_WORKER_BYTES + _SAMPLE_BYTES * known.most_samples)
+    extraction = n_workers * (_WORKER_BYTES + max(known.new, default=0))
     n_tracks = max(map(len, run.trainings), default=0)
     network = (_KERAS_BYTES if keras else _NATIVE_BYTES) + _TRACK_BYTES * n_tracks if run.device else 0
     need = max(extraction, network)  # one after the other

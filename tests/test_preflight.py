@@ -168,7 +168,7 @@ def test_a_disk_without_room_is_a_fault_and_says_for_what(tmp_path):
     for k in range(50):
         paths.append(str(tmp_path / f"{k}.wav"))
         os.symlink(paths[0], paths[-1])
-    run = Run(tmp_path / "scratch", FeatureSpec(n_bands=2048), paths)
+    run = Run(tmp_path / "scratch", FeatureSpec(n_bands=2048), paths, n_jobs=len(paths))
     (fault,) = (finding for finding in checked(run) if finding.severity == FAULT)
     assert fault.kind is StorageError and "for features" in fault.text and "free some space" in fault.text
     (memory,) = (text for text in checked(run, WARNING) if text.startswith("memory"))
