@@ -1,9 +1,12 @@
 """States of a training on disk: what is read is what was written, or an older one, or none."""
 
+import shutil
+
 import numpy as np
 import pytest
 
 from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models import checkpoint
 from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.weights import to_bytes
@@ -40,6 +43,13 @@ def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(ch
     checkpoints.save(make(2))
     assert "the state after epoch 2 is not kept" in caplog.text
     assert same(checkpoints.load(Recipe(epochs=1)), make(1))
+
+
+def test_a_folder_that_vanishes_while_a_state_is_kept_ends_no_training(checkpoints, monkeypatch):
+    checkpoints.save(make(1))
+    monkeypatch.setattr(checkpoint, "write_file", lambda path, data: shutil.rmtree(path.parent))
+    checkpoints.save(make(2))
+    assert checkpoints.load(Recipe()) is None
 
 
 def test_two_are_kept(checkpoints):

@@ -99,7 +99,7 @@ class Checkpoints:
             log.warning("the state after epoch %d is not kept: %s", len(state.history), error)
             return
         files = self._files()
-        at = files.index(new)
+        at = files.index(new) if new in files else 0  # the folder may have vanished since
         for other in files[:at] + files[at + KEPT :]:
             with contextlib.suppress(OSError):  # a leftover is harmless
                 other.unlink()
