@@ -1,30 +1,24 @@
 """The command line: `mirex-submission COMMAND ...`. The shell scripts in bin/ pass their arguments straight on to it.
 
 Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Everything said
-goes to stderr. Exit statuses: 0 done; 1 a fault of this program; 2 usage; 3 a list is wrong; 4 audio; 5 model;
-6 device; 7 disk; 8 a submission that was judged; 9 memory or another limit of the system; 130 interrupted; 143
-terminated.
+goes to stderr. How a run ends, and with which exit status, is process.py's.
 """
 
 from __future__ import annotations
 
 import argparse
-import errno
-import faulthandler
 import logging
 import math
 import os
 import resource
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from mirex_submission import __version__, arguments
-from mirex_submission.errors import MirexError, ResourceError, StorageError, UsageError
+from mirex_submission import __version__, arguments, process
+from mirex_submission.errors import UsageError
 from mirex_submission.evaluation import commands
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models.recipe import Recipe
@@ -32,7 +26,6 @@ from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
 from mirex_submission.system.atomic import check_writable, make_folder
-from mirex_submission.system.installation import install_command
 from mirex_submission.system.progress import duration
 from mirex_submission.system.workers import Workers
 
@@ -42,16 +35,12 @@ if TYPE_CHECKING:
 log = logging.getLogger("mirex_submission")
 
 PROGRAM = "mirex-submission"
-INTERRUPTED, TERMINATED, BROKEN_PIPE = (128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGPIPE))
-_STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-# In the words of C libraries, of the loader of libraries and of Python: no type of exception says it.
-_SHORTAGES = ("cannot allocate memory", "failed to map segment", "can't start new thread", "too many open files")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
-    _open_standard_streams()
+    process.open_standard_streams()
     if argv and argv[0] == "--version":
         print(f"{PROGRAM} {__version__}")
         return 0
@@ -63,73 +52,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return UsageError.exit_status
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
-    _start_log(args.verbose, args.quiet)
-    faulthandler.enable(2)  # should C code crash, the log is to say where
-    for number in _STOPS:
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(number, _stop)
-    try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # bin/mirex-submission.sh has let it wait
-        return _run(COMMANDS[argv[0]].run, args, argv[0])
-    except MirexError as error:
-        for line in str(error).splitlines():
-            log.error("%s", line)
-        return error.exit_status
-    except ModuleNotFoundError as error:
-        log.error("the Python package %r is missing: install this project with `%s`", error.name, install_command())
-        return UsageError.exit_status
-    except BrokenPipeError:  # who read what is printed has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return BROKEN_PIPE
-    except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of standard output
-            log.error("%s: free some space and run the same command again", error)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-            return StorageError.exit_status
-        shortage = _shortage(error)
-        if not shortage:
-            raise
-        log.error(
-            "%s: the system grants this process too little: raise its limits (`ulimit -a`, the container's), or give a "
-            "smaller -numThreads; finished work is kept", str(shortage) or "no memory",
-        )  # fmt: skip
-        return ResourceError.exit_status
-    except (KeyboardInterrupt, Terminated) as stop:
-        for number in _STOPS:  # a second one would end in a traceback
-            signal.signal(number, signal.SIG_IGN)
-        said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
-        log.error("%s: features and the last state of a training are kept; the same command goes on", said)
-        return status
+    process.start_log(args.verbose, args.quiet)
+    return process.status_of(lambda: _run(COMMANDS[argv[0]].run, args, argv[0]))
 
 
-def _shortage(error: BaseException | None) -> BaseException | None:
-    """What in a chain of errors says that the system grants too little, if anything."""
-    while error and not isinstance(error, MemoryError) and not any(words in str(error).lower() for words in _SHORTAGES):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _open_standard_streams() -> None:
-    """Give a process that was started with closed streams empty ones: else its first file would become its stderr."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.open(os.devnull, os.O_RDWR)
-    sys.stdout = sys.stdout or os.fdopen(1, "w")
-    sys.stderr = sys.stderr or os.fdopen(2, "w")
-
-
-class Terminated(BaseException):
-    """SIGTERM or SIGHUP came. Like KeyboardInterrupt no Exception, so that nothing on the way takes it for a fault."""
-
-
-def _stop(signum: int, frame: object) -> None:
-    threading.excepthook = lambda args: None  # loky's thread may find the work gone that it was about to hand out
-    raise KeyboardInterrupt if signum == signal.SIGINT else Terminated
-
-
-def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> int:
+def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace, name: str) -> None:
     started_s = time.monotonic()
     args.scratch = Path(args.scratch).absolute() if args.scratch else None
     runtime.prepare(args.scratch, threads=args.threads)
@@ -138,23 +65,6 @@ def _run(command: Callable[[argparse.Namespace], None], args: argparse.Namespace
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     elapsed = duration(time.monotonic() - started_s)
     log.info("%s: done in %s, peak memory %d MiB a process", name, elapsed, max(peaks_kib) // 1024)
-    return 0
-
-
-def _start_log(verbose: int, quiet: int) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_LineFormatter(datefmt="%Y-%m-%d %H:%M:%S"))
-    log.handlers = [handler]
-    log.propagate = False
-    log.setLevel(min(logging.ERROR, logging.INFO + 10 * (quiet - verbose)))
-
-
-class _LineFormatter(logging.Formatter):
-    """Time, then what is said; only warnings and errors name their level."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
-        return f"{self.formatTime(record, self.datefmt)} {level}{record.getMessage()}"
 
 
 # The commands: each loads its libraries only when it runs.
