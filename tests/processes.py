@@ -38,6 +38,17 @@ def start(script, *args, env=None, prefix=(), before=None):
     )
 
 
+def run_calls(calls, **more):
+    """Run (script, *arguments) one after the other: their statuses, and what they said, which is no traceback."""
+    statuses, said = [], ""
+    for script, *args in calls:
+        with start(script, *args, **more) as process:
+            said += process.communicate(timeout=120)[1]
+        statuses.append(process.returncode)
+    assert "Traceback" not in said, said
+    return statuses, said
+
+
 def end(process, number=signal.SIGKILL):
     """Signal all processes of a session whose leader is not reaped yet, as a terminal does."""
     with contextlib.suppress(ProcessLookupError):

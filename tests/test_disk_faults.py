@@ -14,7 +14,7 @@ import subprocess
 import numpy as np
 import pytest
 import soundfile
-from processes import files_below, start, wait_for
+from processes import files_below, run_calls, start, wait_for
 
 from mirex_submission.cli import main
 
@@ -233,13 +233,7 @@ SCRIPTS = {"extract": "extractFeatures.sh", "train": "train.sh", "classify": "cl
 
 def run_scripts(folder, lists):
     """The statuses of the three calls and what they said, each in a process of its own."""
-    statuses, said = [], ""
-    for command, *args in calls(folder, lists):
-        with start(SCRIPTS[command], *args) as process:
-            said += process.communicate(timeout=120)[1]
-        statuses.append(process.returncode)
-    assert "Traceback" not in said
-    return statuses, said
+    return run_calls((SCRIPTS[command], *args) for command, *args in calls(folder, lists))
 
 
 @pytest.fixture(scope="module")

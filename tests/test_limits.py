@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from processes import files_below, start
+from processes import files_below, run_calls, start
 
 CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
 MIB = 1 << 20
@@ -20,18 +20,13 @@ NOBODY = 12345  # without an entry in /etc/passwd
 
 def run_all(folder, corpus, **more):
     """The statuses of the three calls and what they said."""
-    scratch, statuses, said = folder / "scratch", [], ""
+    scratch = folder / "scratch"
     arguments = (
         ("-numThreads", 2, scratch, corpus["features"]),
         ("-numThreads", 2, "--epochs", 1, "--segments-per-track", 8, scratch, corpus["train"]),
         ("-numThreads", 2, scratch, corpus["test"], folder / "out/out.txt"),
     )
-    for script, args in zip(CALLS, arguments, strict=True):
-        with start(script, *args, **more) as process:
-            said += process.communicate(timeout=120)[1]
-        statuses.append(process.returncode)
-    assert "Traceback" not in said, said
-    return statuses, said
+    return run_calls(((script, *args) for script, args in zip(CALLS, arguments, strict=True)), **more)
 
 
 @pytest.fixture(scope="module")

@@ -191,8 +191,11 @@ def test_a_report_of_what_passes_is_a_page(made, tmp_path, n):
         first, second = data.draw(st.one_of(*(st.tuples(*pair) for pair in pairs)))
         (tmp_path / "results.json").write_text(json.dumps(first))
         (tmp_path / "runs.json").write_text(json.dumps(second))
+        page = tmp_path / "report.html"
+        page.unlink(missing_ok=True)
         with contextlib.suppress(ListError):
-            write_report(tmp_path, tmp_path / "report.html", ["report"])
+            write_report(tmp_path, page, ["report"])
+            assert page.read_text(encoding="utf-8").endswith("</html>")
 
     check()
 

@@ -20,7 +20,7 @@ _CLIP_SAMPLES = 1 << 21
 _BLOCK_SAMPLES = 1 << 17  # decoded at a time, of all channels together: stays in the cache until it is mixed
 _PROBE_FRAMES = 1024
 RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
-_LEAST_BYTES_S = 100  # a second takes more in any format: a header that promises more than that is not believed
+_LEAST_BYTES_S = 100  # a second of anything but silence takes more: what a header promises beyond is not believed
 # Some kilobytes of FLAC can hold days of silence, whose features would fill memory and disk.
 MAX_DURATION_H = 6
 
