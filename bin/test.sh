@@ -18,10 +18,12 @@ ruff check .
 ruff format --check .
 mypy
 shellcheck bin/*.sh examples/*.sh examples/*/*.sh .ci/run
+# One process a core; the tests of a file stay together, for they share what they make.
+parallel=(-n auto --dist loadfile)
 if ! $all; then
-    exec python -m pytest -m "not slow and not ray" "$@"
+    exec python -m pytest "${parallel[@]}" -m "not slow and not ray" "$@"
 fi
-python -m pytest -m "not ray" "$@"
+python -m pytest "${parallel[@]}" -m "not ray" "$@"
 
 bin/install.sh "$project/.venv-backends" backends
 for backend in jax torch; do

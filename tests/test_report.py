@@ -161,10 +161,12 @@ def test_files_that_a_later_run_has_changed_are_left_out_and_faults_are_told(tmp
     assert "one classify 3 7.5 s 2.5 s 210 MB 1" in times
 
 
-@pytest.mark.parametrize("text", ["[]", '{"systems": [1]}', '{"systems": {"A": {"folds": {"1": {"calls": [3]}}}}}'])
-def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path, text):
+@pytest.mark.parametrize(
+    "systems", ["[1]", '{"A?": null}', '{"A": {"folds": {"1": {"calls": [3]}}}}', '{"A": {"extraction": 3}}']
+)
+def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path, systems):
     folder = plain(tmp_path)
-    (folder / "runs.json").write_text(text)
+    (folder / "runs.json").write_text(f'{{"systems": {systems}}}')
     with pytest.raises(ListError, match=r"runs\.json: .*: write it again with crossval"):
         write_report(folder, folder / "report.html", COMMAND)
 

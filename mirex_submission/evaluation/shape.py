@@ -38,11 +38,11 @@ def _fault_of_object(value: Any, shape: dict[Any, Any], where: str) -> str:
     if not isinstance(value, dict):
         return f"{where}: not an object"
     if str in shape:
-        shape = dict.fromkeys(value, shape[str])
-    for key, inner in shape.items():
-        name = key.removesuffix("?")
-        if value.get(name) is None and name != key:
-            continue
+        shapes = dict.fromkeys(value, shape[str])
+    else:
+        named = ((key.removesuffix("?"), key.endswith("?"), inner) for key, inner in shape.items())
+        shapes = {name: inner for name, optional, inner in named if not optional or value.get(name) is not None}
+    for name, inner in shapes.items():
         if name not in value:
             return f"{where}: without {name!r}"
         if fault := fault_of(value[name], inner, f"{where}.{name}" if where else name):
