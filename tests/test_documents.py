@@ -1,0 +1,89 @@
+"""The documents: every block of `bash` in them runs as it stands, what they name is there, and the README is short."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
+# Options of the programs of others that the documents call.
+FOREIGN = {"--address", "--array", "--cpus-per-task", "--head", "--kill-on-bad-exit", "--nodes", "--nthreads"} | {
+    "--ntasks-per-node",
+    "--check",  # ruff format
+    "--xla",
+}
+# Where ours are.
+OPTIONS = ["mirex_submission/arguments.py", "mirex_submission/evaluation/commands.py", "mirex_submission/cli.py"]
+
+
+def read(document):
+    return (PROJECT / document).read_text(encoding="utf-8")
+
+
+def blocks(document):
+    return re.findall(r"^```bash\n(.*?)^```$", read(document), flags=re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def place(corpus, tmp_path_factory):
+    """What the documents ask for: lists of folds over a small corpus, a table of its tracks, folders to work in."""
+    folder = tmp_path_factory.mktemp("documents")
+    tracks = [line.split("\t") for line in corpus["truth"].read_text().splitlines()]
+    tracks += [line.split("\t") for line in corpus["train"].read_text().splitlines()]
+    table = folder / "table.tsv"
+    lines = [f"{path}\t{label}\tartist {k % 6} of {label}" for k, (path, label) in enumerate(sorted(tracks))]
+    table.write_text("\n".join(["path\tlabel\tartist", *lines]) + "\n")
+    lists = folder / "folds"
+    command = [sys.executable, "-m", "mirex_submission", "folds", str(table), "--group", "artist", "--out", str(lists)]
+    subprocess.run(command, check=True, capture_output=True)
+    (folder / "out").mkdir()
+    return {
+        "TABLE": table,
+        "LISTS": lists,
+        "SCRATCH": folder / "scratch",
+        "OUT": folder / "out",
+        "WORK": folder / "work",
+    }
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "README.md")) for name in DOCUMENTS if blocks(name)],
+)
+def test_every_block_runs(document, place, tmp_path):
+    script = "set -euxo pipefail\n" + "\n".join(blocks(document))
+    environment = {
+        **os.environ,
+        **{name: str(path) for name, path in place.items()},
+        **{name: str(tmp_path / name.lower()) for name in ("SCRATCH", "OUT", "WORK")},
+        "MIREX_PYTHON": sys.executable,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    for name in ("out", "work"):
+        (tmp_path / name).mkdir()
+    done = subprocess.run(["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_option_that_is_named_is_one(document):
+    ours = "".join(path.read_text() for path in [*(PROJECT / "bin").glob("*.sh"), *map(PROJECT.joinpath, OPTIONS)])
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read(document)))
+    assert not {option for option in named - FOREIGN if not re.search(rf"{option}\b(?!-)", ours)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_is_named_is_there(document):
+    named = re.findall(
+        r"(?:bin|docs|examples|benchmarks|tests|mirex_submission)/[\w/-]+\.(?:sh|md|py|c)", read(document)
+    )
+    assert not [name for name in named if not (PROJECT / name).is_file()]
+
+
+def test_the_readme_is_three_screens_and_leads_to_every_document():
+    assert len(read("README.md").splitlines()) <= 120
+    assert all(document in read("README.md") for document in DOCUMENTS[1:])
