@@ -47,11 +47,12 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.26",
         "packaging>=23",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "scipy>=1.11",
         "soundfile>=0.12.1",
         "soxr>=0.4",
         "tensorflow>=2.18",
+        "threadpoolctl>=3.1",
         "xxhash>=3.0",
     ],
     extras_require={
