@@ -209,7 +209,8 @@ def _call(
             argv.append(flag)
         elif value is not None and value is not False:
             argv += [f"{flag}={_text(each)}" for each in (value if isinstance(value, list) else [value])]
-    argv += ["--", *map(_text, positionals)]
+    if positionals:
+        argv += ["--", *map(_text, positionals)]
     parser = _Parser(prog=name, allow_abbrev=False)
     add_arguments(parser)
     arguments.common(parser)
