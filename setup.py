@@ -82,7 +82,6 @@ setup(
     },
     entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
