@@ -52,11 +52,11 @@ def extract(
     says why.
 
     Raises ListError, AudioError if more than half of the tracks cannot be used (with `strict`, if any; finished work
-    is kept), StorageError, ResourceError, and UsageError for a wrong call.
+    is kept), StorageError, and UsageError for a wrong call.
     """
+    options = _options(locals(), but=("scratch", "feature_list"))
     from mirex_submission import arguments, commands
 
-    options = _options(locals(), but=("scratch", "feature_list"))
     return _call(
         "extract", arguments.extract, commands.extract, [scratch, _List("feature_list", feature_list)], options
     )
@@ -104,11 +104,11 @@ def train(
     Returns the folder of the model.
 
     Raises ListError, AudioError if too many tracks cannot be used, TrainingError if the loss is no number any more,
-    DeviceError, StorageError, ResourceError, and UsageError for a wrong call, or if the model is being trained already.
+    DeviceError, StorageError, and UsageError for a wrong call, or if the model is being trained already.
     """
+    options = _options(locals(), but=("scratch", "train_list", "feature_list", "groups"))
     from mirex_submission import arguments, commands
 
-    options = _options(locals(), but=("scratch", "train_list", "feature_list", "groups"))
     options["groups"] = None if groups is None else _List("groups", groups)
     lists = [] if feature_list is None else [_List("feature_list", feature_list)]
     return _call("train", arguments.train, commands.train, [scratch, *lists, _List("train_list", train_list)], options)
@@ -137,12 +137,12 @@ def classify(
     Returns `tracks` (path and label of each line), `classes`, `probabilities` [shape=(n_tracks, n_classes)], and the
     paths `unheard`: of what cannot be heard the label is the most frequent one of the training.
 
-    Raises ListError, ModelError, DeviceError, StorageError, ResourceError, UsageError for a wrong call, and AudioError
+    Raises ListError, ModelError, DeviceError, StorageError, UsageError for a wrong call, and AudioError
     if more than half of the tracks cannot be heard (with `strict`, if any; the files are written before).
     """
+    options = _options(locals(), but=("scratch", "test_list", "output"))
     from mirex_submission import arguments, commands
 
-    options = _options(locals(), but=("scratch", "test_list", "output"))
     positionals = [scratch, _List("test_list", test_list), _List("output", output)]
     return _call("classify", arguments.classify, commands.classify, positionals, options)
 
@@ -189,7 +189,7 @@ class _List:
 
 def _options(given: Mapping[str, Any], but: tuple[str, ...]) -> dict[str, Any]:
     """The function's parameters that are options of the command line."""
-    return {name: value for name, value in given.items() if name not in (*but, "arguments", "commands")}
+    return {name: value for name, value in given.items() if name not in but}
 
 
 def _call(

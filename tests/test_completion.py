@@ -1,8 +1,12 @@
 """What a shell completes, once it has read what `mirex-submission completion` prints."""
 
+import os
+import pty
+import select
 import shutil
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -51,10 +55,30 @@ def test_bash_completes_commands_options_values_and_files(bash_script, tmp_path)
 
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh here")
-def test_zsh_takes_its_script(tmp_path):
-    script = printed("zsh", tmp_path / "_mirex-submission")
-    code = (
-        "autoload -Uz compinit && compinit -u -d ./dump && source ./_mirex-submission && echo $_comps[mirex-submission]"
-    )
-    done = subprocess.run(["zsh", "-f", "-c", code], cwd=script.parent, capture_output=True, text=True)
-    assert done.returncode == 0 and "mirex" in done.stdout, done.stderr
+def test_zsh_completes_them_too(tmp_path):
+    """At a terminal of its own: its completion runs nowhere else."""
+    script = printed("zsh", tmp_path / "script")
+    line = b"mirex-submission classify --prob\t"
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir(tmp_path)
+        os.execvp("zsh", ["zsh", "-f", "-i"])
+    try:
+        ready = b"READ''Y"  # as typed; without the quotes it is what zsh answers
+        os.write(terminal, b'autoload -Uz compinit; compinit -u -d dump; eval "$(<%s)"; echo %s\n' % (
+            os.fsencode(script), ready))  # fmt: skip
+        said_until(terminal, b"READY")
+        os.write(terminal, line)
+        said_until(terminal, b"abilities")
+    finally:
+        os.close(terminal)
+        os.waitpid(pid, 0)
+
+
+def said_until(terminal, words):
+    said, until_s = b"", time.monotonic() + 60
+    while words not in said:
+        assert time.monotonic() < until_s, said
+        if select.select([terminal], [], [], 1)[0]:
+            said += os.read(terminal, 1000)
+    return said
