@@ -88,6 +88,7 @@ def train(
     restart: bool = False,
     time_limit: str | float | None = None,
     checkpoint_every: str | float = "5m",
+    no_picture: bool = False,
     tensorboard: FilePath | None = None,
     no_check: bool = False,
     threads: int | None = None,

@@ -116,6 +116,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tensorboard", type=path, metavar="DIR", help="also write loss and accuracy of every epoch for TensorBoard"
     )
+    group.add_argument("--no-picture", action="store_true", help="do not draw history.png, which takes half a second")
 
 
 def _add_device_argument(parser: argparse.ArgumentParser) -> None:

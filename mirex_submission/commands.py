@@ -162,6 +162,7 @@ def _train_model(
         restart=args.restart,
         save_every_s=args.checkpoint_every,
         time_limit_s=math.inf if args.time_limit is None else args.time_limit,
+        picture=not args.no_picture,
         tensorboard=Path(args.tensorboard).absolute() if args.tensorboard else None,
         groups=groups,
     )

@@ -115,7 +115,13 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         grouped = None if groups is None or not self.patience else list(zip(paths, np.asarray(groups), strict=True))
         with _model_folder(scratch) as (scratch, folder):
             train(
-                scratch, list(zip(paths, labels, strict=True)), name=folder.name, groups=grouped, seed=seed, **options
+                scratch,
+                list(zip(paths, labels, strict=True)),
+                name=folder.name,
+                groups=grouped,
+                seed=seed,
+                no_picture=True,
+                **options,
             )
             files = [folder / "bundle.json", *folder.glob(f"*{SUFFIX}")]
             self.classes_, self.bundle_ = classes, {file.name: file.read_bytes() for file in files}

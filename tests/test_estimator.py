@@ -118,18 +118,19 @@ from sklearn.base import clone
 from mirex_submission.estimator import MirexClassifier
 first = MirexClassifier(**{QUICK}).fit(sys.argv[1::2], sys.argv[2::2])
 clone(first).fit(sys.argv[1::2], sys.argv[2::2]).predict(sys.argv[1::2])
-print(*Path(tempfile.gettempdir()).glob("*"), len(list(Path(tempfile.gettempdir()).rglob("*.logmel"))), sep="\\n")
+there = Path(tempfile.gettempdir())
+print(*there.glob("*"), len(list(there.rglob("*.logmel"))), "matplotlib" in sys.modules, sep="\\n")
 """
     words = [word for pair in zip(*tracks[:2], strict=True) for word in pair]
     command = [sys.executable, "-c", code, *words]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    folder, n_stored = done.stdout.splitlines()
-    assert Path(folder).parent == tmp_path and int(n_stored) == len(tracks[0])
+    folder, n_stored, drawn = done.stdout.splitlines()
+    assert Path(folder).parent == tmp_path and int(n_stored) == len(tracks[0]) and drawn == "False"
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("kind", [int, np.float32, "object"])
+@pytest.mark.parametrize("kind", [int, "object"])
 def test_labels_come_back_as_they_are_and_columns_are_in_their_order(fitted, tracks, kind):
     """As text, 10 stands before 9."""
     numbers = np.array([{"bells": 9, "chorale": 10, "techno": 100, "waltz": -1}[label] for label in tracks[1]])
