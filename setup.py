@@ -10,10 +10,12 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
+COMPLETION = ["shtab>=1.7"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
 TEST = [
+    *COMPLETION,
     *DASK,
     *EXAMPLES,
     "hypothesis",
@@ -58,15 +60,17 @@ setup(
         "matplotlib>=3.8",
         "numpy>=1.26",
         "packaging>=23",
-        "scikit-learn>=1.4",
+        "scikit-learn>=1.6",
         "scipy>=1.11",
         "soundfile>=0.12.1",
         "soxr>=0.4",
         "tensorflow>=2.18",
+        "threadpoolctl>=3.1",
         "xxhash>=3.0",
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "completion": COMPLETION,
         "dask": DASK,
         "examples": EXAMPLES,
         "mirdata": ["mirdata>=1.0"],
@@ -79,7 +83,6 @@ setup(
     },
     entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli:main"]},
     classifiers=[
-        "License :: OSI Approved :: Apache Software License",
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",

@@ -1,6 +1,8 @@
 """Lidy and Schindler's MIREX 2016 parallel convolutional networks as a train/test classification submission.
 
-From Python, `log_mel` gives the features that they hear. It loads its libraries when it is called.
+From Python, `extract`, `train`, `classify` and `evaluate` do what the commands of the same names do, and `log_mel`
+gives the features that the networks hear. Each loads its libraries when it is called. For scikit-learn there is
+`mirex_submission.estimator.MirexClassifier`.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
+from mirex_submission.api import classify, evaluate, extract, train
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, FeatureSpec, own_working_rate
 
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "log_mel"]
+__all__ = ["__version__", "classify", "evaluate", "extract", "log_mel", "train"]
 
 
 def log_mel(

@@ -15,6 +15,7 @@ from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
+SHELLS = ("bash", "zsh")
 MODEL_NAME = r"\w[\w.-]*"
 
 
@@ -115,6 +116,7 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tensorboard", type=path, metavar="DIR", help="also write loss and accuracy of every epoch for TensorBoard"
     )
+    group.add_argument("--no-picture", action="store_true", help="do not draw history.png, which takes half a second")
 
 
 def _add_device_argument(parser: argparse.ArgumentParser) -> None:
@@ -241,6 +243,11 @@ def doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(scratch=None)
     _add_device_argument(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def completion(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scratch=None)
+    parser.add_argument("shell", choices=SHELLS, help="whose syntax to print")
 
 
 def positive(kind: Callable[[str], float]) -> Callable[[str], float]:

@@ -26,6 +26,7 @@ FAULT, WARNING, OK, OPTION = "FAULT", "warning", "ok", "option"  # in the order 
 _AUDIO = ("WAV", "FLAC", "OGG", "MP3")
 _EXTRAS = {
     "mirdata": "folds --from-mirdata",
+    "completion": "completion",
     "dask": "extract --backend dask",
     "ray": "extract --backend ray",
     "examples": "examples/svm_submission",

@@ -50,6 +50,7 @@ def train(
     restart: bool = False,
     save_every_s: float = 300.0,
     time_limit_s: float = math.inf,
+    picture: bool = True,
     tensorboard: Path | None = None,
     groups: Mapping[str, str] | None = None,
 ) -> Path:
@@ -59,6 +60,7 @@ def train(
     restart : do not go on with what an earlier call for the same tracks and recipe has left, finished or not.
     save_every_s : how much of the training a kill may cost, beside an epoch.
     time_limit_s : of the whole call; the model is then that of the last epoch that fits.
+    picture : draw history.png beside history.csv.
     tensorboard : folder for the events of TensorBoard.
     groups : full path -> group, as its artist, which recipe.patience holds out whole; without one a track is its own.
 
@@ -142,12 +144,8 @@ def train(
             log.info("the model is written by the first host")
             return folder
         write_file(folder / "history.csv", curve.as_csv(history).encode())
-        try:
-            picture = curve.draw(history)
-        except Exception as error:  # noqa: BLE001 - a picture is not to cost a model
-            log.warning("%s/history.png is not drawn: %s", folder, error)
-        else:
-            write_file(folder / "history.png", picture)
+        if picture:
+            _draw(history, folder / "history.png")
         files = {network: bundles.save_weights(folder, found) for network, found in weights.items()}
         bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, files, keys, versions(), engine.said, history)
         bundles.save(folder, bundle)
@@ -161,6 +159,15 @@ def train(
         recipe.model, len(trained), len(tracks), len(classes), folder,
     )  # fmt: skip
     return folder
+
+
+def _draw(history: Mapping[str, list[dict[str, float]]], file: Path) -> None:
+    try:
+        picture = curve.draw(history)
+    except Exception as error:  # noqa: BLE001 - a picture is not to cost a model
+        log.warning("%s is not drawn: %s", file, error)
+    else:
+        write_file(file, picture)
 
 
 def _usable(

@@ -10,6 +10,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,9 +35,23 @@ from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import Workers
 from mirex_submission.usable import enough_usable, usable_of
 
-__all__ = ["check_sizes", "choose_spec", "classify", "extract", "share_of", "train"]
+__all__ = ["Classification", "check_sizes", "choose_spec", "classify", "extract", "share_of", "train"]
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Classification:
+    """What became of a test list, line by line: tracks, each with its label, and their class probabilities.
+
+    classes : as the columns of probabilities, float64 [shape=(n_tracks, n_classes)].
+    unheard : the paths that could not be heard, which have the most frequent training label and the classes' shares.
+    """
+
+    tracks: list[Track]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    unheard: list[str]
 
 
 def choose_spec(
@@ -114,7 +129,7 @@ def extract(
 def classify(
     scratch: Path,
     paths: Sequence[str],
-    output: str | os.PathLike[str],
+    output: str | os.PathLike[str] | None = None,
     *,
     threads: int,
     name: str | None = None,
@@ -123,8 +138,8 @@ def classify(
     device: str = "auto",
     network: str | None = None,
     voting: str | None = None,
-) -> list[Track]:
-    """Write one label for every line of the test list to `output`; returns the same.
+) -> Classification:
+    """Give every line of the test list a label; written to `output`, if that is given, and returned.
 
     network : one of several that were trained as one model. voting : how segments decide, if not as in the recipe.
 
@@ -138,9 +153,9 @@ def classify(
     if not set(recipe.networks) <= set(trained.networks):
         raise ModelError(f"{folder}: is of model {trained.model}: train model {recipe.model} with bin/train.sh")
     model = dataclasses.replace(model, recipe=recipe)
-    check_writable(output)
-    if probabilities:
-        check_writable(probabilities)
+    for file in (output, probabilities):
+        if file:
+            check_writable(file)
     clear_leftovers(scratch)
     store = FeatureStore(scratch, model.spec)
     engine = engines.start(device, threads=threads, seed=model.recipe.seed)
@@ -154,15 +169,15 @@ def classify(
         log.warning("%d test track(s) were in the training list, by path or content: %s", len(known), shown)
     shares = model.class_shares
     usual = model.classes[int(shares.argmax())]
-    heard = []
+    unheard = []
     decided: dict[str, tuple[str, np.ndarray]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
         stored = extraction.read(path, store) if record.content else None
         if stored is None:
             decided[path] = (usual, shares)
+            unheard.append(path)
         else:
-            heard.append(path)
             chosen, mean = vote(predictor.segment_probabilities(*stored), model.recipe.vote)
             decided[path] = (model.classes[chosen], mean)
         progress.advance()
@@ -171,12 +186,14 @@ def classify(
     predictions = [Track(path, decided[path][0]) for path in paths]
     if probabilities:
         lists.write_probabilities(probabilities, model.classes, ((path, *decided[path]) for path in paths))
-    lists.write_predictions(output, predictions)
+    if output:
+        lists.write_predictions(output, predictions)
     counts = Counter(track.label for track in predictions)
     log.info("classified %d tracks: %s", len(predictions), ", ".join(f"{n} {x!r}" for x, n in counts.most_common()))
-    n_unheard = len(decided) - len(heard)
-    if n_unheard:
-        log.warning("%d track(s) cannot be heard (reasons above) and got the most frequent label, %r", n_unheard, usual)
-    log.info("output: %s", output)
-    enough_usable(heard, records, strict=strict)
-    return predictions
+    if unheard:
+        said = "%d track(s) cannot be heard (reasons above) and got the most frequent label, %r"
+        log.warning(said, len(unheard), usual)
+    if output:
+        log.info("output: %s", output)
+    enough_usable(records.keys() - set(unheard), records, strict=strict)
+    return Classification(predictions, model.classes, np.stack([decided[path][1] for path in paths]), unheard)

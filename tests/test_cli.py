@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
+import mirex_submission
 from mirex_submission.features.extraction import extract
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
@@ -21,11 +23,11 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
-    "report", "check", "doctor",
+    "report", "check", "completion", "doctor",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
-    "distributed", "jinja2", "ray", "sklearn", "mirdata",
+    "distributed", "jinja2", "ray", "sklearn", "mirdata", "shtab",
 }  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {
@@ -137,7 +139,18 @@ def test_the_overview_names_every_command_and_the_version_is_there(call):
     done = call("--help")
     assert (done.status, done.stderr) == (0, "")
     assert all(command in done.stdout for command in COMMANDS)
-    assert re.fullmatch(r"mirex-submission \d\S+\n", call("--version").stdout)
+
+
+def test_version_names_python_and_all_that_is_needed_and_loads_none_of_it(call):
+    done = call("--version")
+    assert (done.status, done.stderr) == (0, "") and HEAVY & set(done.modules) == set()
+    first, *others = (line.split(maxsplit=1) for line in done.stdout.splitlines())
+    assert first == ["mirex-submission", mirex_submission.__version__]
+    told = dict(others)
+    assert told["Python"] == platform.python_version() and told["libsndfile"] == soundfile.__libsndfile_version__
+    assert told["numpy"] == np.__version__
+    assert {"tensorflow", "keras", "scipy", "soundfile", "joblib", "scikit-learn"} <= told.keys()
+    assert all(re.match(r"\d", version) for version in told.values())
 
 
 @pytest.mark.parametrize(

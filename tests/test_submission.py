@@ -73,7 +73,7 @@ def bad_paths(tmp_path):
 
 
 def classify(scratch, paths, output, **options):
-    return submission.classify(scratch, paths, output, threads=1, **options)
+    return submission.classify(scratch, paths, output, threads=1, **options).tracks
 
 
 def lines_of(output):

@@ -12,7 +12,7 @@ import math
 import os
 import shlex
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,11 @@ def _add_seed(parser: argparse.ArgumentParser) -> None:
 
 
 def evaluate(args: argparse.Namespace) -> None:
+    figures(args, say=print)
+
+
+def figures(args: argparse.Namespace, say: Callable[[str], object] = lambda text: None) -> Evaluation:
+    """The figures, written into args.out; `say` takes their summary."""
     systems = dict(args.systems)
     if len(systems) < len(args.systems):
         raise UsageError("--system: a name is given twice: give each system its own")
@@ -102,15 +107,24 @@ def evaluate(args: argparse.Namespace) -> None:
             raise UsageError(f"--out {args.out}: {folder} would get {name}'s report among its outputs: give another")
     from mirex_submission.evaluation.evaluate import evaluate
 
-    _tell(evaluate(args.truth, systems, seed=args.seed), args.out, args.command_line, strict=args.strict)
+    evaluation = evaluate(args.truth, systems, seed=args.seed)
+    _tell(evaluation, args.out, args.command_line, strict=args.strict, say=say)
+    return evaluation
 
 
-def _tell(evaluation: Evaluation, out: str | os.PathLike[str], command_line: Sequence[str], *, strict: bool) -> None:
-    """Write and print what was found. Raises ListError, with `strict`, if the evaluator would fail on anything."""
+def _tell(
+    evaluation: Evaluation,
+    out: str | os.PathLike[str],
+    command_line: Sequence[str],
+    *,
+    strict: bool,
+    say: Callable[[str], object] = print,
+) -> None:
+    """Write and say what was found. Raises ListError, with `strict`, if the evaluator would fail on anything."""
     from mirex_submission.evaluation import tables
 
     tables.write_results(evaluation, out, command_line)
-    print(tables.summary(evaluation))
+    say(tables.summary(evaluation))
     by_kind = defaultdict(list)
     for finding in evaluation.findings:
         by_kind[finding.where.rpartition(":")[0] or finding.where, finding.kind].append(finding)

@@ -36,6 +36,36 @@ class Track:
     line: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
+class ListAtHand(os.PathLike[str]):
+    """A list that a caller in Python has at hand: read, with the same checks, where a path of a list is expected.
+
+    name : of the caller's argument, which messages call `<name>:entry`.
+    entries : paths, or pairs (path, label).
+    """
+
+    def __init__(self, name: str, entries: Iterable[object]) -> None:
+        self._name = f"<{name}>"
+        self.lines: list[bytes] = []
+        faults = Faults(self)
+        for number, entry in enumerate(entries, start=1):
+            path, *labels = entry if isinstance(entry, (tuple, list)) else (entry,)
+            fields = [os.fspath(path) if isinstance(path, os.PathLike) else path, *map(str, labels)]
+            if not isinstance(fields[0], str) or len(fields) > 2:
+                faults.add(number, repr(entry), "give a path, or in a labelled list a pair of path and label")
+            elif re.search(r"[\r\n]", "".join(fields)) or "\t" in "".join(fields[1:]):
+                faults.add(number, f"a line end or a tab in {fields!r}", "rename it: no list or output can hold it")
+            else:
+                # What no UTF-8 can hold is a fault where the line is decoded, as in a file.
+                self.lines.append("\t".join(fields).encode("utf-8", "surrogatepass"))
+        if faults.found:
+            faults.finish(n_entries=len(self.lines), expected="path")
+
+    def __fspath__(self) -> str:
+        return self._name
+
+    __str__ = __fspath__
+
+
 def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True) -> list[str]:
     """Read a feature extraction or test list: its paths, in order, repeated ones too.
 
@@ -148,6 +178,9 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
 
     Raises ListError if the list cannot be read.
     """
+    if isinstance(list_path, ListAtHand):
+        yield from enumerate(list_path.lines, start=1)
+        return
     try:
         # A character a byte: so lines end at LF, CRLF and CR, and not at form feeds and whatever a path may hold.
         with open(list_path, encoding="latin-1") as f:
@@ -200,11 +233,11 @@ class Faults:
     """The lines of one list, and everything that is found wrong with them."""
 
     def __init__(self, list_path: str | os.PathLike[str]) -> None:
-        self.list_path = os.fspath(list_path)
+        self.list_path = list_path
         self.found: list[tuple[int, str]] = []
 
     def add(self, number: int | None, found: str, what_to_do: str) -> None:
-        where = self.list_path if number is None else f"{self.list_path}:{number}"
+        where = f"{self.list_path}" if number is None else f"{self.list_path}:{number}"
         self.found.append((number or 0, f"{where}: {found}: {what_to_do}"))
 
     def lines(self) -> Iterable[tuple[int, str]]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib.metadata
+import importlib.util
+import platform
 import shlex
 import sys
 from dataclasses import dataclass
@@ -56,6 +60,26 @@ def installed(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return ""
+
+
+def versions() -> dict[str, str]:
+    """Python's and those of all that this project needs, "" for what is not there. Nothing is imported to ask."""
+    found = {package.name: package.found for package in packages()}
+    return {"Python": platform.python_version(), **dict(sorted(found.items())), "libsndfile": _libsndfile()}
+
+
+def _libsndfile() -> str:
+    """The library that soundfile loads: the one of its wheel, or else the system's."""
+    spec = importlib.util.find_spec("_soundfile_data")
+    of_wheel = [
+        path for folder in (spec and spec.submodule_search_locations) or () for path in Path(folder).glob("*.so")
+    ]
+    for library in (*of_wheel, "libsndfile.so.1"):
+        with contextlib.suppress(OSError):
+            say = ctypes.CDLL(str(library)).sf_version_string
+            say.restype = ctypes.c_char_p
+            return str(say().decode()).removeprefix("libsndfile-")
+    return ""
 
 
 def install_command(extra: str = "") -> str:

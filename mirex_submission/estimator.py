@@ -1,0 +1,193 @@
+"""The networks as a scikit-learn classifier of audio files: MirexClassifier().fit(paths, labels).predict(paths).
+
+It calls `train` and `classify` (api.py): the same tracks, options and seed give what bin/train.sh and bin/classify.sh
+give.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from numbers import Integral
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import assert_all_finite, check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from mirex_submission.api import classify, train
+from mirex_submission.models.bundle import SUFFIX
+from mirex_submission.submission import Classification
+from mirex_submission.system.atomic import make_folder
+
+Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray"
+
+
+class MirexClassifier(ClassifierMixin, BaseEstimator):
+    """Parallel convolutional networks on log-Mel spectrograms; what is classified are paths of audio files.
+
+    Parameters
+    ----------
+    scratch : folder for features, which may be that of any other calls, at the same time too: each file is decoded
+        once for all of them. None: a temporary folder of this process, removed when it ends.
+    random_state : the seed of everything random, from 0 to 2^32 - 1; or a RandomState or None, which draw one.
+    threads : for each fit and each prediction; None: the machine's, at most 4. With `n_jobs` of a search give 1.
+    model, epochs, ..., device, max_bad, strict : options of `mirex-submission train --help`.
+
+    Attributes
+    ----------
+    classes_ : np.ndarray [shape=(n_classes,)], sorted.
+    bundle_ : {file name: bytes}, the files of the trained model (docs/python.md): 6 MB a network. With them a fitted
+        estimator is whole: it can be pickled, and predicts without the scratch folder that it was trained with.
+
+    A track that cannot be heard is left out of a training; a prediction gives it the most frequent label of the
+    training, and as its probabilities the classes' shares in that. The log "mirex_submission" warns of it.
+    """
+
+    def __init__(
+        self,
+        *,
+        scratch: str | os.PathLike[str] | None = None,
+        model: str | int = "2",
+        epochs: int = 150,
+        batch_size: int = 40,
+        learning_rate: float = 0.02,
+        segments: str = "random",
+        segments_per_track: int = 30,
+        class_weights: str = "none",
+        vote: str = "mean",
+        precision: str = "float32",
+        patience: int = 0,
+        rate: str | int = "auto",
+        bands: int = 40,
+        frames: int = 80,
+        device: str = "auto",
+        max_bad: float = 10.0,
+        strict: bool = False,
+        threads: int | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.scratch = scratch
+        self.model = model
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.segments = segments
+        self.segments_per_track = segments_per_track
+        self.class_weights = class_weights
+        self.vote = vote
+        self.precision = precision
+        self.patience = patience
+        self.rate = rate
+        self.bands = bands
+        self.frames = frames
+        self.device = device
+        self.max_bad = max_bad
+        self.strict = strict
+        self.threads = threads
+        self.random_state = random_state
+
+    def fit(self, X: Paths, y: ArrayLike, groups: ArrayLike | None = None) -> MirexClassifier:
+        """Train on the audio files X with their labels y, both [shape=(n_tracks,)]; returns the estimator.
+
+        groups : as y, such as artists, of which `patience` never splits one.
+
+        Raises ValueError for X and y that do not go together, and the errors of mirex_submission.train: UsageError for
+        a parameter, ListError for a path or a label that no list can hold, AudioError if too many tracks cannot be
+        used.
+        """
+        labels, paths = _labels(y), _paths(X)
+        check_consistent_length(paths, labels, groups)
+        classes = np.unique(labels)
+        if len(classes) < 2:
+            raise ValueError(f"one class ({classes[0]!r}): a classifier needs tracks of at least 2")
+        options = self.get_params(deep=False)
+        scratch, random_state = options.pop("scratch"), options.pop("random_state")
+        given = isinstance(random_state, Integral)
+        seed = random_state if given else check_random_state(random_state).randint(2**32, dtype=np.uint32)
+        grouped = None if groups is None or not self.patience else list(zip(paths, np.asarray(groups), strict=True))
+        with _model_folder(scratch) as (scratch, folder):
+            train(
+                scratch,
+                list(zip(paths, labels, strict=True)),
+                name=folder.name,
+                groups=grouped,
+                seed=seed,
+                no_picture=True,
+                **options,
+            )
+            files = [folder / "bundle.json", *folder.glob(f"*{SUFFIX}")]
+            self.classes_, self.bundle_ = classes, {file.name: file.read_bytes() for file in files}
+        return self
+
+    def predict(self, X: Paths) -> np.ndarray:
+        """The label of each audio file, [shape=(n_tracks,)]; by `vote`, which need not be the most probable one.
+
+        Raises NotFittedError, ModelError for a damaged bundle_, and AudioError if more than half of the tracks (with
+        `strict`, if any) cannot be heard.
+        """
+        found = self._classified(X)
+        number_of = {str(label): number for number, label in enumerate(self.classes_)}
+        return self.classes_[[number_of[track.label] for track in found.tracks]]
+
+    def predict_proba(self, X: Paths) -> np.ndarray:
+        """Class probabilities [shape=(n_tracks, n_classes)] in the order of classes_: the mean of a track's segments.
+
+        Raises as predict does.
+        """
+        found = self._classified(X)
+        return found.probabilities[:, [found.classes.index(str(label)) for label in self.classes_]]
+
+    def _classified(self, X: Paths) -> Classification:
+        check_is_fitted(self)
+        with _model_folder(self.scratch) as (scratch, folder):
+            for name, data in self.bundle_.items():
+                (folder / name).write_bytes(data)
+            return classify(
+                scratch, _paths(X), name=folder.name, device=self.device, threads=self.threads, strict=self.strict
+            )
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array, tags.input_tags.string = True, False, True
+        return tags
+
+
+@contextmanager
+def _model_folder(scratch: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]:
+    """A scratch folder, and in it a folder for a model that is nobody else's and is gone when the block ends."""
+    scratch = Path(_own_scratch(os.getpid()).name if scratch is None else scratch)
+    with tempfile.TemporaryDirectory(prefix="estimator-", dir=make_folder(scratch / "models")) as folder:
+        yield scratch, Path(folder)
+
+
+@functools.cache
+def _own_scratch(process: int) -> tempfile.TemporaryDirectory[str]:
+    """One for all estimators of a process, for a search clones them."""
+    return tempfile.TemporaryDirectory(prefix="mirex-submission-")
+
+
+def _paths(X: Paths) -> list[str]:
+    array = np.asarray(X, dtype=object)
+    if array.ndim != 1 or not len(array):
+        raise ValueError(f"X of shape {array.shape}: give at least one path, as shape (n_tracks,)")
+    for number, path in enumerate(array):
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(f"X[{number}] is {path!r}: give the path of an audio file")
+    return [str(os.fspath(path)) for path in array]
+
+
+def _labels(y: ArrayLike) -> np.ndarray:
+    if y is None:
+        raise ValueError("MirexClassifier requires y to be passed, but the target y is None")
+    labels = column_or_1d(y, warn=True)
+    assert_all_finite(labels, input_name="y")
+    check_classification_targets(labels)
+    return labels

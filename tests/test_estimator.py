@@ -1,0 +1,244 @@
+"""MirexClassifier: the shell scripts' answers, scikit-learn's conventions, searches on one scratch folder."""
+
+import csv
+import hashlib
+import io
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import soundfile
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold, cross_val_score
+from sklearn.utils import get_tags
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from mirex_submission.errors import AudioError, ListError, ModelError, UsageError
+from mirex_submission.estimator import MirexClassifier
+
+QUICK = {"epochs": 4, "segments_per_track": 3, "model": "1", "threads": 1}
+
+
+@pytest.fixture(scope="module")
+def tracks(corpus):
+    """Training and test tracks: paths, labels, paths, labels."""
+    lines = [corpus[name].read_text().splitlines() for name in ("train", "truth")]
+    return [column for rows in lines for column in zip(*(line.split("\t") for line in rows), strict=True)]
+
+
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory):
+    return tmp_path_factory.mktemp("estimator") / "scratch"
+
+
+@pytest.fixture(scope="module")
+def fitted(tracks, scratch):
+    return MirexClassifier(scratch=scratch, **QUICK).fit(*tracks[:2])
+
+
+def test_it_answers_as_the_shell_scripts_do_on_the_same_lists(fitted, corpus, tracks, tmp_path, run_script):
+    options = ["--epochs", 4, "--segments-per-track", 3, "--model", 1, "-numThreads", 1]
+    assert run_script("train.sh", *options, tmp_path / "s", corpus["train"]).returncode == 0
+    table = tmp_path / "p.csv"
+    done = run_script("classify.sh", "--probabilities", table, tmp_path / "s", corpus["test"], tmp_path / "out.txt")
+    assert done.returncode == 0, done.stderr
+    header, *rows = csv.reader(io.StringIO(table.read_text()))
+    assert header[2:] == fitted.classes_.tolist()
+    assert fitted.predict(tracks[2]).tolist() == [row[1] for row in rows]
+    probabilities = fitted.predict_proba(tracks[2])
+    assert [[f"{p:.9g}" for p in row] for row in probabilities] == [row[2:] for row in rows]
+    assert np.ptp(probabilities) > 0.01
+    assert fitted.score(tracks[2], tracks[3]) == accuracy_score(tracks[3], fitted.predict(tracks[2]))
+    model = {file.name: file.read_bytes() for file in (tmp_path / "s/model").glob("*.npz")}
+    assert model.items() <= fitted.bundle_.items()
+
+
+def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(fitted, tracks, tmp_path):
+    expected = fitted.predict_proba(tracks[2])
+    again = clone(fitted).set_params(scratch=tmp_path / "new")
+    with pytest.raises(NotFittedError):
+        again.predict(tracks[2])
+    paths = np.array([Path(path) for path in tracks[0]])
+    for _ in range(2):
+        np.testing.assert_array_equal(again.fit(paths, np.array(tracks[1])).predict_proba(tracks[2]), expected)
+    other = again.set_params(random_state=1).fit(*tracks[:2])
+    assert not np.array_equal(other.predict_proba(tracks[2]), expected)
+    drawn = [again.set_params(random_state=np.random.RandomState(5)).fit(*tracks[:2]) for _ in range(2)]
+    np.testing.assert_array_equal(*(each.predict_proba(tracks[2]) for each in drawn))
+
+
+def test_pickled_it_predicts_in_another_process_without_its_scratch_folder(fitted, tracks, tmp_path):
+    joblib.dump(clone(fitted).set_params(scratch=tmp_path / "gone").fit(*tracks[:2]), tmp_path / "kept")
+    shutil.rmtree(tmp_path / "gone")
+    code = "import sys, joblib; print(*joblib.load(sys.argv[1]).predict(sys.argv[2:]))"
+    command = [sys.executable, "-c", code, tmp_path / "kept", *tracks[2][:3]]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == fitted.predict(tracks[2][:3]).tolist()
+
+
+def test_a_damaged_bundle_is_a_model_error(fitted, tracks):
+    damaged = pickle.loads(pickle.dumps(fitted))
+    name = next(name for name in damaged.bundle_ if name.endswith(".npz"))
+    damaged.bundle_[name] = damaged.bundle_[name][:-1]
+    with pytest.raises(ModelError, match="damaged"):
+        damaged.predict(tracks[2])
+
+
+def test_a_search_over_grouped_folds_in_two_processes_decodes_each_file_once_and_leaves_only_features(tracks, tmp_path):
+    paths, labels = tracks[:2]
+    groups = np.arange(len(paths)) // 2
+    estimator = MirexClassifier(scratch=tmp_path, **QUICK)
+    folds = StratifiedGroupKFold(2)
+    alone = cross_val_score(estimator, paths, labels, groups=groups, cv=folds, error_score="raise")
+    features = {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.logmel")}
+    assert len(features) == len(paths)
+    search = GridSearchCV(estimator, {"learning_rate": [0.02, 0.1]}, cv=folds, n_jobs=2, error_score="raise")
+    search.fit(np.array(paths), labels, groups=groups)
+    np.testing.assert_array_equal([search.cv_results_[f"split{k}_test_score"][0] for k in (0, 1)], alone)
+    assert search.predict(tracks[2]).shape == (len(tracks[2]),)
+    assert features.items() <= {file: file.stat().st_mtime_ns for file in tmp_path.rglob("*.logmel")}.items()
+    assert not list((tmp_path / "models").iterdir())
+
+
+def test_without_a_scratch_folder_all_estimators_of_a_process_share_one_that_goes_with_it(tracks, tmp_path):
+    code = f"""
+import sys, tempfile
+from pathlib import Path
+from sklearn.base import clone
+from mirex_submission.estimator import MirexClassifier
+first = MirexClassifier(**{QUICK}).fit(sys.argv[1::2], sys.argv[2::2])
+clone(first).fit(sys.argv[1::2], sys.argv[2::2]).predict(sys.argv[1::2])
+there = Path(tempfile.gettempdir())
+print(*there.glob("*"), len(list(there.rglob("*.logmel"))), "matplotlib" in sys.modules, sep="\\n")
+"""
+    words = [word for pair in zip(*tracks[:2], strict=True) for word in pair]
+    command = [sys.executable, "-c", code, *words]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    folder, n_stored, drawn = done.stdout.splitlines()
+    assert Path(folder).parent == tmp_path and int(n_stored) == len(tracks[0]) and drawn == "False"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", [int, "object"])
+def test_labels_come_back_as_they_are_and_columns_are_in_their_order(fitted, tracks, kind):
+    """As text, 10 stands before 9."""
+    numbers = np.array([{"bells": 9, "chorale": 10, "techno": 100, "waltz": -1}[label] for label in tracks[1]])
+    labels = numbers.astype(str).astype(object) if kind == "object" else numbers.astype(kind)
+    found = clone(fitted).fit(tracks[0], labels)
+    assert found.classes_.tolist() == sorted(set(labels.tolist()))
+    predicted = found.predict(tracks[2])
+    assert predicted.dtype == labels.dtype
+    np.testing.assert_array_equal(found.classes_[found.predict_proba(tracks[2]).argmax(axis=1)], predicted)
+
+
+def test_what_cannot_be_heard_gets_the_most_frequent_label_and_is_warned_of(tracks, scratch, tmp_path, caplog):
+    noise = tmp_path / "no.wav"
+    noise.write_bytes(b"no audio")
+    paths, labels = [*tracks[0][3:], str(noise)], [*tracks[1][3:], tracks[1][-1]]
+    found = MirexClassifier(scratch=scratch, **QUICK).fit(paths, labels)
+    shares = [labels[:-1].count(label) / (len(labels) - 1) for label in found.classes_]
+    caplog.clear()
+    predicted = found.predict([*tracks[2][:2], noise])
+    assert predicted[2] == found.classes_[np.argmax(shares)]
+    assert re.search(r"1 track\(s\) cannot be heard", caplog.text) and str(noise) in caplog.text
+    np.testing.assert_allclose(found.predict_proba([*tracks[2][:2], noise])[2], shares)
+    with pytest.raises(AudioError, match="1 of 1 tracks cannot be used"):
+        found.predict([noise])
+    with pytest.raises(AudioError, match="1 of 2 tracks"):
+        clone(found).set_params(strict=True).fit(tracks[0], tracks[1]).predict([tracks[2][0], noise])
+    with pytest.raises(AudioError, match="more than 0%"):
+        clone(found).set_params(max_bad=0).fit(paths, labels)
+
+
+def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
+    patient = MirexClassifier(scratch=scratch, **{**QUICK, "patience": 1})
+    one = np.where(np.array(tracks[1]) == "bells", "bells", tracks[0])
+    found = patient.fit(*tracks[:2], groups=one)
+    assert not np.array_equal(found.predict_proba(tracks[2]), patient.fit(*tracks[:2]).predict_proba(tracks[2]))
+    alone = clone(patient).set_params(patience=0)
+    expected = alone.fit(*tracks[:2]).predict_proba(tracks[2])
+    np.testing.assert_array_equal(alone.fit(*tracks[:2], groups=one).predict_proba(tracks[2]), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "X", "y", "error", "said"),
+    [
+        ({}, ["a.wav"], ["x"], ValueError, "one class"),
+        ({}, ["a.wav", "b.wav"], ["x"], ValueError, "inconsistent numbers of samples"),
+        ({}, "a.wav", ["x", "y"], ValueError, r"X of shape \(\)"),
+        ({}, [], [], ValueError, r"X of shape \(0,\)"),
+        ({}, [["a.wav"], ["b.wav"]], ["x", "y"], ValueError, r"X of shape \(2, 1\)"),
+        ({}, ["a.wav", 3], ["x", "y"], ValueError, r"X\[1\] is 3: give the path"),
+        ({}, ["a.wav", "b.wav"], None, ValueError, "the target y is None"),
+        ({}, ["a.wav", "b.wav"], [0.5, 1.7], ValueError, "continuous"),
+        ({}, ["a.wav", "a.wav"], ["x", "y"], ListError, "<train_list>:2: 'a.wav' is 'y' here and 'x' in line 1"),
+        ({}, ["a.wav", "b.wav"], ["x\t", "y"], ListError, "<train_list>:1: a line end or a tab"),
+        ({"epochs": 0}, ["a.wav", "b.wav"], ["x", "y"], UsageError, "argument --epochs: '0' is not above 0"),
+        ({"random_state": -1}, ["a.wav", "b.wav"], ["x", "y"], UsageError, "argument --seed: '-1' is not from 0"),
+        ({"rate": 8000}, ["a.wav", "b.wav"], ["x", "y"], UsageError, "argument --rate: invalid choice"),
+    ],
+)
+def test_what_does_not_fit_is_refused_and_said(tmp_path, options, X, y, error, said):
+    with pytest.raises(error, match=said):
+        MirexClassifier(scratch=tmp_path, **options).fit(X, y)
+    assert not list(tmp_path.rglob("*.*"))
+
+
+def test_its_input_is_one_dimensional_text():
+    """scikit-learn's own checks feed tables, and so run on the subclass below."""
+    tags = get_tags(MirexClassifier()).input_tags
+    assert (tags.one_d_array, tags.two_d_array, tags.string) == (True, False, True)
+
+
+class OfTables(MirexClassifier):
+    """The same classifier, of rows of numbers: each row is made audible, as a file with a tone for every number."""
+
+    folder = None
+
+    def _audible(self, table):
+        t = np.arange(13000) / 11025
+        tones = [np.sin(2 * np.pi * 200 * 1.5**k * t) for k in range(8)]
+        paths = []
+        for row in table.astype(np.float64):
+            paths.append(self.folder / f"{hashlib.sha1(row.tobytes()).hexdigest()}.wav")
+            if not paths[-1].exists():
+                loudness = 0.01 * np.exp(np.clip(row, -4, 4))
+                samples = sum(gain * tones[k % len(tones)] for k, gain in enumerate(loudness))
+                soundfile.write(paths[-1], samples, 11025, "FLOAT")
+        return paths
+
+    def fit(self, X, y, groups=None):
+        return super().fit(self._audible(validate_data(self, X)), y, groups)
+
+    def predict(self, X):
+        check_is_fitted(self)
+        return super().predict(self._audible(validate_data(self, X, reset=False)))
+
+    def predict_proba(self, X):
+        check_is_fitted(self)
+        return super().predict_proba(self._audible(validate_data(self, X, reset=False)))
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.one_d_array, tags.input_tags.two_d_array, tags.input_tags.string = False, True, False
+        return tags
+
+
+@pytest.mark.slow
+@parametrize_with_checks(
+    [OfTables(model="1", epochs=3, segments_per_track=2, batch_size=10, learning_rate=0.1, bands=16, frames=32)]
+)
+def test_scikit_learns_own_checks_hold_where_rows_of_numbers_are_made_audible(estimator, check, tmp_path, monkeypatch):
+    monkeypatch.setattr(OfTables, "folder", tmp_path)
+    check(estimator)
