@@ -214,7 +214,8 @@ def test_the_image_has_kernels_bytecode_labels_and_a_health_check_and_no_compile
     )
     assert run_engine("python", "-c", uncompiled).stdout == "[]\n"
     command = [container["CONTAINER_ENGINE"], "image", "inspect", f"{container['MIREX_IMAGE']}:cpu"]
-    config = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[0]["Config"]
+    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[0]
+    config = {**told, **told["Config"]}  # podman tells of the health check outside
     assert config["User"] == "65532:65532" and "doctor" in config["Healthcheck"]["Test"]
     assert config["Labels"]["org.opencontainers.image.version"] == facts["version"]
 
@@ -267,7 +268,17 @@ def test_a_container_that_is_stopped_ends_at_once_with_143_and_goes_on_later(
     engine, image = container["CONTAINER_ENGINE"], f"{container['MIREX_IMAGE']}:cpu"
     flags = [*HARDENED.split(), "--no-healthcheck", "--name", name, "--user", f"{USER}:{USER}"]
     volumes = ["--volume", f"{corpus}:{corpus}:ro", "--volume", f"{writable}:{writable}"]
-    train = ["train", "--epochs", "60", "--checkpoint-every", "0", str(writable), str(corpus / "train.txt")]
+    train = [
+        "train",
+        "--epochs",
+        "60",
+        "--segments-per-track",
+        "10",
+        "--checkpoint-every",
+        "0",
+        str(writable),
+        str(corpus / "train.txt"),
+    ]
     command = [engine, "run", "--rm", *flags, *volumes, image, *train]
     running = [engine, "container", "inspect", "--format", "{{.State.Running}}", name]
     log = writable.parent / "log"
@@ -275,7 +286,7 @@ def test_a_container_that_is_stopped_ends_at_once_with_143_and_goes_on_later(
         if early:  # Python has hardly begun
             wait_for(lambda: subprocess.run(running, capture_output=True, text=True).stdout == "true\n")
         else:
-            wait_for(lambda: "an epoch takes" in log.read_text())
+            wait_for(lambda: list(writable.glob("model/*.checkpoint")))
         started_s = time.monotonic()
         subprocess.run([engine, "kill", "--signal", "TERM", name], check=True, capture_output=True)
         assert process.wait(PATIENCE_S) == 143, log.read_text()
@@ -283,7 +294,7 @@ def test_a_container_that_is_stopped_ends_at_once_with_143_and_goes_on_later(
     assert "Traceback" not in log.read_text()
     if not early:
         done = run_image(*train, write=[writable])
-        assert done.returncode == 0 and re.search(r"goes? on|from epoch", done.stderr), done.stderr
+        assert done.returncode == 0 and "goes on after epoch" in done.stderr, done.stderr
 
 
 @pytest.mark.slow
