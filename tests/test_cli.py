@@ -18,6 +18,7 @@ import mirex_submission
 from mirex_submission.features.extraction import extract
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
+from mirex_submission.models import engine as engines
 from mirex_submission.system.runtime import default_threads
 from mirex_submission.system.workers import Workers
 
@@ -472,3 +473,21 @@ def test_features_stored_at_two_rates_are_asked_for_by_rate(call, track, tmp_pat
     done = call(*arguments, "--rate", "11025")
     assert done.status == 0
     assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["features", f"stored in {other.file_of(track.path)}"]
+
+
+@pytest.mark.parametrize(
+    ("name", "command"), [("extractFeatures", "extract"), ("trainAndClassify", "train-and-classify")]
+)
+def test_mirexs_names_of_the_calls_are_commands(run_script, name, command):
+    done = run_script("mirex-submission.sh", name, "--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"usage: mirex-submission {command} ")
+
+
+@pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
+@pytest.mark.parametrize(
+    ("device", "status", "said"), [("gpu", 6, "fault(s): GPU"), ("tpu", 2, "'tpu': give auto, cpu")]
+)
+def test_the_environment_says_which_device_is_asked_for_unless_a_call_does(run_script, device, status, said):
+    done = run_script("mirex-submission.sh", "doctor", env={"MIREX_DEVICE": device})
+    assert done.returncode == status and said in done.stderr, done.stderr
+    assert run_script("mirex-submission.sh", "doctor", "--device", "cpu", env={"MIREX_DEVICE": device}).returncode == 0

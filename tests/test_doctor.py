@@ -71,6 +71,17 @@ def test_a_package_that_is_too_old_is_a_fault_and_one_that_an_extra_needs_is_not
     assert "[dask]" in facts["extra [dask]"]["mend"]
 
 
+def test_tensorflow_for_cpus_alone_is_tensorflow(tmp_path):
+    (tmp_path / "tensorflow_cpu-2.21.0.dist-info").mkdir()
+    (tmp_path / "tensorflow_cpu-2.21.0.dist-info/METADATA").write_text(
+        "Metadata-Version: 2.1\nName: tensorflow-cpu\nVersion: 2.21.0\n"
+    )
+    code = "from mirex_submission.system.runtime import versions; print(versions()['tensorflow'])"
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}
+    command = [sys.executable, "-S", "-c", code]  # without the packages that are installed
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "2.21.0\n"
+
+
 @pytest.fixture
 def copied(tmp_path):
     """A copy of the project without what was compiled."""

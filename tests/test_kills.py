@@ -122,6 +122,16 @@ def test_no_process_of_an_extraction_outlives_it(tmp_path, number, status, whole
         assert not list(tmp_path.rglob(".tmp-*")) and not list(tmp_path.rglob("suspect-*"))
 
 
+@pytest.mark.parametrize(("number", "status"), SIGNALS)
+def test_a_signal_that_came_before_the_program_did_is_answered(tmp_path, number, status):
+    # As the image lets them wait for process 1, which would never get them.
+    waiting = ("env", "--block-signal=INT,TERM", "sh", "-c", f'kill -{number} $$; exec "$@"', "sh")
+    with start("extractFeatures.sh", tmp_path, slow_list(tmp_path), prefix=waiting) as process:
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == status, said
+    assert "the same command goes on" in said and "Traceback" not in said
+
+
 def slow_list(folder):
     """A list of so much audio that no machine is done with it before it is interrupted; made of links, in no time."""
     (folder / "audio").mkdir()

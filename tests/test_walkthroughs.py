@@ -72,3 +72,20 @@ def test_what_fails_is_in_the_report_and_in_the_status(run_script, lists, theirs
     assert done.returncode == 8, done.stderr
     assert "ends: no licence" in (tmp_path / "out/report.html").read_text()
     assert (tmp_path / "out/from_outputs/results.json").exists()
+
+
+def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, tmp_path):
+    out = tmp_path / "out"
+    words = [lists, tmp_path / "scratch", out, "--epochs", "2", "--segments-per-track", "4", "--model", "1"]
+    slurm = {"SLURM_CPUS_PER_TASK": "2", "MIREX": str(PROJECT / "bin/mirex-submission.sh")}
+    script = PROJECT / "examples/slurm_folds.sh"
+    done = run_script(script, *words, env=slurm, cwd=tmp_path)
+    assert done.returncode == 0 and "24 tracks ready (24 new" in done.stderr, done.stderr
+    for task in ("1", "2"):
+        done = run_script(script, *words, env={**slurm, "SLURM_ARRAY_TASK_ID": task}, cwd=tmp_path)
+        assert done.returncode == 0 and "2 threads" in done.stderr, done.stderr
+    assert {path.name for path in out.iterdir()} == {"fold1.txt", "fold2.txt"}
+    judged = ["--truth", lists, "--system", f"ours={out}", "--out", tmp_path / "judged"]
+    done = run_script("mirex-submission.sh", "evaluate", *judged)
+    assert done.returncode == 0, done.stderr
+    assert run_script(script).returncode == 2

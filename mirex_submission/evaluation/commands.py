@@ -198,12 +198,7 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
     )
-    parser.add_argument(
-        "--device",
-        choices=("auto", "cpu", "gpu"),
-        default="auto",
-        help="for our own scripts; with cpu no system sees a GPU",
-    )
+    arguments.add_device(parser, "for our own scripts; with cpu no system sees a GPU")
     parser.add_argument(
         "--time-limit",
         type=arguments.positive(arguments.seconds),

@@ -137,9 +137,10 @@ def _numbers(device: str) -> list[int]:
 
 def _no_gpu(n_asked: int, n_found: int, by: str) -> DeviceError:
     return DeviceError(
-        f"{n_asked} GPU asked for, and {n_found} found by {by}. The usual causes: the container was started without it "
-        "(`--gpus all`); the driver is not loaded, or older than the libraries (see `nvidia-smi`); the libraries for "
-        "it are not installed (`pip install .[gpu]`). --device cpu does without"
+        f"{n_asked} GPU asked for, and {n_found} found by {by}. The usual causes: the host has no driver for it, or "
+        "one older than the libraries (see `nvidia-smi`); the container was started without it (`--gpus all`), or the "
+        "host lacks the NVIDIA container runtime; the libraries for it are not installed (`pip install .[gpu]`), or "
+        "this is the image for CPUs (`bin/docker-build.sh --gpu`). --device cpu does without"
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "mirex-submission"
+_BUILDS = {"tensorflow": ("tensorflow-cpu",)}  # the same package under other names, built for fewer devices
 PROJECT = Path(__file__).resolve().parents[2]  # where setup.py is, unless the package was installed elsewhere
 
 
@@ -55,11 +56,11 @@ def python_needed() -> str:
 
 
 def installed(name: str) -> str:
-    """The version of a package, "" if it is not installed."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    """The version of a package, in whichever of its builds, "" if it is not installed."""
+    for build in (name, *_BUILDS.get(name, ())):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            return importlib.metadata.version(build)
+    return ""
 
 
 def versions() -> dict[str, str]:

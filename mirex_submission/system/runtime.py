@@ -6,7 +6,6 @@ TensorFlow is imported by name here, in models/keras_steps.py and in models/curv
 from __future__ import annotations
 
 import contextlib
-import importlib.metadata
 import importlib.util
 import json
 import logging
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mirex_submission.errors import DeviceError, UsageError
+from mirex_submission.system.installation import installed
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +74,9 @@ def _check_backend(backend: str) -> None:
 
 def versions() -> dict[str, str]:
     """The versions of what decides a result."""
-    found = {"python": platform.python_version()}
-    for package in ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "soundfile", "soxr"):
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):  # another backend, or not installed
-            found[package] = importlib.metadata.version(package)
-    return found
+    packages = ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "soundfile", "soxr")
+    found = {package: installed(package) for package in packages}  # "": another backend, or not installed
+    return {"python": platform.python_version()} | {package: version for package, version in found.items() if version}
 
 
 class Keras(NamedTuple):

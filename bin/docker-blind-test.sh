@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# docker-blind-test.sh [--cpu|--gpu] [FOLDER]: builds the image and does with it what a blind evaluation does, on a corpus
+# synthesised outside: extraction, training and classification without a network, on a read-only root, as a user whom the
+# image does not know, with audio and lists that cannot be written; then validates the output. FOLDER (default: a new one
+# below /tmp) keeps every file. The status is that of the first step that fails.
+set -euo pipefail
+
+project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+device=cpu
+case ${1:-} in
+--cpu | --gpu)
+    device=${1#--}
+    shift
+    ;;
+-*)
+    echo "usage: docker-blind-test.sh [--cpu|--gpu] [FOLDER]" >&2
+    exit 2
+    ;;
+esac
+folder=${1:-$(mktemp -d)}
+python=${MIREX_PYTHON:-$project/.venv/bin/python}
+[ -n "${MIREX_PYTHON:-}" ] || "$project/bin/install.sh" "$project/.venv"
+
+step() {
+    echo "== $*" >&2
+}
+step "bin/docker-build.sh --$device"
+"$project/bin/docker-build.sh" "--$device"
+mkdir -p -- "$folder"
+folder=$(cd -- "$folder" && pwd)
+corpus=$folder/corpus scratch=$folder/scratch results=$folder/results
+step "a corpus of four styles, 12 clips each, in $corpus"
+"$python" "$project/examples/synthetic_corpus.py" "$corpus"
+mkdir -p -- "$scratch" "$results"
+chmod -R a+rX -- "$corpus"
+chmod 777 -- "$scratch" "$results" # for a user whom nothing here belongs to
+
+call() {
+    step "$@"
+    "$project/bin/docker-run.sh" "--$device" --user 54321:54321 --read "$corpus" --write "$scratch" --write "$results" "$@"
+}
+call doctor --quiet
+call extractFeatures "$scratch" "$corpus/features.txt"
+call train --epochs 40 "$scratch" "$corpus/features.txt" "$corpus/train.txt"
+call classify "$scratch" "$corpus/test.txt" "$results/output.txt"
+call validate "$corpus/test.txt" "$corpus/train.txt" "$results/output.txt"
+step "the held-out clips"
+"$python" "$project/examples/score.py" "$corpus/truth.txt" "$results/output.txt"
+step "all is well; every file is in $folder"
