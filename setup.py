@@ -17,6 +17,7 @@ TEST = [
     *DASK,
     *EXAMPLES,
     "hypothesis",
+    "markdown-it-py",
     "mypy",
     "pandas",
     "pytest",
@@ -48,7 +49,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
-    package_data={"mirex_submission": ["py.typed"], "mirex_submission.evaluation": ["*.css", "*.jinja"]},
+    package_data={
+        "mirex_submission": ["py.typed"],
+        "mirex_submission.evaluation": ["*.css", "*.jinja"],
+        "mirex_submission.models": ["*.jinja"],
+    },
     ext_modules=[kernel("features", "mix"), kernel("models")],
     python_requires=">=3.10,<3.14",
     install_requires=[
