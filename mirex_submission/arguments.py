@@ -11,7 +11,8 @@ import re
 from collections.abc import Callable
 
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ
-from mirex_submission.models.recipe import CLASS_WEIGHTS, MODELS, PRECISIONS, SEGMENT_CHOICES, VOTES, Recipe
+from mirex_submission.models import networks
+from mirex_submission.models.recipe import CLASS_WEIGHTS, MODELS, PRECISIONS, SEGMENT_CHOICES, VOTES, Recipe, is_model
 from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
@@ -49,7 +50,14 @@ def _add_feature_arguments(parser: argparse.ArgumentParser) -> None:
 def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("training (the defaults are the paper's)")
     paper = Recipe()
-    group.add_argument("--model", choices=MODELS, default=paper.model, help="network; all: the mean of the three")
+    added = ", ".join(networks.names())
+    group.add_argument(
+        "--model",
+        type=_model,
+        metavar="|".join((*MODELS, "NAME")),
+        default=paper.model,
+        help=f"network; all: the mean of the three; NAME: one that an installed package adds, here {added or 'none'}",
+    )
     group.add_argument("--epochs", type=positive(int), metavar="N", default=paper.epochs, help="passes over the data")
     group.add_argument(
         "--batch-size", type=positive(int), metavar="N", default=paper.batch_size, help="segments a mini-batch"
@@ -215,7 +223,8 @@ def classify(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("decision")
     group.add_argument(
         "--model",
-        choices=MODELS,
+        type=_model,
+        metavar="|".join((*MODELS, "NAME")),
         help="one network alone of a model that was trained with `all` (default: as it was trained)",
     )
     _add_vote_argument(group, None)
@@ -280,6 +289,14 @@ def seed(text: str) -> int:
     if not 0 <= value < 2**32:
         raise argparse.ArgumentTypeError(f"{text!r} is not from 0 to {2**32 - 1}")
     return value
+
+
+def _model(text: str) -> str:
+    if not is_model(text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: choose one of {', '.join(MODELS)}, or a network that a package adds"
+        )
+    return text
 
 
 def _percent(text: str) -> float:

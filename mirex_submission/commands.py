@@ -101,7 +101,7 @@ def classify(args: argparse.Namespace) -> Classification:
     _refuse_overwriting(args, args.test_list)
     paths = lists.read_paths(args.test_list)
     model = bundle.load(bundle.folder_of(args.scratch, args.name))
-    checking.begin(args, checking.Headers(args.threads), model.spec, paths)
+    checking.begin(args, checking.Headers(args.threads), model.spec, paths, recipe=model.recipe)
     return _classify_paths(args, paths, network=args.model, voting=args.vote)
 
 

@@ -19,9 +19,9 @@ from mirex_submission.features import extraction
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
-from mirex_submission.models import curve
+from mirex_submission.models import card, curve, networks
 from mirex_submission.models import engine as engines
-from mirex_submission.models.architectures import weight_shapes
+from mirex_submission.models.architectures import ARCHITECTURES, weight_shapes
 from mirex_submission.models.checkpoint import Checkpoints, State, clear_checkpoints, key_of
 from mirex_submission.models.holdout import held_out
 from mirex_submission.models.recipe import Recipe
@@ -71,11 +71,21 @@ def train(
     ends_s = time.monotonic() + time_limit_s
 
     def start_engine() -> engines.Engine:
-        return engines.start(device, threads=threads, seed=recipe.seed, precision=recipe.precision, together=True)
+        return engines.start(
+            device,
+            threads=threads,
+            seed=recipe.seed,
+            networks=recipe.networks,
+            precision=recipe.precision,
+            together=True,
+        )
 
     number, n_hosts = hosts()
-    # Is the GPU there, are the hosts? Now, and not only after hours.
-    engine = start_engine() if device.startswith("gpu") or n_hosts > 1 else None
+    packages = {network: networks.package_of(network) for network in recipe.networks if network not in ARCHITECTURES}
+    # Is the GPU there, are the hosts, can a network be built? Now, and not only after hours.
+    engine = start_engine() if device.startswith("gpu") or n_hosts > 1 or packages else None
+    classes = sorted({track.label for track in tracks})
+    shapes = {network: _shapes(network, engine, spec, len(classes)) for network in recipe.networks}
     if tensorboard:
         make_folder(tensorboard)
     # Where the model may be that of an earlier epoch, only its last state can go on.
@@ -85,14 +95,11 @@ def train(
     folder, is_first = bundles.folder_of(scratch, name), number == 0
     with bundles.locked(folder) if is_first else contextlib.nullcontext():
         trained = _usable(tracks, feature_paths, store, threads=threads, max_bad=max_bad, strict=strict)
-        classes = sorted({track.label for track in trained})
         out = _held_out(trained, recipe, groups or {})
         contents, labels = [track.content for track in trained], [track.label for track in trained]
-        keys = {network: key_of(network, contents, labels, out, spec, recipe) for network in recipe.networks}
-        sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": len(classes)}
-        checkpoints = {
-            network: Checkpoints(folder, key, weight_shapes(network, **sizes)) for network, key in keys.items()
-        }
+        names = {network: networks.identity(network) if network in packages else network for network in recipe.networks}
+        keys = {network: key_of(name, contents, labels, out, spec, recipe) for network, name in names.items()}
+        checkpoints = {network: Checkpoints(folder, key, shapes[network]) for network, key in keys.items()}
         if restart and is_first:
             for each in checkpoints.values():
                 each.clear()
@@ -108,6 +115,7 @@ def train(
             if is_first:
                 for each in checkpoints.values():  # should it have been killed just before it could
                     each.clear(but=n_kept)
+                card.write(folder, earlier)  # should it be damaged or gone
                 if tensorboard:
                     curve.write_tensorboard(tensorboard, earlier.history)
             return folder
@@ -147,7 +155,10 @@ def train(
         if picture:
             _draw(history, folder / "history.png")
         files = {network: bundles.save_weights(folder, found) for network, found in weights.items()}
-        bundle = bundles.Bundle(tuple(classes), spec, recipe, trained, files, keys, versions(), engine.said, history)
+        bundle = bundles.Bundle(
+            tuple(classes), spec, recipe, trained, files, keys, versions(), engine.said, history, packages
+        )
+        card.write(folder, bundle)
         bundles.save(folder, bundle)
         for each in checkpoints.values():
             each.clear(but=n_kept)
@@ -168,6 +179,19 @@ def _draw(history: Mapping[str, list[dict[str, float]]], file: Path) -> None:
         log.warning("%s is not drawn: %s", file, error)
     else:
         write_file(file, picture)
+
+
+def _shapes(
+    network: str, engine: engines.Engine | None, spec: FeatureSpec, n_classes: int
+) -> dict[str, tuple[int, ...]]:
+    """Of the network's weights. Raises UsageError where a package adds it and it cannot be built."""
+    sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
+    if network in ARCHITECTURES:
+        return weight_shapes(network, **sizes)
+    assert engine
+    mean, std = np.zeros(spec.n_bands), np.ones(spec.n_bands)
+    weights = engine.initial_weights(network, **sizes, mean=mean, std=std, seed=0)
+    return {name: weight.shape for name, weight in weights.items()}
 
 
 def _usable(

@@ -15,8 +15,8 @@ from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import engine as engines
-from mirex_submission.models.architectures import initial_weights, operations, weight_shapes
-from mirex_submission.models.engine import Engine
+from mirex_submission.models.architectures import ARCHITECTURES, operations
+from mirex_submission.models.engine import Engine, Network
 from mirex_submission.models.holdout import SHARE
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import Epoch, n_segments
@@ -61,7 +61,9 @@ def plan(
     )
     if n_held_out:
         said.append(f"held out: about {n_held_out} tracks; the steps and times below are the most that there can be")
-    engine = engines.start(device, threads=threads, seed=recipe.seed, precision=recipe.precision)
+    engine = engines.start(
+        device, threads=threads, seed=recipe.seed, networks=recipe.networks, precision=recipe.precision
+    )
     return said + _network_lines(engine, recipe, spec, n_classes=len(classes), n_drawn=n_drawn)
 
 
@@ -73,32 +75,34 @@ def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_class
     sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
     rate, said, total_s = _matrix_rate(), [], 0.0
     for architecture in recipe.networks:
-        a_segment_s = _segment_s(engine, architecture, recipe, spec, n_classes=n_classes)
+        weights = engine.initial_weights(
+            architecture, **sizes, mean=np.zeros(spec.n_bands), std=np.ones(spec.n_bands), seed=0
+        )
+        network = engine.network(architecture, weights, n_frames=spec.n_frames)
+        a_segment_s = _segment_s(
+            network, recipe, spec, n_classes=n_classes, at_once=_EPOCH_ON_GPU if engine.on_gpu else 1
+        )
         whole_s = a_segment_s * n_drawn * recipe.epochs
         total_s += whole_s
         steps = recipe.epochs * math.ceil(n_drawn / recipe.batch_size)
-        shapes = weight_shapes(architecture, **sizes)
-        n_weights = sum(math.prod(shape) for name, shape in shapes.items() if not name.startswith("standardise"))
-        floor_s = operations(architecture, **sizes)[1] / (rate * engine.threads)
+        n_weights = sum(weight.size for name, weight in weights.items() if not name.startswith("standardise"))
+        floor = ""
+        if architecture in ARCHITECTURES:
+            floor_s = operations(architecture, **sizes)[1] / (rate * engine.threads)
+            floor = f" (its operations at the rate of a matrix product: {1e3 * floor_s:.2f})"
         said.append(
             f"model {architecture}: {n_weights} weights, {recipe.epochs} epochs, {steps} steps of {recipe.batch_size} "
-            f"segments, {1e3 * a_segment_s:.2f} ms a segment (its operations at the rate of a matrix product: "
-            f"{1e3 * floor_s:.2f}), about {duration(whole_s)}"
+            f"segments, {1e3 * a_segment_s:.2f} ms a segment{floor}, about {duration(whole_s)}"
         )
     return [*said, f"training: about {duration(total_s)} in all, with {engine.said}"]
 
 
-def _segment_s(engine: Engine, architecture: str, recipe: Recipe, spec: FeatureSpec, *, n_classes: int) -> float:
-    """Seconds that training takes for a segment, measured on noise."""
+def _segment_s(network: Network, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, at_once: int) -> float:
+    """Seconds that training takes for a segment, measured on noise; at_once : steps."""
     rng = np.random.default_rng(0)
-    n = recipe.batch_size * (_EPOCH_ON_GPU if engine.on_gpu else 1)
+    n = recipe.batch_size * at_once
     frames = rng.normal(size=(10 * spec.n_frames, spec.n_bands)).astype(np.float32)
     starts, targets = rng.integers(0, len(frames) - spec.n_frames, n), rng.integers(0, n_classes, n)
-    weights = initial_weights(
-        architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes,
-        mean=np.zeros(spec.n_bands), std=np.ones(spec.n_bands), seed=0,
-    )  # fmt: skip
-    network = engine.network(architecture, weights, n_frames=spec.n_frames)
     epochs_s: list[float] = []
     while sum(epochs_s[1:]) < _MEASURED_S or len(epochs_s) < 4:  # the first one may compile
         started_s = time.perf_counter()

@@ -20,7 +20,7 @@ from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import engine as engines
-from mirex_submission.models.architectures import weight_shapes
+from mirex_submission.models.architectures import ARCHITECTURES, weight_shapes
 from mirex_submission.models.checkpoint import KEPT
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.segments import n_segments
@@ -148,7 +148,7 @@ def read_lists(paths: Sequence[str], groups: str | None = None) -> tuple[list[Ta
 
 def _versions(run: Run) -> Iterator[Finding]:
     """Packages that are missing or older than they may be. What a run loads at its beginning is there."""
-    keras = run.device is not None and engines.needs_keras(run.device)
+    keras = run.device is not None and engines.needs_keras(run.device, run.recipe.networks)
     later = {
         "keras": keras,
         "tensorflow": keras and os.environ.get("KERAS_BACKEND") in (None, "", "tensorflow"),
@@ -185,9 +185,11 @@ def _disk(run: Run, known: Survey) -> Iterator[Finding]:
     models = sum(_model_bytes(run, tracks) for tracks in run.trainings)
     need = features + mapped + models
     states = models * (KEPT + 1) * (2 if run.recipe.patience else 1)  # without them a training goes on too
+    added = ", ".join(set(run.recipe.networks) - set(ARCHITECTURES)) if run.trainings else ""
     said = (
         f"{run.scratch}: about {size(need + states)} are needed ({size(features)} for features, {size(mapped)} for the "
-        f"frames of a training, {size(models + states)} for models and their states), {size(free)} are free"
+        f"frames of a training, {size(models + states)} for models and their states"
+        f"{f', and what model {added} takes, which is known when it is built' if added else ''}), {size(free)} are free"
     )
     if need > free:
         yield Finding(FAULT, f"{said}: free some space or choose another scratch folder", StorageError)
@@ -209,7 +211,8 @@ def _mapped_bytes(run: Run, known: Survey, tracks: Sequence[Track]) -> int:
 def _model_bytes(run: Run, tracks: Sequence[Track]) -> int:
     sizes = {"n_bands": run.spec.n_bands, "n_frames": run.spec.n_frames}
     n_classes = len({track.label for track in tracks})
-    shapes = [weight_shapes(network, **sizes, n_classes=n_classes) for network in run.recipe.networks]
+    known = [network for network in run.recipe.networks if network in ARCHITECTURES]
+    shapes = [weight_shapes(network, **sizes, n_classes=n_classes) for network in known]
     return 4 * sum(math.prod(shape) for each in shapes for shape in each.values())
 
 
@@ -247,7 +250,7 @@ def _processors(run: Run) -> Iterator[Finding]:
 
 
 def _memory(run: Run, known: Survey) -> Iterator[Finding]:
-    keras = run.device is not None and engines.needs_keras(run.device)
+    keras = run.device is not None and engines.needs_keras(run.device, run.recipe.networks)
     n_workers = min(machine.processors() if run.n_jobs < 0 else run.n_jobs, len(known.new))
     extraction = n_workers * (_WORKER_BYTES + max(known.new, default=0))
     n_tracks = max(map(len, run.trainings), default=0)

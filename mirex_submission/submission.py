@@ -25,7 +25,8 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.fitting import train
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import engine as engines
-from mirex_submission.models.architectures import smallest_input
+from mirex_submission.models import networks
+from mirex_submission.models.architectures import ARCHITECTURES, smallest_input
 from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.protocol import lists
@@ -80,8 +81,11 @@ def choose_spec(
 
 
 def check_sizes(recipe: Recipe, *, n_bands: int, n_frames: int) -> None:
-    """Raise UsageError if segments of this size are too small for a network of the recipe."""
+    """Raise UsageError if segments of this size are too small for a network of the recipe, or none has its name."""
     for architecture in recipe.networks:
+        if architecture not in ARCHITECTURES:
+            networks.package_of(architecture)  # what it needs is known when it is built
+            continue
         bands, frames = smallest_input(architecture)
         if n_bands < bands or n_frames < frames:
             raise UsageError(
@@ -158,7 +162,11 @@ def classify(
             check_writable(file)
     clear_leftovers(scratch)
     store = FeatureStore(scratch, model.spec)
-    engine = engines.start(device, threads=threads, seed=model.recipe.seed)
+    for added, package in model.packages.items():
+        if networks.package_of(added) != package:
+            now = " ".join(networks.package_of(added))
+            log.warning("model %s was trained with %s, and is computed with %s", added, " ".join(package), now)
+    engine = engines.start(device, threads=threads, seed=model.recipe.seed, networks=model.recipe.networks)
     log.info("%s", engine.said)
     predictor = Predictor(folder, model, engine)
     records = extraction.extract(paths, store, Workers(threads))

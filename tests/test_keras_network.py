@@ -98,7 +98,7 @@ SHAPES = {
 @pytest.mark.parametrize(("architecture", "n_bands", "n_frames"), SHAPES)
 def test_every_intermediate_shape(architecture, n_bands, n_frames):
     model = make(architecture, n_bands=n_bands, n_frames=n_frames).model
-    head = {"dense": (200,), "dropout": (200,), "class_probabilities": (N_CLASSES,), "softmax": (N_CLASSES,)}
+    head = {"dense": (200,), "dropout": (200,), "class_probabilities": (N_CLASSES,), "probabilities": (N_CLASSES,)}
     front = {"log_mel": (n_bands, n_frames), "standardise": (n_bands, n_frames), "channel": (n_bands, n_frames, 1)}
     for name, shape in {**front, **SHAPES[architecture, n_bands, n_frames], **head}.items():
         assert model.get_layer(name).output.shape == (None, *shape), name
@@ -107,7 +107,7 @@ def test_every_intermediate_shape(architecture, n_bands, n_frames):
 
 @pytest.mark.parametrize("architecture", MODELS)
 def test_the_shapes_are_those_of_every_layer_there_is(architecture):
-    known = {"log_mel", "standardise", "channel", "dense", "dropout", "class_probabilities", "softmax"}
+    known = {"log_mel", "standardise", "channel", "dense", "dropout", "class_probabilities", "probabilities"}
     assert {layer.name for layer in make(architecture).model.layers} == known | set(SHAPES[architecture, 40, 80])
 
 

@@ -1,8 +1,8 @@
 """The trained model in the scratch folder: what the later call must find, whole or not at all.
 
 `bundle.json` is the model: it names the weight files by the hash of their bytes, and renaming it into place is the
-one moment at which a new model replaces the old. Architectures are rebuilt by our own code from their names, and
-weights are plain arrays: loading a bundle runs nothing that it holds.
+one moment at which a new model replaces the old. Networks are rebuilt from their names, by our own code or an installed
+package's, and weights are plain arrays: loading a bundle runs nothing that it holds.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import json
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,8 @@ import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.models.architectures import Weights, weight_shapes
+from mirex_submission.models import networks
+from mirex_submission.models.architectures import ARCHITECTURES, Weights, weight_shapes
 from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.weights import from_bytes, to_bytes
 from mirex_submission.system.atomic import (
@@ -50,8 +52,9 @@ class TrainedTrack:
 class Bundle:
     """What a prediction needs, and what a later training goes on from.
 
-    weights : network ("1", "2", "3") -> the name of its weights file. keys : network -> what its training was made from
-    (checkpoint.key_of). history : network -> loss and accuracy of each epoch. engine : what computed it.
+    weights : network ("1", "2", "3", or an added one) -> the name of its weights file. keys : network -> what its
+    training was made from (checkpoint.key_of). history : network -> loss and accuracy of each epoch. engine : what
+    computed it. packages : added network -> the name and version of the package that it is of.
     """
 
     classes: tuple[str, ...]
@@ -63,6 +66,7 @@ class Bundle:
     versions: dict[str, str]
     engine: str
     history: dict[str, list[dict[str, float]]]
+    packages: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
     def class_shares(self) -> np.ndarray:
@@ -117,7 +121,8 @@ def save(folder: Path, bundle: Bundle) -> None:
 
 
 def load(folder: Path) -> Bundle:
-    """Read and verify the bundle in `folder`. Raises ModelError."""
+    """Read and verify the bundle in `folder`. Raises ModelError, also where the package that adds its network is not
+    installed."""
     try:
         body = unseal((folder / "bundle.json").read_bytes())
     except FileNotFoundError:
@@ -140,12 +145,15 @@ def load(folder: Path) -> Bundle:
             versions=dict(fields["versions"]),
             engine=str(fields["engine"]),
             history=dict(fields["history"]),
+            packages={network: (str(p), str(v)) for network, (p, v) in fields.get("packages", {}).items()},
         )
         if any(
             not isinstance(bundle.weights[n], str) or n not in bundle.keys or not isinstance(bundle.history[n], list)
             for n in bundle.recipe.networks
         ):
             raise ValueError("incomplete")
+        if not set(bundle.recipe.networks) <= {*ARCHITECTURES, *bundle.packages}:
+            raise ValueError("a network of no package")
         if not bundle.classes or sorted({track.label for track in bundle.tracks}) != sorted(bundle.classes):
             raise ValueError("classes that are not those of its tracks")
         if any(re.search(r"^\s*$|[\t\r\n]", label) for label in bundle.classes):
@@ -154,7 +162,19 @@ def load(folder: Path) -> Bundle:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, MirexError) as error:
         raise ModelError(f"{folder}/bundle.json: not understood ({error}): {_RETRAIN}") from error
+    for network in set(bundle.recipe.networks) - set(ARCHITECTURES):
+        _check_installed(folder, network, *bundle.packages[network])
     return bundle
+
+
+def _check_installed(folder: Path, network: str, package: str, version: str) -> None:
+    try:
+        found = networks.package_of(network)[0]
+    except UsageError as error:
+        said = f"is of the package {package} {version}: install it into {sys.prefix}, or {_RETRAIN}"
+        raise ModelError(f"{folder}: {error}; this one {said}") from error
+    if found != package:
+        raise ModelError(f"{folder}: model {network} is of the package {package}, and here {found} adds it: {_RETRAIN}")
 
 
 def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
@@ -167,12 +187,17 @@ def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
         raise ModelError(f"{path}: cannot be read ({error.strerror}): {_RETRAIN}") from error
     if digest(data) != name.partition(".")[0]:
         raise ModelError(f"{path}: damaged: {_RETRAIN}")
-    spec, n_classes = bundle.spec, len(bundle.classes)
-    expected = weight_shapes(architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes)
     try:
         weights = from_bytes(data)
     except ValueError as error:
         raise ModelError(f"{path}: {error}: {_RETRAIN}") from error
-    if {name: weight.shape for name, weight in weights.items()} != expected:
+    spec, n_classes = bundle.spec, len(bundle.classes)
+    shapes = {name: weight.shape for name, weight in weights.items()}
+    if architecture in ARCHITECTURES:
+        expected = weight_shapes(architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes)
+    else:  # the others are compared when its package has built it
+        of_bands = dict.fromkeys(("standardise/mean", "standardise/std"), (spec.n_bands,))
+        expected = {**shapes, **of_bands, "class_probabilities/bias": (n_classes,)}
+    if shapes != expected:
         raise ModelError(f"{path}: not the weights of model {architecture}: {_RETRAIN}")
     return weights

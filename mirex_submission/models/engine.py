@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from mirex_submission.errors import DeviceError, UsageError
-from mirex_submission.models.architectures import Weights
+from mirex_submission.models import architectures
+from mirex_submission.models.architectures import ARCHITECTURES, Weights
 from mirex_submission.models.compiled import kernel
 from mirex_submission.models.segments import Epoch
 from mirex_submission.system.runtime import Keras, hosts, start_keras
@@ -71,6 +72,18 @@ class Engine:
             strategy=self.keras.strategy,
         )
 
+    def initial_weights(
+        self, architecture: str, *, n_bands: int, n_frames: int, n_classes: int, mean: np.ndarray, std: np.ndarray,
+        seed: int,
+    ) -> Weights:  # fmt: skip
+        """What a training starts from: see architectures.py, and keras_network.py of what a package adds."""
+        if architecture in ARCHITECTURES:
+            draw = architectures.initial_weights
+        else:
+            from mirex_submission.models.keras_network import initial_weights as draw
+        sizes = {"n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
+        return draw(architecture, **sizes, mean=mean, std=std, seed=seed)
+
     def on_all_hosts(self, value: float) -> list[float]:
         """The `value` that each host calls this with: they wait for each other."""
         if self.keras is None or self.keras.strategy is None:
@@ -86,17 +99,30 @@ def check_device(device: str) -> None:
         raise _no_gpu(len(_numbers(device)), 0, "this system (no /dev/nvidia*, /dev/kfd or /dev/dxg)")
 
 
-def needs_keras(device: str) -> bool:
+def needs_keras(device: str, networks: Collection[str]) -> bool:
     """Whether start() loads Keras, and not only the native kernel."""
     asked = bool(os.environ.get("KERAS_BACKEND")) or device.startswith("gpu") or hosts()[1] > 1
-    return asked or kernel is None or (device == "auto" and _may_have_gpu())
+    return asked or not _kernel_computes(networks) or (device == "auto" and _may_have_gpu())
 
 
-def start(device: str, *, threads: int, seed: int, precision: str = "float32", together: bool = False) -> Engine:
+def _kernel_computes(networks: Collection[str]) -> bool:
+    return kernel is not None and set(networks) <= set(ARCHITECTURES)
+
+
+def start(
+    device: str,
+    *,
+    threads: int,
+    seed: int,
+    networks: Collection[str] = (),
+    precision: str = "float32",
+    together: bool = False,
+) -> Engine:
     """Choose the engine, and start Keras if it is that.
 
     device : "cpu"; "gpu", the first one; "gpu:1,2", those; or "auto": a GPU if there is one. $KERAS_BACKEND, if set,
         means Keras on any device.
+    networks : those to compute: the native kernel has only the paper's.
     precision : "float32", or "auto": bfloat16 in between where a GPU computes with it.
     together : train one model on all these GPUs, and on all hosts of $TF_CONFIG.
 
@@ -108,7 +134,10 @@ def start(device: str, *, threads: int, seed: int, precision: str = "float32", t
     backend = os.environ.get("KERAS_BACKEND")
     if several and backend not in (None, "", "tensorflow"):
         raise UsageError(f"several GPUs or hosts train one model only on TensorFlow, not on KERAS_BACKEND={backend}")
-    wants_keras = bool(backend) or kernel is None or n_hosts > 1
+    foreign = set(networks) - set(ARCHITECTURES)
+    if several and foreign:
+        raise UsageError(f"several GPUs or hosts train the paper's networks only, not {', '.join(foreign)}")
+    wants_keras = bool(backend) or not _kernel_computes(networks) or n_hosts > 1
     if kind == "gpu" or (kind == "auto" and (wants_keras or _may_have_gpu())):
         keras = start_keras(threads=threads, seed=seed, gpus=gpus, together=together)
         if keras.n_gpus == len(gpus) or (kind == "auto" and wants_keras):

@@ -167,19 +167,26 @@ class _Jax:
         def predict(variables: Any, constants: Any, segments: Any) -> Any:
             return model.stateless_call(variables, constants, segments, training=False)[0]
 
-        def steps(variables: Any, constants: Any, frames: Any, steps: Steps, rate: Any) -> Any:
-            def step(variables: Any, batch: Steps) -> Any:
+        def steps(variables: Any, others: Any, frames: Any, steps: Steps, rate: Any) -> Any:
+            def step(state: Any, batch: Steps) -> Any:
+                variables, others = state
+
                 def loss(variables: Any) -> Any:
+                    after: list[Any] = []  # moving averages and the like, and seeds
+
                     def call(inputs: Any) -> Any:
-                        return logits.stateless_call(variables, constants, inputs, training=True)[0]
+                        found, after[:] = logits.stateless_call(variables, others, inputs, training=True)
+                        return found
 
                     n = jnp.maximum(jnp.sum(batch.counted), 1)
-                    return _losses(call, frames, n_frames, batch, n)
+                    of_batch, found = _losses(call, frames, n_frames, batch, n)
+                    return of_batch, (found, after)
 
-                gradients, found = jax.grad(loss, has_aux=True)(variables)
-                return [v - rate * g for v, g in zip(variables, gradients, strict=True)], jnp.stack(found)
+                gradients, (found, others) = jax.grad(loss, has_aux=True)(variables)
+                variables = [v - rate * g for v, g in zip(variables, gradients, strict=True)]
+                return (variables, others), jnp.stack(found)
 
-            return jax.lax.scan(step, variables, steps)
+            return jax.lax.scan(step, (variables, others), steps)
 
         self._predict, self._steps = jax.jit(predict), jax.jit(steps)
 
@@ -190,9 +197,11 @@ class _Jax:
         return self._jax.device_put(np.asarray(frames))
 
     def run(self, frames: Any, steps: Steps, learning_rate: float) -> tuple[float, float]:
-        values, found = self._steps(*_values(self._logits), frames, steps, learning_rate)
-        for variable, value in zip(self._logits.trainable_variables, values, strict=True):
-            variable.assign(value)
+        states, found = self._steps(*_values(self._logits), frames, steps, learning_rate)
+        logits = self._logits
+        for variables, values in zip((logits.trainable_variables, logits.non_trainable_variables), states, strict=True):
+            for variable, value in zip(variables, values, strict=True):
+                variable.assign(value)
         loss, n_right = np.asarray(found, np.float64).sum(axis=0)
         return float(loss), float(n_right)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mirex_submission.errors import ModelError, UsageError
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
 from mirex_submission.models.bundle import Bundle, load_weights
@@ -24,11 +25,15 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, bundle: Bundle, engine: Engine) -> None:
+        """Raises ModelError where a network cannot be loaded."""
         self.bundle = bundle
-        self.networks = [
-            engine.network(architecture, load_weights(folder, bundle, architecture), n_frames=bundle.spec.n_frames)
-            for architecture in bundle.recipe.networks
-        ]
+        try:
+            self.networks = [
+                engine.network(architecture, load_weights(folder, bundle, architecture), n_frames=bundle.spec.n_frames)
+                for architecture in bundle.recipe.networks
+            ]
+        except UsageError as error:  # an added one that is broken
+            raise ModelError(f"{folder}: {error}") from error
 
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Class probabilities of the track's segments, averaged over the networks: [n_segments, n_classes]."""

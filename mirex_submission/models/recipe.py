@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 
 from mirex_submission.errors import UsageError
 
-MODELS = ("1", "2", "3", "all")
+MODELS = ("1", "2", "3", "all")  # of the paper; installed packages add others (networks.py)
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
@@ -15,9 +16,15 @@ PRECISIONS = ("float32", "auto")
 MAX_SEGMENTS = 100_000  # of a track; more are a slip, and would fill the memory
 
 
+def is_model(name: object) -> bool:
+    """Whether a model can have this name: one of MODELS, or a letter first and then letters, digits, '_', '.', '-'."""
+    return name in MODELS or (isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name)))
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """model : "1", "2" or "3", or "all": the three, their probabilities averaged.
+    """model : "1", "2" or "3", or "all": the three, their probabilities averaged; or the name of a network that a
+        package adds, installed or not.
     epochs, batch_size, learning_rate : of plain SGD with a constant rate on categorical cross-entropy.
     segments : "random" draws segments_per_track start frames a track; "fresh" draws others in every epoch;
         "consecutive" takes those that share no sample.
@@ -41,8 +48,10 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not is_model(self.model):
+            said = f"choose one of {', '.join(MODELS)}, or a network that a package adds"
+            raise UsageError(f"model {self.model!r}: {said}: its name begins with a letter")
         for name, choices in (
-            ("model", MODELS),
             ("segments", SEGMENT_CHOICES),
             ("class_weights", CLASS_WEIGHTS),
             ("vote", VOTES),

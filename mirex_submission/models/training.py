@@ -19,7 +19,6 @@ from mirex_submission.errors import StorageError, TrainingError
 from mirex_submission.features.extraction import read
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
-from mirex_submission.models import architectures
 from mirex_submission.models.checkpoint import State
 from mirex_submission.models.engine import Engine, Network
 from mirex_submission.models.recipe import Recipe
@@ -153,7 +152,7 @@ def train_network(
     """
     sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
     if state is None:
-        weights = architectures.initial_weights(architecture, **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
+        weights = engine.initial_weights(architecture, **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
         state = State(weights)
     network = engine.network(architecture, state.weights, n_frames=spec.n_frames)
     n_drawn, n_done = len(data.targets), len(state.history)

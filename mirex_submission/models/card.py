@@ -1,0 +1,91 @@
+"""MODEL_CARD.md beside a model: what it is, made from what, how well it learned, and what it is not for.
+
+A function of the bundle alone: the same model has the same card. Nothing reads it, so that it can be edited or deleted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import jinja2
+
+from mirex_submission.models.bundle import Bundle
+from mirex_submission.models.checkpoint import State
+from mirex_submission.system.atomic import write_file
+from mirex_submission.system.progress import printable
+
+FILE = "MODEL_CARD.md"
+
+
+def write(folder: Path, bundle: Bundle) -> None:
+    """Put the card into the model's folder, where it does not stand there already. Raises StorageError."""
+    text, file = as_markdown(bundle).encode(), folder / FILE
+    with contextlib.suppress(OSError):
+        if file.read_bytes() == text:
+            return
+    write_file(file, text)
+
+
+def as_markdown(bundle: Bundle) -> str:
+    """The card of a model; GitHub's Markdown, whatever its labels hold."""
+    recipe, labels = bundle.recipe, [track.label for track in bundle.tracks]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=False,  # it is Markdown: see _text
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["text"] = _text
+    if recipe.segments == "consecutive":
+        heard = "all is heard, segment by segment"
+    else:
+        heard = f"{recipe.segments_per_track} segments, drawn at random, decide"
+    return environment.get_template("card.md.jinja").render(
+        bundle=bundle,
+        recipe=recipe,
+        choices=dataclasses.asdict(recipe),
+        spec=bundle.spec,
+        classes=[(label, labels.count(label)) for label in bundle.classes],
+        usual=bundle.classes[int(bundle.class_shares.argmax())],
+        n_tracks=len(labels),
+        n_contents=len({track.content for track in bundle.tracks}),
+        list_hash=_sha256(f"{track.path}\t{track.label}" for track in bundle.tracks),
+        audio_hash=_sha256(f"{track.content}\t{track.label}" for track in bundle.tracks),
+        networks=[_network(bundle, name) for name in recipe.networks],
+        packages=[" ".join(package) for package in bundle.packages.values()],
+        versions=bundle.versions,
+        engine=bundle.engine,
+        heard=heard,
+    )
+
+
+def _network(bundle: Bundle, name: str) -> dict[str, object]:
+    history = bundle.history[name]
+    k = State({}, history).best_epoch if bundle.recipe.patience else len(history) - 1
+    return {
+        "name": name,
+        "package": " ".join(bundle.packages.get(name, ("the paper",))),
+        "weights": bundle.weights[name].partition(".")[0],
+        "epochs": len(history),
+        "epoch": k + 1,
+        "figures": history[k],
+    }
+
+
+def _sha256(lines: Iterable[str]) -> str:
+    whole = hashlib.sha256()
+    for line in lines:
+        whole.update(f"{line}\n".encode("utf-8", "surrogateescape"))
+    return whole.hexdigest()
+
+
+def _text(value: object) -> str:
+    """Text that Markdown shows as it is: what it could take for its own, HTML, a link or a column is escaped."""
+    return re.sub(r"""([\\`*_\[\]<>|&~^$#!@:"']|\.(?!\d))""", r"\\\1", printable(str(value)))
