@@ -10,12 +10,15 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
+# For `export --format onnx`: what converts, and what the export is verified with.
+EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
 TEST = [
     *DASK,
     *EXAMPLES,
+    *EXPORT,
     "hypothesis",
     "mypy",
     "pandas",
@@ -69,6 +72,7 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "dask": DASK,
         "examples": EXAMPLES,
+        "export": EXPORT,
         "mirdata": ["mirdata>=1.0"],
         "ray": RAY,
         "test": TEST,

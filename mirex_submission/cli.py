@@ -239,6 +239,14 @@ def _check(args: argparse.Namespace) -> None:
     checking.check(args, _recipe(args))
 
 
+def _export(args: argparse.Namespace) -> None:
+    from mirex_submission import exporting
+
+    exporting.export(
+        Path(args.bundle).absolute(), args.format, args.output, audio_paths=args.audio or (), threads=args.threads
+    )
+
+
 def _doctor(args: argparse.Namespace) -> None:
     from mirex_submission import doctor
 
@@ -285,6 +293,7 @@ COMMANDS = {
         arguments.train_and_classify, _train_and_classify, "Train a model, then classify a test list with it."
     ),
     "check": _Command(arguments.check, _check, "Say what can be known before hours of work: all faults at once."),
+    "export": _Command(arguments.export, _export, "Write a trained model as a SavedModel, for ONNX or for TFLite."),
     "doctor": _Command(arguments.doctor, _doctor, "Say what this installation has and lacks, and how to mend it."),
     "features": _Command(arguments.features, _features, "Print or export the features of one track."),
     "folds": _Command(commands.add_folds, commands.folds, "Write folds of labelled tracks as MIREX lists."),

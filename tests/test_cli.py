@@ -21,11 +21,11 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
-    "report", "check", "doctor",
+    "report", "check", "doctor", "export",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
-    "distributed", "jinja2", "ray", "sklearn", "mirdata",
+    "distributed", "jinja2", "ray", "sklearn", "mirdata", "onnx", "onnxruntime", "tf2onnx",
 }  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {
