@@ -129,7 +129,7 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
         "--submission",
         "--train-options",
     }
-    no_default |= {"--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
+    no_default |= {"--format", "--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
     assert without - no_default == set()
 
 
