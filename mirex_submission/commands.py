@@ -201,6 +201,14 @@ def check(args: argparse.Namespace) -> None:
     checking.check(args, _recipe(args))
 
 
+def export(args: argparse.Namespace) -> None:
+    from mirex_submission import exporting
+
+    exporting.export(
+        Path(args.bundle).absolute(), args.format, args.output, audio_paths=args.audio or (), threads=args.threads
+    )
+
+
 def doctor(args: argparse.Namespace) -> None:
     from mirex_submission import doctor
 

@@ -30,6 +30,7 @@ _EXTRAS = {
     "dask": "extract --backend dask",
     "ray": "extract --backend ray",
     "examples": "examples/svm_submission",
+    "export": "export --format onnx",
 }
 _BACKENDS = {"tensorflow": "a GPU, or KERAS_BACKEND", "jax": "KERAS_BACKEND=jax", "torch": "KERAS_BACKEND=torch"}
 _COMPILER = "on Debian: apt-get install gcc python3-dev; then "

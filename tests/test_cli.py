@@ -24,11 +24,12 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
-    "report", "check", "completion", "doctor",
+    "report", "check", "completion", "doctor", "export",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask",
     "distributed", "jinja2", "ray", "sklearn", "mirdata", "shtab",
+    "onnx", "onnxruntime", "tf2onnx",
 }  # fmt: skip
 # What each option of train says is its default: the paper's.
 PAPER = {
@@ -132,7 +133,7 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
         "--submission",
         "--train-options",
     }
-    no_default |= {"--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
+    no_default |= {"--format", "--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
     assert without - no_default == set()
 
 

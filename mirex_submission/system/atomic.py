@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: the one place that fsyncs and renames.
+"""Files and folders that appear whole or not at all: the one place that fsyncs and renames.
 
 A file is written under a temporary name in its own folder, flushed, and renamed over the final name; a reader, or a
 run killed at any moment, sees the old file or the new one. Temporary names begin with `.tmp-`, and their writer holds a
@@ -14,6 +14,7 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,13 +133,38 @@ def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable
                 os.fsync(f.fileno())
             os.replace(f.name, path)
         if durable:
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(folder)
-            finally:
-                os.close(folder)
+            _flush(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
+    """Move a folder whole to `path`, durably; what stands there is a folder that it replaces, or nothing.
+
+    A kill between the two renames leaves nothing at `path`: no system call of Python's exchanges folders.
+    """
+    path = Path(os.path.realpath(path))
+    try:
+        for part in (new, *new.rglob("*")):
+            _flush(part)
+        if path.is_dir():
+            with temporary_folder(path.parent) as old:
+                path.rename(old / path.name)
+                new.rename(path)
+        else:
+            new.rename(path)
+        _flush(path.parent)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
+def _flush(path: Path) -> None:
+    """Write a file's content, or a folder's names, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -162,13 +188,46 @@ def temporary_file(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
                 path.unlink()
 
 
+@contextlib.contextmanager
+def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """A new folder in `folder`, which is gone with all that is in it when the block ends; else as temporary_file()."""
+    folder = make_folder(folder)
+    while True:
+        path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
+        path.mkdir()
+        try:
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                if os.fstat(descriptor).st_nlink:  # else it was taken away before it was locked
+                    yield path
+                    return
+            finally:
+                os.close(descriptor)
+        finally:
+            shutil.rmtree(path, ignore_errors=True)
+
+
 def clear_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
-    """Delete the temporary files of killed processes in a folder, and `below` it; those of living ones stay."""
+    """Delete what killed processes left in a folder under temporary names, and `below` it; not that of living ones."""
     for where, folders, names in os.walk(folder):
         for name in filter(_LEFTOVER.fullmatch, names):
             path = Path(where, name)
             with contextlib.suppress(OSError), open(path, "r+b") as f:  # locked, gone, or not ours
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
+        for name in filter(_LEFTOVER.fullmatch, folders):
+            _clear_folder(Path(where, name))
         if not below:
             folders.clear()
+
+
+def _clear_folder(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path)
+        finally:
+            os.close(descriptor)
