@@ -11,8 +11,8 @@ ENV MIREX_DEVICE=gpu \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 
-# An environment into which two stages install each their part; the last stage puts both together. Python's headers are
-# for a base whose Python is Debian's. Debian keeps only the last build of a version, so that none can be named.
+# Python's headers are for a base whose Python is Debian's. Debian keeps only the last build of a version, so that none
+# can be named.
 FROM python:3.11-slim-bookworm AS build
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends gcc libc6-dev libpython3.11-dev \
@@ -22,20 +22,14 @@ WORKDIR /src
 COPY constraints.txt ./
 RUN pip install -c constraints.txt setuptools && python -m venv --without-pip /opt/venv
 
-# What the package needs, with TensorFlow in the build for this device. A change of its code is none of setup.py. Taken
-# away is what nothing reads: headers, the libraries' own tests, the compiler that TensorFlow is built with, and symbols
-# for a debugger.
-FROM build AS dependencies
+# What the package needs, with TensorFlow in the build for this device. A change of its code is none of setup.py.
+FROM build AS requirements
 ARG DEVICE
 COPY setup.py ./
 RUN mkdir mirex_submission && echo '__version__ = "0"' >mirex_submission/__init__.py && touch README.md \
     && python setup.py --quiet egg_info \
     && if [ "$DEVICE" = gpu ]; then tensorflow='tensorflow[and-cuda]'; else tensorflow='tensorflow-cpu'; fi \
-    && sed -e '/^$/,$d' -e "s/^tensorflow\b/$tensorflow/" ./*.egg-info/requires.txt >requirements.txt \
-    && pip --python /opt/venv/bin/python install -c constraints.txt -r requirements.txt \
-    && rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include /opt/venv/lib/python3.11/site-packages/clang \
-    && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
-    && strip --strip-unneeded /opt/venv/lib/python3.11/site-packages/tensorflow/libtensorflow_*.so.2
+    && sed -e '/^$/,$d' -e "s/^tensorflow\b/$tensorflow/" ./*.egg-info/requires.txt >requirements.txt
 
 # The package with its kernels in C, which run on any processor and use what it has.
 FROM build AS package
@@ -45,13 +39,22 @@ RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl \
     && /opt/venv/bin/python -P -c 'import mirex_submission.features._kernel, mirex_submission.models._kernel'
 
+# The root file system is read-only in a run: what Python's own library compiles to must be there. Taken away from the
+# packages is what nothing reads: headers, their own tests, the compiler that TensorFlow is built with, and symbols for a
+# debugger. TensorFlow's own search path lacks some of the CUDA wheels.
 # hadolint ignore=DL3006
 FROM for-${DEVICE}
-# The root file system is read-only in a run: what Python's own library compiles to must be there.
-RUN python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
-COPY --from=dependencies /opt/venv /opt/venv
-# TensorFlow's own search path lacks some of the CUDA wheels.
-RUN find /opt/venv -type d -path '*/nvidia/*/lib' >/etc/ld.so.conf.d/nvidia-wheels.conf && ldconfig
+COPY --from=requirements /src/constraints.txt /src/requirements.txt /src/
+# hadolint ignore=DL3008
+RUN python -m compileall -q "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" \
+    && apt-get update && apt-get install --yes --no-install-recommends binutils \
+    && python -m venv --without-pip /opt/venv \
+    && pip --python /opt/venv/bin/python install --no-cache-dir -c /src/constraints.txt -r /src/requirements.txt \
+    && rm -rf /opt/venv/lib/python3.11/site-packages/tensorflow/include /opt/venv/lib/python3.11/site-packages/clang \
+    && find /opt/venv -type d -name tests -prune -exec rm -rf {} + \
+    && strip --strip-unneeded /opt/venv/lib/python3.11/site-packages/tensorflow/libtensorflow_*.so.2 \
+    && find /opt/venv -type d -path '*/nvidia/*/lib' >/etc/ld.so.conf.d/nvidia-wheels.conf && ldconfig \
+    && apt-get purge --yes --auto-remove binutils && rm -rf /var/lib/apt/lists/* /var/cache/apt/*
 COPY --from=package /opt/venv /opt/venv
 # Where crossval looks for our own calls.
 COPY bin /opt/venv/lib/python3.11/site-packages/bin
