@@ -16,8 +16,10 @@ from mirex_submission.system.atomic import (
     check_writable,
     clear_leftovers,
     make_folder,
+    replace_folder,
     seal,
     temporary_file,
+    temporary_folder,
     unseal,
     write_file,
 )
@@ -179,6 +181,45 @@ def test_what_a_killed_writer_left_is_cleared_and_what_is_being_written_or_not_o
         clear_leftovers(tmp_path)
         assert sorted(os.listdir(tmp_path / "features")) == sorted([*others, os.path.basename(f.name)])
     clear_leftovers(tmp_path / "not there")
+
+
+def interrupted_while_filling(folder):
+    with temporary_folder(folder) as path:
+        (path / "below").mkdir()
+        raise KeyboardInterrupt
+
+
+def test_a_temporary_folder_is_gone_however_the_block_ends_and_spared_until_then(tmp_path):
+    with temporary_folder(tmp_path / "new") as path:
+        (path / "below").mkdir()
+        (path / "below" / "file").touch()
+        clear_leftovers(tmp_path)
+        assert os.listdir(tmp_path / "new") == [path.name] and (path / "below" / "file").exists()
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_while_filling(tmp_path / "new")
+    assert os.listdir(tmp_path / "new") == []
+    (tmp_path / "new" / path.name / "below").mkdir(parents=True)  # as a killed one leaves it
+    clear_leftovers(tmp_path)
+    assert os.listdir(tmp_path / "new") == []
+
+
+def test_a_folder_is_replaced_whole_and_a_link_to_it_stays(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "place")
+    for name in ("first", "second"):
+        (tmp_path / name / "below").mkdir(parents=True)
+        (tmp_path / name / "below" / name).touch()
+        replace_folder(tmp_path / name, tmp_path / "link")
+        assert os.listdir(tmp_path / "place" / "below") == [name]
+    assert (tmp_path / "link").is_symlink() and sorted(os.listdir(tmp_path)) == ["link", "place"]
+
+
+def test_a_folder_that_cannot_be_replaced_is_a_storage_error_and_the_new_one_stays(tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "file", tmp_path / "none" / "place"):
+        with pytest.raises(StorageError, match="cannot be written"):
+            replace_folder(tmp_path / "new", path)
+    assert (tmp_path / "new").is_dir()
 
 
 CLEAR_FOR_EVER = """

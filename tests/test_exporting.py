@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
+from conftest import PROJECT
 
 from mirex_submission import exporting
 from mirex_submission.errors import AudioError, MirexError, ModelError, StorageError, UsageError
@@ -104,28 +106,36 @@ def samples_of(path):
 
 
 def signature(path, name):
+    """A function of a SavedModel."""
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(path))
     return lambda **x: loaded.signatures[name](**x)["probabilities"].numpy()
 
 
-def run(path, segments):
-    """What the export makes of segments, by the library of its format as its documentation shows."""
+def opened(path):
+    """The export's function of segments, by the library of its format as its documentation shows."""
     if path.suffix == ".savedmodel":
-        return signature(path, "serving_default")(log_mel=segments)
+        classify = signature(path, "serving_default")
+        return lambda segments: classify(log_mel=segments)
     if path.suffix == ".onnx":
         import onnxruntime
 
-        return onnxruntime.InferenceSession(path).run(None, {"log_mel": segments})[0]
+        session = onnxruntime.InferenceSession(path)
+        return lambda segments: session.run(None, {"log_mel": segments})[0]
     import tensorflow as tf
 
     interpreter = tf.lite.Interpreter(str(path))
-    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], segments.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], segments)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    (given,), (got,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+    def run(segments):
+        interpreter.resize_tensor_input(given["index"], segments.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(given["index"], segments)
+        interpreter.invoke()
+        return interpreter.get_tensor(got["index"])
+
+    return run
 
 
 def made(exported, name):
@@ -137,17 +147,17 @@ def made(exported, name):
 @pytest.mark.filterwarnings("ignore::UserWarning")  # that tf.lite.Interpreter will once go
 @pytest.mark.parametrize("name", FORMATS)
 def test_segments_get_the_probabilities_that_classification_gives_them(corpus, predictor, exported, name):
-    path = made(exported, name)
+    run = opened(made(exported, name))
     n_wrong_way = 0
     for track in tracks_of(corpus):
         frames = log_mel(samples_of(track), SPEC)
         segments = cut(frames, np.arange(0, len(frames) - SPEC.n_frames, 7), SPEC.n_frames)
         expected = np.mean([network.probabilities(segments) for network in predictor.networks], axis=0)
-        found = run(path, segments)
+        found = run(segments)
         assert found.dtype == np.float32
         np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
-        np.testing.assert_allclose(run(path, segments[:1]), expected[:1], rtol=0, atol=TOLERANCE)
-        n_wrong_way += np.abs(run(path, segments[:, ::-1].copy()) - expected).max() > 10 * TOLERANCE
+        np.testing.assert_allclose(run(segments[:1]), expected[:1], rtol=0, atol=TOLERANCE)
+        n_wrong_way += np.abs(run(segments[:, ::-1].copy()) - expected).max() > 10 * TOLERANCE
     assert n_wrong_way == len(tracks_of(corpus))  # another input is another answer: the comparison can fail
 
 
@@ -236,13 +246,14 @@ def test_given_audio_is_what_is_verified_on(untrained, tmp_path, caplog):
 @pytest.mark.parametrize("name", ["savedmodel", "tflite"])
 def test_what_is_further_from_keras_than_allowed_is_not_put_in_place(untrained, tmp_path, monkeypatch, name):
     out = tmp_path / "out" / f"a.{name}"
-    export(untrained, name, str(out), threads=2)
-    before = sorted((path, path.stat().st_ino) for path in out.parent.rglob("*"))
+    old = out / "saved_model.pb" if name == "savedmodel" else out
+    old.parent.mkdir(parents=True)
+    old.write_bytes(b"old")
     monkeypatch.setattr(exporting, "TOLERANCE", -1.0)
     with pytest.raises(MirexError, match=r"not written: .* from the Keras networks'") as refused:
         export(untrained, name, str(out), threads=2)
     assert refused.value.exit_status == 1
-    assert sorted((path, path.stat().st_ino) for path in out.parent.rglob("*")) == before
+    assert os.listdir(out.parent) == [out.name] and old.read_bytes() == b"old"
 
 
 def test_no_number_is_near_enough(tmp_path):
@@ -253,10 +264,11 @@ def test_no_number_is_near_enough(tmp_path):
 def test_a_savedmodel_is_replaced_whole_and_what_a_killed_export_left_is_taken_away(untrained, tmp_path):
     out = tmp_path / "out"
     (out / ".tmp-12-00ffab12" / "a").mkdir(parents=True)
+    (out / "a").mkdir()
+    for name in ("saved_model.pb", "old"):
+        (out / "a" / name).touch()
     path = export(untrained, "savedmodel", str(out / "a"), threads=2)
-    (path / "old").touch()
-    export(untrained, "savedmodel", str(path), threads=2)
-    assert os.listdir(out) == ["a"]
+    assert os.listdir(out) == ["a"] and (path / "saved_model.pb").stat().st_size > 0
     assert sorted(os.listdir(path)) == ["assets", "assets.extra", "fingerprint.pb", "saved_model.pb", "variables"]
 
 
@@ -298,6 +310,26 @@ def test_a_damaged_or_missing_model_is_status_5(untrained, tmp_path):
     done = command("export", "--format", "tflite", tmp_path / "none", cwd=tmp_path)
     assert done.returncode == 5 and "no trained model here" in done.stderr and done.stdout == ""
     assert os.listdir(tmp_path) == ["model"]
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # that tf.lite.Interpreter will once go
+def test_the_programs_of_the_document_run_and_agree(scratch, corpus, exported, tmp_path, monkeypatch):
+    made(exported, "onnx")
+    for name, path in exported.items():
+        (tmp_path / f"model.{name}").symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    samples = samples_of(tracks_of(corpus)[0])
+    soundfile.write("track.wav", samples, SPEC.rate_hz, subtype="FLOAT")
+    np.save("track.npy", log_mel(samples, SPEC))
+    text = (PROJECT / "docs" / "export.md").read_text(encoding="utf-8")
+    names, by_segment = {}, []
+    for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(program, names)
+        by_segment.append(np.asarray(names.get("by_segment", np.nan)))
+    assert len(by_segment) == 4 and names["label"] in bundles.load(scratch / "model").classes
+    for found in by_segment[2:]:
+        np.testing.assert_allclose(found, by_segment[1], rtol=0, atol=TOLERANCE)
+    np.testing.assert_allclose(names["of_track"], by_segment[1].mean(axis=0), rtol=0, atol=TOLERANCE)
 
 
 @pytest.mark.slow
