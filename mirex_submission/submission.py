@@ -41,7 +41,7 @@ __all__ = ["Classification", "check_sizes", "choose_spec", "classify", "extract"
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Classification:
     """What became of a test list, line by line: tracks, each with its label, and their class probabilities.
 

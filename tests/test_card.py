@@ -106,11 +106,11 @@ def test_a_model_needs_no_card_and_the_same_call_makes_it_again(corpus, tmp_path
     file, output = folder / card.FILE, tmp_path / "out.txt"
     good = file.read_bytes()
     assert good.decode() == card.as_markdown(bundles.load(folder))
-    expected = submission.classify(tmp_path, paths, output, threads=1)
+    expected = submission.classify(tmp_path, paths, output, threads=1).tracks
     for data in (b"edited", b"\xff\x00", None):
         file.unlink()
         if data is not None:
             file.write_bytes(data)
-        assert submission.classify(tmp_path, paths, output, threads=1) == expected
+        assert submission.classify(tmp_path, paths, output, threads=1).tracks == expected
         submission.train(tmp_path, tracks, QUICK, FeatureSpec(), threads=1)
         assert file.read_bytes() == good
