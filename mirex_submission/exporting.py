@@ -6,6 +6,8 @@ run as its users would run it, on audio, and must give their probabilities.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import importlib.util
 import itertools
 import json
@@ -24,9 +26,9 @@ from mirex_submission.features.logmel import FLOOR, log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import Bundle
-from mirex_submission.models.engine import Engine
+from mirex_submission.models.engine import Engine, Network
 from mirex_submission.models.prediction import Predictor
-from mirex_submission.models.segments import cut
+from mirex_submission.models.segments import cut, segment_starts
 from mirex_submission.system.atomic import (
     check_writable,
     clear_leftovers,
@@ -78,46 +80,47 @@ def export(
 
     from mirex_submission.models import formats, graphs  # TensorFlow, which is set up by now
 
-    spec = bundle.spec
-    examples = []
-    for samples in waveforms:
-        frames = log_mel(samples, spec)
-        starts = np.arange(0, len(frames) - spec.n_frames + 1, spec.frames_between_segments)
-        segments = cut(frames, starts, spec.n_frames)
-        by_network = [network.probabilities(segments) for network in networks]
-        examples.append(_Example(samples, segments, np.stack(by_network).mean(axis=0, dtype=np.float64)))
+    examples = [_example(samples, networks, bundle) for samples in waveforms]
 
     def verify(of_segments: Callable[[np.ndarray], np.ndarray]) -> None:
         found = [np.abs(of_segments(x.segments) - x.probabilities).max() for x in examples]
         _verify(found, f"{sum(len(x.segments) for x in examples)} segments of {said}", path)
 
     models = [cast("KerasNetwork", network).model for network in networks]
-    of_segments = graphs.of_segments(models, spec)
+    of_segments = graphs.of_segments(models, bundle.spec)
     about = json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n"
-    if file_format == "savedmodel":
-        try:
-            with temporary_folder(path.parent) as beside:
+    try:
+        with temporary_folder(path.parent) as beside:
+            if file_format == "savedmodel":
                 new = beside / path.name
-                of_waveform = graphs.of_waveform(of_segments, len(bundle.classes), spec)
+                of_waveform = graphs.of_waveform(of_segments, len(bundle.classes), bundle.spec)
                 formats.save(new, about, models, {SEGMENTS: of_segments, WAVEFORM: of_waveform})
                 run = formats.saved_model(new)
-                verify(lambda segments: run(SEGMENTS, segments))
+                verify(functools.partial(run, SEGMENTS))
                 found = [np.abs(run(WAVEFORM, x.samples) - x.probabilities.mean(axis=0)).max() for x in examples]
                 _verify(found, f"the waveforms of {said}", path)
                 replace_folder(new, path)
-        except OSError as error:
-            raise storage_error(error, path) from error
-    elif file_format == "onnx":
-        data = formats.to_onnx(of_segments, about)
-        verify(formats.onnx_model(data))
-        write_file(path, data)
-    else:
-        data = formats.to_tflite(of_segments)
-        verify(formats.tflite_model(data))
-        write_file(f"{path}.json", about.encode())
-        write_file(path, data)
+            elif file_format == "onnx":
+                data = formats.to_onnx(of_segments, about)
+                verify(formats.onnx_model(data))
+                write_file(path, data)
+            else:
+                data = formats.to_tflite(of_segments, beside)
+                verify(formats.tflite_model(data))
+                write_file(f"{path}.json", about.encode())
+                write_file(path, data)
+    except OSError as error:
+        raise storage_error(error, path) from error
     log.info("output: %s", path)
     return path
+
+
+def _example(samples: np.ndarray, networks: Sequence[Network], bundle: Bundle) -> _Example:
+    frames, spec = log_mel(samples, bundle.spec), bundle.spec
+    consecutive = dataclasses.replace(bundle.recipe, segments="consecutive")
+    segments = cut(frames, segment_starts(len(frames), "", spec, consecutive), spec.n_frames)
+    by_network = np.stack([network.probabilities(segments) for network in networks])
+    return _Example(samples, segments, by_network.mean(axis=0, dtype=np.float64))
 
 
 def describe(bundle: Bundle) -> dict[str, object]:

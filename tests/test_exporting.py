@@ -190,8 +190,9 @@ def test_a_waveform_of_any_length_is_cut_into_consecutive_segments_and_a_short_o
 def test_silence_has_probabilities_and_an_empty_waveform_is_refused_by_name(exported):
     classify = signature(exported["savedmodel"], "waveform")
     assert classify(waveform=np.zeros(5000, np.float32)).sum() == pytest.approx(1, abs=1e-5)
-    with pytest.raises(Exception, match="the waveform is empty"):
-        classify(waveform=np.zeros(0, np.float32))
+    for _ in range(20):  # each time, whatever else the graph computes side by side
+        with pytest.raises(Exception, match="the waveform is empty"):
+            classify(waveform=np.zeros(0, np.float32))
 
 
 @pytest.mark.parametrize("name", FORMATS)

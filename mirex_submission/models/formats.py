@@ -29,15 +29,19 @@ def save(folder: Path, about: str, models: Sequence[Any], signatures: Mapping[st
 
     Raises OSError. `about` is the file mirex.json in assets.extra, TensorFlow's place for what users add.
     """
+    _save(folder, models, signatures)
+    extra = folder / "assets.extra"
+    extra.mkdir()
+    (extra / ABOUT).write_text(about, encoding="utf-8")
+
+
+def _save(folder: Path, models: Sequence[Any], signatures: Mapping[str, Any]) -> None:
     module = tf.Module()
     module.models = list(models)
     try:
         tf.saved_model.save(module, str(folder), signatures=dict(signatures))
     except tf.errors.OpError as error:  # its own word for what the system says of the disk
         raise OSError(errno.EIO, error.message) from error
-    extra = folder / "assets.extra"
-    extra.mkdir()
-    (extra / ABOUT).write_text(about, encoding="utf-8")
 
 
 def saved_model(folder: Path) -> Callable[[str, np.ndarray], np.ndarray]:
@@ -52,10 +56,17 @@ def saved_model(folder: Path) -> Callable[[str, np.ndarray], np.ndarray]:
     return run
 
 
-def to_tflite(of_segments: Any) -> bytes:
-    """A TFLite (LiteRT) model of the function of segments, of any number of segments, float32."""
-    frozen = _frozen(of_segments).get_concrete_function()
-    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([frozen], tf.Module()).convert())
+def to_tflite(of_segments: Any, beside: Path) -> bytes:
+    """A TFLite (LiteRT) model of the function of segments, of any number of segments, float32.
+
+    beside : a folder for a SavedModel of it. By itself the converter makes one in the system's folder for temporary
+        files, and where that cannot be written drops the names of input and output without a word.
+
+    Raises OSError.
+    """
+    folder = beside / "frozen"
+    _save(folder, (), {"serving_default": _frozen(of_segments)})
+    return bytes(tf.lite.TFLiteConverter.from_saved_model(str(folder)).convert())
 
 
 def tflite_model(data: bytes) -> Run:

@@ -49,8 +49,8 @@ def of_waveform(classify_segments: Any, n_classes: int, spec: FeatureSpec) -> An
         return classify_segments(tf.transpose(log_mel(samples))[tf.newaxis])["probabilities"][0]
 
     def probabilities(waveform: Any) -> dict[str, Any]:
-        n = tf.size(waveform)
-        tf.debugging.assert_positive(n, "the waveform is empty")
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.size(waveform), "the waveform is empty")]):
+            n = tf.size(waveform)  # known only after the check, else now and then the division is heard first
         n_times = -(-spec.segment_samples // n)
         whole = tf.tile(waveform, [n_times])[: tf.maximum(n, spec.segment_samples)]
         segments = tf.signal.frame(whole, spec.segment_samples, spec.frames_between_segments * spec.hop)
