@@ -194,13 +194,17 @@ def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_erro
         ("raise SyntaxError('here')", "cannot be loaded: SyntaxError: here"),
         ("", "cannot be loaded: AttributeError"),
         ("network = 3", "registers their_module:network, which is no function"),
-        ("def network(): pass", "their_module.network fails on segments of 40 bands x 80 frames: TypeError"),
+        (
+            "def network(): pass",
+            "the function of their-package 1.0 fails on segments of 40 bands x 80 frames: TypeError",
+        ),
         (
             "import keras\ndef network(x): return keras.layers.ReLU()(x)",
             r"gives \(None, 40, 80, 1\), and not",
         ),
         ("def network(x): return 3", "gives int, and not"),
-        ("import keras\ndef network(x): return keras.Input((8,))", "fails on segments"),
+        ("import keras\ndef network(x): return keras.Input((8,))", "fails on segments.* ValueError"),
+        (WITH_STATE.replace("Flatten()", "Flatten(name='standardise')"), "fails on segments.* ValueError"),
         ("import keras\ndef network(x): return keras.layers.Conv2D(3, 100)(x)", "fails on segments of 40 bands"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from mirex_submission.errors import ModelError, UsageError
+from mirex_submission.errors import MirexError, ModelError, UsageError
 from mirex_submission.models import networks
 from mirex_submission.models.architectures import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE, Weights
 from mirex_submission.models.keras_steps import Steps, backend_of
@@ -40,6 +40,11 @@ def build(architecture: str, *, n_bands: int, n_frames: int, n_classes: int, dty
         x = layers.Dense(n_classes, name="class_probabilities", dtype="float32")(x)
         x = layers.Softmax(name="probabilities", dtype="float32")(x)
         return keras.Model(segment, x, name=f"model_{architecture}")
+    except Exception as error:  # whatever a stranger's function raises, as on segments that are too small for it
+        if architecture in ARCHITECTURES or isinstance(error, MirexError):
+            raise
+        said = f"model {architecture}: the function of {' '.join(networks.package_of(architecture))} fails on segments"
+        raise UsageError(f"{said} of {n_bands} bands x {n_frames} frames: {type(error).__name__}: {error}") from error
     finally:
         keras.config.set_dtype_policy(policy)
 
@@ -61,18 +66,11 @@ def _paper(architecture: str, segments: keras.KerasTensor) -> keras.KerasTensor:
 
 def _added(architecture: str, segments: keras.KerasTensor) -> keras.KerasTensor:
     """What the function of a package makes of the segments."""
-    function = networks.function_of(architecture)
-    said = f"model {architecture}: {function.__module__}.{function.__qualname__}"
-    try:
-        features = function(segments)
-        if isinstance(features, keras.KerasTensor):
-            keras.Model(segments, features)  # is it made of the segments?
-    except Exception as error:  # whatever a stranger's function raises, as on segments that are too small for it
-        sizes = "{} bands x {} frames".format(*segments.shape[1:3])
-        raise UsageError(f"{said} fails on segments of {sizes}: {type(error).__name__}: {error}") from error
+    features = networks.function_of(architecture)(segments)
     if not isinstance(features, keras.KerasTensor) or len(features.shape) != 2 or features.shape[1] is None:
         found = getattr(features, "shape", type(features).__name__)
-        raise UsageError(f"{said} gives {found}, and not (None, n): end it with a Flatten or a global pooling")
+        said = f"model {architecture}: the function of {' '.join(networks.package_of(architecture))} gives {found}"
+        raise UsageError(f"{said}, and not (None, n): end it with a Flatten or a global pooling")
     return features
 
 
@@ -96,14 +94,12 @@ def _variables(architecture: str, model: keras.Model) -> dict[str, keras.Variabl
     """
     if architecture in ARCHITECTURES:
         named = [layer for layer in model.layers if layer.trainable_variables]
-    else:
-        named = [model.get_layer("class_probabilities")]
-    found = {f"{layer.name}/{name}": getattr(layer, name) for layer in named for name in ("kernel", "bias")}
-    if architecture not in ARCHITECTURES:
-        known = {id(variable) for variable in [*found.values(), *model.get_layer("standardise").weights]}
-        inner = [variable for variable in model.weights if id(variable) not in known]
-        found = {f"{k:03d}/{variable.name}": variable for k, variable in enumerate(inner)} | found
-    return found
+        return {f"{layer.name}/{name}": getattr(layer, name) for layer in named for name in ("kernel", "bias")}
+    head, standardise = model.get_layer("class_probabilities"), model.get_layer("standardise")
+    ours = {id(variable) for layer in (head, standardise) for variable in layer.weights}
+    theirs = [variable for variable in model.weights if id(variable) not in ours]
+    found = {f"{k:03d}/{variable.name}": variable for k, variable in enumerate(theirs)}
+    return found | {"class_probabilities/kernel": head.kernel, "class_probabilities/bias": head.bias}
 
 
 def _value(variable: keras.Variable) -> np.ndarray:
