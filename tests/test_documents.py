@@ -10,10 +10,13 @@ import pytest
 from conftest import PROJECT
 
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
-# Options of the programs of others that the documents call.
-FOREIGN = {"--address", "--array", "--cpus-per-task", "--head", "--kill-on-bad-exit", "--nodes", "--nthreads"} | {
-    "--ntasks-per-node",
-    "--check",  # ruff format
+# Options of programs of others that the documents call: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
+FOREIGN = {
+    *("--address", "--head", "--nthreads"),
+    *("--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes", "--ntasks-per-node"),
+    *("--check", "--no-deps"),
+    *("--format", "--gpus", "--rm"),
+    *("--bind", "--containall", "--no-home", "--nv"),
     "--xla",
 }
 # Where ours are.
