@@ -54,7 +54,7 @@ def _add_recipe_arguments(parser: argparse.ArgumentParser) -> None:
     added = ", ".join(networks.names())
     group.add_argument(
         "--model",
-        type=_model,
+        type=model,
         metavar="|".join((*MODELS, "NAME")),
         default=paper.model,
         help=f"network; all: the mean of the three; NAME: one that an installed package adds, here {added or 'none'}",
@@ -224,7 +224,7 @@ def classify(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("decision")
     group.add_argument(
         "--model",
-        type=_model,
+        type=model,
         metavar="|".join((*MODELS, "NAME")),
         help="one network alone of a model that was trained with `all` (default: as it was trained)",
     )
@@ -311,7 +311,7 @@ def seed(text: str) -> int:
     return value
 
 
-def _model(text: str) -> str:
+def model(text: str) -> str:
     if not is_model(text):
         raise argparse.ArgumentTypeError(
             f"{text!r}: choose one of {', '.join(MODELS)}, or a network that a package adds"

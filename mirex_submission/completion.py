@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 from mirex_submission import arguments
 from mirex_submission.errors import UsageError
+from mirex_submission.models import networks
+from mirex_submission.models.recipe import MODELS
 from mirex_submission.system.installation import install_command
 
 
@@ -29,4 +31,6 @@ def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, st
         for action in command._actions:
             if action.type is arguments.path:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.type is arguments.model:
+                action.choices = [*MODELS, *networks.names()]
     return str(shtab.complete(whole, shell))

@@ -119,7 +119,11 @@ def test_evaluate_writes_the_figures_of_the_command_and_returns_them_and_prints_
         (lambda m, s: m.extract("/dev/null/s", ["a"]), StorageError, "cannot be written"),
         (lambda m, s: m.classify(s, ["a"]), ModelError, "no trained model here"),
         (lambda m, s: m.classify(s, "list.txt"), ListError, "^list.txt: cannot be read: No such file"),
-        (lambda m, s: m.classify(s, ["a"], model="4"), UsageError, "classify: argument --model: invalid choice"),
+        (
+            lambda m, s: m.classify(s, ["a"], model="4"),
+            UsageError,
+            "argument --model: '4': choose one of 1, 2, 3, all",
+        ),
         (lambda m, s: m.evaluate(s, {}, s), UsageError, "evaluate: the following arguments are required: --system"),
         (lambda m, s: m.evaluate(s, {"A": s}, s / "out"), ListError, "scratch: cannot be read: No such file"),
     ],
