@@ -20,7 +20,12 @@ FOREIGN = {
     "--xla",
 }
 # Where ours are.
-OPTIONS = ["mirex_submission/arguments.py", "mirex_submission/evaluation/commands.py", "mirex_submission/cli.py"]
+OPTIONS = [
+    "mirex_submission/arguments.py",
+    "mirex_submission/evaluation/commands.py",
+    "mirex_submission/cli.py",
+    "examples/tour.py",
+]
 
 
 def read(document):

@@ -1,6 +1,8 @@
 """The walk-throughs of examples/, each with a small task and a foreign system of three lines."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from conftest import PROJECT
@@ -89,3 +91,12 @@ def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, 
     done = run_script("mirex-submission.sh", "evaluate", *judged)
     assert done.returncode == 0, done.stderr
     assert run_script(script).returncode == 2
+
+
+def test_the_tour_goes_from_audio_to_figures(tmp_path):
+    command = [sys.executable, PROJECT / "examples/tour.py", tmp_path, "--clips", "3", "--epochs", "5"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line[:2] for line in done.stdout.splitlines() if line[0].isdigit()] == ["1.", "2.", "3.", "4.", "5."]
+    assert "12 of 12 tracks can be heard" in done.stdout
+    assert (tmp_path / "scratch/model/MODEL_CARD.md").is_file() and (tmp_path / "figures/results.json").is_file()
