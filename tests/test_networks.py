@@ -140,6 +140,7 @@ def test_help_lists_it_and_loads_neither_it_nor_keras(example):
 # What a training keeps of it.
 
 
+@pytest.mark.slow
 @pytest.mark.backends
 def test_a_network_with_dropout_and_moving_averages_goes_on_to_the_bits_of_a_straight_training(
     install, tracks, corpus, tmp_path
