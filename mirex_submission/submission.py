@@ -163,9 +163,10 @@ def classify(
     clear_leftovers(scratch)
     store = FeatureStore(scratch, model.spec)
     for added, package in model.packages.items():
-        if networks.package_of(added) != package:
-            now = " ".join(networks.package_of(added))
-            log.warning("model %s was trained with %s, and is computed with %s", added, " ".join(package), now)
+        now = networks.package_of(added)
+        if now != package:
+            said = "model %s was trained with %s, and is computed with %s"
+            log.warning(said, added, " ".join(package), " ".join(now))
     engine = engines.start(device, threads=threads, seed=model.recipe.seed, networks=model.recipe.networks)
     log.info("%s", engine.said)
     predictor = Predictor(folder, model, engine)

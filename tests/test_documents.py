@@ -12,13 +12,10 @@ from conftest import PROJECT
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
 # Options of programs of others that the documents call: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
 FOREIGN = {
-    *("--address", "--head", "--nthreads"),
-    *("--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes", "--ntasks-per-node"),
-    *("--check", "--no-deps"),
-    *("--format", "--gpus", "--rm"),
-    *("--bind", "--containall", "--no-home", "--nv"),
-    "--xla",
-}
+    "--address", "--head", "--nthreads", "--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes",
+    "--ntasks-per-node", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind", "--containall", "--no-home",
+    "--nv", "--xla",
+}  # fmt: skip
 # Where ours are.
 OPTIONS = [
     "mirex_submission/arguments.py",
@@ -38,7 +35,7 @@ def blocks(document):
 
 @pytest.fixture(scope="module")
 def place(corpus, tmp_path_factory):
-    """What the documents ask for: lists of folds over a small corpus, a table of its tracks, folders to work in."""
+    """What the documents ask for: lists of folds over a small corpus, and a table of its tracks."""
     folder = tmp_path_factory.mktemp("documents")
     tracks = [line.split("\t") for line in corpus["truth"].read_text().splitlines()]
     tracks += [line.split("\t") for line in corpus["train"].read_text().splitlines()]
@@ -48,14 +45,7 @@ def place(corpus, tmp_path_factory):
     lists = folder / "folds"
     command = [sys.executable, "-m", "mirex_submission", "folds", str(table), "--group", "artist", "--out", str(lists)]
     subprocess.run(command, check=True, capture_output=True)
-    (folder / "out").mkdir()
-    return {
-        "TABLE": table,
-        "LISTS": lists,
-        "SCRATCH": folder / "scratch",
-        "OUT": folder / "out",
-        "WORK": folder / "work",
-    }
+    return {"TABLE": table, "LISTS": lists}
 
 
 @pytest.mark.parametrize(
@@ -64,15 +54,15 @@ def place(corpus, tmp_path_factory):
 )
 def test_every_block_runs(document, place, tmp_path):
     script = "set -euxo pipefail\n" + "\n".join(blocks(document))
+    folders = {name: tmp_path / name.lower() for name in ("SCRATCH", "OUT", "WORK")}
+    for name in ("OUT", "WORK"):
+        folders[name].mkdir()
     environment = {
         **os.environ,
-        **{name: str(path) for name, path in place.items()},
-        **{name: str(tmp_path / name.lower()) for name in ("SCRATCH", "OUT", "WORK")},
+        **{name: str(path) for name, path in {**place, **folders}.items()},
         "MIREX_PYTHON": sys.executable,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    for name in ("out", "work"):
-        (tmp_path / name).mkdir()
     done = subprocess.run(["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
