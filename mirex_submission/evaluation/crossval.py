@@ -10,7 +10,6 @@ import fcntl
 import logging
 import os
 import queue
-import shutil
 import subprocess
 import sys
 import threading
@@ -25,7 +24,7 @@ from mirex_submission.errors import StorageError, UsageError
 from mirex_submission.evaluation.calls import Call, Step
 from mirex_submission.evaluation.plans import FoldPlan, Plan
 from mirex_submission.evaluation.submissions import OWN_FOLDER, Submission
-from mirex_submission.system.atomic import make_folder, storage_error, write_file
+from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
 from mirex_submission.system.progress import duration
 
 log = logging.getLogger(__name__)
@@ -137,7 +136,7 @@ class _System:
         def prepare() -> None:
             # Ours tells by itself what of it is still true; of any other what another extraction left is not to be.
             if not self._plan.submission.own and not step.begun():
-                _remove(folder)
+                remove(folder)
             make_folder(folder)
 
         return self._call(name, step, self._environment, prepare)
@@ -164,7 +163,7 @@ class _System:
         """Leave nothing of an earlier time, which could be taken for what this call or the next one writes."""
         for path in (fold.output, fold.failed, fold.probabilities, fold.history):
             if path:
-                _remove(path)
+                remove(path)
         if fold.copied and step is fold.steps[0]:
             _copy(self._plan.scratch, fold.scratch)
 
@@ -190,25 +189,15 @@ def _collect(fold: FoldPlan, calls: list[Call]) -> FoldRun:
             fold.output.rename(fold.failed)
         return FoldRun(calls)
     if fold.copied:
-        _remove(fold.scratch)
+        remove(fold.scratch)
     if fold.models_history and fold.models_history.exists():
         write_file(fold.history, fold.models_history.read_bytes())
     return FoldRun(calls, fold.output, fold.probabilities, fold.history if fold.history.exists() else None)
 
 
-def _remove(path: Path) -> None:
-    try:
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_error(error, path) from error
-
-
 def _copy(source: Path, target: Path) -> None:
     """Make `target` a copy of a folder, sharing its blocks where the file system can."""
-    _remove(target)
+    remove(target)
     make_folder(target)
     if source.exists():
         command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(target)]

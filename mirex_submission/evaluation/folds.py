@@ -26,7 +26,7 @@ from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.fold_lists import PARTS, find_lists, fold_names
 from mirex_submission.evaluation.sources import GroupedTrack
 from mirex_submission.protocol.lists import Faults, Track, faults_error, write_predictions
-from mirex_submission.system.atomic import storage_error, write_file
+from mirex_submission.system.atomic import remove, write_file
 
 N_STARTS = 10
 
@@ -141,18 +141,11 @@ def write(folds: Sequence[Fold], folder: str | os.PathLike[str]) -> None:
     if any(track.group != track.path for track in tracks):
         write_predictions(folder / "groups.txt", [Track(track.path, track.group) for track in tracks])
     else:
-        _drop(folder / "groups.txt")  # of folds that were written here before
+        remove(folder / "groups.txt")  # of folds that were written here before
     for fold in folds:
         write_predictions(folder / f"{fold.name}.train.txt", fold.train)
         write_predictions(folder / f"{fold.name}.truth.txt", fold.test)
         _write_paths(folder / f"{fold.name}.test.txt", fold.test)
-
-
-def _drop(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise storage_error(error, path) from error
 
 
 def _write_paths(path: Path, tracks: Iterable[GroupedTrack]) -> None:

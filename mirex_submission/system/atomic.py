@@ -158,6 +158,17 @@ def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
         raise storage_error(error, path) from error
 
 
+def remove(path: Path) -> None:
+    """Delete a file, or a folder with all that is in it, if it is there. Raises StorageError."""
+    try:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 def _flush(path: Path) -> None:
     """Write a file's content, or a folder's names, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
