@@ -92,7 +92,7 @@ def status_of(run: Callable[[], None]) -> int:
         for number in _STOPS:  # a second one would end in a traceback
             signal.signal(number, signal.SIG_IGN)
         said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
-        log.error("%s: features and the last state of a training are kept; the same command goes on", said)
+        log.error("%s: finished work (features, the last state of a training) is kept; the same command goes on", said)
         return status
 
 

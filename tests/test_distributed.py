@@ -101,6 +101,7 @@ def train_on_two_hosts(corpus, scratches, options):
 QUICK = ("--epochs", "2", "--segments-per-track", "5", "--patience", "5", "--model", "1")
 
 
+@pytest.mark.slow
 def test_two_hosts_train_the_model_of_one(corpus, run_script, tmp_path):
     alone, shared = tmp_path / "alone", tmp_path / "shared"
     one = run_script("train.sh", *QUICK, alone, corpus["train"], env={"KERAS_BACKEND": "tensorflow"})

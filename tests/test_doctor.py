@@ -52,7 +52,7 @@ def test_a_python_without_any_package_is_status_2_with_the_commands_that_mend_it
     assert facts["numpy"] == {
         "state": "FAULT",
         "found": "not installed",
-        "mend": f"{python} -m pip install -c {PROJECT}/constraints.txt {PROJECT}",
+        "mend": f"pip --python {python} install -c {PROJECT}/constraints.txt {PROJECT}",
     }
     # So do the other commands say.
     command = [python, "-m", "mirex_submission", "extract", "s", "list"]

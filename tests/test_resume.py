@@ -191,6 +191,7 @@ def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_
         assert all(np.array_equal(state.best[name], weights[name]) for name in weights)
 
 
+@pytest.mark.slow
 def test_the_three_networks_of_model_all_go_on_each_where_it_was(extracted, corpus):
     args = ("--epochs", "3", "--model", "all")
     status, said = kill_after(300, extracted, corpus, *args)

@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from mirex_submission.errors import ListError
@@ -182,10 +183,9 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
         yield from enumerate(list_path.lines, start=1)
         return
     try:
-        # A character a byte: so lines end at LF, CRLF and CR, and not at form feeds and whatever a path may hold.
-        with open(list_path, encoding="latin-1") as f:
-            for number, line in enumerate(f, start=1):
-                raw = line.removesuffix("\n").encode("latin-1")
+        with open(list_path, "rb") as f:
+            # Lines of bytes end at LF, CRLF and CR, and not at form feeds and whatever else a path may hold.
+            for number, raw in enumerate(chain.from_iterable(map(bytes.splitlines, f)), start=1):
                 if number == 1:
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
                 if raw.strip(b" "):

@@ -87,5 +87,7 @@ def install_command(extra: str = "") -> str:
     """The command that installs this project with all that it needs, and what an extra needs."""
     there = (PROJECT / "setup.py").is_file()
     project = str(PROJECT) if there else "PROJECT_FOLDER"
-    words = [sys.executable, "-m", "pip", "install", "-c", f"{project}/constraints.txt"]
+    # An environment made without pip takes what another one's installs into it.
+    pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip", "--python", sys.executable]
+    words = [*pip, "install", "-c", f"{project}/constraints.txt"]
     return shlex.join([*words, f"{project}[{extra}]" if extra else project])
