@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import csv
+import functools
 import json
 import subprocess
 import sys
@@ -198,6 +199,29 @@ def test_a_report_of_what_passes_is_a_page(made, tmp_path, n):
             assert page.read_text(encoding="utf-8").endswith("</html>")
 
     check()
+
+
+def without_one_key(sound):
+    """The JSON again and again, each time without another key; of a list only its first element."""
+    places = [(sound, ())]
+    for at, place in places:
+        keys = range(min(len(at), 1)) if isinstance(at, list) else at
+        places += [(at[key], (*place, key)) for key in keys if isinstance(at[key], dict | list)]
+    for at, place in places:
+        for key in at if isinstance(at, dict) else ():
+            changed = copy.deepcopy(sound)
+            del functools.reduce(lambda inner, step: inner[step], place, changed)[key]
+            yield changed
+
+
+def test_results_without_any_one_key_are_a_list_error_or_a_page(made, tmp_path):
+    _, sound, _ = made
+    path = tmp_path / "results.json"
+    for lesser in without_one_key(sound):
+        path.write_text(json.dumps(lesser))
+        with contextlib.suppress(ListError):
+            results.read(path)
+            write_report(tmp_path, tmp_path / "report.html", ["report"])
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"format": 1}', "[]", "null", "3", '{"a": 1e999}', "\ud800"])

@@ -180,7 +180,7 @@ def _shape(n_classes: int, n_folds: int, systems: Sequence[str]) -> dict[str, An
     rank = {"mean": float, "interval": [float, 2]}
     comparison = {
         **dict.fromkeys(("chi_square", "p"), float),
-        "warning?": str,
+        "warning": (str, None),
         "mean_ranks": dict.fromkeys(systems, rank),
         "differences": [{**pair, "mean": float}],
     }
@@ -192,7 +192,11 @@ def _shape(n_classes: int, n_folds: int, systems: Sequence[str]) -> dict[str, An
         "settings": {"alpha": float, "seed": int, "n_resamples": int},
         "folds": [{"name": str, "n_tracks": int, "truth": file, "tracks": [track]}],
         "systems": [
-            {"folds": [{"name": str, "output?": file, **figures}, n_folds], "overall": figures, "findings": [finding]}
+            {
+                "folds": [{"name": str, "output": (file, None), **figures}, n_folds],
+                "overall": figures,
+                "findings": [finding],
+            }
         ],
         "truth_findings": [finding],
         "significance": {"classes": compared, "folds": compared},
