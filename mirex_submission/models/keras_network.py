@@ -176,6 +176,8 @@ class KerasNetwork:
         batches, dropout = list(epoch.batches()), epoch.dropout_rng()
         for seed in self._seeds:  # of layers that draw: as the weights' state, they are to be the same after a kill
             seed.assign(dropout.integers(0, 2**31, seed.shape))
+        if self._seeds:  # PyTorch's own dropout draws from the state of its process instead
+            keras.utils.set_random_seed(int(dropout.integers(0, 2**31)))
         # Calls of one shape, for each shape is compiled.
         n_calls = -(-len(epoch.starts) // _SEGMENTS_A_CALL[on_device])
         n_steps = -(-len(batches) // n_calls)
