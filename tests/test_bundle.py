@@ -93,6 +93,13 @@ def test_what_the_training_was_made_from_and_what_computed_it_are_kept(saved):
     assert found.recipe.segments == "fresh" and found.recipe.class_weights == "balanced"
 
 
+def test_a_track_in_a_folder_whose_name_is_no_utf8_is_kept_as_it_is(saved):
+    folder, bundle, _ = saved
+    odd = dataclasses.replace(bundle, tracks=(TrainedTrack("/\udcff/1.wav", "Häuser & Höfe", "aa"), *TRACKS[1:]))
+    save(folder, odd)
+    assert load(folder) == odd
+
+
 def test_class_shares_are_those_of_the_training_tracks(saved):
     np.testing.assert_allclose(saved[1].class_shares, [2 / 3, 1 / 3])
 

@@ -113,7 +113,8 @@ def save(folder: Path, bundle: Bundle) -> None:
     with contextlib.suppress(ModelError):
         named.update(load(folder).weights.values())
     body = json.dumps({"format": FORMAT, **dataclasses.asdict(bundle)}, ensure_ascii=False, indent=1)
-    write_file(folder / "bundle.json", seal(f"{body}\n".encode()))
+    # The full path of a relative one may lead through folders whose names are no UTF-8; json.loads takes it back.
+    write_file(folder / "bundle.json", seal(f"{body}\n".encode("utf-8", "surrogatepass")))
     for old in folder.glob(f"*{SUFFIX}"):
         if old.name not in named:
             with contextlib.suppress(OSError):  # a leftover is harmless
