@@ -1,14 +1,17 @@
 """The trained model on disk: read back as it was, refused when anything about it is not as it was."""
 
 import dataclasses
+import errno
+import fcntl
 import io
 import json
+import os
 import pickle
 
 import numpy as np
 import pytest
 
-from mirex_submission.errors import ModelError, UsageError
+from mirex_submission.errors import ModelError, StorageError, UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.architectures import initial_weights
@@ -286,4 +289,26 @@ def test_a_second_training_on_the_same_model_is_refused_while_the_first_runs(tmp
         with locked(tmp_path / "models" / "another"):
             pass
     with locked(tmp_path / "model"):  # free again
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_takes_a_training_and_says_what_it_cannot_keep_apart(
+    tmp_path, monkeypatch, caplog, code
+):
+    def flock(*args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path / "model"):
+        pass
+    assert f"no locks ({os.strerror(code)}): never run two trainings of one --name at once" in caplog.text
+
+
+def test_a_lock_that_fails_of_another_cause_is_a_storage_error(tmp_path, monkeypatch):
+    def flock(*args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StorageError, match="Input/output error"), locked(tmp_path / "model"):
         pass

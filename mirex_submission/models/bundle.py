@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -34,8 +36,11 @@ from mirex_submission.system.atomic import (
     write_file,
 )
 
+log = logging.getLogger(__name__)
+
 FORMAT = 2
 SUFFIX = ".weights.npz"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of Lustre, NFS and FUSE, as they may be mounted
 _RETRAIN = "train again with bin/train.sh"
 
 
@@ -90,6 +95,11 @@ def locked(folder: Path) -> Iterator[None]:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{folder}: another training is running here: wait, or give another --name") from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                said = "%s: this file system has no locks (%s): never run two trainings of one --name at once"
+                log.warning(said, folder, error.strerror)
             yield
     except OSError as error:
         raise storage_error(error, folder) from error
