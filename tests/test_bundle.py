@@ -194,6 +194,23 @@ def test_another_format_is_refused(saved, monkeypatch):
         {"classes": ["Häuser & Höfe"]},
         {"classes": ['a "quoted", label ', "Häuser & Höfe", "Häuser & Höfe"]},
         {"classes": ["a\nb"], "tracks": [{"path": "/a.wav", "label": "a\nb", "content": "aa"}]},
+        *({"spec": {"rate_hz": rate}} for rate in (22050.0, True, "22050")),
+        *({"recipe": {"segments_per_track": n}} for n in (True, 1.5, 2.0)),
+        *({"recipe": {"seed": seed}} for seed in (1.5, True, 2.0)),
+        {
+            "tracks": [
+                {"path": [], "label": label, "content": "aa"} for label in ('a "quoted", label ', "Häuser & Höfe")
+            ]
+        },
+        {
+            "tracks": [
+                {"path": "/a", "label": label, "content": {}} for label in ('a "quoted", label ', "Häuser & Höfe")
+            ]
+        },
+        *(
+            {"recipe": {"model": "1"}, "history": {"1": [epoch]}}
+            for epoch in (1, {"loss": 0.1}, {"loss": "x", "accuracy": 1.0})
+        ),
         {"classes": [3], "tracks": [{"path": "/a.wav", "label": 3, "content": "aa"}]},
     ],
 )

@@ -139,7 +139,7 @@ def load(folder: Path) -> Bundle:
     except FileNotFoundError:
         raise ModelError(f"{folder}: no trained model here: {_RETRAIN} on this scratch folder first") from None
     except OSError as error:
-        raise ModelError(f"{folder}/bundle.json: cannot be read ({error.strerror}): {_RETRAIN}") from error
+        raise ModelError(f"{folder}/bundle.json: {_unread(error)}") from error
     if body is None:
         raise ModelError(f"{folder}/bundle.json: damaged: {_RETRAIN}")
     try:
@@ -163,6 +163,8 @@ def load(folder: Path) -> Bundle:
             for n in bundle.recipe.networks
         ):
             raise ValueError("incomplete")
+        if not _is_of_our_types(bundle):
+            raise ValueError("fields of other types than ours")
         if not set(bundle.recipe.networks) <= {*ARCHITECTURES, *bundle.packages}:
             raise ValueError("a network of no package")
         if not bundle.classes or sorted({track.label for track in bundle.tracks}) != sorted(bundle.classes):
@@ -176,6 +178,23 @@ def load(folder: Path) -> Bundle:
     for network in set(bundle.recipe.networks) - set(ARCHITECTURES):
         _check_installed(folder, network, *bundle.packages[network])
     return bundle
+
+
+def _unread(error: OSError) -> str:
+    advice = f"let this user read it, or {_RETRAIN}" if isinstance(error, PermissionError) else _RETRAIN
+    return f"cannot be read ({error.strerror}): {advice}"
+
+
+def _is_of_our_types(bundle: Bundle) -> bool:
+    """Whether what a prediction or a training computes with is what `save` writes: JSON may hold anything."""
+    numbers = {int: (int,), float: (int, float), str: (str,)}  # no bool, which Python takes for a number
+    recipe, epochs = bundle.recipe, [epoch for network in bundle.recipe.networks for epoch in bundle.history[network]]
+    return (
+        all(type(getattr(recipe, f.name)) in numbers[type(f.default)] for f in dataclasses.fields(recipe))
+        and all(type(text) is str for track in bundle.tracks for text in (track.path, track.label, track.content))
+        and all(type(epoch) is dict and {"loss", "accuracy"} <= epoch.keys() for epoch in epochs)
+        and all(type(figure) is float for epoch in epochs for figure in epoch.values())
+    )
 
 
 def _check_installed(folder: Path, network: str, package: str, version: str) -> None:
@@ -195,7 +214,7 @@ def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
     try:
         data = path.read_bytes() if re.fullmatch(rf"[0-9a-f]+{re.escape(SUFFIX)}", name) else b""
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}): {_RETRAIN}") from error
+        raise ModelError(f"{path}: {_unread(error)}") from error
     if digest(data) != name.partition(".")[0]:
         raise ModelError(f"{path}: damaged: {_RETRAIN}")
     try:
