@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -111,8 +112,12 @@ def _spec(args: argparse.Namespace, paths: Sequence[str], headers: Headers) -> F
 def _model(scratch: Path, name: str | None) -> Finding:
     """What bin/classify.sh would find."""
     folder = bundles.folder_of(scratch, name)
-    if not (folder / "bundle.json").exists():
+    try:
+        os.stat(folder / "bundle.json")
+    except (FileNotFoundError, NotADirectoryError):
         return Finding(FACT, f"{folder}: no trained model yet")
+    except OSError:
+        pass  # what is there and why it cannot be read says load()
     try:
         model = bundles.load(folder)
         for network in model.recipe.networks:

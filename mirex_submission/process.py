@@ -66,6 +66,10 @@ def status_of(run: Callable[[], None]) -> int:
         run()
         return 0
     except MirexError as error:
+        # A file that could not be made or mapped for want of memory or of open files is no fault of the disk.
+        shortage = _shortage(error.__cause__) if isinstance(error, StorageError) else None
+        if shortage:
+            return _too_little(shortage)
         for line in str(error).splitlines():
             log.error("%s", line)
         return error.exit_status
@@ -83,11 +87,7 @@ def status_of(run: Callable[[], None]) -> int:
         shortage = _shortage(error)
         if not shortage:
             raise
-        log.error(
-            "%s: the system grants this process too little: raise its limits (`ulimit -a`, the container's), or give a "
-            "smaller -numThreads; finished work is kept", str(shortage) or "no memory",
-        )  # fmt: skip
-        return ResourceError.exit_status
+        return _too_little(shortage)
     except (KeyboardInterrupt, Terminated) as stop:
         for number in _STOPS:  # a second one would end in a traceback
             signal.signal(number, signal.SIG_IGN)
@@ -99,6 +99,14 @@ def status_of(run: Callable[[], None]) -> int:
 def _drop_stdout() -> None:
     """What is still to be printed goes nowhere, else the interpreter's end would say it in a traceback."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _too_little(shortage: BaseException) -> int:
+    log.error(
+        "%s: the system grants this process too little: raise its limits (`ulimit -a`, the container's), or give a "
+        "smaller -numThreads; finished work is kept", str(shortage) or "no memory",
+    )  # fmt: skip
+    return ResourceError.exit_status
 
 
 def _shortage(error: BaseException | None) -> BaseException | None:

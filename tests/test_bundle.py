@@ -1,14 +1,17 @@
 """The trained model on disk: read back as it was, refused when anything about it is not as it was."""
 
 import dataclasses
+import errno
+import fcntl
 import io
 import json
+import os
 import pickle
 
 import numpy as np
 import pytest
 
-from mirex_submission.errors import ModelError, UsageError
+from mirex_submission.errors import ModelError, StorageError, UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.architectures import initial_weights
@@ -91,6 +94,13 @@ def test_what_the_training_was_made_from_and_what_computed_it_are_kept(saved):
     assert found.keys == {"1": "0123abcd"}
     assert found.engine == "native kernel, CPU, vectors of 16, 4 threads"
     assert found.recipe.segments == "fresh" and found.recipe.class_weights == "balanced"
+
+
+def test_a_track_in_a_folder_whose_name_is_no_utf8_is_kept_as_it_is(saved):
+    folder, bundle, _ = saved
+    odd = dataclasses.replace(bundle, tracks=(TrainedTrack("/\udcff/1.wav", "Häuser & Höfe", "aa"), *TRACKS[1:]))
+    save(folder, odd)
+    assert load(folder) == odd
 
 
 def test_class_shares_are_those_of_the_training_tracks(saved):
@@ -184,6 +194,23 @@ def test_another_format_is_refused(saved, monkeypatch):
         {"classes": ["Häuser & Höfe"]},
         {"classes": ['a "quoted", label ', "Häuser & Höfe", "Häuser & Höfe"]},
         {"classes": ["a\nb"], "tracks": [{"path": "/a.wav", "label": "a\nb", "content": "aa"}]},
+        *({"spec": {"rate_hz": rate}} for rate in (22050.0, True, "22050")),
+        *({"recipe": {"segments_per_track": n}} for n in (True, 1.5, 2.0)),
+        *({"recipe": {"seed": seed}} for seed in (1.5, True, 2.0)),
+        {
+            "tracks": [
+                {"path": [], "label": label, "content": "aa"} for label in ('a "quoted", label ', "Häuser & Höfe")
+            ]
+        },
+        {
+            "tracks": [
+                {"path": "/a", "label": label, "content": {}} for label in ('a "quoted", label ', "Häuser & Höfe")
+            ]
+        },
+        *(
+            {"recipe": {"model": "1"}, "history": {"1": [epoch]}}
+            for epoch in (1, {"loss": 0.1}, {"loss": "x", "accuracy": 1.0})
+        ),
         {"classes": [3], "tracks": [{"path": "/a.wav", "label": 3, "content": "aa"}]},
     ],
 )
@@ -279,4 +306,26 @@ def test_a_second_training_on_the_same_model_is_refused_while_the_first_runs(tmp
         with locked(tmp_path / "models" / "another"):
             pass
     with locked(tmp_path / "model"):  # free again
+        pass
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_takes_a_training_and_says_what_it_cannot_keep_apart(
+    tmp_path, monkeypatch, caplog, code
+):
+    def flock(*args):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with locked(tmp_path / "model"):
+        pass
+    assert f"no locks ({os.strerror(code)}): never run two trainings of one --name at once" in caplog.text
+
+
+def test_a_lock_that_fails_of_another_cause_is_a_storage_error(tmp_path, monkeypatch):
+    def flock(*args):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(StorageError, match="Input/output error"), locked(tmp_path / "model"):
         pass

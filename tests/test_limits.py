@@ -1,5 +1,6 @@
 """The three calls where a system grants little: the same output, or a status and a word of what was too little."""
 
+import errno
 import os
 import resource
 import shutil
@@ -12,6 +13,9 @@ import numpy as np
 import pytest
 import soundfile
 from processes import files_below, run_calls, start
+
+from mirex_submission import process
+from mirex_submission.system import atomic
 
 CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
 MIB = 1 << 20
@@ -208,3 +212,17 @@ def test_a_small_shared_memory_is_no_matter_for_many_processes(tmp_path, size):
         said = process.communicate(timeout=120)[1]
     assert process.returncode == 0 and "60 tracks ready" in said and "Traceback" not in said, said
     assert len(list(Path(tmp_path, "s").rglob("*.logmel"))) == 60
+
+
+@pytest.mark.parametrize(("code", "status"), [(errno.ENOMEM, 9), (errno.EMFILE, 9), (errno.EIO, 7)], ids=os.strerror)
+def test_a_file_that_cannot_be_made_for_want_of_memory_or_open_files_is_no_fault_of_the_disk(
+    tmp_path, monkeypatch, caplog, code, status
+):
+    def fail(*args, **options):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(atomic.os, "replace", fail)
+    monkeypatch.setattr(process.log, "propagate", True)
+    monkeypatch.setattr(process, "_STOPS", ())  # pytest keeps its handlers
+    assert process.status_of(lambda: atomic.write_file(tmp_path / "file", b"x")) == status
+    assert ("grants this process too little" in caplog.text) == (status == 9)

@@ -278,6 +278,14 @@ def test_check_without_lists_looks_at_the_machine_and_finds_a_damaged_model(run_
     assert f"warning  {weights}: damaged: train again" in done.stdout and "FAULT" not in done.stdout
 
 
+def test_check_of_a_model_whose_folder_cannot_be_looked_into_is_a_warning(run_script, tmp_path):
+    name = "n" * 300  # longer than any file system takes: for root, who may look into every folder, the only such one
+    (tmp_path / "models").mkdir()
+    done = run_script("mirex-submission.sh", "check", "--name", name, tmp_path)
+    assert "File name too long" in done.stdout and "Traceback" not in done.stderr
+    assert done.returncode == 0
+
+
 def test_check_names_all_faults_worst_first_and_has_the_status_of_the_first(run_script, listed, clips, tmp_path):
     with open(listed["test"], "a") as f:
         f.write(f"{clips[0]}\n")

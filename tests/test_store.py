@@ -132,6 +132,14 @@ def test_equal_content_with_time_put_back_is_fresh(store, track):
     assert store.fresh(track) is not None
 
 
+def test_audio_that_was_dated_before_1970_has_features_like_any_other(store, track):
+    os.utime(track, ns=(0, -1_000_000_001))
+    assert os.stat(track).st_mtime_ns < 0
+    store.write(header_of(track), FRAMES)
+    assert store.fresh(track) == header_of(track)
+    assert store.read(track)[0] == header_of(track)
+
+
 def test_every_truncation_is_found(store, track):
     store.write(header_of(track), FRAMES)
     file = store.file_of(track)

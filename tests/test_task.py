@@ -1,5 +1,6 @@
 """The working rate of a task: from the headers of its files, remembered for its folds."""
 
+import json
 import os
 
 import numpy as np
@@ -44,6 +45,16 @@ def test_a_whole_task_that_has_not_changed_opens_no_audio(tmp_path, opened):
     opened.clear()
     assert choose_rate(tmp_path, paths[::-1], threads=1, whole_task=True) == 44100
     assert opened == []
+
+
+@pytest.mark.parametrize("rate_hz", [22050.0, "22050", True, None, [22050]])
+def test_a_record_with_a_rate_that_is_no_whole_number_is_none(tmp_path, rate_hz):
+    paths = write_tracks(tmp_path / "a", [22050] * 2)
+    choose_rate(tmp_path, paths, threads=1, whole_task=True)
+    record = tmp_path / "features" / "task"
+    line, _, hashes = record.read_bytes().partition(b"\n")[2].partition(b"\n")
+    record.write_bytes(seal(json.dumps({**json.loads(line), "rate_hz": rate_hz}).encode() + b"\n" + hashes))
+    assert type(choose_rate(tmp_path, paths, threads=1)) is int
 
 
 @pytest.mark.parametrize("change", ["content", "missing", "longer list", "shorter list"])

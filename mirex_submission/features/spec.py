@@ -37,7 +37,7 @@ class FeatureSpec:
     n_frames: int = DEFAULT_FRAMES
 
     def __post_init__(self) -> None:
-        if self.rate_hz not in WORKING_RATES_HZ:
+        if type(self.rate_hz) is not int or self.rate_hz not in WORKING_RATES_HZ:
             raise UsageError(f"rate {self.rate_hz} Hz: choose one of {', '.join(map(str, WORKING_RATES_HZ))}")
         for what, n, most in (("bands", self.n_bands, MAX_BANDS), ("frames", self.n_frames, MAX_FRAMES)):
             if type(n) is not int or not 1 <= n <= most:

@@ -172,7 +172,8 @@ def _parse(line: bytes) -> Header | None:
         return None
     is_sound = (
         all(type(text) is str for text in (header.path, header.content, header.note))
-        and all(type(n) is int and n >= 0 for n in (header.n_frames, *dataclasses.astuple(header.audio)))
+        and all(type(n) is int for n in (header.n_frames, *dataclasses.astuple(header.audio)))
+        and header.audio.size >= 0  # times may lie before 1970
         and type(header.duration_s) in (int, float)
         and re.fullmatch("[0-9a-f]+", header.content)
         and header.n_frames >= header.spec.n_frames

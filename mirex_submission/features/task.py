@@ -98,4 +98,4 @@ def _read(record: Path) -> tuple[int, str, np.ndarray] | None:
         rate_hz, state, of_paths = task["rate_hz"], task["state"], np.frombuffer(hashes, "<u8")
     except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
-    return (rate_hz, state, of_paths) if rate_hz in WORKING_RATES_HZ else None
+    return (rate_hz, state, of_paths) if type(rate_hz) is int and rate_hz in WORKING_RATES_HZ else None

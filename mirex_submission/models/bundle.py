@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import fcntl
 import json
+import logging
 import re
 import sys
 from collections.abc import Iterator
@@ -34,8 +36,11 @@ from mirex_submission.system.atomic import (
     write_file,
 )
 
+log = logging.getLogger(__name__)
+
 FORMAT = 2
 SUFFIX = ".weights.npz"
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of Lustre, NFS and FUSE, as they may be mounted
 _RETRAIN = "train again with bin/train.sh"
 
 
@@ -90,6 +95,11 @@ def locked(folder: Path) -> Iterator[None]:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise UsageError(f"{folder}: another training is running here: wait, or give another --name") from None
+            except OSError as error:
+                if error.errno not in _NO_LOCKS:
+                    raise
+                said = "%s: this file system has no locks (%s): never run two trainings of one --name at once"
+                log.warning(said, folder, error.strerror)
             yield
     except OSError as error:
         raise storage_error(error, folder) from error
@@ -113,7 +123,8 @@ def save(folder: Path, bundle: Bundle) -> None:
     with contextlib.suppress(ModelError):
         named.update(load(folder).weights.values())
     body = json.dumps({"format": FORMAT, **dataclasses.asdict(bundle)}, ensure_ascii=False, indent=1)
-    write_file(folder / "bundle.json", seal(f"{body}\n".encode()))
+    # The full path of a relative one may lead through folders whose names are no UTF-8; json.loads takes it back.
+    write_file(folder / "bundle.json", seal(f"{body}\n".encode("utf-8", "surrogatepass")))
     for old in folder.glob(f"*{SUFFIX}"):
         if old.name not in named:
             with contextlib.suppress(OSError):  # a leftover is harmless
@@ -128,7 +139,7 @@ def load(folder: Path) -> Bundle:
     except FileNotFoundError:
         raise ModelError(f"{folder}: no trained model here: {_RETRAIN} on this scratch folder first") from None
     except OSError as error:
-        raise ModelError(f"{folder}/bundle.json: cannot be read ({error.strerror}): {_RETRAIN}") from error
+        raise ModelError(f"{folder}/bundle.json: {_unread(error)}") from error
     if body is None:
         raise ModelError(f"{folder}/bundle.json: damaged: {_RETRAIN}")
     try:
@@ -152,6 +163,8 @@ def load(folder: Path) -> Bundle:
             for n in bundle.recipe.networks
         ):
             raise ValueError("incomplete")
+        if not _is_of_our_types(bundle):
+            raise ValueError("fields of other types than ours")
         if not set(bundle.recipe.networks) <= {*ARCHITECTURES, *bundle.packages}:
             raise ValueError("a network of no package")
         if not bundle.classes or sorted({track.label for track in bundle.tracks}) != sorted(bundle.classes):
@@ -165,6 +178,23 @@ def load(folder: Path) -> Bundle:
     for network in set(bundle.recipe.networks) - set(ARCHITECTURES):
         _check_installed(folder, network, *bundle.packages[network])
     return bundle
+
+
+def _unread(error: OSError) -> str:
+    advice = f"let this user read it, or {_RETRAIN}" if isinstance(error, PermissionError) else _RETRAIN
+    return f"cannot be read ({error.strerror}): {advice}"
+
+
+def _is_of_our_types(bundle: Bundle) -> bool:
+    """Whether what a prediction or a training computes with is what `save` writes: JSON may hold anything."""
+    numbers = {int: (int,), float: (int, float), str: (str,)}  # no bool, which Python takes for a number
+    recipe, epochs = bundle.recipe, [epoch for network in bundle.recipe.networks for epoch in bundle.history[network]]
+    return (
+        all(type(getattr(recipe, f.name)) in numbers[type(f.default)] for f in dataclasses.fields(recipe))
+        and all(type(text) is str for track in bundle.tracks for text in (track.path, track.label, track.content))
+        and all(type(epoch) is dict and {"loss", "accuracy"} <= epoch.keys() for epoch in epochs)
+        and all(type(figure) is float for epoch in epochs for figure in epoch.values())
+    )
 
 
 def _check_installed(folder: Path, network: str, package: str, version: str) -> None:
@@ -184,7 +214,7 @@ def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
     try:
         data = path.read_bytes() if re.fullmatch(rf"[0-9a-f]+{re.escape(SUFFIX)}", name) else b""
     except OSError as error:
-        raise ModelError(f"{path}: cannot be read ({error.strerror}): {_RETRAIN}") from error
+        raise ModelError(f"{path}: {_unread(error)}") from error
     if digest(data) != name.partition(".")[0]:
         raise ModelError(f"{path}: damaged: {_RETRAIN}")
     try:
