@@ -174,7 +174,7 @@ def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
 @pytest.mark.parametrize(
     ("options", "X", "y", "error", "said"),
     [
-        ({}, ["a.wav"], ["x"], ValueError, "one class"),
+        ({}, ["a.wav"], ["x"], ValueError, r"one class \('x'\)"),
         ({}, ["a.wav", "b.wav"], ["x"], ValueError, "inconsistent numbers of samples"),
         ({}, "a.wav", ["x", "y"], ValueError, r"X of shape \(\)"),
         ({}, [], [], ValueError, r"X of shape \(0,\)"),
