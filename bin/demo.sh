@@ -5,6 +5,10 @@
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+if [[ ${1:-} == -* ]]; then
+    echo "usage: demo.sh [FOLDER]" >&2
+    exit 2
+fi
 folder=${1:-$project/demo}
 epochs=40 # of the paper's 150: enough for this corpus
 "$project/bin/install.sh" "$project/.venv" examples

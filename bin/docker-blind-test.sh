@@ -12,6 +12,10 @@ case ${1:-} in
     device=${1#--}
     shift
     ;;
+-h | --help)
+    sed -n '2,5s/^# //p' -- "${BASH_SOURCE[0]}"
+    exit 0
+    ;;
 -*)
     echo "usage: docker-blind-test.sh [--cpu|--gpu] [FOLDER]" >&2
     exit 2

@@ -49,7 +49,10 @@ done
 engine=${CONTAINER_ENGINE:-$(command -v docker || command -v podman || true)}
 [ -n "$engine" ] || refuse "neither docker nor podman is here: install one, or set CONTAINER_ENGINE"
 image=${MIREX_IMAGE:-mirex-submission}:$device
-"$engine" image inspect "$image" >/dev/null || refuse "no image $image: build it with bin/docker-build.sh --$device"
+if ! "$engine" image inspect "$image" >/dev/null; then
+    "$engine" info >/dev/null 2>&1 || refuse "$engine does not run here: start it, or set CONTAINER_ENGINE to another"
+    refuse "no image $image: build it with bin/docker-build.sh --$device"
+fi
 run=("$engine" run --rm --network none --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges
     --pids-limit 256 --shm-size 128m --user "$user")
 if [[ $engine == *podman* && $(id -u) != 0 ]]; then

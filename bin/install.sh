@@ -5,6 +5,7 @@
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
+[ $# -ge 1 ] || { echo "usage: install.sh VENV [EXTRA]" >&2; exit 2; }
 venv=$1
 extra=${2:-}
 version=$(python3 -c 'import sys; print("%d%02d" % sys.version_info[:2])')

@@ -12,7 +12,7 @@ import os
 from typing import TYPE_CHECKING
 
 from mirex_submission.api import classify, evaluate, extract, train
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, FeatureSpec, own_working_rate
 
 if TYPE_CHECKING:
@@ -59,8 +59,11 @@ def log_mel(
         if rate_hz is not None:
             raise UsageError("rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'")
         path = os.fsdecode(source)
-        spec = spec_of(audio.native_rate(path))
-        waveform = audio.decode(path, rate_hz=spec.rate_hz)
+        try:
+            spec = spec_of(audio.native_rate(path))
+            waveform = audio.decode(path, rate_hz=spec.rate_hz)
+        except AudioError as error:
+            raise AudioError(f"{path}: {error}") from error
         if waveform.note:
             logging.getLogger(__name__).warning("%s: %s", path, waveform.note)
         return logmel.log_mel(waveform.samples, spec)

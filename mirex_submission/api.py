@@ -57,9 +57,8 @@ def extract(
     options = _options(locals(), but=("scratch", "feature_list"))
     from mirex_submission import arguments, commands
 
-    return _call(
-        "extract", arguments.extract, commands.extract, [scratch, _List("feature_list", feature_list)], options
-    )
+    positionals = [_path("scratch", scratch), _List("feature_list", feature_list)]
+    return _call("extract", arguments.extract, commands.extract, positionals, options)
 
 
 def train(
@@ -112,7 +111,8 @@ def train(
 
     options["groups"] = None if groups is None else _List("groups", groups)
     lists = [] if feature_list is None else [_List("feature_list", feature_list)]
-    return _call("train", arguments.train, commands.train, [scratch, *lists, _List("train_list", train_list)], options)
+    positionals = [_path("scratch", scratch), *lists, _List("train_list", train_list)]
+    return _call("train", arguments.train, commands.train, positionals, options)
 
 
 def classify(
@@ -144,7 +144,8 @@ def classify(
     options = _options(locals(), but=("scratch", "test_list", "output"))
     from mirex_submission import arguments, commands
 
-    positionals = [scratch, _List("test_list", test_list), _List("output", output)]
+    written = _Nowhere() if output is None else _path("output", output)
+    positionals = [_path("scratch", scratch), _List("test_list", test_list), written]
     return _call("classify", arguments.classify, commands.classify, positionals, options)
 
 
@@ -163,19 +164,40 @@ def evaluate(
     """
     from mirex_submission.evaluation import commands
 
+    if not isinstance(systems, Mapping):
+        raise UsageError(f"systems: {systems!r}: give {{name: folder with its output a fold}}")
     options = {
-        "truth": truth,
-        "system": [f"{name}={os.fspath(folder)}" for name, folder in systems.items()],
-        "out": out,
+        "truth": _path("truth", truth),
+        "system": [f"{name}={os.fspath(_path('systems', folder))}" for name, folder in systems.items()],
+        "out": _path("out", out),
     }
     return _call("evaluate", commands.add_evaluate, commands.figures, [], {**options, "seed": seed, "strict": strict})
 
 
+def _path(name: str, given: Any) -> FilePath:
+    """What the command line can have been given as a path: None would be a folder of this name."""
+    if not isinstance(given, (str, os.PathLike)):
+        raise UsageError(f"{name}: {given!r}: give a path")
+    return given
+
+
+class _Nowhere:
+    """No output: it stands where the command line has its path."""
+
+    def __str__(self) -> str:
+        return "nowhere"
+
+    def put_into(self, args: argparse.Namespace) -> None:
+        args.output = None
+
+
 class _List:
-    """A list that is a file, or at hand; or None. It stands where the command line has a path."""
+    """A list that is a file, or at hand. It stands where the command line has a path."""
 
     def __init__(self, name: str, given: Any) -> None:
         self.name, self.is_file = name, isinstance(given, (str, os.PathLike))
+        if not self.is_file and not isinstance(given, Iterable):
+            raise UsageError(f"{name}: {given!r}: give the path of a list, or its entries")
         self.given = given
 
     def __str__(self) -> str:
@@ -185,7 +207,7 @@ class _List:
         from mirex_submission.protocol.lists import ListAtHand
 
         if not self.is_file:
-            setattr(args, self.name, None if self.given is None else ListAtHand(self.name, self.given))
+            setattr(args, self.name, ListAtHand(self.name, self.given))
 
 
 def _options(given: Mapping[str, Any], but: tuple[str, ...]) -> dict[str, Any]:
@@ -217,7 +239,7 @@ def _call(
     arguments.common(parser)
     args = parser.parse_args(argv)
     for given in (*positionals, *options.values()):
-        if isinstance(given, _List):
+        if isinstance(given, (_List, _Nowhere)):
             given.put_into(args)
     args.command_line = ["mirex-submission", name, *argv]
     args.scratch = Path(args.scratch).absolute() if args.scratch else None

@@ -236,6 +236,7 @@ def _refuse_overwriting(args: argparse.Namespace, *inputs: str) -> None:
     """Refuse an output that is one of the lists, or the other output."""
     taken = {os.path.realpath(path): path for path in inputs}
     for path in filter(None, (args.output, args.probabilities)):
-        same = taken.setdefault(os.path.realpath(path), path)
-        if same is not path and not os.path.realpath(path).startswith("/dev/"):
-            raise UsageError(f"{path}: is {same} too, which it would overwrite: give another name")
+        real = os.path.realpath(path)
+        if real in taken and not real.startswith("/dev/"):
+            raise UsageError(f"{path}: is {taken[real]} too, which it would overwrite: give another name")
+        taken[real] = path

@@ -107,7 +107,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         check_consistent_length(paths, labels, groups)
         classes = np.unique(labels)
         if len(classes) < 2:
-            raise ValueError(f"one class ({classes[0]!r}): a classifier needs tracks of at least 2")
+            raise ValueError(f"one class ({str(classes[0])!r}): a classifier needs tracks of at least 2")
         options = self.get_params(deep=False)
         scratch, random_state = options.pop("scratch"), options.pop("random_state")
         given = isinstance(random_state, Integral)

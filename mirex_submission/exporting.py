@@ -143,7 +143,8 @@ def describe(bundle: Bundle) -> dict[str, object]:
             "filters": "triangles of unit area on Slaney's Mel scale from 0 Hz to half the rate, on the power spectrum",
         },
         "networks": {name: bundle.weights[name] for name in bundle.recipe.networks},
-        "versions": versions(),
+        "trained_with": bundle.versions,
+        "exported_with": versions(),
     }
 
 

@@ -37,8 +37,8 @@ FAULT, WARNING, FACT = logging.ERROR, logging.WARNING, logging.INFO
 _BLOCK = 4096  # bytes that a disk gives at a time
 _HEADER_BYTES = 600  # of a stored file
 _SEGMENT_BYTES = 12  # in mapped files: where it begins, its class, its place in the order
-# Measured (README): of a process with the native kernel, with Keras, and of one that extracts, beside the frames of its
-# longest track; and for a track of a training.
+# Measured (docs/evaluators.md): of a process with the native kernel, with Keras, and of one that extracts, beside the
+# frames of its longest track; and for a track of a training.
 _NATIVE_BYTES, _KERAS_BYTES, _WORKER_BYTES, _TRACK_BYTES = 120e6, 900e6, 60e6, 800
 
 

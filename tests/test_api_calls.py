@@ -124,6 +124,14 @@ def test_evaluate_writes_the_figures_of_the_command_and_returns_them_and_prints_
             UsageError,
             "argument --model: '4': choose one of 1, 2, 3, all",
         ),
+        (lambda m, s: m.train(s, [("a", "x"), ("b", None)]), ListError, "^<train_list>:2: no label in"),
+        (lambda m, s: m.train(s, [("a", "x"), ("b", float("nan"))]), ListError, "^<train_list>:2: no label in"),
+        (lambda m, s: m.train(s, None), UsageError, "train_list: None: give the path of a list, or its entries"),
+        (lambda m, s: m.extract(s, 3), UsageError, "feature_list: 3: give the path of a list, or its entries"),
+        (lambda m, s: m.extract(None, ["a"]), UsageError, "scratch: None: give a path"),
+        (lambda m, s: m.classify(s, ["a"], 3), UsageError, "output: 3: give a path"),
+        (lambda m, s: m.evaluate(s, [s], s), UsageError, "systems: .*: give {name: folder"),
+        (lambda m, s: m.evaluate(s, {"A": None}, s), UsageError, "systems: None: give a path"),
         (lambda m, s: m.evaluate(s, {}, s), UsageError, "evaluate: the following arguments are required: --system"),
         (lambda m, s: m.evaluate(s, {"A": s}, s / "out"), ListError, "scratch: cannot be read: No such file"),
     ],
@@ -132,3 +140,16 @@ def test_what_the_command_line_refuses_is_refused_with_the_same_words(tmp_path, 
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=said):
         call(mirex_submission, tmp_path / "scratch")
+    assert not (tmp_path / "None").exists()
+
+
+@pytest.mark.parametrize("name", ["list.txt", Path("list.txt")])
+def test_an_output_never_takes_the_place_of_the_list(tmp_path, monkeypatch, name):
+    """One object in Python, and not two words of a command line."""
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("a.wav\n")
+    with pytest.raises(UsageError, match="which it would overwrite"):
+        mirex_submission.classify("scratch", name, name)
+    with pytest.raises(UsageError, match="which it would overwrite"):
+        mirex_submission.classify("scratch", ["a.wav"], "out.txt", probabilities=Path("out.txt"))
+    assert Path(name).read_text() == "a.wav\n"

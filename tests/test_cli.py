@@ -132,6 +132,7 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
         "--system",
         "--submission",
         "--train-options",
+        "--classify-options",
     }
     no_default |= {"--format", "--root", "--from-folders", "--from-mirdata", "--group", "--out", "--check"}
     assert without - no_default == set()

@@ -309,6 +309,14 @@ def test_a_path_listed_twice_gets_two_equal_lines_and_a_trained_one_a_warning(st
     assert "line 3 repeats line 1" in done.stderr
 
 
+@pytest.mark.parametrize(("script", "args"), [("demo.sh", ["--help"]), ("install.sh", [])])
+def test_what_sets_up_says_how_it_is_called_and_does_nothing(run_script, tmp_path, monkeypatch, script, args):
+    monkeypatch.chdir(tmp_path)
+    done = run_script(script, *args)
+    assert done.returncode == 2 and done.stderr.startswith(f"usage: {script} ")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.slow
 def test_the_demo_runs_from_a_clone_and_scores_well(tmp_path):
     """bin/demo.sh as it stands, in the environment that the tests made."""

@@ -60,6 +60,12 @@ def test_a_python_without_any_package_is_status_2_with_the_commands_that_mend_it
     assert other.returncode == 2 and f"install this project with `{facts['numpy']['mend']}`" in other.stderr
 
 
+def test_python_3_10_is_not_told_to_install_versions_that_need_3_11(monkeypatch):
+    assert "constraints.txt" in installation.install_command()
+    monkeypatch.setattr(sys, "version_info", (3, 10, 13))
+    assert "constraints.txt" not in installation.install_command()
+
+
 def test_a_package_that_is_too_old_is_a_fault_and_one_that_an_extra_needs_is_not(tmp_path):
     for name in ("xxhash", "dask"):
         (tmp_path / f"{name}-1.0.dist-info").mkdir()

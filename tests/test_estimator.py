@@ -14,6 +14,7 @@ from pathlib import Path
 import joblib
 import numpy as np
 import pytest
+import sklearn
 import soundfile
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -23,6 +24,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mirex_submission import estimator as estimator_module
 from mirex_submission.errors import AudioError, ListError, ModelError, UsageError
 from mirex_submission.estimator import MirexClassifier
 
@@ -110,6 +112,20 @@ def test_a_search_over_grouped_folds_in_two_processes_decodes_each_file_once_and
     assert not list((tmp_path / "models").iterdir())
 
 
+def test_a_search_gives_groups_to_fit_where_it_is_asked_to(tracks, scratch, monkeypatch):
+    paths, labels = tracks[:2]
+    groups, held_out = list(range(len(paths))), []
+    train = estimator_module.train
+    monkeypatch.setattr(
+        estimator_module, "train", lambda *args, **more: held_out.append(more["groups"]) or train(*args, **more)
+    )
+    with sklearn.config_context(enable_metadata_routing=True):
+        estimator = MirexClassifier(scratch=scratch, patience=1, **QUICK).set_fit_request(groups=True)
+        search = GridSearchCV(estimator, {"learning_rate": [0.02]}, cv=StratifiedGroupKFold(2))
+        search.fit(paths, labels, groups=groups)
+    assert len(held_out) == 3 and all(held_out)
+
+
 def test_without_a_scratch_folder_all_estimators_of_a_process_share_one_that_goes_with_it(tracks, tmp_path):
     code = f"""
 import sys, tempfile
@@ -174,7 +190,7 @@ def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
 @pytest.mark.parametrize(
     ("options", "X", "y", "error", "said"),
     [
-        ({}, ["a.wav"], ["x"], ValueError, "one class"),
+        ({}, ["a.wav"], ["x"], ValueError, r"one class \('x'\)"),
         ({}, ["a.wav", "b.wav"], ["x"], ValueError, "inconsistent numbers of samples"),
         ({}, "a.wav", ["x", "y"], ValueError, r"X of shape \(\)"),
         ({}, [], [], ValueError, r"X of shape \(0,\)"),

@@ -213,6 +213,7 @@ def test_an_export_says_its_classes_and_how_its_features_are_made(scratch, expor
     assert {name: features[name] for name in ("rate_hz", "n_bands", "n_frames")} == dataclasses.asdict(bundle.spec)
     assert (features["window"], features["hop"], features["segment_samples"]) == (768, 384, 55 * 384)
     assert about["networks"] == bundle.weights and list(about["networks"]) == ["1", "2", "3"]
+    assert about["trained_with"] == bundle.versions and "tensorflow" in about["exported_with"]
 
 
 def test_an_onnx_model_takes_any_number_of_segments_and_nothing_else(exported):

@@ -117,6 +117,18 @@ def test_an_image_that_is_not_built_is_told_with_the_command_that_builds_it(reco
     assert done.returncode == 2 and "build it with bin/docker-build.sh --cpu" in done.stderr
 
 
+def test_an_engine_that_does_not_run_is_not_taken_for_an_image_that_is_not_there(run_script):
+    done = run_script("docker-run.sh", "doctor", env={"CONTAINER_ENGINE": "false"})
+    assert done.returncode == 2 and "docker-run.sh: false does not run here" in done.stderr
+    assert "no image" not in done.stderr
+
+
+@pytest.mark.parametrize("script", ["docker-run.sh", "docker-build.sh", "docker-blind-test.sh"])
+def test_help_is_the_head_of_the_script(run_script, script):
+    done = run_script(script, "--help")
+    assert done.returncode == 0 and done.stdout.startswith(f"{script} [--cpu|--gpu] ") and "#" not in done.stdout
+
+
 # From here on the image is built.
 
 

@@ -301,6 +301,13 @@ def test_dask_takes_its_address_from_the_environment_too(dask, tmp_path):
     assert there != here
 
 
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_whose_library_is_not_installed_names_the_extra_that_has_it(monkeypatch, backend):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = refusal(Workers(-1, backend))
+    assert "is missing: install this project with its extra" in said and f"[{backend}]" in said
+
+
 @pytest.mark.ray
 def test_where_no_ray_head_listens_its_address_is_named(hasty):
     pytest.importorskip("ray")

@@ -183,7 +183,6 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         "--train-options",
         action="append",
         type=_options,
-        default=[],
         metavar="NAME=OPTIONS",
         help="more options for the train script of the system NAME, as 'NAME=--model 1 --epochs 50'",
     )
@@ -191,7 +190,6 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         "--classify-options",
         action="append",
         type=_options,
-        default=[],
         metavar="NAME=OPTIONS",
         help="more options for its classify script, as 'NAME=--vote majority'",
     )
@@ -218,8 +216,8 @@ def crossval(args: argparse.Namespace) -> None:
     names = [submission.name for submission in found]
     if len(set(names)) < len(names):
         raise UsageError("--submission: a name is given twice: give each system its own, as NAME=COMMAND_DIR")
-    train_options = _of_systems("--train-options", args.train_options, names)
-    classify_options = _of_systems("--classify-options", args.classify_options, names)
+    train_options = _of_systems("--train-options", args.train_options or (), names)
+    classify_options = _of_systems("--classify-options", args.classify_options or (), names)
     task = fold_lists.find_lists(args.folder)
     planned = [
         plans.plan(

@@ -11,6 +11,7 @@ from __future__ import annotations
 import csv
 import io
 import logging
+import math
 import os
 import re
 import sys
@@ -51,7 +52,9 @@ class ListAtHand(os.PathLike[str]):
         for number, entry in enumerate(entries, start=1):
             path, *labels = entry if isinstance(entry, (tuple, list)) else (entry,)
             fields = [os.fspath(path) if isinstance(path, os.PathLike) else path, *map(str, labels)]
-            if not isinstance(fields[0], str) or len(fields) > 2:
+            if any(label is None or (isinstance(label, float) and math.isnan(label)) for label in labels):
+                faults.add(number, f"no label in {entry!r}", "give each path its label")
+            elif not isinstance(fields[0], str) or len(fields) > 2:
                 faults.add(number, repr(entry), "give a path, or in a labelled list a pair of path and label")
             elif re.search(r"[\r\n]", "".join(fields)) or "\t" in "".join(fields[1:]):
                 faults.add(number, f"a line end or a tab in {fields!r}", "rename it: no list or output can hold it")

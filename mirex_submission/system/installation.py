@@ -89,5 +89,6 @@ def install_command(extra: str = "") -> str:
     project = str(PROJECT) if there else "PROJECT_FOLDER"
     # An environment made without pip takes what another one's installs into it.
     pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip", "--python", sys.executable]
-    words = [*pip, "install", "-c", f"{project}/constraints.txt"]
-    return shlex.join([*words, f"{project}[{extra}]" if extra else project])
+    # Some of the versions that we prove need Python 3.11.
+    constraints = ["-c", f"{project}/constraints.txt"] if sys.version_info >= (3, 11) else []
+    return shlex.join([*pip, "install", *constraints, f"{project}[{extra}]" if extra else project])

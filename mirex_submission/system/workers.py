@@ -6,6 +6,7 @@ Each library is loaded only where it is used: the command line knows the names o
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import logging
 import os
 import signal
@@ -17,8 +18,10 @@ from itertools import chain, islice
 from typing import Any
 
 from mirex_submission.errors import UsageError
+from mirex_submission.system.installation import install_command
 
 BACKENDS = ("loky", "dask", "ray")
+_LIBRARIES = {"dask": "distributed", "ray": "ray"}
 _ROUND = 256  # tasks a Ray worker gets before their results are collected: joblib cannot stream them from Ray
 _WAIT_S = 60.0  # for a cluster to answer
 _PR_SET_PDEATHSIG = 1
@@ -50,6 +53,10 @@ class Workers:
         """Connected to the cluster, if it is one. Raises UsageError if that cannot be done."""
         import joblib
 
+        library = _LIBRARIES.get(self.backend)
+        if library and not importlib.util.find_spec(library):
+            extra = f"install this project with its extra `{self.backend}`: {install_command(self.backend)}"
+            raise UsageError(f"--backend {self.backend}: the Python package {library!r} is missing: {extra}")
         if self.backend == "dask":
             with _dask_client(self.scheduler) as client, joblib.parallel_config(_dask_backend()(client=client)):
                 yield
