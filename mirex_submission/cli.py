@@ -120,7 +120,8 @@ MIREX_NAMES = {"extractFeatures": "extract", "trainAndClassify": "train-and-clas
 
 def _overview() -> str:
     rows = "\n".join(f"  {name:20}{command.summary}" for name, command in COMMANDS.items())
-    return f"usage: {PROGRAM} COMMAND [options] ...\n\n{rows}\n\n`{PROGRAM} COMMAND --help` shows a command's options."
+    last = f"`{PROGRAM} COMMAND --help` shows a command's options, `{PROGRAM} --version` what is installed."
+    return f"usage: {PROGRAM} COMMAND [options] ...\n\n{rows}\n\n{last}"
 
 
 def _parser(name: str) -> argparse.ArgumentParser:

@@ -141,7 +141,7 @@ def test_help_of_every_command_shows_the_defaults_of_all_that_have_one(command):
 def test_the_overview_names_every_command_and_the_version_is_there(call):
     done = call("--help")
     assert (done.status, done.stderr) == (0, "")
-    assert all(command in done.stdout for command in COMMANDS)
+    assert all(command in done.stdout for command in COMMANDS) and "--version" in done.stdout
 
 
 def test_version_names_python_and_all_that_is_needed_and_loads_none_of_it(call):
