@@ -17,6 +17,7 @@ from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
 
 MAX_BAD_PERCENT = 10.0
+MAX_THREADS = 100_000  # more are a slip, for which joblib has no room
 SHELLS = ("bash", "zsh")
 MODEL_NAME = r"\w[\w.-]*"
 EXPORT_FORMATS = ("savedmodel", "onnx", "tflite")
@@ -27,7 +28,7 @@ def common(parser: argparse.ArgumentParser) -> None:
         "-numThreads",
         "--threads",
         dest="threads",
-        type=positive(int),
+        type=threads,
         metavar="N",
         default=runtime.default_threads(),
         help="threads and processes for everything",
@@ -294,6 +295,13 @@ def positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 
     convert.__name__ = kind.__name__  # argparse names it where the text is no number at all
     return convert
+
+
+def threads(text: str) -> int:
+    value = int(text)
+    if not 0 < value <= MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not from 1 to {MAX_THREADS}")
+    return value
 
 
 def seconds(text: str) -> float:

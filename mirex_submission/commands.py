@@ -109,7 +109,7 @@ def train_and_classify(args: argparse.Namespace) -> None:
     from mirex_submission import checking
 
     recipe = _recipe(args)
-    _refuse_overwriting(args, args.train_list, args.test_list)
+    _refuse_overwriting(args, args.train_list, args.test_list, *filter(None, [args.groups]))
     if runtime.hosts()[1] > 1:
         raise UsageError("TF_CONFIG names several hosts: train on all of them, then classify on one")
     for path in filter(None, (args.output, args.probabilities)):

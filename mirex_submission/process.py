@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import faulthandler
+import io
 import logging
 import os
 import signal
@@ -35,6 +36,9 @@ def open_standard_streams() -> None:
             os.open(os.devnull, os.O_RDWR)
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
+    # Where PYTHONIOENCODING or the locale leaves letters out, a path is printed with escapes for them, as in the log.
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def start_log(verbose: int, quiet: int) -> None:
@@ -81,9 +85,12 @@ def status_of(run: Callable[[], None]) -> int:
         return BROKEN_PIPE
     except Exception as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):  # of standard output
-            log.error("%s: free some space and run the same command again", error)
+            log.error("what is printed cannot be written: %s: free some space and run the same command again", error)
             _drop_stdout()
             return StorageError.exit_status
+        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
+            log.error("the folder that this was called from is gone: change to one that is there, or give full paths")
+            return UsageError.exit_status
         shortage = _shortage(error)
         if not shortage:
             raise
@@ -94,6 +101,13 @@ def status_of(run: Callable[[], None]) -> int:
         said, status = ("terminated", TERMINATED) if isinstance(stop, Terminated) else ("interrupted", INTERRUPTED)
         log.error("%s: finished work (features, the last state of a training) is kept; the same command goes on", said)
         return status
+
+
+def _has_folder() -> bool:
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
 
 
 def _drop_stdout() -> None:

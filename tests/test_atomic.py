@@ -250,3 +250,18 @@ def test_what_is_sealed_is_read_back_and_any_flipped_bit_is_noticed(body):
         damaged[k // 8] ^= 1 << k % 8
         assert unseal(bytes(damaged)) is None
     assert unseal(b"") is None and unseal(data[: data.index(b"\n")]) is None
+
+
+def test_what_stands_in_the_way_or_is_too_long_or_too_large_is_told_from_a_disk_that_is_not_healthy(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(StorageError, match="move it away"):
+        make_folder(tmp_path / "file" / "folder")
+    with pytest.raises(StorageError, match="shorter name"):
+        write_file(tmp_path / ("n" * 300), b"x")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
+    try:
+        with pytest.raises(StorageError, match="ulimit -f"):
+            write_file(tmp_path / "large", b"x" * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

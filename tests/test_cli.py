@@ -493,3 +493,36 @@ def test_the_environment_says_which_device_is_asked_for_unless_a_call_does(run_s
     done = run_script("mirex-submission.sh", "doctor", env={"MIREX_DEVICE": device})
     assert done.returncode == status and said in done.stderr, done.stderr
     assert run_script("mirex-submission.sh", "doctor", "--device", "cpu", env={"MIREX_DEVICE": device}).returncode == 0
+
+
+def test_a_path_that_standard_output_cannot_spell_is_printed_with_escapes(run_script, tmp_path):
+    done = run_script(
+        "mirex-submission.sh", "check", tmp_path / "Müsik", env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert done.returncode == 0 and r"M\xfcsik" in done.stdout
+
+
+def test_a_call_from_a_folder_that_is_gone_is_told_so(tmp_path):
+    gone, paths = tmp_path / "gone", tmp_path / "paths.txt"
+    gone.mkdir()
+    paths.write_text("a.wav\n")
+    for arguments in (["scratch", str(paths)], [str(tmp_path / "scratch"), str(paths)]):
+        code = f"import os, sys; os.chdir({str(gone)!r}); os.path.exists('.') and os.rmdir('../gone'); "
+        code += f"from mirex_submission.cli import main; sys.exit(main(['extract', '--no-check', *{arguments!r}]))"
+        done = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True)
+        gone.mkdir()
+        assert done.returncode == 2 and "the folder that this was called from is gone" in done.stderr
+
+
+@pytest.mark.parametrize("n", ["0", "-1", "1.5", "many", "100001", "9" * 30])
+def test_a_number_of_threads_that_is_none_is_status_2(call, tmp_path, n):
+    assert call("extract", "-numThreads", n, tmp_path / "scratch", tmp_path / "list").status == 2
+
+
+def test_the_list_of_groups_is_not_overwritten_by_an_output(call, lists, tmp_path):
+    groups = tmp_path / "groups"
+    groups.write_text("/none/one.wav\tsomebody\n")
+    options = ("--patience", 1, "--groups", groups)
+    done = call("train-and-classify", *options, tmp_path / "s", lists["train"], lists["test"], groups)
+    assert done.status == 2 and "which it would overwrite" in done.stderr
+    assert groups.read_text() == "/none/one.wav\tsomebody\n"

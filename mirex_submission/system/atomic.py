@@ -32,6 +32,11 @@ _WHAT_TO_DO = {
     errno.EROFS: "choose a folder on a disk that can be written",
     errno.EACCES: "choose a folder that this user may write",
     errno.EPERM: "choose a folder that this user may write",
+    errno.EFBIG: "a limit for the size of files: see `ulimit -f` and what the file system takes",
+    **dict.fromkeys(
+        (errno.EEXIST, errno.EISDIR, errno.ENOTDIR), "a file stands where a folder should, or else: move it away"
+    ),
+    errno.ENAMETOOLONG: "give a shorter name",
     errno.ENOENT: "the folder is gone: was a disk unmounted, or the folder deleted while in use?",
 }
 
