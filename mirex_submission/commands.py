@@ -20,6 +20,7 @@ from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import runtime
 from mirex_submission.system.atomic import check_writable, make_folder
+from mirex_submission.system.paths import full_path
 from mirex_submission.system.workers import Workers
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _groups(args: argparse.Namespace) -> dict[str, str]:
     if not args.patience:
         raise UsageError("--groups: they are for --patience, which is not given")
     listed = lists.read_labelled(args.groups, min_classes=1, for_evaluator=False)
-    return {os.path.abspath(track.path): track.label for track in listed}
+    return {full_path(track.path): track.label for track in listed}
 
 
 def _train_model(
@@ -233,10 +234,13 @@ def _spec(args: argparse.Namespace, paths: list[str], headers: Headers, *, whole
 
 
 def _refuse_overwriting(args: argparse.Namespace, *inputs: str) -> None:
-    """Refuse an output that is one of the lists, or the other output."""
+    """Refuse an output that is one of the lists, the other output, or among what the scratch folder keeps."""
+    kept = [os.path.realpath(args.scratch / name) for name in ("features", "model", "models")]
     taken = {os.path.realpath(path): path for path in inputs}
     for path in filter(None, (args.output, args.probabilities)):
         real = os.path.realpath(path)
+        if any(real.startswith(f"{folder}/") for folder in kept):
+            raise UsageError(f"{path}: lies among the features and models of {args.scratch}: give another name")
         if real in taken and not real.startswith("/dev/"):
             raise UsageError(f"{path}: is {taken[real]} too, which it would overwrite: give another name")
         taken[real] = path

@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -28,6 +27,7 @@ from mirex_submission.models.recipe import Recipe
 from mirex_submission.models.training import TrainingSet, pack, train_network
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import clear_leftovers, digest, make_folder, write_file
+from mirex_submission.system.paths import full_path
 from mirex_submission.system.runtime import hosts, versions
 from mirex_submission.system.workers import Workers
 from mirex_submission.usable import enough_to_train, enough_usable, usable_of
@@ -210,7 +210,7 @@ def _usable(
         enough_usable(usable_of(records), records, strict=True)
     enough_to_train(tracks, usable, max_bad)
     return tuple(
-        bundles.TrainedTrack(os.path.abspath(track.path), track.label, records[track.path].content) for track in usable
+        bundles.TrainedTrack(full_path(track.path), track.label, records[track.path].content) for track in usable
     )
 
 

@@ -245,6 +245,7 @@ class TestStatus:
         [
             (["{scratch}", "{test}", "{test}"], "which it would overwrite"),
             (["--probabilities", "{out}", "{scratch}", "{test}", "{out}"], "which it would overwrite"),
+            (["{scratch}", "{test}", "{scratch}/models/base/bundle.json"], "among the features and models"),
             (["", "{test}", "{out}"], "an empty path"),
             (["{scratch}", "{test}", ""], "an empty path"),
         ],

@@ -13,6 +13,7 @@ from pathlib import Path
 from mirex_submission.errors import ListError
 from mirex_submission.protocol import lists
 from mirex_submission.system.atomic import sha256
+from mirex_submission.system.paths import full_path
 
 PARTS = ("train", "test", "truth")
 
@@ -78,10 +79,10 @@ def _faults(task: TaskLists) -> list[str]:
             return {}
         for track in tracks if labelled else ():
             where = f"{path}:{track.line}"
-            label, first = labels.setdefault(os.path.abspath(track.path), (track.label, where))
+            label, first = labels.setdefault(full_path(track.path), (track.label, where))
             if label != track.label:
                 found.append(f"{where}: {track.path!r} is {track.label!r} here and {label!r} in {first}: correct one")
-        return {os.path.abspath(track.path): f"{path}:{track.line}: {track.path!r}" for track in tracks}
+        return {full_path(track.path): f"{path}:{track.line}: {track.path!r}" for track in tracks}
 
     features = read(task.features, labelled=False)
     for fold in task.folds:

@@ -27,6 +27,7 @@ from mirex_submission.evaluation.fold_lists import PARTS, find_lists, fold_names
 from mirex_submission.evaluation.sources import GroupedTrack
 from mirex_submission.protocol.lists import Faults, Track, faults_error, write_predictions
 from mirex_submission.system.atomic import remove, write_file
+from mirex_submission.system.paths import full_path
 
 N_STARTS = 10
 
@@ -212,7 +213,7 @@ def _entries(faults: Faults, by_path: dict[str, GroupedTrack], *, labelled: bool
     entries = []
     for number, line in faults.lines():
         path, _, label = line.rpartition("\t") if labelled else (line, "", "")
-        track = by_path.get(os.path.abspath(path))
+        track = by_path.get(full_path(path))
         if not track:
             faults.add(number, f"{path!r} is not among the labelled tracks", "correct it, or add the track there")
         elif labelled and label != track.label:

@@ -17,6 +17,7 @@ from mirex_submission.errors import ListError, UsageError
 from mirex_submission.protocol.lists import Faults, Track, usable_path
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.installation import install_command
+from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def read_table(
             faults.add(number, f"{len(cells)} cells, but {len(columns)} columns", "write a tab between all columns")
             continue
         spelled, label, *grouped = (cells[k] for k in at)
-        path = os.path.abspath(os.path.join(root, spelled))
+        path = full_path(os.path.join(root, spelled))
         if not label.strip():
             faults.add(number, "an empty label", "write the track's class")
         elif usable_path(spelled, number, faults):

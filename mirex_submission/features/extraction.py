@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mirex_submission.features.bandpower import FASTEST
 from mirex_submission.features.logmel import log_mel_of_blocks
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
+from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import Progress, duration
 from mirex_submission.system.workers import WorkerLost, Workers
 
@@ -59,7 +59,7 @@ def extract(
     todo = []
     spellings: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
-        spellings.setdefault(os.path.abspath(path), []).append(path)
+        spellings.setdefault(full_path(path), []).append(path)
     looked_up = Progress("stored features", len(spellings), unit="tracks")
     for path, *_ in spellings.values():
         header = store.verified(path) if verify else store.fresh(path)
@@ -192,7 +192,7 @@ def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:
     content = content_hash(path)
     changed = ["changed while it was read"] if AudioState.of(path) != state else []
     header = Header(
-        path=os.path.abspath(path),
+        path=full_path(path),
         audio=state,
         content=content,
         spec=spec,

@@ -22,6 +22,7 @@ import xxhash
 from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.system.atomic import digest, write_file
+from mirex_submission.system.paths import full_path
 
 SUFFIX = ".logmel"
 _MAGIC = b"mirex-features 3 "
@@ -78,7 +79,7 @@ class FeatureStore:
 
     def file_of(self, path: str) -> Path:
         """The file that holds (or would hold) the features of the track at `path`."""
-        name = digest(os.path.abspath(path).encode("utf-8", "surrogateescape"))
+        name = digest(full_path(path).encode("utf-8", "surrogateescape"))
         return self.folder / name[:2] / f"{name}{SUFFIX}"
 
     def fresh(self, path: str, *, content_decides: bool = True) -> Header | None:
@@ -89,7 +90,7 @@ class FeatureStore:
         features count as fresh.
         """
         header = self._header(path)
-        if header is None or header.spec != self.spec or header.path != os.path.abspath(path):
+        if header is None or header.spec != self.spec or header.path != full_path(path):
             return None
         try:
             now = AudioState.of(path)
@@ -118,7 +119,7 @@ class FeatureStore:
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
         """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
         stored = read_file(self.file_of(path))
-        if stored is None or stored[0].spec != self.spec or stored[0].path != os.path.abspath(path):
+        if stored is None or stored[0].spec != self.spec or stored[0].path != full_path(path):
             return None
         return stored
 

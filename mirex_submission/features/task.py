@@ -20,6 +20,7 @@ from mirex_submission.features.audio import AudioHeader
 from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import WORKING_RATES_HZ, working_rate
 from mirex_submission.system.atomic import seal, unseal, write_file
+from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def choose_rate(
     if given_hz and not whole_task:
         return given_hz
     record = scratch / "features" / "task"
-    files = sorted({os.path.abspath(path) for path in paths})
+    files = sorted({full_path(path) for path in paths})
     hashes = np.sort(np.fromiter(map(_path_hash, files), np.uint64, len(files)))
     state = _state(files) if whole_task and not given_hz else ""
     known = None if given_hz else _read(record)

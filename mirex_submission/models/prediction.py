@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from mirex_submission.features.store import Header
 from mirex_submission.models.bundle import Bundle, load_weights
 from mirex_submission.models.engine import Engine
 from mirex_submission.models.segments import cut, segment_starts
+from mirex_submission.system.paths import full_path
 
 _AT_ONCE = 1000  # segments: those of hours would fill memory
 
@@ -64,4 +64,4 @@ def overlap(bundle: Bundle, tracks: Iterable[Extracted]) -> list[str]:
     """The paths of those test tracks that the model was trained on, by path or by content."""
     paths = {track.path for track in bundle.tracks}
     contents = {track.content for track in bundle.tracks}
-    return [t.path for t in tracks if t.content and (os.path.abspath(t.path) in paths or t.content in contents)]
+    return [t.path for t in tracks if t.content and (full_path(t.path) in paths or t.content in contents)]

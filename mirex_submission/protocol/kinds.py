@@ -14,6 +14,7 @@ from functools import cached_property
 from mirex_submission.errors import ListError
 from mirex_submission.protocol import lists, nema
 from mirex_submission.protocol.lists import Track
+from mirex_submission.system.paths import full_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +29,7 @@ class TaskList:
     @cached_property
     def where(self) -> Mapping[str, Track]:
         """Full path -> the entry."""
-        return {os.path.abspath(track.path): track for track in self.tracks}
+        return {full_path(track.path): track for track in self.tracks}
 
 
 def is_labelled(list_path: str | os.PathLike[str]) -> bool:

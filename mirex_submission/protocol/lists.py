@@ -23,6 +23,7 @@ from typing import Any
 from mirex_submission.errors import ListError
 from mirex_submission.protocol import nema
 from mirex_submission.system.atomic import write_file
+from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
 
@@ -143,8 +144,7 @@ def read_labelled(
         if not usable_path(path, number, faults):
             continue
         track = Track(path, sys.intern(label), line=number)  # one label for all its tracks
-        # What abspath does, without a second copy of most paths and in half the time.
-        file = os.path.normpath(path) if path.startswith("/") else os.path.abspath(path)
+        file = full_path(path)
         earlier = first.setdefault(path if file == path else file, track)
         if earlier is track:
             tracks.append(track)

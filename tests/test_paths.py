@@ -1,0 +1,45 @@
+"""Which file a path is: one file that is spelled in two ways has one full path, and two files never."""
+
+import os
+
+import numpy as np
+import pytest
+import soundfile
+
+from mirex_submission.features import extraction
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.system.paths import full_path
+from mirex_submission.system.workers import Workers
+
+
+@pytest.mark.parametrize("path", ["/a//b/./c.wav", "a.wav", "./a", "a..b/..c.wav", "/...", "//a"])
+def test_without_a_step_up_it_is_that_of_the_standard_library(path):
+    assert full_path(path) == os.path.abspath(path)
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch):
+    """here/link leads to there/folder; the audio of both places differs."""
+    for folder in ("here", "there/folder"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "here/link").symlink_to(tmp_path / "there/folder")
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def test_a_step_up_from_a_link_is_where_the_system_finds_it(folders):
+    for path in ("link/../a.wav", "../here/link/../a.wav", f"{folders}/here/link/../a.wav", "link/.././a.wav"):
+        assert full_path(path) == f"{folders}/there/a.wav"
+    assert full_path("link/../..") == full_path("..") == str(folders)
+    assert full_path("link/a.wav") == f"{folders}/here/link/a.wav"  # no link is followed without need
+    assert full_path("../here/a.wav") == f"{folders}/here/a.wav"
+
+
+def test_two_files_that_only_a_link_tells_apart_have_features_of_their_own(folders):
+    paths = ["a.wav", "link/../a.wav"]
+    for seed, path in enumerate(paths):
+        soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(22050), 22050)
+    store = FeatureStore(folders / "s", FeatureSpec(rate_hz=22050))
+    records = extraction.extract(paths, store, Workers(1))
+    assert len({records[path].content for path in paths}) == 2
