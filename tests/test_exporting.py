@@ -90,7 +90,7 @@ def untrained(tmp_path):
             keys={"1": "0"},
             versions={},
             engine="",
-            history={"1": [{"loss": 1.0}]},
+            history={"1": [{"loss": 1.0, "accuracy": 0.5}]},
         ),
     )
     return folder
