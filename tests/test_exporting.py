@@ -350,8 +350,13 @@ def test_a_full_disk_is_status_7_and_leaves_nothing(scratch, tmp_path, name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_command_writes_beside_the_caller_and_needs_no_other_folder(scratch, tmp_path, name):
-    environment = {**os.environ, "TMPDIR": "/none", "HOME": "/none"}
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "TMPDIR": "/none", "HOME": str(home)}
+    environment.pop("ORT_DISABLE_TELEMETRY")  # of these tests themselves
     done = command("export", "--format", name, scratch / "model", cwd=tmp_path, env=environment)
     assert done.returncode == 0 and done.stdout == "", done.stderr
     assert f"output: {tmp_path}/model.{name}" in done.stderr
+    assert not list(home.iterdir())
+    home.rmdir()
     assert [each for each in os.listdir(tmp_path) if not each.endswith(".json")] == [f"model.{name}"]

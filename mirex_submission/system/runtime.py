@@ -48,9 +48,9 @@ def default_threads() -> int:
 
 
 def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
-    """Set the environment for `threads` threads and for writing nowhere but to `scratch`.
+    """Set the environment for `threads` threads and for writing nowhere but to `scratch`, and telling nobody.
 
-    To be called before numpy, joblib or Keras is imported: they read these variables once.
+    To be called before numpy, joblib, Keras or ONNX Runtime is imported: they read these variables once.
     """
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(threads)
@@ -62,6 +62,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
         os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")  # else in the home folder
     os.environ["KERAS_HOME"] = os.devnull
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it sends its maker statistics, under an id in the home folder
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if os.environ.get("KERAS_BACKEND"):  # else TensorFlow, which the native kernel does without
         _check_backend(os.environ["KERAS_BACKEND"])
