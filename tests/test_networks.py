@@ -235,7 +235,8 @@ def named(tmp_path):
 
     def write(name, package="their-package"):
         tracks = tuple(bundles.TrainedTrack(f"/{label}.wav", label, "aa") for label in "ab")
-        of_network = {"weights": {name: "0.weights.npz"}, "keys": {name: "k"}, "history": {name: [{"loss": 1.0}]}}
+        history = {name: [{"loss": 1.0, "accuracy": 0.5}]}
+        of_network = {"weights": {name: "0.weights.npz"}, "keys": {name: "k"}, "history": history}
         bundle = bundles.Bundle(
             ("a", "b"), SPEC, Recipe(), tracks, **of_network, versions={}, engine="", packages={name: (package, "1.0")}
         )
