@@ -37,7 +37,7 @@ from mirex_submission.system.atomic import (
     temporary_folder,
     write_file,
 )
-from mirex_submission.system.installation import install_command
+from mirex_submission.system.installation import install_extra
 from mirex_submission.system.runtime import start_keras, versions
 
 if TYPE_CHECKING:
@@ -156,8 +156,7 @@ def _check_call(file_format: str, path: Path) -> None:
     if file_format == "onnx":
         missing = [name for name in ("onnx", "onnxruntime", "tf2onnx") if not importlib.util.find_spec(name)]
         if missing:
-            extra = f"install this project with its extra `export`: {install_command('export')}"
-            raise UsageError(f"--format onnx: not installed: {', '.join(missing)}: {extra}")
+            raise UsageError(f"--format onnx: not installed: {', '.join(missing)}: {install_extra('export')}")
     if file_format != "savedmodel":
         if path.suffix != f".{file_format}":
             raise UsageError(f"{path}: give --output a name that ends in .{file_format}")

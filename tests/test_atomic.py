@@ -1,5 +1,6 @@
 """Files appear whole or not at all, whatever fails; what the disk says reaches the user."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -99,15 +100,20 @@ def test_a_full_disk_says_what_to_do():
         write_file("/dev/full", b"x")
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path):
-    (tmp_path / "file").write_bytes(b"old")
+@contextlib.contextmanager
+def files_of_at_most(n_bytes):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, hard))
     try:
-        with pytest.raises(StorageError, match="File too large"):
-            write_file(tmp_path / "file", b"new" * 10_000)
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path):
+    (tmp_path / "file").write_bytes(b"old")
+    with files_of_at_most(10_000), pytest.raises(StorageError, match="File too large"):
+        write_file(tmp_path / "file", b"new" * 10_000)
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
 
@@ -258,10 +264,5 @@ def test_what_stands_in_the_way_or_is_too_long_or_too_large_is_told_from_a_disk_
         make_folder(tmp_path / "file" / "folder")
     with pytest.raises(StorageError, match="shorter name"):
         write_file(tmp_path / ("n" * 300), b"x")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, hard))
-    try:
-        with pytest.raises(StorageError, match="ulimit -f"):
-            write_file(tmp_path / "large", b"x" * 100)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with files_of_at_most(10), pytest.raises(StorageError, match="ulimit -f"):
+        write_file(tmp_path / "large", b"x" * 100)

@@ -16,7 +16,7 @@ from typing import Any
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.protocol.lists import Faults, Track, usable_path
 from mirex_submission.protocol.nema import N_EXAMPLES
-from mirex_submission.system.installation import install_command
+from mirex_submission.system.installation import install_extra
 from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
@@ -119,8 +119,8 @@ def from_mirdata(name: str, home: str | os.PathLike[str], *, group: str | None =
     try:
         import mirdata
     except ModuleNotFoundError as error:
-        extra = f"install this project with its extra `mirdata`: {install_command('mirdata')}"
-        raise UsageError(f"--from-mirdata: the Python package {error.name!r} is missing: {extra}") from None
+        said = f"--from-mirdata: the Python package {error.name!r} is missing"
+        raise UsageError(f"{said}: {install_extra('mirdata')}") from None
     if name not in mirdata.list_datasets():
         raise UsageError(f"mirdata has no loader {name!r}: one of {', '.join(mirdata.list_datasets())}")
     home = os.path.abspath(home)

@@ -83,6 +83,11 @@ def _libsndfile() -> str:
     return ""
 
 
+def install_extra(extra: str) -> str:
+    """What to do where a package of an extra is missing."""
+    return f"install this project with its extra `{extra}`: {install_command(extra)}"
+
+
 def install_command(extra: str = "") -> str:
     """The command that installs this project with all that it needs, and what an extra needs."""
     there = (PROJECT / "setup.py").is_file()

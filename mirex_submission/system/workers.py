@@ -18,7 +18,7 @@ from itertools import chain, islice
 from typing import Any
 
 from mirex_submission.errors import UsageError
-from mirex_submission.system.installation import install_command
+from mirex_submission.system.installation import install_extra
 
 BACKENDS = ("loky", "dask", "ray")
 _LIBRARIES = {"dask": "distributed", "ray": "ray"}
@@ -55,8 +55,8 @@ class Workers:
 
         library = _LIBRARIES.get(self.backend)
         if library and not importlib.util.find_spec(library):
-            extra = f"install this project with its extra `{self.backend}`: {install_command(self.backend)}"
-            raise UsageError(f"--backend {self.backend}: the Python package {library!r} is missing: {extra}")
+            said = f"--backend {self.backend}: the Python package {library!r} is missing"
+            raise UsageError(f"{said}: {install_extra(self.backend)}")
         if self.backend == "dask":
             with _dask_client(self.scheduler) as client, joblib.parallel_config(_dask_backend()(client=client)):
                 yield
