@@ -26,7 +26,7 @@ RUN pip install -c constraints.txt setuptools && python -m venv --without-pip /o
 FROM build AS requirements
 ARG DEVICE
 COPY setup.py ./
-RUN mkdir mirex_submission && echo '__version__ = "0"' >mirex_submission/__init__.py && touch README.md \
+RUN mkdir mirex_submission && echo '__version__ = "0"' >mirex_submission/version.py && touch README.md \
     && python setup.py --quiet egg_info \
     && if [ "$DEVICE" = gpu ]; then tensorflow='tensorflow[and-cuda]'; else tensorflow='tensorflow-cpu'; fi \
     && sed -e '/^$/,$d' -e "s/^tensorflow\b/$tensorflow/" ./*.egg-info/requires.txt >requirements.txt
@@ -37,7 +37,7 @@ COPY setup.py pyproject.toml MANIFEST.in README.md LICENSE ./
 COPY mirex_submission mirex_submission
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
     && pip --python /opt/venv/bin/python install --no-deps --no-index /wheels/*.whl \
-    && /opt/venv/bin/python -P -c 'import mirex_submission.features._kernel, mirex_submission.models._kernel'
+    && /opt/venv/bin/python -P -c 'import mirex_submission.features._kernel, mirex_submission.networks._kernel'
 
 # The root file system is read-only in a run: what Python's own library compiles to must be there. Taken away from the
 # packages is what nothing reads: headers, their own tests, the compiler that TensorFlow is built with, and symbols for a

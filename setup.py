@@ -6,7 +6,7 @@ from pathlib import Path
 from setuptools import Extension, find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/__init__.py").read_text(encoding="utf-8"))[1]
+VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/version.py").read_text(encoding="utf-8"))[1]
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
@@ -44,10 +44,10 @@ setup(
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
     package_data={
         "mirex_submission": ["py.typed"],
-        "mirex_submission.evaluation": ["*.css", "*.jinja"],
+        "mirex_submission.evaluation.report": ["*.css", "*.jinja"],
         "mirex_submission.models": ["*.jinja"],
     },
-    ext_modules=[kernel("features", "mix"), kernel("models")],
+    ext_modules=[kernel("features", "mix"), kernel("networks")],
     python_requires=">=3.10,<3.14",
     install_requires=[
         "jinja2>=3.1",
@@ -78,7 +78,7 @@ setup(
         # What benchmarks/extraction.py measures us against.
         "bench": ["audioflux", "essentia>=2.1b6.dev1110", "librosa>=0.10.2", "nnAudio", "torch==2.13.0"],
     },
-    entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli:main"]},
+    entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli.main:main"]},
     classifiers=[
         "Operating System :: POSIX :: Linux",
         "Programming Language :: Python :: 3.10",

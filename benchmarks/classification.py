@@ -33,13 +33,13 @@ BIN = Path(__file__).resolve().parent.parent / "bin"
 def weights_of(architecture):
     import numpy as np
 
-    from mirex_submission.models.architectures import initial_weights
+    from mirex_submission.networks.sizes import initial_weights
 
     return initial_weights(architecture, **SIZES, n_classes=N_CLASSES, mean=np.full(40, -2), std=np.ones(40), seed=0)
 
 
 def ours(architecture, threads):
-    from mirex_submission.models.engine import Engine
+    from mirex_submission.networks.engine import Engine
 
     return Engine(threads, "").network(architecture, weights_of(architecture), n_frames=80).probabilities
 
@@ -48,7 +48,7 @@ def keras_predict(architecture, threads):
     from mirex_submission.system.runtime import start_keras
 
     start_keras(threads=threads, seed=0)
-    from mirex_submission.models.keras_network import KerasNetwork
+    from mirex_submission.networks.keras_network import KerasNetwork
 
     return KerasNetwork(architecture, weights_of(architecture), n_frames=80).probabilities
 
@@ -76,7 +76,7 @@ def segments(seed=0):
 
 
 def predict(args):
-    from mirex_submission.models.architectures import operations
+    from mirex_submission.networks.sizes import operations
 
     rate, x, result = matrix_rate(args.threads), segments(), {}
 
@@ -128,7 +128,7 @@ def commands(args):
         threads = ("-numThreads", str(args.threads))
         scratch = f"{folder}/scratch"
         subprocess.run([BIN / "train.sh", *threads, "--epochs", "1", "-q", scratch, labelled], env=env, check=True)
-        from mirex_submission.models.keras_network import KerasNetwork
+        from mirex_submission.networks.keras_network import KerasNetwork
 
         saved = f"{folder}/model.keras"
         KerasNetwork("2", weights_of("2"), n_frames=80).model.save(saved)

@@ -42,7 +42,8 @@ import scipy.sparse
 import soundfile
 import soxr
 
-from mirex_submission.features import audio, bandpower
+from mirex_submission.features import audio
+from mirex_submission.features import kernel as bandpower
 from mirex_submission.features.filterbank import mel_filterbank
 from mirex_submission.features.logmel import FLOOR, log_mel
 from mirex_submission.features.spec import FeatureSpec, own_working_rate

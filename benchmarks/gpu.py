@@ -30,8 +30,8 @@ def stock_fit(architecture, epoch, xla):
     import keras
     import numpy as np
 
-    from mirex_submission.models.keras_network import build
-    from mirex_submission.models.segments import cut
+    from mirex_submission.networks.keras_network import build
+    from mirex_submission.training.segments import cut
 
     model = build(architecture, n_bands=N_BANDS, n_frames=N_FRAMES, n_classes=N_CLASSES)
     jit = "auto" if xla else False
@@ -43,9 +43,9 @@ def stock_fit(architecture, epoch, xla):
 def measure(architecture, engines, args):
     import numpy as np
 
-    from mirex_submission.models.architectures import initial_weights
-    from mirex_submission.models.recipe import Recipe
-    from mirex_submission.models.segments import Epoch, cut
+    from mirex_submission.networks.sizes import initial_weights
+    from mirex_submission.training.recipe import Recipe
+    from mirex_submission.training.segments import Epoch, cut
 
     rng = np.random.default_rng(0)
     frames = rng.normal(-2, 1, (args.tracks * FRAMES_A_TRACK, N_BANDS)).astype(np.float32)
@@ -83,7 +83,7 @@ def main():
     args = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # even without a GPU: it is Keras that is measured
 
-    from mirex_submission.models import engine as engine_of
+    from mirex_submission.networks import engine as engine_of
 
     choices = ("float32", "auto")
     engines = {p: engine_of.start(args.device, threads=os.cpu_count() or 1, seed=0, precision=p) for p in choices}

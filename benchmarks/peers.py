@@ -19,7 +19,7 @@ def torch_network(architecture, *, n_classes, threads):
     """The same network in plain PyTorch: (module, [trainable parameters])."""
     import torch
 
-    from mirex_submission.models.architectures import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE
+    from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE
 
     torch.set_num_threads(threads)
 

@@ -98,7 +98,7 @@ def load(scratch, threads=2):  # from here on, what runs in the phases' own proc
     from mirex_submission.system import runtime
 
     runtime.prepare(scratch, threads=threads)
-    from mirex_submission import submission
+    from mirex_submission.runs import submission
 
     return submission
 
@@ -179,7 +179,7 @@ def phase_pack(list_file, scratch, n):
     """Training's reading of the features into a mapped file, by the paper's recipe; memory beyond the libraries'."""
     program = load(scratch)
     program.start_keras(threads=2, seed=0)
-    from mirex_submission.models.training import pack
+    from mirex_submission.training.fit import pack
 
     paths, recipe = Path(list_file).read_text().splitlines()[:n], program.Recipe()
     store, before = program.FeatureStore(scratch, program.FeatureSpec(SHORT_HZ)), memory()
@@ -276,7 +276,7 @@ def reuse(work, shrink, results):
     run("clips", folder=tracks.parent, n=n, seconds=0.01, rate_hz=RATE_HZ, store=store)
     run("extract", list_file=tracks, scratch=store)  # makes the task's record
     again = [sys.executable, "-m", "mirex_submission", "extract", store, tracks, "-numThreads", "2", "-q"]
-    load_all = "from mirex_submission import cli, submission"
+    load_all = "from mirex_submission.cli import main; from mirex_submission.runs import submission"
     commands = {"import": [sys.executable, "-c", load_all], "again": again, "--verify": [*again, "--verify"]}
     costs, steps = {name: [] for name in commands}, []
     for _ in range(5):

@@ -34,10 +34,10 @@ TRACKS = (1_000, 50_000)
 def ours(architecture, threads):
     import numpy as np
 
-    from mirex_submission.models import engine
-    from mirex_submission.models.architectures import initial_weights
-    from mirex_submission.models.recipe import Recipe
-    from mirex_submission.models.segments import Epoch
+    from mirex_submission.networks import engine
+    from mirex_submission.networks.sizes import initial_weights
+    from mirex_submission.training.recipe import Recipe
+    from mirex_submission.training.segments import Epoch
 
     frames = np.random.default_rng(0).normal(-2, 1, (50_000, SIZES["n_bands"])).astype(np.float32)
     n_segments = BATCH * N_BATCHES
@@ -60,7 +60,7 @@ def data():
 def stock_fit(architecture, threads):
     import keras
 
-    from mirex_submission.models.keras_network import build
+    from mirex_submission.networks.keras_network import build
     from mirex_submission.system.runtime import start_keras
 
     start_keras(threads=threads, seed=0)
@@ -98,7 +98,7 @@ CONTENDERS = {
 
 
 def speed(args):
-    from mirex_submission.models.architectures import operations
+    from mirex_submission.networks.sizes import operations
 
     rate = matrix_rate(args.threads)
     print(f"matrix product: {rate / 1e9:.0f} GFLOP/s in float32 on {args.threads} threads\n")
@@ -118,8 +118,8 @@ def speed(args):
 def feeding(args):
     import numpy as np
 
-    from mirex_submission.models.recipe import Recipe
-    from mirex_submission.models.segments import batches, cut
+    from mirex_submission.training.recipe import Recipe
+    from mirex_submission.training.segments import batches, cut
 
     step_ms = {}
     for architecture in "123":
@@ -168,11 +168,11 @@ def memory_of(n_tracks, threads):
 
     from mirex_submission.features.spec import FeatureSpec
     from mirex_submission.features.store import AudioState, FeatureStore, Header
-    from mirex_submission.models.architectures import initial_weights
-    from mirex_submission.models.engine import Engine
-    from mirex_submission.models.recipe import Recipe
-    from mirex_submission.models.segments import Epoch
-    from mirex_submission.models.training import pack
+    from mirex_submission.networks.engine import Engine
+    from mirex_submission.networks.sizes import initial_weights
+    from mirex_submission.training.fit import pack
+    from mirex_submission.training.recipe import Recipe
+    from mirex_submission.training.segments import Epoch
 
     spec, frames = FeatureSpec(), np.random.default_rng(0).normal(-2, 1, (114, 40)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:

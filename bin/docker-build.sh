@@ -20,7 +20,7 @@ if [ -z "$engine" ]; then
     echo "docker-build.sh: neither docker nor podman is here: install one, or set CONTAINER_ENGINE" >&2
     exit 2
 fi
-version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$project/mirex_submission/__init__.py")
+version=$(sed -n 's/^__version__ = "\(.*\)"$/\1/p' "$project/mirex_submission/version.py")
 revision=$(git -C "$project" describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || true) # none in an archive
 format=()
 if [[ $engine == *podman* ]]; then # whose own format has no health check

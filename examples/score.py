@@ -9,9 +9,9 @@ import sys
 import numpy as np
 
 from mirex_submission.errors import MirexError
-from mirex_submission.evaluation.metrics import fold_score
-from mirex_submission.evaluation.outputs import TestList, class_key, class_names, read_output
+from mirex_submission.evaluation.judging.metrics import fold_score
 from mirex_submission.protocol.lists import read_labelled
+from mirex_submission.protocol.outputs import TestList, class_key, class_names, read_output
 
 
 def main():

@@ -11,14 +11,14 @@ import logging
 import os
 from typing import TYPE_CHECKING
 
-from mirex_submission.api import classify, evaluate, extract, train
 from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, FeatureSpec, own_working_rate
+from mirex_submission.runs.api import classify, evaluate, extract, train
+from mirex_submission.version import __version__
 
 if TYPE_CHECKING:
     import numpy as np
 
-__version__ = "0.1.0"
 __all__ = ["__version__", "classify", "evaluate", "extract", "log_mel", "train"]
 
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from mirex_submission.cli import main
+from mirex_submission.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

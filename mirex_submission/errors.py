@@ -1,15 +1,34 @@
-"""What can go wrong, as the caller sees it: one root, one child for each exit status.
+"""Errors that users can act on: one root, one child for each exit status.
 
-A message says what was found, where, and what to do about it; the command line prints it and nothing else.
+A message says what happened and where, why, and what to do. It ends with the stable code of its problem in brackets,
+such as ``[list.no-tab]``: docs/problems.md lists them all.
 """
 
 from __future__ import annotations
 
 
+def coded(text: str, code: str) -> str:
+    """Append the code of a problem to its text."""
+    return f"{text} [{code}]" if code else text
+
+
 class MirexError(Exception):
-    """Root of every error that this package raises on purpose."""
+    """Root of every error that this package raises on purpose.
+
+    Parameters
+    ----------
+    text : str
+        What happened, where, and what to do; several problems take one line each.
+    code : str
+        Stable code of the problem; empty where the text holds the codes already.
+    """
 
     exit_status = 1
+
+    def __init__(self, text: str, *, code: str = "") -> None:
+        super().__init__(coded(text, code))
+        self.text = text
+        self.code = code
 
 
 class UsageError(MirexError):
@@ -19,13 +38,13 @@ class UsageError(MirexError):
 
 
 class ListError(MirexError):
-    """A list is not what MIREX fixes; the message holds every fault of it, one `file:line: ...` a line."""
+    """A list is not in MIREX's format; each line of the message is one problem with its `file:line`."""
 
     exit_status = 3
 
 
 class AudioError(MirexError):
-    """A track cannot be used, or too many of them cannot."""
+    """A track is unreadable, or too many tracks are."""
 
     exit_status = 4
 
@@ -37,28 +56,28 @@ class ModelError(MirexError):
 
 
 class TrainingError(ModelError):
-    """The training came to nothing: its loss is no number any more."""
+    """The training diverged: its loss became NaN or infinite."""
 
 
 class DeviceError(MirexError):
-    """The device that was asked for is not there."""
+    """The requested device is missing."""
 
     exit_status = 6
+
+
+class StorageError(MirexError):
+    """The disk is full, read-only or gone, or a folder is not writable."""
+
+    exit_status = 7
+
+
+class SubmissionError(MirexError):
+    """A submission under cross-validation failed or wrote an incomplete output."""
+
+    exit_status = 8
 
 
 class ResourceError(MirexError):
     """The system grants this process too little memory, or too few threads, processes or open files."""
 
     exit_status = 9
-
-
-class SubmissionError(MirexError):
-    """A submission that was judged has failed in a call, or written what is no whole output."""
-
-    exit_status = 8
-
-
-class StorageError(MirexError):
-    """The disk is full, read-only or gone, or a folder cannot be written."""
-
-    exit_status = 7

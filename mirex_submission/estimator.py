@@ -22,9 +22,9 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_rand
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from mirex_submission.api import classify, train
 from mirex_submission.models.bundle import SUFFIX
-from mirex_submission.submission import Classification
+from mirex_submission.runs.api import classify, train
+from mirex_submission.runs.submission import Classification
 from mirex_submission.system.atomic import make_folder
 
 Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray"

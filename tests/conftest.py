@@ -3,14 +3,13 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from project import PROJECT
 from synthetic_corpus import write_corpus
 
 # ONNX Runtime would send its maker statistics; what our own commands start is not to rely on this.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-PROJECT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ import numpy as np
 
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio, suspects
-from mirex_submission.features.bandpower import FASTEST
+from mirex_submission.features.kernel import FASTEST
 from mirex_submission.features.logmel import log_mel_of_blocks
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mirex_submission.features.bandpower import band_powers
+from mirex_submission.features.kernel import band_powers
 from mirex_submission.features.spec import FeatureSpec
 
 # Near the noise floor of 16 bits; what is quieter is as good as silence. In units of band power at full scale 1.0.

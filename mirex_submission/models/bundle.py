@@ -23,10 +23,9 @@ import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.models import networks
-from mirex_submission.models.architectures import ARCHITECTURES, Weights, weight_shapes
-from mirex_submission.models.recipe import Recipe
-from mirex_submission.models.weights import from_bytes, to_bytes
+from mirex_submission.networks import registry as networks
+from mirex_submission.networks.sizes import ARCHITECTURES, Weights, weight_shapes
+from mirex_submission.networks.weights import from_bytes, to_bytes
 from mirex_submission.system.atomic import (
     digest,
     make_folder,
@@ -35,6 +34,7 @@ from mirex_submission.system.atomic import (
     unseal,
     write_file,
 )
+from mirex_submission.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 

@@ -15,9 +15,9 @@ from pathlib import Path
 import jinja2
 
 from mirex_submission.models.bundle import Bundle
-from mirex_submission.models.checkpoint import State
 from mirex_submission.system.atomic import write_file
 from mirex_submission.system.progress import printable
+from mirex_submission.training.checkpoint import State
 
 FILE = "MODEL_CARD.md"
 

@@ -1,0 +1,36 @@
+"""Completion of commands, options and file names in a shell, made by shtab from the command line's own parsers."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+
+from mirex_submission.cli import options as arguments
+from mirex_submission.errors import UsageError
+from mirex_submission.networks import registry as networks
+from mirex_submission.system.installation import install_command
+from mirex_submission.training.recipe import MODELS
+
+
+def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, str]], shell: str) -> str:
+    """What a shell is to read once.
+
+    parsers : {command: (its parser, its summary)}. Raises UsageError where shtab is not installed.
+    """
+    try:
+        import shtab
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"shtab, which makes completions, is not installed: {install_command('completion')}"
+        ) from error
+    whole = argparse.ArgumentParser(prog=program)
+    whole.add_argument("--version", action="store_true", help="show the versions of all that decides a result")
+    commands = whole.add_subparsers()
+    for name, (parser, summary) in parsers.items():
+        command = commands.add_parser(name, parents=[parser], add_help=False, help=summary)
+        for action in command._actions:
+            if action.type is arguments.path:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+            elif action.type is arguments.model:
+                action.choices = [*MODELS, *networks.names()]
+    return str(shtab.complete(whole, shell))

@@ -1,0 +1,1 @@
+"""Any submissions, run through their shell calls over the same folds."""

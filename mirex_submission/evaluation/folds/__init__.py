@@ -1,0 +1,1 @@
+"""Folds of labelled tracks as MIREX lists."""

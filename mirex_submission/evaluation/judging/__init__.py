@@ -1,0 +1,1 @@
+"""Outputs and truth to the figures that MIREX publishes."""

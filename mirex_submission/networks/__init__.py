@@ -1,0 +1,1 @@
+"""The networks: the paper's in Keras, and the compiled kernel that computes the same."""

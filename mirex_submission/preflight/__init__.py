@@ -1,0 +1,1 @@
+"""Problems that are found before hours of work."""

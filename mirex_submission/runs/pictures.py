@@ -1,0 +1,47 @@
+"""A picture of each track's frames and of the segments that the paper's recipe draws, many at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+
+from mirex_submission.errors import AudioError
+from mirex_submission.features import extraction, plot
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.system.atomic import write_file
+from mirex_submission.system.progress import Progress
+from mirex_submission.system.workers import WorkerLost, Workers
+from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.segments import segment_starts
+
+log = logging.getLogger(__name__)
+
+MIN_IN_PARALLEL = 16  # fewer are drawn before another process would have loaded matplotlib
+
+
+def draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: Workers) -> None:
+    if workers.local and len(paths) < MIN_IN_PARALLEL:
+        workers = Workers(1)
+    progress = Progress("plots", len(paths), unit="tracks")
+    try:
+        with workers.joined():
+            for _ in workers.run(joblib.delayed(_draw)(path, store, folder) for path in paths):
+                progress.advance()
+    except WorkerLost as error:
+        raise AudioError("a process that draws was killed, as when memory runs out: try fewer --jobs") from error
+    progress.close()
+    log.info("%d plots are in %s", progress.done, folder)
+
+
+def _draw(path: str, store: FeatureStore, folder: Path) -> None:
+    stored = extraction.read(path, store)
+    if stored:
+        header, frames = stored
+        starts = segment_starts(len(frames), header.content, store.spec, Recipe())
+        # Two folders may share a file name; and a name has at most 255 bytes.
+        stem = Path(path).stem.encode()[:200].decode(errors="ignore")
+        name = f"{stem}-{store.file_of(path).stem[:8]}.png"
+        write_file(folder / name, plot.draw(frames, starts, store.spec, title=path), durable=False)

@@ -1,0 +1,1 @@
+"""A training: recipe, segments, data set, epochs, checkpoints."""

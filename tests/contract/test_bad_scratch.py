@@ -1,0 +1,302 @@
+"""A scratch folder that is damaged, old or a stranger's, through the calls of an evaluator."""
+
+import io
+import json
+import os
+import pickle
+import random
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from processes import wait_for
+from project import PROJECT
+
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.models import bundle as bundles
+from mirex_submission.networks.weights import from_bytes
+from mirex_submission.system.atomic import digest, seal
+
+QUICK = ("--model", "1", "--segments-per-track", "4", "--checkpoint-every", "0", "--epochs")
+SPEC = FeatureSpec()
+
+
+def call(script, *args):
+    """Call a script; its status and what it said, which is no traceback."""
+    env = {**os.environ, "MIREX_PYTHON": sys.executable}
+    command = [str(PROJECT / "bin" / script), *map(str, args)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert "Traceback" not in done.stderr and done.stdout == "", done.stderr
+    return done.returncode, done.stderr
+
+
+@pytest.fixture(scope="module")
+def sound(corpus, tmp_path_factory):
+    """A scratch folder with features and a model, and beside it what was classified with it."""
+    folder = tmp_path_factory.mktemp("sound")
+    assert call("train.sh", *QUICK, 2, folder / "scratch", corpus["features"], corpus["train"])[0] == 0
+    assert call("classify.sh", folder / "scratch", corpus["test"], folder / "out.txt")[0] == 0
+    return folder
+
+
+@pytest.fixture
+def scratch(sound, tmp_path):
+    return Path(shutil.copytree(sound / "scratch", tmp_path / "scratch"))
+
+
+@pytest.fixture
+def expected(sound):
+    return (sound / "out.txt").read_bytes()
+
+
+def damage(path, rng):
+    """Flip a bit of a file or cut it off, at random."""
+    data = bytearray(path.read_bytes())
+    at = rng.randrange(len(data))
+    if rng.random() < 0.7:
+        data[at] ^= 1 << rng.randrange(8)
+    else:
+        del data[at:]
+    path.write_bytes(data)
+
+
+def contents(folder, pattern):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob(pattern)}
+
+
+ONE_OR_MANY = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 30))]
+
+
+# Damage.
+
+
+@pytest.mark.parametrize("seed", ONE_OR_MANY)
+def test_damaged_features_are_made_again_and_nothing_else_differs(scratch, expected, corpus, tmp_path, seed):
+    rng, whole = random.Random(seed), contents(scratch, "*.logmel")
+    for name in whole:
+        damage(scratch / name, rng)
+    damage(scratch / "features" / "task", rng)
+    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 0, said
+    assert (tmp_path / "out.txt").read_bytes() == expected
+    # Training reads the others; it has nothing to do, for it finds the same tracks.
+    status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
+    assert status == 0 and "nothing to do" in said, said
+    shutil.rmtree(scratch / "model")
+    assert call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])[0] == 0
+    assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").read_bytes() == expected
+    assert contents(scratch, "*.logmel") == whole
+
+
+def test_a_damaged_header_is_no_other_audio(scratch, corpus):
+    """One digit of each content hash, by which a training knows its tracks."""
+    whole = contents(scratch, "*.logmel")
+    for name, data in whole.items():
+        content = json.loads(data.split(b"\n", 2)[1])["content"].encode()
+        (scratch / name).write_bytes(data.replace(content, content[:-1] + b"%x" % (int(content[-1:], 16) ^ 1), 1))
+    status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
+    assert status == 0 and "nothing to do" in said, said
+    assert contents(scratch, "*.logmel") == whole
+
+
+@pytest.mark.parametrize("pattern", ["bundle.json", "*.weights.npz"])
+@pytest.mark.parametrize("seed", ONE_OR_MANY)
+def test_a_damaged_model_is_status_5_and_the_training_that_it_names_mends_it(
+    scratch, expected, corpus, tmp_path, pattern, seed
+):
+    (file,) = (scratch / "model").glob(pattern)
+    damage(file, random.Random(seed))
+    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 5 and f"{file}: damaged: train again with bin/train.sh" in said, said
+    assert not (tmp_path / "out.txt").exists()
+    assert call("train.sh", *QUICK, 2, scratch, corpus["train"])[0] == 0
+    assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").read_bytes() == expected
+
+
+@pytest.fixture(scope="module")
+def killed(sound, corpus, tmp_path_factory):
+    """A scratch folder with the last two states of a training that was killed, and no model."""
+    scratch = tmp_path_factory.mktemp("killed") / "scratch"
+    shutil.copytree(sound / "scratch" / "features", scratch / "features")
+    command = [str(PROJECT / "bin/train.sh"), *QUICK, "100000", str(scratch), str(corpus["train"])]
+    env = {**os.environ, "MIREX_PYTHON": sys.executable}
+    with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
+        try:
+            wait_for(lambda: any(epochs_of(file) > 3 for file in states_of(scratch)))
+        finally:
+            process.kill()
+    assert len(states_of(scratch)) in (2, 3)  # three if it died between a new one and the end of an old
+    return scratch
+
+
+def states_of(scratch):
+    """The files with a training's states, newest first."""
+    return sorted((scratch / "model").glob("*.checkpoint"), reverse=True)
+
+
+def epochs_of(file):
+    return int(file.stem.rpartition("-")[2])
+
+
+@pytest.mark.parametrize("seed", ONE_OR_MANY)
+@pytest.mark.parametrize("n_damaged", [1, 3])
+def test_a_training_falls_back_to_the_state_before_and_ends_in_the_same_bits(killed, corpus, tmp_path, seed, n_damaged):
+    scratch = Path(shutil.copytree(killed, tmp_path / "scratch"))
+    states = states_of(scratch)
+    for file in states[:n_damaged]:
+        damage(file, random.Random(seed))
+    epochs = epochs_of(states[0]) + 2
+    status, said = call("train.sh", *QUICK, epochs, scratch, corpus["train"])
+    assert status == 0, said
+    for file in states[:n_damaged]:
+        assert f"{file}: a damaged state of the training is passed over" in said
+    left = states[n_damaged:]
+    assert (f"goes on after epoch {epochs_of(left[0])}" in said) if left else ("goes on" not in said)
+    assert call("train.sh", *QUICK, epochs, "--name", "straight", scratch, corpus["train"])[0] == 0
+    assert bundles.load(scratch / "model").weights == bundles.load(scratch / "models/straight").weights
+
+
+# Other versions and settings.
+
+
+def test_features_of_an_older_format_are_made_again(scratch, expected, corpus, tmp_path):
+    whole = contents(scratch, "*.logmel")
+    for k, (name, data) in enumerate(whole.items()):
+        body = data.split(b"\n", 1)[1]
+        old = [b"mirex-features 2 %s\n" % digest(body).encode(), b"mirex-features 1 ", b""][k % 3]
+        (scratch / name).write_bytes(old + body)
+    assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").read_bytes() == expected
+    assert call("extractFeatures.sh", scratch, corpus["features"])[0] == 0
+    assert contents(scratch, "*.logmel") == whole
+
+
+@pytest.mark.parametrize("form", [bundles.FORMAT - 1, bundles.FORMAT + 1, None])
+def test_a_model_of_another_format_is_status_5(scratch, corpus, tmp_path, form):
+    file = scratch / "model" / "bundle.json"
+    fields = json.loads(file.read_bytes().split(b"\n", 1)[1])
+    file.write_bytes(seal(json.dumps({**fields, "format": form}).encode()))
+    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 5 and "written by another version of this program: train again with bin/train.sh" in said
+    assert call("train.sh", *QUICK, 1, scratch, corpus["train"])[0] == 0
+
+
+def test_a_model_of_other_settings_is_used_with_its_own(scratch, expected, corpus, tmp_path):
+    """Features of another rate, of more bands and longer segments lie beside those that a model was trained on."""
+    for options in (("--rate", 44100), ("--bands", 30, "--frames", 60)):
+        assert call("extractFeatures.sh", *options, scratch, corpus["features"])[0] == 0
+    assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").read_bytes() == expected
+    options = (*QUICK, 1, "--bands", 30, "--frames", 60)
+    assert call("train.sh", *options, scratch, corpus["train"])[0] == 0
+    spec = bundles.load(scratch / "model").spec
+    assert (spec.n_bands, spec.n_frames) == (30, 60)
+    assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
+
+
+# A stranger's.
+
+
+class Evil:
+    """Whoever unpickles it makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def pickles(made):
+    """Pickles as they come: alone, and as objects in an .npy and in an .npz file beside float32 arrays."""
+    evil = np.array([Evil(made)], dtype=object)
+    files = [io.BytesIO(), io.BytesIO()]
+    np.save(files[0], evil)
+    np.savez(files[1], **{"dense/kernel": np.zeros((2, 2), np.float32), "dense/bias": evil})
+    return [pickle.dumps(Evil(made)), *(file.getvalue() for file in files)]
+
+
+def lambda_archive(folder, made):
+    """A Keras archive with a layer that makes a file when it is built or called."""
+    import keras
+
+    path = str(made)
+
+    def evil(x):
+        open(path, "w").close()
+        return x
+
+    layers = [keras.Input((2,)), keras.layers.Lambda(evil, output_shape=(2,))]
+    keras.Sequential(layers).save(folder / "evil.keras")
+    made.unlink(missing_ok=True)
+    return (folder / "evil.keras").read_bytes()
+
+
+@pytest.fixture(params=["npz", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pickle", "npy", "keras"))])
+def evil(request, tmp_path):
+    """(bytes that run code in whoever trusts them, the file that they make)."""
+    made = tmp_path / "made by a stranger"
+    if request.param == "keras":
+        return lambda_archive(tmp_path, made), made
+    return pickles(made)[["pickle", "npy", "npz"].index(request.param)], made
+
+
+def test_files_that_run_code_in_whoever_trusts_them_are_refused_wherever_they_lie(
+    scratch, expected, corpus, tmp_path, evil
+):
+    data, made = evil
+    # As features and the record of the task, with and without what marks ours, and right digests.
+    stored = sorted(scratch.rglob("*.logmel"))
+    for k, file in enumerate(stored):
+        line = file.read_bytes().split(b"\n", 2)[1] + b"\n"
+        ours = b"mirex-features 3 %s %s\n" % (digest(line).encode(), digest(line, data).encode())
+        file.write_bytes([data, ours + line + data, ours + data][k % 3])
+    (scratch / "features" / "task").write_bytes(seal(data))
+    # Beside the model, under the names that frameworks look for.
+    for name in ("model.keras", "model.h5", "saved_model.pb", "weights.pkl", "evil.weights.npz"):
+        (scratch / "model" / name).write_bytes(data)
+    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 0 and (tmp_path / "out.txt").read_bytes() == expected, said
+    (tmp_path / "out.txt").unlink()
+
+    # As the bundle, and as weights that a sound bundle names.
+    file = scratch / "model" / "bundle.json"
+    good = file.read_bytes()
+    fields = json.loads(good.split(b"\n", 1)[1])
+    weights = f"{digest(data)}.weights.npz"
+    (scratch / "model" / weights).write_bytes(data)
+    with_weights = seal(json.dumps({**fields, "weights": {"1": weights}}).encode())
+    for bundle in (data, seal(data), with_weights):
+        file.write_bytes(bundle)
+        status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+        assert status == 5 and "train again with bin/train.sh" in said, said
+        assert not (tmp_path / "out.txt").exists()
+    # As states of the training that the next call goes on with.
+    for epochs in (1, 2):
+        for history in (b"[]\n", b'[{"loss": 1.0, "accuracy": 0.5}]\n', b""):
+            state = scratch / "model" / f"{fields['keys']['1']}-{epochs:06d}.checkpoint"
+            state.write_bytes(seal(history + data))
+    status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
+    assert status == 0 and "a damaged state of the training is passed over" in said, said
+    assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
+    assert (tmp_path / "out.txt").read_bytes() == expected
+    assert not made.exists()
+
+
+def test_the_pickles_of_these_tests_would_run(tmp_path):
+    made = tmp_path / "made"
+    alone, npy, npz = pickles(made)
+    pickle.loads(alone).close()
+    assert made.exists()
+    for data in (npy, npz):
+        made.unlink()
+        found = np.load(io.BytesIO(data), allow_pickle=True)
+        (found if data is npy else found["dense/bias"])[0].close()
+        assert made.exists()
+        with pytest.raises(ValueError, match=r"no \.npz file"):
+            from_bytes(data)

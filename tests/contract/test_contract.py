@@ -1,0 +1,330 @@
+"""The shell calls, as an evaluator makes them: lists in, one line a test track out, a status that can be trusted."""
+
+import contextlib
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from project import PROJECT
+
+QUICK = ("--epochs", "2", "--segments-per-track", "8")
+
+
+def lines_of(path):
+    return Path(path).read_text(encoding="utf-8").splitlines()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """An empty home folder, which has to stay empty."""
+    return tmp_path_factory.mktemp("home")
+
+
+@pytest.fixture(scope="module")
+def straight(corpus, tmp_path_factory, home):
+    """The evaluators' two calls, train.sh with three arguments and classify.sh: (folder, what both said)."""
+    folder = tmp_path_factory.mktemp("straight")
+    env = {**os.environ, "MIREX_PYTHON": sys.executable, "HOME": str(home)}
+    said = []
+    for script, *args in (
+        ("train.sh", *QUICK, folder / "scratch", corpus["features"], corpus["train"]),
+        ("classify.sh", "--probabilities", folder / "p.csv", folder / "scratch", corpus["test"], folder / "out.txt"),
+    ):
+        command = [str(PROJECT / "bin" / script), *map(str, args)]
+        done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout == ""
+        said.append(done.stderr)
+    return folder, said
+
+
+def test_output_has_each_test_path_verbatim_in_order_with_a_label_of_the_training_list(straight, corpus):
+    pairs = [line.split("\t") for line in lines_of(straight[0] / "out.txt")]
+    assert [path for path, _ in pairs] == lines_of(corpus["test"])
+    assert {label for _, label in pairs} <= {line.split("\t")[1] for line in lines_of(corpus["train"])}
+
+
+def test_it_learns_something(straight, corpus):
+    right = set(lines_of(straight[0] / "out.txt")) & set(lines_of(corpus["truth"]))
+    assert len(right) > len(lines_of(corpus["test"])) / 4, "no better than chance for four classes"
+
+
+def test_the_log_tells_rate_of_work_and_a_summary_with_time_and_memory(straight):
+    train, classify = straight[1]
+    for words in ("working rate: 22050 Hz", "24 tracks ready", "epochs of", "trained model 2 on 16 of 16 tracks"):
+        assert words in train
+    for log in (train, classify):
+        assert "peak memory" in log.splitlines()[-1] and "done in" in log.splitlines()[-1]
+        assert "Traceback" not in log and "I0000" not in log
+
+
+def test_nothing_is_written_outside_scratch_and_output(straight, home):
+    assert list(home.iterdir()) == []
+    assert sorted(p.name for p in straight[0].iterdir()) == ["out.txt", "p.csv", "scratch"]
+
+
+def test_same_lists_and_seed_give_the_same_bytes_however_the_calls_are_split(straight, corpus, run_script, tmp_path):
+    scratch = tmp_path / "scratch"
+    calls = (
+        ("extractFeatures.sh", "-numThreads", 1, scratch, corpus["features"]),
+        ("train.sh", *QUICK, scratch, corpus["train"]),
+        ("classify.sh", "--probabilities", tmp_path / "p.csv", scratch, corpus["test"], tmp_path / "out.txt"),
+    )
+    for script, *args in calls:
+        done = run_script(script, *args)
+        assert done.returncode == 0, done.stderr
+    for name in ("out.txt", "p.csv"):
+        assert (tmp_path / name).read_bytes() == (straight[0] / name).read_bytes()
+
+
+def test_train_and_classify_in_one_call_with_blanks_and_non_ascii_letters_in_every_path(
+    straight, corpus, run_script, tmp_path
+):
+    """Through a symbolic link, from another folder, with relative paths, into folders that do not exist yet."""
+    here = tmp_path / "Zwölf Töne"
+    here.mkdir()
+    names = {}
+    for path in lines_of(corpus["features"]):
+        names[path] = f"Áudio é/{Path(path).stem} ♫.wav"
+        (here / names[path]).parent.mkdir(exist_ok=True)
+        shutil.copy(path, here / names[path])
+    train = [line.split("\t") for line in lines_of(corpus["train"])]
+    (here / "train list.txt").write_text("".join(f"{names[p]}\t{x} & ünlü\n" for p, x in train), encoding="utf-8")
+    test = [names[path] for path in lines_of(corpus["test"])]
+    (here / "tëst.txt").write_text("".join(f"{path}\n" for path in test), encoding="utf-8")
+    link = here / "löuf los.sh"
+    link.symlink_to(PROJECT / "bin" / "trainAndClassify.sh")
+    done = run_script(link, *QUICK, "scrätch é", "train list.txt", "tëst.txt", "neu/a b/öut.txt", cwd=here)
+    assert done.returncode == 0, done.stderr
+    assert "with white space" in done.stderr
+    # The same audio under other names gives the same classes.
+    expected = [line.split("\t")[1] for line in lines_of(straight[0] / "out.txt")]
+    assert lines_of(here / "neu/a b/öut.txt") == [f"{p}\t{x} & ünlü" for p, x in zip(test, expected, strict=True)]
+
+
+def test_a_read_only_project_folder_will_do(corpus, run_script, tmp_path):
+    project = tmp_path / "project"
+    for name in ("bin", "mirex_submission"):
+        shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
+    before = sorted(project.rglob("*"))
+    for path in [project, *before]:
+        path.chmod(path.stat().st_mode & ~(stat.S_IWUSR | stat.S_IWGRP | stat.S_IWOTH))
+    env = {"PYTHONPATH": str(project), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = run_script(project / "bin/extractFeatures.sh", tmp_path / "s", corpus["features"], env=env)
+    assert done.returncode == 0, done.stderr
+    assert sorted(project.rglob("*")) == before
+    for path in [project, *before]:  # for the clean-up
+        path.chmod(path.stat().st_mode | stat.S_IWUSR)
+
+
+def take_sigint():
+    """A shell that runs the tests in the background makes them ignore SIGINT, and their children too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@contextlib.contextmanager
+def endless_training(scratch, corpus, name):
+    """A training in its second epoch, which is killed when the block ends."""
+    command = [str(PROJECT / "bin/train.sh"), "--epochs", "500", "--name", name, scratch, corpus["train"]]
+    env = {**os.environ, "MIREX_PYTHON": sys.executable}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, preexec_fn=take_sigint) as process:
+        try:
+            assert any("an epoch takes" in line for line in process.stderr)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_and_their_status_reach_the_caller(straight, corpus, number, status):
+    scratch = straight[0] / "scratch"
+    with endless_training(scratch, corpus, f"until{status}") as process:
+        process.send_signal(number)
+        rest = process.communicate(timeout=60)[1]
+    assert process.returncode == status
+    assert "the same command goes on" in rest and "Traceback" not in rest
+    assert not [p for p in (scratch / "tmp").iterdir() if p.name.startswith(".tmp-")]
+
+
+def test_a_second_training_on_the_same_name_is_refused_while_one_runs(straight, corpus, run_script):
+    scratch = straight[0] / "scratch"
+    with endless_training(scratch, corpus, "busy"):
+        done = run_script("train.sh", "--name", "busy", scratch, corpus["train"])
+    assert done.returncode == 2
+    assert "another training is running" in done.stderr
+
+
+class TestPython:
+    """Which Python the scripts find."""
+
+    @pytest.fixture
+    def project(self, tmp_path):
+        shutil.copytree(PROJECT / "bin", tmp_path / "bin")
+        return tmp_path
+
+    def make_python(self, path, says):
+        path.parent.mkdir(parents=True)
+        path.write_text(f'#!/bin/sh\necho "{says}" >&2\nexec "{sys.executable}" "$@"\n')
+        path.chmod(0o755)
+
+    def test_mirex_python_then_the_venv_then_python3(self, project, run_script):
+        script = project / "bin/classify.sh"
+        self.make_python(project / "path/python3", "from PATH")
+        path = {"MIREX_PYTHON": "", "PATH": f"{project}/path:{os.environ['PATH']}"}
+        assert "from PATH" in run_script(script, "--help", env=path).stderr
+        self.make_python(project / ".venv/bin/python", "from .venv")
+        assert "from .venv" in run_script(script, "--help", env=path).stderr
+        done = run_script(script, "--help")
+        assert done.returncode == 0
+        assert done.stderr == ""
+
+    def test_where_the_package_is_missing_it_says_which_command_installs_it(self, project, run_script):
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / "bare"], check=True)
+        python = project / "bare/bin/python"
+        done = run_script(project / "bin/train.sh", "--help", env={"MIREX_PYTHON": str(python), "PYTHONPATH": ""})
+        assert done.returncode == 2
+        assert f"{python} -m pip install" in done.stderr
+
+    def test_a_module_in_the_callers_folder_is_not_imported(self, run_script, tmp_path):
+        (tmp_path / "mirex_submission.py").write_text("raise SystemExit('the wrong one')")
+        assert run_script("train.sh", "--help", cwd=tmp_path).returncode == 0
+
+
+class TestStatus:
+    """The exit status is 0 only if all was done, and says what was not."""
+
+    def test_usage_is_2(self, run_script, tmp_path):
+        assert run_script("classify.sh", tmp_path).returncode == 2
+
+    def test_a_wrong_list_is_3_with_every_fault_as_file_and_line(self, run_script, tmp_path):
+        (tmp_path / "train.txt").write_text("a.wav\tx\nno tab\n\nb.wav\t\n")
+        done = run_script("train.sh", tmp_path / "s", tmp_path / "train.txt")
+        assert done.returncode == 3
+        assert f"{tmp_path}/train.txt:2: no tab" in done.stderr
+        assert f"{tmp_path}/train.txt:4: an empty label" in done.stderr
+
+    def test_too_much_unusable_audio_is_4_and_the_output_is_written_all_the_same(self, straight, run_script, tmp_path):
+        soundfile.write(tmp_path / "silent.wav", np.zeros(22050), 22050)
+        (tmp_path / "text.wav").write_text("no audio at all")
+        test = [str(tmp_path / name) for name in ("silent.wav", "text.wav", "missing.wav")]
+        (tmp_path / "test.txt").write_text("".join(f"{path}\n" for path in test))
+        done = run_script("classify.sh", straight[0] / "scratch", tmp_path / "test.txt", tmp_path / "out.txt")
+        assert done.returncode == 4
+        assert [line.split("\t")[0] for line in lines_of(tmp_path / "out.txt")] == test
+        for reason in ("silent.wav: silent", "text.wav: cannot be decoded", "missing.wav: cannot be read"):
+            assert done.stderr.count(reason) == 1
+
+    def test_a_missing_model_is_5_and_says_what_to_do(self, corpus, run_script, tmp_path):
+        done = run_script("classify.sh", tmp_path / "s", corpus["test"], tmp_path / "out.txt")
+        assert done.returncode == 5
+        assert "train.sh" in done.stderr
+        assert not (tmp_path / "out.txt").exists()
+
+    def test_a_scratch_folder_that_cannot_be_made_is_7(self, corpus, run_script, tmp_path):
+        (tmp_path / "file").write_text("")
+        done = run_script("extractFeatures.sh", tmp_path / "file/scratch", corpus["features"])
+        assert done.returncode == 7
+        assert f"{tmp_path}/file/scratch: cannot be written" in done.stderr
+
+    def test_an_output_that_cannot_be_written_is_7_before_any_work(self, straight, corpus, run_script, tmp_path):
+        done = run_script("classify.sh", straight[0] / "scratch", corpus["test"], tmp_path)
+        assert done.returncode == 7
+        assert "a folder" in done.stderr
+        assert "Keras" not in done.stderr
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            (["{scratch}", "{test}", "{test}"], "which it would overwrite"),
+            (["--probabilities", "{out}", "{scratch}", "{test}", "{out}"], "which it would overwrite"),
+            (["{scratch}", "{test}", "{scratch}/models/base/bundle.json"], "among the features and models"),
+            (["", "{test}", "{out}"], "an empty path"),
+            (["{scratch}", "{test}", ""], "an empty path"),
+        ],
+    )
+    def test_what_would_destroy_a_list_or_lose_a_file_is_2(self, corpus, run_script, tmp_path, arguments, said):
+        test = shutil.copy(corpus["test"], tmp_path)
+        names = {"scratch": tmp_path / "s", "test": test, "out": tmp_path / "out.txt"}
+        done = run_script("classify.sh", *(argument.format(**names) for argument in arguments), cwd=tmp_path)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert Path(test).read_bytes() == corpus["test"].read_bytes()
+        assert [p.name for p in tmp_path.iterdir()] == ["test.txt"]
+
+    def test_closed_streams_do_no_harm(self, corpus, tmp_path):
+        command = f'"{PROJECT}/bin/extractFeatures.sh" "{tmp_path}/s" "{corpus["features"]}" <&- >&- 2>&-'
+        env = {**os.environ, "MIREX_PYTHON": sys.executable}
+        assert subprocess.run(["bash", "-c", command], env=env).returncode == 0
+        assert list((tmp_path / "s").rglob("*.logmel"))
+
+
+def test_a_track_that_kills_its_process_costs_nothing_else(corpus, run_script, tmp_path):
+    """A decoder crash or the out-of-memory killer, made with a track during which every worker is killed."""
+    many = [str(tmp_path / f"{k}.wav") for k in range(64)]
+    for path in many:
+        shutil.copy(lines_of(corpus["test"])[0], path)
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in many))
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, soundfile, time\n"
+        "opened = soundfile.SoundFile.__init__\n"
+        "def crash(self, file, *args, **kwargs):\n"
+        "    if str(file).endswith('/40.wav') and 'loky' in ' '.join(open('/proc/self/cmdline').read().split('\\0')):\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    time.sleep(0.06)\n"  # so that the work is worth a second process
+        "    opened(self, file, *args, **kwargs)\n"
+        "soundfile.SoundFile.__init__ = crash\n"
+    )
+    arguments = ("-numThreads", 2, tmp_path / "s", tmp_path / "list.txt")
+    done = run_script("extractFeatures.sh", *arguments, env={"PYTHONPATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert f"{many[40]}: kills the process that extracts it" in done.stderr and "Traceback" not in done.stderr
+    assert "63 tracks ready (63 new, 0 stored before), 1 cannot be used" in done.stderr
+    done = run_script("extractFeatures.sh", "--strict", *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "1 tracks to do, 63 stored already" in done.stderr
+
+
+def test_output_may_be_a_pipe(straight, corpus, run_script):
+    done = run_script("classify.sh", "-q", straight[0] / "scratch", corpus["test"], "/dev/stdout")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.encode() == (straight[0] / "out.txt").read_bytes()
+
+
+def test_a_path_listed_twice_gets_two_equal_lines_and_a_trained_one_a_warning(straight, corpus, run_script, tmp_path):
+    known = lines_of(corpus["train"])[0].split("\t")[0]
+    new = lines_of(corpus["test"])[0]
+    (tmp_path / "test.txt").write_text(f"{new}\n{known}\n{new}\n")
+    done = run_script("classify.sh", straight[0] / "scratch", tmp_path / "test.txt", tmp_path / "out.txt")
+    assert done.returncode == 0, done.stderr
+    first, second, third = lines_of(tmp_path / "out.txt")
+    assert first == third and first.startswith(new) and second.startswith(known)
+    assert "1 test track(s) were in the training list" in done.stderr
+    assert "line 3 repeats line 1" in done.stderr
+
+
+@pytest.mark.parametrize(("script", "args"), [("demo.sh", ["--help"]), ("install.sh", [])])
+def test_what_sets_up_says_how_it_is_called_and_does_nothing(run_script, tmp_path, monkeypatch, script, args):
+    monkeypatch.chdir(tmp_path)
+    done = run_script(script, *args)
+    assert done.returncode == 2 and done.stderr.startswith(f"usage: {script} ")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_the_demo_runs_from_a_clone_and_scores_well(tmp_path):
+    """bin/demo.sh as it stands, in the environment that the tests made."""
+    started = time.time()
+    done = subprocess.run([PROJECT / "bin/demo.sh", tmp_path / "demo"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    accuracy = float(done.stdout.split("accuracy ")[1].split("%")[0])
+    assert accuracy >= 75
+    for name in ("output.txt", "probabilities.csv", "scratch/model/bundle.json", "two/report.html"):
+        assert (tmp_path / "demo" / name).stat().st_mtime >= started

@@ -1,0 +1,203 @@
+"""A training that was killed, ended by its time limit or finished goes on with the same call, to the same bits."""
+
+import contextlib
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from project import PROJECT
+
+from mirex_submission.models import bundle as bundles
+from mirex_submission.training.checkpoint import Checkpoints
+
+EPOCHS = 6
+CALL = ("--segments-per-track", "12", "--checkpoint-every", "0")
+
+
+def files_of(scratch, name="model"):
+    """Every file of a model but its lock: {name: bytes}."""
+    folder = scratch / name
+    return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
+
+
+@pytest.fixture(scope="module")
+def straight(corpus, tmp_path_factory):
+    """A scratch folder with a model that was never interrupted."""
+    scratch = tmp_path_factory.mktemp("straight") / "scratch"
+    command = [PROJECT / "bin/train.sh", *CALL, "--epochs", str(EPOCHS), scratch, corpus["features"], corpus["train"]]
+    done = subprocess.run(
+        command, env={**os.environ, "MIREX_PYTHON": sys.executable}, capture_output=True, text=True, check=True
+    )
+    assert "goes on" not in done.stderr
+    return scratch
+
+
+@pytest.fixture
+def extracted(straight, tmp_path):
+    """A scratch folder with features and no model."""
+    shutil.copytree(straight / "features", tmp_path / "scratch/features")
+    return tmp_path / "scratch"
+
+
+def kill_after(seconds, scratch, corpus, *args):
+    """Call train.sh and kill it and all that it started; the status, None if it was killed."""
+    command = [str(PROJECT / "bin/train.sh"), *CALL, *map(str, args), str(scratch), str(corpus["train"])]
+    env = {**os.environ, "MIREX_PYTHON": sys.executable}
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        try:
+            _, said = process.communicate(timeout=seconds)
+            return process.returncode, said
+        except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            return None, process.communicate()[1]
+
+
+def kill_until_done(scratch, corpus, *, kills, seed):
+    """Kill at random moments, at most so many times; returns how often it was, and what all calls said."""
+    rng, n_killed, log = random.Random(seed), 0, ""
+    while True:
+        patience = rng.uniform(0.3, 2.0) if n_killed < kills else 300
+        status, said = kill_after(patience, scratch, corpus, "--epochs", EPOCHS)
+        log += said
+        assert status in (None, 0), log
+        if status == 0:
+            return n_killed, log
+        n_killed += 1
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_killed_again_and_again_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
+    n_killed, log = kill_until_done(extracted, corpus, kills=5, seed=seed)
+    assert n_killed
+    assert files_of(extracted) == files_of(straight), log
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_killed_200_times_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
+    n_killed = 0
+    while n_killed < 20:
+        shutil.rmtree(extracted / "model", ignore_errors=True)
+        n, log = kill_until_done(extracted, corpus, kills=20, seed=seed + 100 * n_killed)
+        n_killed += n
+        assert files_of(extracted) == files_of(straight), log
+
+
+def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus, run_script):
+    command = [str(PROJECT / "bin/train.sh"), *CALL, "--epochs", str(EPOCHS), str(extracted), str(corpus["train"])]
+    with subprocess.Popen(command, env={**os.environ, "MIREX_PYTHON": sys.executable}) as process:
+        while not list(extracted.glob("model/*.checkpoint")) and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+    kept = sorted(path.name for path in extracted.glob("model/*.checkpoint"))
+    assert 1 <= len(kept) <= 2, "it ended before it could be killed"
+    done = run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
+    assert re.search(rf"goes on after epoch {int(kept[-1][-17:-11])} of {EPOCHS}", done.stderr)
+    assert files_of(extracted) == files_of(straight)
+
+
+def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus, run_script):
+    kill_after(300, extracted, corpus, "--epochs", EPOCHS)
+    (extracted / "model/bundle.json").unlink()
+    (extracted / f"model/{'0' * 32}-000004.checkpoint").write_bytes(b"damaged")
+    done = run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
+    assert done.returncode == 0 and files_of(extracted) == files_of(straight)
+
+
+def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus, run_script):
+    shutil.copytree(straight / "model", extracted / "model")
+    key = next(iter(bundles.load(straight / "model").keys.values()))
+    for name in (f"{key}-000005.checkpoint", ".tmp-1-abcd"):
+        (extracted / "model" / name).write_bytes(b"left")
+    assert run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"]).returncode == 0
+    assert files_of(extracted) == files_of(straight)
+
+
+def test_a_finished_training_called_again_ends_at_once_and_changes_nothing(straight, corpus, run_script):
+    before = {path: path.stat().st_mtime_ns for path in (straight / "model").iterdir() if path.name != ".lock"}
+    done = run_script("train.sh", *CALL, "--epochs", EPOCHS, straight, corpus["train"])
+    assert done.returncode == 0 and "nothing to do" in done.stderr and "training model" not in done.stderr
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_more_epochs_go_on_from_a_finished_training(straight, extracted, corpus, run_script):
+    for epochs in (2, EPOCHS):
+        done = run_script("train.sh", *CALL, "--epochs", epochs, extracted, corpus["train"])
+        assert done.returncode == 0, done.stderr
+    assert f"goes on after epoch 2 of {EPOCHS}" in done.stderr
+    new, old = files_of(extracted), files_of(straight)
+    for name in old:
+        assert new[name] == old[name], name
+
+
+def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings(
+    straight, extracted, corpus, run_script, tmp_path
+):
+    shutil.copytree(straight / "model", extracted / "model")
+    other = tmp_path / "other.txt"
+    other.write_text("".join(sorted(corpus["train"].open(encoding="utf-8").readlines(), reverse=True)[1:]))
+    for args in (
+        ("--epochs", "1", extracted, corpus["train"]),
+        ("--epochs", "2", "--seed", "1", extracted, corpus["train"]),
+        ("--epochs", "2", "--seed", "1", extracted, other),
+        ("--epochs", "2", "--seed", "1", "--restart", extracted, other),
+    ):
+        before = files_of(extracted)["bundle.json"]
+        done = run_script("train.sh", *CALL, *args)
+        assert done.returncode == 0, done.stderr
+        assert "goes on" not in done.stderr and "nothing to do" not in done.stderr
+        assert "a new training" in done.stderr
+        assert (files_of(extracted)["bundle.json"] != before) == ("--restart" not in args)
+
+
+def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(extracted, corpus, run_script, tmp_path):
+    started = time.monotonic()
+    done = run_script("train.sh", *CALL, "--epochs", 100000, "--time-limit", "4s", extracted, corpus["train"])
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - started < 60
+    n_epochs = int(re.search(r"ends with epoch (\d+) of 100000 for its time limit", done.stderr)[1])
+    assert "the time limit leaves time for about" in done.stderr
+    assert run_script("classify.sh", extracted, corpus["test"], tmp_path / "out.txt").returncode == 0
+    again = run_script("train.sh", *CALL, "--epochs", n_epochs + 1, extracted, corpus["train"])
+    assert f"goes on after epoch {n_epochs} of {n_epochs + 1}" in again.stderr
+    history = (extracted / "model/history.csv").read_text().splitlines()
+    assert len(history) == 1 + n_epochs + 1 and history[-1].startswith(f"2,{n_epochs + 1},")
+
+
+def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_its_best_epoch(
+    extracted, corpus, run_script
+):
+    args = ("--model", "all", "--epochs", 100000, "--patience", 100000, "--time-limit", "5s")
+    done = run_script("train.sh", *CALL, *args, extracted, corpus["train"])
+    assert done.returncode == 0, done.stderr
+    ended = re.findall(r"model (\d): ends with epoch (\d+) of 100000 for its time limit", done.stderr)
+    best = re.findall(r"model (\d): the model is that of epoch (\d+), the best on the held-out tracks", done.stderr)
+    assert [network for network, _ in ended] == [network for network, _ in best] == ["1", "2", "3"]
+    model = bundles.load(extracted / "model")
+    for (network, n_epochs), (_, epoch) in zip(ended, best, strict=True):
+        losses = [epoch["validation_loss"] for epoch in model.history[network]]
+        assert len(losses) == int(n_epochs) and losses.index(min(losses)) == int(epoch) - 1
+        weights = bundles.load_weights(extracted / "model", model, network)
+        shapes = {name: weight.shape for name, weight in weights.items()}
+        state = Checkpoints(extracted / "model", model.keys[network], shapes).load(model.recipe)
+        assert all(np.array_equal(state.best[name], weights[name]) for name in weights)
+
+
+@pytest.mark.slow
+def test_the_three_networks_of_model_all_go_on_each_where_it_was(extracted, corpus):
+    args = ("--epochs", "3", "--model", "all")
+    status, said = kill_after(300, extracted, corpus, *args)
+    assert status == 0, said
+    expected = files_of(extracted)
+    shutil.rmtree(extracted / "model")
+    for k in range(12):
+        kill_after(0.5 + 0.25 * k, extracted, corpus, *args)
+    assert kill_after(300, extracted, corpus, *args)[0] == 0
+    assert files_of(extracted) == expected

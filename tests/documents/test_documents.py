@@ -1,0 +1,87 @@
+"""The documents: every block of `bash` in them runs as it stands, what they name is there, and the README is short."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from project import PROJECT
+
+DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
+# Options of programs of others that the documents call: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
+FOREIGN = {
+    "--address", "--head", "--nthreads", "--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes",
+    "--ntasks-per-node", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind", "--containall", "--no-home",
+    "--nv", "--xla",
+}  # fmt: skip
+# Where ours are.
+OPTIONS = [
+    "mirex_submission/cli/options.py",
+    "mirex_submission/cli/judging.py",
+    "mirex_submission/cli/main.py",
+    "examples/tour.py",
+]
+
+
+def read(document):
+    return (PROJECT / document).read_text(encoding="utf-8")
+
+
+def blocks(document):
+    return re.findall(r"^```bash\n(.*?)^```$", read(document), flags=re.M | re.S)
+
+
+@pytest.fixture(scope="module")
+def place(corpus, tmp_path_factory):
+    """What the documents ask for: lists of folds over a small corpus, and a table of its tracks."""
+    folder = tmp_path_factory.mktemp("documents")
+    tracks = [line.split("\t") for line in corpus["truth"].read_text().splitlines()]
+    tracks += [line.split("\t") for line in corpus["train"].read_text().splitlines()]
+    table = folder / "table.tsv"
+    lines = [f"{path}\t{label}\tartist {k % 6} of {label}" for k, (path, label) in enumerate(sorted(tracks))]
+    table.write_text("\n".join(["path\tlabel\tartist", *lines]) + "\n")
+    lists = folder / "folds"
+    command = [sys.executable, "-m", "mirex_submission", "folds", str(table), "--group", "artist", "--out", str(lists)]
+    subprocess.run(command, check=True, capture_output=True)
+    return {"TABLE": table, "LISTS": lists}
+
+
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name != "README.md")) for name in DOCUMENTS if blocks(name)],
+)
+def test_every_block_runs(document, place, tmp_path):
+    script = "set -euxo pipefail\n" + "\n".join(blocks(document))
+    folders = {name: tmp_path / name.lower() for name in ("SCRATCH", "OUT", "WORK")}
+    for name in ("OUT", "WORK"):
+        folders[name].mkdir()
+    environment = {
+        **os.environ,
+        **{name: str(path) for name, path in {**place, **folders}.items()},
+        "MIREX_PYTHON": sys.executable,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+    done = subprocess.run(["bash", "-c", script], cwd=PROJECT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_option_that_is_named_is_one(document):
+    ours = "".join(path.read_text() for path in [*(PROJECT / "bin").glob("*.sh"), *map(PROJECT.joinpath, OPTIONS)])
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read(document)))
+    assert not {option for option in named - FOREIGN if not re.search(rf"{option}\b(?!-)", ours)}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_every_file_that_is_named_is_there(document):
+    named = re.findall(
+        r"(?:bin|docs|examples|benchmarks|tests|mirex_submission)/[\w/-]+\.(?:sh|md|py|c)", read(document)
+    )
+    assert not [name for name in named if not (PROJECT / name).is_file()]
+
+
+def test_the_readme_is_three_screens_and_leads_to_every_document():
+    assert len(read("README.md").splitlines()) <= 120
+    assert all(document in read("README.md") for document in DOCUMENTS[1:])

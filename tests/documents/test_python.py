@@ -1,0 +1,31 @@
+"""Every block of code in docs/python.md runs, one after the other, and answers as the text says."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+from project import PROJECT
+
+PAGE = PROJECT / "docs/python.md"
+
+
+def test_every_block_of_the_page_runs(corpus, tmp_path, run_script):
+    for name in ("features", "train", "test"):
+        shutil.copy(corpus[name], tmp_path)
+    (tmp_path / "truth").mkdir()
+    shutil.copy(corpus["truth"], tmp_path / "truth/fold1.txt")
+    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert len(blocks) == PAGE.read_text(encoding="utf-8").count("```") / 2
+    (tmp_path / "page.py").write_text("\nprint('== block')\n".join(blocks))
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    command = [sys.executable, "page.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    said = done.stdout.split("== block\n")
+    assert "(8, 4)\n[]\n" in said[0] and said[2].startswith("4 no track of class") and "'learning_rate':" in said[3]
+    assert (tmp_path / "answers/fold1.txt").read_text().count("\n") == 8
+    assert not list((tmp_path / "scratch/models").glob("estimator-*"))
+    answer = tmp_path / "answer.txt"
+    assert run_script("classify.sh", tmp_path / "other", corpus["test"], answer).returncode == 0

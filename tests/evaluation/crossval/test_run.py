@@ -1,0 +1,600 @@
+"""Cross-validations of small submissions in shell script, good and bad, and of our own."""
+
+import csv
+import json
+import logging
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from processes import gone, wait_for
+
+from mirex_submission.cli.main import main
+from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
+from mirex_submission.system.atomic import sha256
+
+TRACKS = [f"/none/{label}_{number:02}.wav" for number in range(6) for label in ("rock", "jazz")]
+
+# The scripts of a submission that is always right: file names begin with the label. Each call adds a line to
+# `called`, and what a system finds in its scratch folder is what it goes on with.
+NOTE = 'echo "$(basename "$0") $*" >> "$(dirname "$0")/../called"\n'
+EXTRACT = 'cp "$4" "$3/features"\n'
+TRAIN = 'for last; do :; done\ngrep -q rock_00 "$3/features" && [ ! -e "$3/model" ]\ncp "$last" "$3/model"\n'
+ANSWER = """answer() { while read -r path; do name=${path##*/}; printf '%s\\t%s\\n' "$path" "${name%%_*}"; done; }
+"""
+CLASSIFY = f'{ANSWER}! grep -qFf "$4" "$3/model"\nanswer < "$4" > "$5"\n'
+GOOD = {"extractFeatures.sh": EXTRACT, "train.sh": TRAIN, "classify.sh": CLASSIFY}
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run crossval in the test's folder: its status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    environment = dict(os.environ)  # in which the command sets what it needs itself
+    logger = logging.getLogger("mirex_submission")
+    kept = logger.handlers, logger.propagate, logger.level
+
+    def run(*args):
+        try:
+            status = main(("crossval", "lists", "--scratch", "scratch", "--out", "out", *args))
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    yield run
+    os.environ.clear()
+    os.environ.update(environment)
+    logger.handlers, logger.propagate = kept[:2]
+    logger.setLevel(kept[2])
+
+
+@pytest.fixture
+def lists(tmp_path):
+    """Lists of three folds over TRACKS."""
+    folder = tmp_path / "lists"
+    write_lists(folder, [(track, Path(track).name.partition("_")[0]) for track in TRACKS])
+    return folder
+
+
+def write_lists(folder, labelled, n_folds=3):
+    folder.mkdir()
+    (folder / "features.txt").write_text("".join(f"{path}\n" for path, _ in labelled))
+    for k in range(n_folds):
+        # A pair of tracks, one of each class, is tested together.
+        test = [pair for n, pair in enumerate(labelled) if n // 2 % n_folds == k]
+        train = [pair for pair in labelled if pair not in test]
+        (folder / f"fold{k + 1}.train.txt").write_text("".join(f"{path}\t{label}\n" for path, label in train))
+        (folder / f"fold{k + 1}.truth.txt").write_text("".join(f"{path}\t{label}\n" for path, label in test))
+        (folder / f"fold{k + 1}.test.txt").write_text("".join(f"{path}\n" for path, _ in test))
+
+
+@pytest.fixture
+def submission(tmp_path):
+    """Write a submission of some scripts; returns its folder."""
+
+    def write(name="good", **scripts):
+        folder = tmp_path / name / "commands"
+        folder.mkdir(parents=True, exist_ok=True)
+        for script, text in (scripts or {k.removesuffix(".sh"): v for k, v in GOOD.items()}).items():
+            path = folder / f"{script}.sh"
+            path.write_text(f"#!/bin/sh\nset -e\n{NOTE}{text}")
+            path.chmod(0o755)
+        return folder
+
+    return write
+
+
+def called(tmp_path, name="good"):
+    """Which scripts were called for which fold: ["train.sh fold1", ...]."""
+    lines = (tmp_path / name / "called").read_text().splitlines()
+    found = []
+    for line in lines:
+        script, *args = shlex.split(line)
+        [fold] = {Path(arg).name.partition(".")[0] for arg in args if "/lists/" in arg}
+        found.append(f"{script} {fold}")
+    return found
+
+
+def runs(tmp_path):
+    return json.loads((tmp_path / "out" / "runs.json").read_text())
+
+
+def accuracies(tmp_path):
+    systems = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
+    return {system["name"]: [fold["n_right"] for fold in system["folds"]] for system in systems}
+
+
+ALL_CALLS = ["extractFeatures.sh features"] + [
+    f"{script}.sh fold{k}" for k in (1, 2, 3) for script in ("train", "classify")
+]
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_submission_is_extracted_once_and_trained_and_classified_fold_by_fold(call, submission, tmp_path):
+    folder = submission()
+    status, stdout, stderr = call("--submission", f"Good={folder}", "-numThreads", "3")
+    assert status == 0, stderr
+    assert stdout.splitlines()[1].split()[:2] == ["Good", "100.00%"]
+    assert called(tmp_path) == ALL_CALLS
+    assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+    assert all("-numThreads 3" in line for line in (tmp_path / "good" / "called").read_text().splitlines())
+
+
+def test_runs_json_tells_all_that_was_done(call, submission, tmp_path, lists):
+    folder = submission()
+    call("--submission", str(folder))
+    record = runs(tmp_path)
+    assert set(record) == {"systems", "versions", "lists", "started", "commands"}
+    assert set(record["lists"]) == {str(path) for path in lists.iterdir()}
+    assert record["commands"] == [f"mirex-submission crossval lists --scratch scratch --out out --submission {folder}"]
+    assert "numpy" in record["versions"] and record["started"].startswith("20")
+    system = record["systems"]["commands"]  # the folder's name
+    assert system["command_dir"] == str(folder)
+    assert list(system["folds"]) == ["fold1", "fold2", "fold3"]
+    fold = system["folds"]["fold2"]
+    assert (fold["probabilities"], fold["history"], fold["faults"]) == (None, None, [])
+    output = tmp_path / "out" / fold["output"]
+    assert output.read_text().count("\n") == 4
+    assert fold["sha256"] == {"output": sha256(output), "probabilities": None, "history": None}
+    assert [made["call"] for made in fold["calls"]] == ["train", "classify"]
+    for made in (system["extraction"], *fold["calls"]):
+        assert made["status"] == 0 and made["fault"] is None and made["attempts"] == 1
+        assert made["seconds"] >= 0 and made["cpu_seconds"] >= 0 and made["peak_mb"] > 0
+        assert Path(made["log"]).read_text() == f"$ {shlex.join(made['argv'])}\n"
+    assert not list((tmp_path / "scratch/submissions").glob("*/folds/*"))  # copies go when they have served
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_a_submission_does_wrong_is_told_and_the_rest_goes_on(call, submission, tmp_path):
+    good = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    only_fold_2 = 'case "$4" in *fold2*) {} ;; esac\n'.format
+    systems = {
+        "good": good,
+        "fails": {**good, "train": only_fold_2("echo out of luck; exit 1") + TRAIN},
+        "garbage": {**good, "classify": 'head -c 300 /bin/sh > "$5"\n'},
+        "misses": {**good, "classify": CLASSIFY.replace('< "$4"', '< "$4" | head -3')},
+        "silent": {**good, "classify": "echo nothing to say\n"},
+        "unextracted": {**good, "extractFeatures": "exit 9\n"},
+        "halfway": {**good, "classify": CLASSIFY + only_fold_2("exit 1")},
+        "capital": {"Train": 'cp "$4" "$3/model"\n', "Classify": CLASSIFY},
+        "both": {"extractFeatures": EXTRACT, "trainAndClassify": f'{ANSWER}grep -q rock "$4"\nanswer < "$5" > "$6"\n'},
+    }
+    options = [f"--submission={name}={submission(name, **scripts)}" for name, scripts in systems.items()]
+    status, stdout, stderr = call(*options)
+    assert status == 8
+    assert len(stdout.splitlines()) == 1 + len(systems)
+    assert accuracies(tmp_path) == {
+        "good": [4, 4, 4],
+        "fails": [4, 0, 4],
+        "garbage": [0, 0, 0],
+        "misses": [3, 3, 3],
+        "silent": [0, 0, 0],
+        "unextracted": [0, 0, 0],
+        "halfway": [4, 0, 4],
+        "capital": [4, 4, 4],
+        "both": [4, 4, 4],
+    }
+    told = [line.partition("ERROR: ")[2] for line in stderr.splitlines() if "ERROR" in line]
+    assert {line.split(":")[0] for line in told} == {
+        *(f"{name} fold{k}" for name in ("garbage", "misses", "silent", "unextracted") for k in (1, 2, 3)),
+        "fails fold2",
+        "halfway fold2",
+    }
+    faults = {
+        name: [fold["faults"][0] if fold["faults"] else "" for fold in system["folds"].values()]
+        for name, system in runs(tmp_path)["systems"].items()
+    }
+    assert faults["fails"][1].startswith("train: status 1; its log, ") and faults["fails"][1].endswith("out of luck")
+    assert "no line for '/none/jazz_03.wav'" in faults["misses"][0]
+    assert "did not write" in faults["silent"][2] and faults["silent"][2].endswith("nothing to say")
+    assert faults["unextracted"][0].startswith("extract: status 9")
+    assert "garbage/outputs/fold1.txt:1: " in faults["garbage"][0]
+    assert [faults[name] for name in ("good", "capital", "both")] == [[""] * 3] * 3
+    assert runs(tmp_path)["systems"]["capital"]["extraction"] is None
+    halfway = tmp_path / "out/halfway/outputs"
+    assert sorted(path.name for path in halfway.iterdir()) == ["fold1.txt", "fold2.txt.failed", "fold3.txt"]
+    assert [line.split()[0] for line in (tmp_path / "both/called").read_text().splitlines()] == [
+        "extractFeatures.sh",
+        *["trainAndClassify.sh"] * 3,
+    ]
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_call_that_hangs_is_ended_with_its_child_and_the_next_folds_come(call, submission, tmp_path):
+    hang = f'case "$4" in *fold2*) sleep 1000 & echo $! > {tmp_path}/pid; wait ;; esac\n'
+    scripts = {"train": hang + 'cp "$4" "$3/model"\n', "classify": CLASSIFY}
+    status, _, stderr = call("--submission", str(submission(**scripts)), "--time-limit", "5s")
+    assert status == 8
+    assert "commands fold2: train: ended at its time limit of 5 s; its log" in stderr
+    assert "train.sh fold3" in called(tmp_path)
+    wait_for(lambda: gone(int((tmp_path / "pid").read_text())))
+
+
+# Not again.
+
+
+def test_what_has_ended_well_is_not_called_again_as_long_as_all_is_as_it_was(call, submission, tmp_path, lists):
+    folder = submission()
+    args = ("--submission", f"Good={folder}")
+    made = tmp_path / "good" / "called"
+
+    def again():
+        made.write_text("")
+        status, _, stderr = call(*args)
+        assert status == 0, stderr
+        assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+        return called(tmp_path)
+
+    made.write_text("")
+    assert again() == ALL_CALLS
+    first = runs(tmp_path)
+    assert again() == []
+    assert {**runs(tmp_path), "started": 0} == {**first, "started": 0}
+    (tmp_path / "out/Good/outputs/fold2.txt").unlink()
+    assert again() == ["train.sh fold2", "classify.sh fold2"]
+    (tmp_path / "out/Good/outputs/fold1.txt").write_text("changed\n")
+    assert again() == ["train.sh fold1", "classify.sh fold1"]
+    (lists / "fold3.test.txt").write_text("".join(reversed((lists / "fold3.test.txt").read_text().splitlines(True))))
+    assert again() == ["train.sh fold3", "classify.sh fold3"]
+    (lists / "features.txt").write_text("".join(reversed((lists / "features.txt").read_text().splitlines(True))))
+    assert again() == ALL_CALLS
+    (folder / "beside.txt").write_text("what a script may read")
+    assert again() == ALL_CALLS
+
+
+@pytest.mark.usefixtures("lists")
+def test_options_of_a_system_go_to_its_training_and_another_training_is_another_call(call, submission, tmp_path):
+    train = 'while [ $# -gt 2 ]; do shift; done\ncp "$2" "$1/model"\n'
+    folder = submission(extractFeatures=EXTRACT, train=train, classify=CLASSIFY)
+    systems = ("--submission", f"Plain={folder}", "--submission", f"More={folder}", "-numThreads", "5")
+    more = ("--train-options", "More=--epochs 3 --word 'a b'", "--train-options", "More=-x")
+    status, _, stderr = call(*systems, *more)
+    assert status == 0, stderr
+
+    def argv(name, call):
+        fold = runs(tmp_path)["systems"][name]["folds"]["fold2"]
+        return next(made["argv"] for made in fold["calls"] if made["call"] == call)
+
+    assert argv("More", "train")[1:-2] == ["-numThreads", "5", "--epochs", "3", "--word", "a b", "-x"]
+    assert argv("Plain", "train")[1:-2] == argv("More", "classify")[1:-3] == ["-numThreads", "5"]
+    (tmp_path / "good/called").write_text("")
+    assert call(*systems, *more[:2])[0] == 0
+    assert called(tmp_path) == ALL_CALLS[1:]
+
+
+@pytest.mark.usefixtures("lists")
+def test_systems_of_one_folder_are_extracted_once_and_each_has_a_training_and_options_of_its_own(
+    call, submission, tmp_path
+):
+    classify = 'shift 2; if [ "$1" = --wrong ]; then shift; set -- "$1" /dev/null "$3"; fi\n'
+    classify += f'{ANSWER}answer < "$2" > "$3"\n'
+    folder = submission(extractFeatures=EXTRACT, train='cp "$4" "$3/model"\n', classify=classify)
+    systems = ("--submission", f"Right={folder}", "--submission", f"Wrong={folder}")
+    status, _, stderr = call(*systems, "--classify-options", "Wrong=--wrong")
+    assert status == 8 and "Wrong fold3: " in stderr
+    assert accuracies(tmp_path) == {"Right": [4, 4, 4], "Wrong": [0, 0, 0]}
+    assert called(tmp_path) == ALL_CALLS + ALL_CALLS[1:]
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_has_failed_is_called_again_and_nothing_else(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    scripts["classify"] = f'case "$4" in *fold2*) [ -e {tmp_path}/mended ] ;; esac\n{CLASSIFY}'
+    args = ("--submission", f"Good={submission(**scripts)}")
+    assert call(*args)[0] == 8
+    assert list((tmp_path / "scratch/submissions").glob("commands-*/folds/Good.fold2/model"))
+    (tmp_path / "mended").touch()
+    (tmp_path / "good/called").write_text("")
+    assert call(*args)[0] == 0
+    assert called(tmp_path) == ["classify.sh fold2"]  # its training is still there
+    assert runs(tmp_path)["systems"]["Good"]["folds"]["fold2"]["calls"][1]["attempts"] == 2
+    assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+
+
+@pytest.mark.usefixtures("lists")
+def test_an_output_of_an_earlier_time_is_not_taken_for_what_a_call_should_have_written(call, submission, tmp_path):
+    args = ("--submission", f"Good={submission()}")
+    assert call(*args)[0] == 0
+    submission(**{name.removesuffix(".sh"): text for name, text in GOOD.items()} | {"classify": "exit 0\n"})
+    assert call(*args)[0] == 8
+    assert accuracies(tmp_path) == {"Good": [0, 0, 0]}
+    assert (
+        "classify: status 0, but it did not write" in runs(tmp_path)["systems"]["Good"]["folds"]["fold1"]["faults"][0]
+    )
+
+
+@pytest.mark.usefixtures("lists")
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=lambda x: str(x)
+)
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_path, number, status, jobs):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    wait = f"[ -e {tmp_path}/go ] || {{ touch $3/half; sleep 1000 & echo $! > {tmp_path}/pid; wait; }}"
+    scripts["train"] = f'[ ! -e $3/half ]\ncase "$4" in *fold2*) {wait} ;; esac\n{TRAIN}'
+    command = [sys.executable, "-m", "mirex_submission", "crossval", "lists", "--scratch", "scratch", "--out", "out"]
+    folder = submission(**scripts)
+    command += ["--submission", f"Good={folder}", "--jobs", jobs]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        records = tmp_path / "scratch/submissions" / find(folder).home / "calls"
+        ended = [records / f"Good.fold{k}.classify.json" for k in ((1,) if jobs == "1" else (1, 3))]
+        written = {tmp_path / "pid": "\n", **dict.fromkeys(ended, '"left"')}
+        wait_for(lambda: process.poll() or all(p.exists() and end in p.read_text() for p, end in written.items()))
+        process.send_signal(number)
+        _, said = process.communicate()
+    assert process.returncode == status, said
+    wait_for(lambda: gone(int((tmp_path / "pid").read_text())))
+    assert number == signal.SIGKILL or "the same command goes on" in said
+    (tmp_path / "go").touch()
+    before = called(tmp_path)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+    assert called(tmp_path)[len(before) :][:2] == ["train.sh fold2", "classify.sh fold2"]
+    assert {"extractFeatures.sh features", "train.sh fold1", "classify.sh fold1"}.isdisjoint(
+        called(tmp_path)[len(before) :]
+    )
+    assert runs(tmp_path)["systems"]["Good"]["folds"]["fold2"]["calls"][0]["attempts"] == 2
+
+
+@pytest.mark.usefixtures("lists")
+def test_outputs_of_an_earlier_time_do_not_count_where_extraction_fails_now(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    args = ("--submission", f"Good={submission(**scripts)}")
+    assert call(*args)[0] == 0
+    submission(**{**scripts, "extractFeatures": "exit 1\n"})
+    assert call(*args)[0] == 8
+    assert accuracies(tmp_path) == {"Good": [0, 0, 0]}
+
+
+@pytest.mark.usefixtures("lists")
+def test_another_extraction_begins_with_an_empty_scratch_folder(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    once = '[ ! -e "$3/features" ] && cp "$4" "$3/features"\n'
+    args = ("--submission", f"Good={submission(**{**scripts, 'extractFeatures': once})}")
+    assert call(*args)[0] == 0
+    submission(**{**scripts, "extractFeatures": once + "# another version\n"})
+    assert call(*args)[0] == 0
+
+
+@pytest.mark.usefixtures("lists")
+def test_what_a_system_leaves_beside_its_output_or_links_to_harms_nobody(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    beside = submission("beside", **{**scripts, "classify": f'{CLASSIFY}echo 1 > "${{5%.txt}}.scores.txt"\n'})
+    classify = f'{ANSWER}! grep -qFf "$4" "$3/model"\nanswer < "$4" > "$3/result"\nln -sf "$3/result" "$5"\n'
+    linked = submission("linked", **{**scripts, "classify": classify})
+    args = ("--submission", f"Beside={beside}", "--submission", f"Linked={linked}")
+    for _ in range(2):
+        status, _, stderr = call(*args)
+        assert status == 0, stderr
+        assert accuracies(tmp_path) == {"Beside": [4, 4, 4], "Linked": [4, 4, 4]}
+    assert stderr.count("done before") == 8
+
+
+@pytest.mark.usefixtures("lists")
+def test_other_lists_beside_those_of_the_folds_do_not_count(call, submission, tmp_path, lists):
+    (lists / "truth.txt").write_text((lists / "fold1.truth.txt").read_text())
+    for fold in ("fold1", "fold2"):  # one name within the other
+        for part in ("train", "test", "truth"):
+            (lists / f"{fold}.{part}.txt").rename(lists / f"mood{'2' * (fold == 'fold2')}.{part}.txt")
+    status, _, stderr = call("--submission", f"Good={submission()}")
+    assert status == 0, stderr
+    assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_folder_of_scripts_that_changes_itself_is_warned_of(call, submission):
+    train = f'date +%N >> "$(dirname "$0")/diary.txt"\n{TRAIN}'
+    folder = submission(**{**{name.removesuffix(".sh"): text for name, text in GOOD.items()}, "train": train})
+    status, _, stderr = call("--submission", str(folder))
+    assert status == 0
+    assert f"{folder}: its files have changed meanwhile: the next run makes all its calls again" in stderr
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_damaged_record_of_a_call_is_none_and_control_characters_of_a_log_stay_in_it(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    red = r"printf '\033[31mred'; exit 5"
+    args = ("--submission", f"Good={submission(**{**scripts, 'classify': red})}")
+    status, _, stderr = call(*args)
+    assert status == 8 and r"\x1b[31mred" in stderr and "\x1b" not in stderr
+    for record, damage in zip((tmp_path / "scratch").rglob("calls/*.json"), ("[]", "{", '{"key": 1}'), strict=False):
+        record.write_text(damage)
+    submission(**scripts)
+    assert call(*args)[0] == 0
+
+
+@pytest.mark.usefixtures("lists")
+def test_strict_does_not_hide_that_a_submission_failed(call, submission, tmp_path):
+    scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
+    half = submission(**{**scripts, "classify": CLASSIFY.replace('answer < "$4"', 'head -1 "$4" | answer')})
+    status, _, stderr = call("--strict", "--submission", f"Half={half}")
+    assert status == 8 and "Half fold3: " in stderr
+
+
+# Side by side.
+
+
+@pytest.mark.usefixtures("lists")
+def test_folds_run_side_by_side_each_in_a_scratch_folder_of_its_own(call, submission, tmp_path):
+    meet = f"touch {tmp_path}/here.$$\nwhile [ $(ls {tmp_path} | grep -c here) -lt 3 ]; do sleep 0.05; done\n"
+    scripts = {"extractFeatures": EXTRACT, "train": meet + TRAIN, "classify": CLASSIFY}
+    status, _, stderr = call("--submission", f"Good={submission(**scripts)}", "--jobs", "3", "--time-limit", "2m")
+    assert status == 0, stderr
+    assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
+    # As many folds at a time is no other task.
+    (tmp_path / "good/called").write_text("")
+    assert call("--submission", f"Good={tmp_path}/good/commands", "--jobs", "1")[0] == 0
+    assert called(tmp_path) == []
+
+
+SHOW_GPU = 'echo "gpu ${CUDA_VISIBLE_DEVICES-unset}"\n'
+
+
+def gpus_of(tmp_path):
+    """What each fold's training saw."""
+    logs = sorted((tmp_path / "out/Good/logs").glob("*.train.log"))
+    return [next(line for line in log.read_text().splitlines() if line.startswith("gpu ")) for log in logs]
+
+
+@pytest.mark.usefixtures("lists")
+@pytest.mark.parametrize(
+    ("jobs", "visible", "options", "seen"),
+    [
+        ("3", None, [], {"gpu GPU-a", "gpu GPU-b"}),
+        ("3", "4,7,9", [], {"gpu 4", "gpu 7", "gpu 9"}),
+        ("3", "4", [], {"gpu 4"}),
+        ("1", None, [], {"gpu unset"}),
+        ("3", None, ["--device", "cpu"], {"gpu -1"}),
+    ],
+)
+def test_with_several_gpus_each_fold_has_one(call, submission, tmp_path, monkeypatch, jobs, visible, options, seen):
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/nvidia-smi").write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
+    (tmp_path / "tools/nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/tools:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    meet = f"touch {tmp_path}/here.$$\nwhile [ $(ls {tmp_path} | grep -c here) -lt {jobs} ]; do sleep 0.05; done\n"
+    scripts = {"train": SHOW_GPU + meet + 'cp "$4" "$3/model"\n', "classify": CLASSIFY}
+    args = ("--submission", f"Good={submission(**scripts)}", "--jobs", jobs, "--time-limit", "2m", *options)
+    status, _, stderr = call(*args)
+    assert status == 0, stderr
+    assert set(gpus_of(tmp_path)) == seen
+
+
+@pytest.mark.usefixtures("lists")
+def test_calls_have_the_callers_environment(submission, tmp_path):
+    scripts = {"train": 'env; cp "$4" "$3/model"\n', "classify": CLASSIFY}
+    command = [sys.executable, "-m", "mirex_submission", "crossval", "lists", "--scratch", "scratch", "--out", "out"]
+    given = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KERAS_"))}
+    given = {**given, "OPENBLAS_NUM_THREADS": "7", "PYTHONSAFEPATH": "1"}
+    given.pop("MIREX_PYTHON", None)
+    subprocess.run([*command, "--submission", f"Good={submission(**scripts)}"], cwd=tmp_path, env=given, check=True)
+    seen = (tmp_path / "out/Good/logs/fold1.train.log").read_text().splitlines()
+    assert {"OPENBLAS_NUM_THREADS=7", f"MIREX_PYTHON={sys.executable}"} <= set(seen)
+    assert not [line for line in seen if line.startswith(("OMP_", "KERAS_", "MPLCONFIGDIR", "PYTHONSAFEPATH"))]
+
+
+# What is refused before anything is called.
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--submission", "none"], "none: cannot be read"),
+        (["--submission", "A=good/commands", "--submission", "A=good/commands"], "a name is given twice"),
+        (["--submission", "../A=good/commands"], "use letters, digits"),
+        (["--submission", "good/commands", "--train-options", "B=--epochs 3"], "no system 'B': give one of commands"),
+        (["--submission", "good/commands", "--classify-options", "B=--vote mean"], "no system 'B': give one of"),
+        (["--submission", "both", "--classify-options", "both=-x"], "both: has no classify.sh for --classify-options"),
+        (["--train-options", "--epochs 3"], "give NAME=OPTIONS"),
+        (["--train-options", "A='"], "No closing quotation"),
+        (["--jobs", "0"], "is not above 0"),
+        (["--seed", "-1"], "is not from 0 to"),
+        (["--time-limit", "0s"], "is not above 0"),
+        (["--submission", "runs.json=good/commands"], "would have the name of a file of the results"),
+        (["--train-options", "mirex_submission=--name x"], "mirex_submission: --name: each fold is given its own"),
+        (["--classify-options", "mirex_submission=--probabilities=x"], "--probabilities: each fold is given its own"),
+        (["--time-limit", "soon"], "give a number"),
+    ],
+)
+@pytest.mark.usefixtures("lists")
+def test_a_wrong_call_is_usage(call, submission, tmp_path, options, said):
+    submission()
+    (tmp_path / "both").mkdir()
+    (tmp_path / "both/trainAndClassify.sh").touch(0o755)
+    status, _, stderr = call(*options)
+    assert status == 2
+    assert re.search(said, stderr)
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_a_fold_whose_name_no_model_of_ours_can_have_is_refused_before_anything_is_called(call, lists, tmp_path):
+    for part in ("train", "test", "truth"):
+        (lists / f"fold1.{part}.txt").rename(lists / f"a b.{part}.txt")
+    status, _, stderr = call()
+    assert status == 2 and "mirex_submission cannot name a model 'a b': rename its lists" in stderr
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_wrong_lists_are_status_3_before_anything_is_called(call, submission, tmp_path, lists):
+    (lists / "fold3.truth.txt").unlink()
+    status, _, stderr = call("--submission", str(submission()))
+    assert status == 3
+    assert f"ERROR: {lists}/fold3.truth.txt: cannot be read" in stderr
+    assert not (tmp_path / "good/called").exists()
+
+
+@pytest.mark.usefixtures("lists")
+def test_a_second_run_on_a_scratch_folder_is_refused(call, submission, tmp_path):
+    args = ("--submission", f"Good={submission()}")
+    (tmp_path / "scratch").mkdir()
+    lock = "import fcntl, sys; f = open('scratch/.lock', 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(1, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{lock}; sys.stdin.read()"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as holder:
+        holder.stdout.readline()
+        status, _, stderr = call(*args)
+        assert (status, "another crossval is running here" in stderr) == (2, True)
+        holder.stdin.close()
+    assert call(*args)[0] == 0
+
+
+# Our own.
+
+
+def table(path):
+    with open(path, newline="", encoding="utf-8") as f:
+        return list(csv.DictReader(f))
+
+
+def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run_script, corpus, tmp_path):
+    labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
+    write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
+    options = ["--epochs", "3", "--segments-per-track", "8", "--model", "all"]
+    args = ["lists", "--scratch", "scratch", "--jobs", "2", "-numThreads", "1"]
+    for name in ("all", "second"):
+        args += ["--submission", f"{name}={OWN_FOLDER}", "--train-options", f"{name}={shlex.join(options)}"]
+    args += ["--classify-options", "second=--model 2"]
+    done = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    # One extraction and one training a fold serve both.
+    again = sorted(re.findall(r"second (.+): done before", done.stderr))
+    assert again == ["extract", "fold1 train", "fold2 train"]
+    results = tmp_path / "scratch/results"
+    systems = json.loads((results / "runs.json").read_text())["systems"]
+    record = systems["all"]
+    assert record["extraction"]["call"] == "extract"
+    for name, fold in record["folds"].items():
+        other = systems["second"]["folds"][name]
+        assert (other["calls"][0], other["calls"][1]["argv"][-5:-3]) == (fold["calls"][0], ["--model", "2"])
+        assert table(results / other["probabilities"]) != table(results / fold["probabilities"])
+        train = fold["calls"][0]["argv"]
+        model = train[train.index("--name") + 1]
+        assert model.startswith(f"{name}-") and options == train[-8:-2]
+        rows = table(results / fold["history"])
+        assert len(rows) == 9 and set(rows[0]) == {"model", "epoch", "loss", "accuracy"}
+        tested = (tmp_path / f"lists/{name}.test.txt").read_text().splitlines()
+        assert [row["path"] for row in table(results / fold["probabilities"])] == tested
+        [home] = (tmp_path / "scratch/submissions").iterdir()
+        assert (home / "scratch/models" / model / "bundle.json").exists()
+    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
+    # A model that is gone is trained again, and gives the same.
+    (home / "scratch/models" / model / "bundle.json").unlink()
+    (results / "second/outputs/fold2.txt").unlink()
+    again = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
+    assert again.returncode == 0 and again.stderr.count("done before") == 5
+    assert (
+        json.loads((results / "runs.json").read_text())["systems"]["second"]["folds"]["fold2"]["sha256"]
+        == (other["sha256"])
+    )

@@ -1,0 +1,73 @@
+"""A folder of scripts as a submission: what it has, and what each script is called with."""
+
+import pytest
+
+from mirex_submission.errors import UsageError
+from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder `theirs` of executable scripts."""
+
+    def make(*names, mode=0o755):
+        made = tmp_path / "theirs"
+        made.mkdir(exist_ok=True)
+        for name in names:
+            (made / name).touch(mode)
+        return made
+
+    return make
+
+
+def test_scripts_are_found_in_upper_and_lower_case(folder):
+    theirs = find(folder("Train.sh", "CLASSIFY.sh", "readme.txt"))
+    assert {call: script.name for call, script in theirs.scripts.items()} == {
+        "train": "Train.sh",
+        "classify": "CLASSIFY.sh",
+    }
+    assert (theirs.name, theirs.own, theirs.separate) == ("theirs", False, True)
+
+
+def test_a_name_is_the_given_one_or_the_folders_however_it_is_spelled(folder, monkeypatch):
+    (folder("trainAndClassify.sh") / "below").mkdir()
+    monkeypatch.chdir(folder() / "below")
+    assert find("..").name == "theirs"
+    assert find("..", "Other").name == "Other"
+    assert not find("..").separate
+
+
+def test_our_own_folder_is_known():
+    ours = find(OWN_FOLDER)
+    assert (ours.name, ours.own, ours.separate) == ("mirex_submission", True, True)
+    assert set(ours.scripts) == {"extract", "train", "classify", "trainAndClassify"}
+
+
+@pytest.mark.parametrize(
+    ("names", "mode", "said"),
+    [
+        ([], 0o755, "has none of MIREX's scripts: it needs train.sh and classify.sh, or trainAndClassify.sh"),
+        (["train.sh", "extractFeatures.sh"], 0o755, "has extractFeatures.sh, train.sh: it needs"),
+        (["train.sh", "classify.sh"], 0o644, "train.sh: cannot be executed: run `chmod"),
+    ],
+)
+def test_a_folder_that_cannot_be_called_is_refused(folder, names, mode, said):
+    with pytest.raises(UsageError, match=said.replace(".", r"\.")):
+        find(folder(*names, mode=mode))
+
+
+def test_a_folder_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="none: cannot be read"):
+        find(tmp_path / "none")
+
+
+def test_the_digest_is_of_the_names_and_contents_of_its_files(folder):
+    names = ("train.sh", "classify.sh", "x", "y")
+    first = find(folder(*names)).digest
+    assert find(folder()).digest == first
+    (folder() / "x").write_text("text")
+    second = find(folder()).digest
+    (folder() / "x").rename(folder() / "z")
+    assert len({first, second, find(folder()).digest}) == 3
+    (folder() / "below").mkdir()
+    assert find(folder()).digest == find(folder()).digest

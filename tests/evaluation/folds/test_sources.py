@@ -1,0 +1,220 @@
+"""Labelled tracks from a table, from folders and from mirdata's loaders."""
+
+import logging
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from mirex_submission.errors import ListError, UsageError
+from mirex_submission.evaluation.folds.sources import from_folders, from_mirdata, read_table
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Make empty files; audio is not opened here."""
+
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).touch()
+
+    return make
+
+
+@pytest.fixture
+def table(tmp_path, files):
+    """Write a table over files that are there, a.wav to d.wav."""
+    files("a.wav", "b.wav", "c.wav", "d.wav")
+
+    def write(text):
+        path = tmp_path / "table.tsv"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def rows(tracks):
+    return [(os.path.basename(track.path), track.label, track.group) for track in tracks]
+
+
+def test_columns_stand_in_any_order_and_paths_become_absolute(table, tmp_path, monkeypatch):
+    path = table(f"artist\tyear\tpath\tlabel\nBach\t1720\ta.wav\tbaroque\nWham!\t1984\t{tmp_path}/b.wav\tpop music\n")
+    monkeypatch.chdir("/")
+    tracks = read_table(path, group="artist")
+    assert [track.path for track in tracks] == [f"{tmp_path}/a.wav", f"{tmp_path}/b.wav"]
+    assert rows(tracks) == [("a.wav", "baroque", "bach"), ("b.wav", "pop music", "wham!")]
+
+
+def test_a_table_may_say_its_paths_from_another_folder(tmp_path, files):
+    files("audio/a.wav", "lists/table.tsv")
+    (tmp_path / "lists/table.tsv").write_text("path\tlabel\na.wav\trock\n")
+    assert read_table(tmp_path / "lists/table.tsv", root=tmp_path / "audio")[0].path == f"{tmp_path}/audio/a.wav"
+
+
+def test_without_a_group_column_each_track_is_its_own_group(table):
+    tracks = read_table(table("path\tlabel\tartist\na.wav\trock\tX\nb.wav\tjazz\tX\n"))
+    assert [track.group for track in tracks] == [track.path for track in tracks]
+
+
+def test_groups_are_told_apart_by_letters_alone_and_an_empty_one_is_warned_of(table, caplog):
+    text = (
+        "path\tlabel\tartist\na.wav\trock\tThe  Beach Boys\nb.wav\tjazz\tthe beach boys \nc.wav\tpop\t\nd.wav\tpop\t \n"
+    )
+    tracks = read_table(table(text), group="artist")
+    assert tracks[0].group == tracks[1].group == "the beach boys"
+    assert [track.group for track in tracks[2:]] == [track.path for track in tracks[2:]]
+    assert "2 track(s) without artist" in caplog.text
+
+
+def test_every_fault_of_a_table_is_named_at_once_with_its_line(table, tmp_path):
+    text = (
+        b"path\tlabel\tartist\na.wav\trock\tX\n\nb.wav\tjazz\nc.wav\t \tX\n\tjazz\tX\na.wav\tjazz\tY\n"
+        b"nowhere.wav\trock\tX\n\xff.wav\trock\tX\n./a.wav\trock\tX\na\0.wav\trock\tX\n"
+    )
+    path = table(text)
+    with pytest.raises(ListError) as error:
+        read_table(path, group="artist")
+    faults = str(error.value).splitlines()
+    assert [line.removeprefix(f"{path}:").split(":")[0] for line in faults] == [str(n) for n in range(4, 12)]
+    for said, line in zip(
+        ("2 cells, but 3", "empty label", "empty path", "is in line 2 too", "no file", "not UTF-8", "line 2", "NUL"),
+        faults,
+        strict=True,
+    ):
+        assert said in line
+        assert line.count(": ") >= 2, "says what to do"
+
+
+@pytest.mark.parametrize(
+    ("header", "named"),
+    [("file\tlabel", "'path'"), ("path\tlabel", "'artist'"), ("path\tpath\tlabel\tartist", "2 col")],
+)
+def test_a_header_without_a_wanted_column_is_a_fault_that_names_the_columns(table, header, named):
+    with pytest.raises(ListError, match=f"table.tsv:1: .*{named}"):
+        read_table(table(f"{header}\na.wav\trock\n"), group="artist")
+
+
+def test_a_table_whose_files_are_all_elsewhere_is_one_fault(table):
+    with pytest.raises(ListError, match=r"table\.tsv:2: .*none of 2 others: .*--root") as error:
+        read_table(table("path\tlabel\nx/1.wav\trock\nx/2.wav\trock\nx/3.wav\tjazz\n"))
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "path\tlabel\n"])
+def test_a_table_without_tracks_is_a_fault(table, text):
+    with pytest.raises(ListError, match=r"table\.tsv"):
+        read_table(table(text))
+
+
+def test_a_table_that_cannot_be_read_is_a_fault(tmp_path):
+    with pytest.raises(ListError, match="cannot be read"):
+        read_table(tmp_path / "none.tsv")
+    with pytest.raises(ListError, match="a folder"):
+        read_table(tmp_path)
+
+
+def test_classes_are_the_folders_below_and_audio_may_lie_deeper(tmp_path, files, caplog):
+    files("rock/a.wav", "rock/cd 2/b.FLAC", "jazz/c.mp3", "d.wav", "jazz/cover.jpg", "jazz/._c.mp3")
+    with caplog.at_level(logging.INFO):
+        tracks = from_folders(tmp_path)
+    assert rows(tracks) == [
+        ("c.mp3", "jazz", tracks[0].path),
+        ("a.wav", "rock", tracks[1].path),
+        ("b.FLAC", "rock", tracks[2].path),
+    ]
+    assert "3 file(s) left out" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["rock/a\nb.wav", "ro\tck/a.wav", os.fsdecode(b"rock/\xff.wav")])
+def test_names_that_no_list_can_hold_are_faults(tmp_path, files, name):
+    files("jazz/a.wav", name)
+    with pytest.raises(ListError, match="cannot stand in a list"):
+        from_folders(tmp_path)
+
+
+def test_folders_without_audio_or_that_are_not_there_are_faults(tmp_path):
+    with pytest.raises(ListError, match="no audio file in a folder below"):
+        from_folders(tmp_path)
+    with pytest.raises(ListError, match="cannot be read"):
+        from_folders(tmp_path / "none")
+
+
+class Loader:
+    """Stands in for mirdata: two loaders, as mirdata 1.0 has them, over tracks that a test gives."""
+
+    def __init__(self, tracks):
+        self.tracks = tracks
+
+    def list_datasets(self):
+        return ["gtzan_genre", "orchset"]
+
+    def initialize(self, name, data_home):
+        assert os.path.isabs(data_home)
+        return self
+
+    def load_tracks(self):
+        if isinstance(self.tracks, Exception):
+            raise self.tracks
+        return {str(k): SimpleNamespace(**track) for k, track in enumerate(self.tracks)}
+
+
+@pytest.fixture
+def mirdata(monkeypatch):
+    return lambda *tracks: monkeypatch.setitem(sys.modules, "mirdata", Loader(*tracks))
+
+
+def test_a_loaders_tracks_have_a_genre_an_audio_file_and_any_attribute_as_group(mirdata, tmp_path, files, caplog):
+    files("1.wav", "2.wav", "3.wav", "4.wav")
+    audio = [f"{tmp_path}/{k}.wav" for k in range(1, 6)]
+    mirdata(
+        [
+            {"audio_path": audio[0], "genre": "rock", "artist": "X"},
+            {"audio_path": audio[1], "genre": ["jazz"], "artist": ["Y"]},
+            {"audio_path": audio[2], "genre": ["jazz", "rock"], "artist": "Y"},
+            {"audio_path": audio[3], "genre": None, "artist": "Y"},
+            {"audio_path": audio[4], "genre": "rock", "artist": "Z"},
+            {"audio_path": None, "genre": "rock", "artist": "Z"},
+        ]
+    )
+    tracks = from_mirdata("gtzan_genre", tmp_path, group="artist")
+    assert rows(tracks) == [("1.wav", "rock", "x"), ("2.wav", "jazz", "y")]
+    assert "left out 4 of 6 tracks" in caplog.text
+
+
+def test_a_loader_may_label_by_composer_and_have_several_mixes(mirdata, tmp_path, files):
+    files("mono.wav", "stereo.wav")
+    paths = {"audio_path_stereo": f"{tmp_path}/stereo.wav", "audio_path_mono": f"{tmp_path}/mono.wav"}
+    mirdata([{**paths, "composer": "Haydn"}])
+    assert rows(from_mirdata("orchset", tmp_path)) == [("mono.wav", "Haydn", f"{tmp_path}/mono.wav")]
+
+
+def test_without_mirdata_the_extra_is_named(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mirdata", None)
+    with pytest.raises(UsageError, match=r"'mirdata' is missing: .*\[mirdata\]"):
+        from_mirdata("gtzan_genre", tmp_path)
+
+
+def test_an_unknown_loader_or_group_is_a_usage_error_that_names_the_choice(mirdata, tmp_path):
+    mirdata([{"audio_path": "x", "genre": "rock", "title": "t"}])
+    with pytest.raises(UsageError, match="no loader 'gtzan': one of gtzan_genre, orchset"):
+        from_mirdata("gtzan", tmp_path)
+    with pytest.raises(UsageError, match="no 'artist': --group takes one of audio_path, genre, title"):
+        from_mirdata("gtzan_genre", tmp_path, group="artist")
+
+
+@pytest.mark.parametrize(
+    ("tracks", "said"),
+    [
+        (FileNotFoundError("This dataset's index must be downloaded."), r"index must be downloaded.*\.download\(\)"),
+        ([{"audio_path": "x", "tempo": 120}], "have no genre"),
+        ([], "have no genre"),
+        ([{"audio_path": "x", "genre": "rock"}], "none of 1 tracks"),
+    ],
+)
+def test_a_loader_with_nothing_to_use_is_a_fault(mirdata, tmp_path, tracks, said):
+    mirdata(tracks)
+    with pytest.raises(ListError, match=said):
+        from_mirdata("gtzan_genre", tmp_path)

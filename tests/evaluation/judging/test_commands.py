@@ -1,0 +1,156 @@
+"""The commands evaluate and validate: what they take, say and return."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+
+import pytest
+
+from mirex_submission.cli.main import main
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run a command in an empty folder: its status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("mirex_submission")
+    kept = logger.handlers, logger.propagate, logger.level
+
+    def run(*args):
+        try:
+            status = main(args)
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    yield run
+    logger.handlers, logger.propagate = kept[:2]
+    logger.setLevel(kept[2])
+
+
+@pytest.fixture
+def task(tmp_path, call):
+    """A truth of two folds, a system that is right, and one that lacks a track and invents a label."""
+    for fold in (1, 2):
+        lines = [f"/a/track{fold}{n}.wav\t{'xy'[n % 2]}\n" for n in range(4)]
+        for folder, kept in (
+            ("truth", lines),
+            ("right", lines),
+            ("faulty", [*lines[:2], lines[2].replace("x\n", "z\n")]),
+        ):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{fold}.txt").write_text("".join(kept))
+
+
+EVALUATE = ("evaluate", "--truth", "truth", "--out", "out")
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (["--system", "A=right", "--seed", "-1"], "'-1' is not from 0 to"),
+        (["--system", "results.json=right"], "would have the name of a file of the results"),
+        (["--system", "right=right", "--out", "."], "right would get right's report among its outputs"),
+    ],
+)
+def test_evaluate_that_would_spoil_its_files_is_usage(call, tmp_path, args, said):
+    status, _, stderr = call(*EVALUATE, *args)
+    assert (status, said in stderr) == (2, True), stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.usefixtures("task")
+def test_evaluate_writes_the_figures_and_prints_a_line_a_system(call, tmp_path):
+    status, stdout, stderr = call(*EVALUATE, "--system", "A=right", "--system", "B=faulty", "--seed", "3")
+    assert status == 0
+    assert [line.split()[0] for line in stdout.splitlines()] == ["system", "A", "B"]
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["settings"]["seed"] == 3
+    assert (tmp_path / "out" / "B" / "report.txt").exists()
+    assert "faulty/1.txt:3: label 'z' is no class of the task" in stderr
+    assert "none can be found" in stderr
+
+
+@pytest.mark.usefixtures("task")
+def test_findings_of_a_kind_are_told_once_a_file_with_their_number(call, tmp_path):
+    (tmp_path / "faulty" / "1.txt").write_text("/a/track10.wav\tx\n")
+    _, _, stderr = call(*EVALUATE, "--system", "B=faulty")
+    [line] = [line for line in stderr.splitlines() if "faulty/1.txt: no line for" in line]
+    assert line.endswith("counted here: the same (and 2 more such)")
+
+
+@pytest.mark.usefixtures("task")
+def test_strict_is_status_3_if_anything_was_found_and_the_figures_are_written_all_the_same(call, tmp_path):
+    assert call(*EVALUATE, "--strict", "--system", "A=right")[0] == 0
+    status, _, stderr = call(*EVALUATE, "--strict", "--system", "B=faulty")
+    assert status == 3
+    assert "out: 4 findings, which results.json lists" in stderr
+    assert len(json.loads((tmp_path / "out" / "results.json").read_text())["systems"][0]["findings"]) == 4
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize(
+    ("systems", "said"),
+    [
+        ([], "--system"),
+        (["--system", "right"], "give NAME=DIR"),
+        (["--system", "A="], "an empty path"),
+        (["--system", "../A=right"], "use letters, digits"),
+        (["--system", "A=right", "--system", "A=faulty"], "a name is given twice"),
+    ],
+)
+def test_a_wrong_call_is_usage(call, systems, said):
+    status, _, stderr = call(*EVALUATE, *systems)
+    assert status == 2
+    assert said in stderr
+
+
+@pytest.mark.usefixtures("task")
+def test_a_folder_that_is_not_there_is_status_3(call):
+    assert call(*EVALUATE, "--system", "A=missing")[0] == 3
+
+
+@pytest.mark.usefixtures("task")
+def test_validate_is_status_0_for_a_sound_output_and_3_with_every_fault_named_for_another(call, tmp_path):
+    (tmp_path / "test.txt").write_text("".join(f"/a/track1{n}.wav\n" for n in range(4)))
+    status, stdout, stderr = call("validate", "test.txt", "truth/2.txt", "right/1.txt")
+    assert (status, stdout) == (0, "")
+    assert "count all 4 tracks" in stderr
+    status, _, stderr = call("validate", "test.txt", "truth/2.txt", "faulty/1.txt")
+    assert status == 3
+    assert "faulty/1.txt:3: label 'z'" in stderr and "no line for '/a/track13.wav'" in stderr
+
+
+@pytest.mark.usefixtures("task")
+def test_report_writes_its_page_beside_the_results_or_where_it_is_told(call, tmp_path):
+    call(*EVALUATE, "--system", "A=right", "--seed", "3")
+    status, stdout, stderr = call("report", "out")
+    assert (status, stdout) == (0, "")
+    assert "no runs.json beside the results" in stderr and "out/report.html: one page" in stderr
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "<pre>mirex-submission evaluate --truth truth --out out --system A=right --seed 3</pre>" in page
+    assert "<pre>mirex-submission report out</pre>" in page
+    assert call("report", "out", "-o", "to/a.html")[0] == 0
+    assert (tmp_path / "to" / "a.html").exists()
+    status, _, stderr = call("report", "none")
+    assert status == 3 and "none/results.json: cannot be read: No such file" in stderr.replace("[Errno 2] ", "")
+
+
+@pytest.mark.usefixtures("task")
+@pytest.mark.parametrize(
+    ("stdout", "status", "said"),
+    [("/dev/full", 7, "No space left on device: free some space"), ("a closed pipe", 141, "")],
+)
+def test_what_cannot_be_printed_is_a_status_and_no_traceback(tmp_path, stdout, status, said):
+    if stdout == "/dev/full":
+        to = os.open(stdout, os.O_WRONLY)
+    else:
+        reading, to = os.pipe()
+        os.close(reading)
+    command = [sys.executable, "-m", "mirex_submission", *EVALUATE, "--system", "A=right"]
+    done = subprocess.run(command, cwd=tmp_path, stdout=to, stderr=subprocess.PIPE, text=True)
+    os.close(to)
+    assert done.returncode == status, done.stderr
+    assert said in done.stderr and "Traceback" not in done.stderr

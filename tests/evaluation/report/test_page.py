@@ -1,0 +1,296 @@
+"""The report: a page that holds everything, shows what is known, and lets no stranger's text become more than text."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from browser import EXECUTABLE, Page
+from project import PROJECT
+from report_data import Reader, make_results
+
+from mirex_submission.errors import ListError, UsageError
+from mirex_submission.evaluation.judging.evaluate import evaluate
+from mirex_submission.evaluation.judging.tables import write_results
+from mirex_submission.evaluation.report.page import write_report
+from mirex_submission.protocol.lists import Track, write_predictions, write_probabilities
+from mirex_submission.system.atomic import sha256
+
+SECTIONS = ["summary", "folds", "classes", "significance", "confusion", "training", "times", "mistakes", "findings",
+            "provenance"]  # fmt: skip
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src="http://example.org/a.png" onerror="alert(1)">',
+    "</svg></style><style>@import url(http://example.org/b.css);",
+    "{{ 7 * 7 }}$x^2$&amp;",
+    "a\u202eb" + "m" * 200,
+    "発酵する音楽のとても長い名前と種類",
+]
+COMMAND = ["mirex-submission", "report", "RESULTS"]
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory):
+    """A page of labels, names and paths that try to be more than text: its folder, and what it holds."""
+    folder = make_results(tmp_path_factory.mktemp("hostile"), HOSTILE, ["<i onclick=x>", "_b&amp;$y$"])
+    notes = write_report(folder, folder / "report.html", COMMAND)
+    assert notes == []
+    return folder, Reader((folder / "report.html").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """The page of 50 classes and 4 systems, one of them with a long name: its folder."""
+    names = ["model1", "all", "svm_of_mfcc_contrast_chroma_and_tempogram", "GT1"]
+    labels = [f"genre_number_{k:02}" for k in range(50)]
+    folder = make_results(tmp_path_factory.mktemp("many"), labels, names, n_tracks=3)
+    write_report(folder, folder / "report.html", COMMAND)
+    return folder
+
+
+def plain(folder, system="A", answers="xyyy"):
+    """Results of one system on one fold of four tracks, as evaluate alone leaves them; returns the folder."""
+    paths = [f"/none/track{n}.wav" for n in range(4)]
+    write_predictions(folder / "truth" / "1.txt", [Track(p, c) for p, c in zip(paths, "xxyy", strict=True)])
+    write_predictions(folder / system / "1.txt", [Track(p, c) for p, c in zip(paths, answers, strict=True)])
+    write_results(evaluate(folder / "truth", {system: folder / system}), folder)
+    return folder
+
+
+def page_of(folder):
+    return Reader((folder / "report.html").read_text(encoding="utf-8"))
+
+
+def test_one_page_without_script_that_loads_nothing_and_has_every_section(hostile):
+    _, page = hostile
+    assert {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags} == set()
+    for tag, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        for name in ("src", "href", "xlink:href", "srcset", "action"):
+            assert re.match(r"#|data:image/png;base64,", attributes.get(name) or "#"), (tag, attributes)
+    assert not re.search(r"@import|url\((?!#)", page.text(tag="style"))
+    assert [attributes["id"] for tag, attributes in page.tags if tag == "section"] == SECTIONS
+    policy = next(a["content"] for _, a in page.tags if a.get("http-equiv") == "Content-Security-Policy")
+    assert policy.startswith("default-src 'none';") and "script" not in policy
+
+
+def test_every_figure_is_named_and_says_how_it_is_read(hostile):
+    _, page = hostile
+    assert [tag for tag, _ in page.tags].count("figure") == [tag for tag, _ in page.tags].count("figcaption") == 9
+    assert all(a["role"] == "img" and a["aria-label"] for tag, a in page.tags if tag == "svg")
+    for said in ("its 95 % interval", "Two systems differ significantly where their lines do not meet", "Little power:",
+                 "Read down a column", "lower is better", "added up over the folds"):  # fmt: skip
+        assert said in page.text(tag="figcaption")
+
+
+def test_what_strangers_wrote_stays_text_and_is_all_there(hostile):
+    folder, page = hostile
+    for label in HOSTILE:
+        assert label.replace("\u202e", r"\u202e") in page.text(section="classes"), label
+    assert "\u202e" not in (folder / "report.html").read_text(encoding="utf-8")
+    for name in ("<i onclick=x>", "_b&amp;$y$"):
+        for section in SECTIONS[:8]:
+            assert name in page.text(section=section), section
+        assert name in page.text(tag="svg")
+    assert f"{folder}/audio/track <b>" in page.text(section="mistakes")
+    assert {"b", "i", "img"} & {tag for tag, a in page.tags if not a.get("src", "data:").startswith("data:")} == set()
+    assert "i" not in [tag for tag, _ in page.tags]
+
+
+def test_the_summary_is_sorted_and_has_the_figures_of_the_results(hostile):
+    folder, page = hostile
+    systems = {s["name"]: s["overall"] for s in json.loads((folder / "results.json").read_text())["systems"]}
+    said = page.text(section="summary")
+    rows = []
+    for name, overall in sorted(systems.items(), key=lambda item: -item[1]["accuracy"]):
+        low, high = (f"{100 * x:.1f}" for x in overall["accuracy_interval"])
+        rows.append(f"{name} {100 * overall['accuracy']:.1f} {low}–{high} {100 * overall['normalised_accuracy']:.1f}")
+    assert len(rows) == 2 and said.index(rows[0]) < said.index(rows[1])
+
+
+def test_what_gave_the_page_is_on_it(hostile):
+    folder, page = hostile
+    said = page.text(section="provenance")
+    results = json.loads((folder / "results.json").read_text())
+    for fold in [*results["folds"], *(fold for system in results["systems"] for fold in system["folds"])]:
+        assert (fold.get("truth") or fold["output"])["sha256"] in said
+    for part in ("mirex-submission crossval folds <b> --seed 7", "mirex-submission evaluate --truth 'truth <i>'",
+                 "mirex-submission report RESULTS",
+                 "'/systems/<b>/train.sh' -numThreads 4 '/scratch folder/one' --seed 7",
+                 "keras 3.<b>15", "numpy ", "/lists/<b>features.txt", "ab" * 32, "2016-08-01T12:00:00"):  # fmt: skip
+        assert part in said, part
+
+
+def test_times_memory_and_failed_calls_are_added_up(hostile):
+    _, page = hostile
+    assert "<i onclick=x> train 3 9 min 36 s 3 min 13 s 210 MB –" in page.text(section="times")
+    assert "_b&amp;$y$ classify 3 7.5 s 2.5 s 210 MB 3" in page.text(section="times")
+
+
+def test_a_training_that_served_several_systems_is_said_so_and_drawn_once(tmp_path):
+    folder = make_results(tmp_path, ["x", "y"], ["all", "two", "other"])
+    runs = json.loads((folder / "runs.json").read_text())
+    for fold, of_fold in runs["systems"]["two"]["folds"].items():
+        of_fold["calls"][0] = runs["systems"]["all"]["folds"][fold]["calls"][0]
+    (folder / "runs.json").write_text(json.dumps(runs))
+    write_report(folder, folder / "report.html", COMMAND)
+    page = page_of(folder)
+    times = page.text(section="times")
+    assert "all train (one call for it and two) 3" in times and "two train (one call for it and all) 3" in times
+    assert "other train 3" in times and "two classify 3" in times
+    drawn = re.findall(r"(\w+)\. Above the loss", page.text(section="training"))
+    assert len(drawn) == 2 and "other" in drawn
+
+
+def test_files_that_a_later_run_has_changed_are_left_out_and_faults_are_told(tmp_path):
+    folder = make_results(tmp_path, ["x", "y"], ["one", "two"])
+    runs = json.loads((folder / "runs.json").read_text())
+    fold = runs["systems"]["one"]["folds"]["fold1"]
+    fold["sha256"] = {"history": "0" * 64, "probabilities": sha256(folder / fold["probabilities"])}
+    fold["faults"] = ["classify: status 0, but it did not write fold1.txt", "more"]
+    fold["calls"][1]["fault"] = fold["faults"][0]
+    (folder / "runs.json").write_text(json.dumps(runs))
+    [note] = write_report(folder, folder / "report.html", COMMAND)
+    assert note == f"{folder / fold['history']}: left out: a later run has changed it"
+    times = page_of(folder).text(section="times")
+    assert "one fold1 classify: status 0, but it did not write fold1.txt (and 1 more)" in times
+    assert "one classify 3 7.5 s 2.5 s 210 MB 1" in times
+
+
+@pytest.mark.parametrize(
+    "systems", ["[1]", '{"A?": null}', '{"A": {"folds": {"1": {"calls": [3]}}}}', '{"A": {"extraction": 3}}']
+)
+def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path, systems):
+    folder = plain(tmp_path)
+    (folder / "runs.json").write_text(f'{{"systems": {systems}}}')
+    with pytest.raises(ListError, match=r"runs\.json: .*: write it again with crossval"):
+        write_report(folder, folder / "report.html", COMMAND)
+
+
+@pytest.mark.parametrize("name", ["results.json", "runs.json"])
+def test_a_report_does_not_replace_what_it_is_made_from(tmp_path, name):
+    folder = plain(tmp_path)
+    with pytest.raises(UsageError, match="would replace what it is made from"):
+        write_report(folder, folder / name, COMMAND)
+
+
+def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_audio(tmp_path):
+    folder = plain(tmp_path, answers="yyxy")
+    rows = [("/none/track0.wav", "y", (0.4, 0.6)), ("/none/track1.wav", "y", (0.1, 0.9)),
+            ("/none/track2.wav", "x", (0.7, 0.3)), ("/none/track3.wav", "y", (0.0, 1.0))]  # fmt: skip
+    write_probabilities(folder / "A" / "1.csv", ["x", "y"], rows)
+    write_report(folder, folder / "report.html", COMMAND)
+    said = page_of(folder).text(section="mistakes")
+    assert re.findall(r"/none/track\d", said) == ["/none/track1", "/none/track2", "/none/track0"]
+    assert "x , taken for y (90.0 %) y 90.0 % x 10.0 %" in said
+    assert said.count("No picture: cannot be read: No such file or directory") == 3
+
+    results = (folder / "results.json").read_text()
+    soundfile.write(tmp_path / "heard.wav", np.sin(np.arange(22050) / 9), 22050)
+    (folder / "results.json").write_text(results.replace("/none/track2.wav", str(tmp_path / "heard.wav")))
+    rows[2] = (str(tmp_path / "heard.wav"), *rows[2][1:])
+    write_probabilities(folder / "A" / "1.csv", ["x", "y"], rows)
+    write_report(folder, folder / "report.html", COMMAND)
+    page = page_of(folder)
+    assert [a["alt"] for tag, a in page.tags if tag == "img"] == [f"Spectrogram of {tmp_path}/heard.wav"]
+    assert "1.0 s, 0 to 11.0 kHz" in page.text(section="mistakes")
+
+
+def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
+    folder = plain(tmp_path)
+    notes = write_report(folder, folder / "report.html", COMMAND)
+    page = page_of(folder)
+    assert [note.partition(":")[0] for note in notes] == ["no runs.json beside the results", "A"]
+    assert all(note in page.text(section="provenance") for note in notes)
+    for section in ("training", "times", "mistakes"):
+        assert "Not known" in page.text(section=section)
+    assert "There is one system" in page.text(section="significance")
+    assert "A is right on 75.0 % of its answers" in page.text(tag="header")
+    assert "1 × x taken for y" in page.text(section="confusion")
+
+
+@pytest.mark.parametrize(
+    ("history", "probabilities", "found"),
+    [
+        ("epoch,loss\n1,2\n", None, "it has no column accuracy, model"),
+        ("model,epoch,loss,accuracy\n1,one,2,0.5\n", None, "could not convert"),
+        (None, "name,x,y\n", "it does not begin with the columns path,label"),
+        (None, "path,label,x,y\n/none/track1.wav,y,0.1\n", "line 2: not one probability a class"),
+        (None, "path,label,x,y\n/none/track1.wav,y,nan,0.5\n", "line 2: not one probability a class"),
+        (None, 'path,label,x,y\n"/none', "line 2: "),
+    ],
+)
+def test_a_damaged_file_of_a_run_costs_only_what_it_holds(tmp_path, history, probabilities, found):
+    folder = plain(tmp_path)
+    files = {"history": history, "probabilities": probabilities}
+    for name, content in files.items():
+        (folder / name).write_text(
+            content
+            or {"history": "model,epoch,loss,accuracy\n1,1,2,0.5\n"}.get(
+                name, "path,label,x,y\n/none/track1.wav,y,0.1,0.9\n"
+            )
+        )
+    runs = {"systems": {"A": {"folds": {"1": {name: name for name in files}}}}}
+    (folder / "runs.json").write_text(json.dumps(runs))
+    [note] = write_report(folder, folder / "report.html", COMMAND)
+    page = page_of(folder)
+    assert found in note and note in page.text(section="provenance")
+    assert ("Not known" in page.text(section="training")) == (history is not None)
+    assert ("Not known" in page.text(section="mistakes")) == (probabilities is not None)
+
+
+def test_results_that_cannot_be_read_are_an_error_that_says_what_to_give(tmp_path):
+    with pytest.raises(ListError, match=r"results\.json: cannot be read: .*: give the folder that `evaluate --out`"):
+        write_report(tmp_path, tmp_path / "report.html", COMMAND)
+    (tmp_path / "results.json").write_text('{"format": 0}')
+    with pytest.raises(ListError, match=r"results\.json: not written by this version's `evaluate`"):
+        write_report(tmp_path, tmp_path / "report.html", COMMAND)
+    folder = plain(tmp_path)
+    (folder / "runs.json").write_text("{")
+    with pytest.raises(ListError, match=r"runs\.json: cannot be read: .*crossval"):
+        write_report(folder, folder / "report.html", COMMAND)
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_equal_results_give_an_equal_page(hostile, tmp_path):
+    folder, _ = hostile
+    write_report(folder, tmp_path / "again.html", COMMAND)
+    assert (tmp_path / "again.html").read_bytes() == (folder / "report.html").read_bytes()
+
+
+def test_the_installed_package_has_the_template_and_its_style(tmp_path):
+    build = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", tmp_path, "build_py", "--build-lib", tmp_path]
+    subprocess.run(build, cwd=PROJECT, check=True, capture_output=True)
+    built = {path.name for path in (tmp_path / "mirex_submission/evaluation/report").iterdir()}
+    assert {"provenance.html.jinja", "report.css", "report.html.jinja", "report.py"} <= built
+
+
+# Elements that reach beyond the window, but for what scrolls in a box of its own; and text beyond its figure.
+OUTSIDE = """[...document.querySelectorAll("body *")]
+    .filter(e => e.matches(".scroll") || !e.closest(".scroll"))
+    .filter(e => e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.outerHTML.slice(0, 80))"""
+CUT = """[...document.querySelectorAll("svg text")].filter(text => {
+    const inner = text.getBoundingClientRect(), outer = text.closest("svg").getBoundingClientRect();
+    return inner.left < outer.left - 1 || inner.right > outer.right + 1
+        || inner.top < outer.top - 1 || inner.bottom > outer.bottom + 1;
+}).map(text => text.textContent)"""
+
+
+@pytest.mark.skipif(EXECUTABLE is None, reason="no browser: install chromium to see the page laid out")
+@pytest.mark.parametrize("results", ["hostile", "many"])
+def test_in_a_browser_nothing_overflows_nothing_is_fetched_and_it_prints(results, request, tmp_path):
+    folder = request.getfixturevalue(results)
+    page = (folder[0] if results == "hostile" else folder) / "report.html"
+    with Page(tmp_path / "profile") as browser:
+        for width_px in (1280, 480):
+            browser.show(page.as_uri(), width=width_px)
+            assert browser.evaluate("document.documentElement.scrollWidth") == width_px
+            assert browser.evaluate(OUTSIDE) == []
+            assert browser.evaluate(CUT) == []
+            assert browser.evaluate("document.querySelectorAll('section').length") == len(SECTIONS)
+            fetched = [address for address in browser.requested if not address.startswith("data:image/png;")]
+            assert fetched == [page.as_uri()]
+        assert browser.pdf().startswith(b"%PDF-")

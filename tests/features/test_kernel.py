@@ -1,0 +1,94 @@
+"""The compiled kernel: that it is built, its ways agree, and wrong sizes are refused before memory is touched."""
+
+import shutil
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mirex_submission.features import kernel as bandpower
+from mirex_submission.features.compiled import kernel
+from mirex_submission.features.spec import FeatureSpec
+
+compiled = pytest.mark.skipif(kernel is None, reason="no compiler was found when this was installed")
+
+
+@pytest.mark.skipif(
+    not (shutil.which("gcc") and Path(sysconfig.get_path("include"), "Python.h").exists()), reason="needs GCC"
+)
+def test_the_kernel_is_built_where_there_is_a_compiler():
+    assert kernel is not None
+    assert f"compiled kernel, {kernel.LANES[-1]} at a time" == bandpower.FASTEST
+
+
+@compiled
+@pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
+def test_every_processor_gives_the_same_but_for_rounding(rate_hz):
+    spec = FeatureSpec(rate_hz)
+    samples = np.random.default_rng(3).uniform(-1, 1, 3 * rate_hz).astype(np.float32)
+    expected = bandpower.KERNELS["SciPy (no compiled kernel)"](samples, spec)
+    powers = [way(samples, spec) for way in bandpower.KERNELS.values()]
+    assert len(powers) == 1 + len(kernel.LANES) and kernel.LANES[0] == 4
+    for power in powers:
+        np.testing.assert_allclose(power, expected, rtol=1e-5)
+    if kernel.LANES == (4, 8, 16):  # both fuse multiplications and additions
+        np.testing.assert_array_equal(powers[2], powers[3])
+
+
+def arguments(**changed):
+    """Of the kernel, for 4 frames of 32 samples and 2 bands."""
+    valid = {
+        "samples": np.ones(32 + 3 * 16, np.float32), "is_int16": False, "hop": 16, "weights": np.ones(32, np.float32),
+        "roots": np.exp(-2j * np.pi * np.arange(32) / 32).astype(np.complex64),
+        "slopes": np.array([0, 5, 10, 17], np.int32), "falling": np.ones(17, np.float32),
+        "rising": np.ones(17, np.float32), "out": np.zeros((4, 2), np.float32), "lanes": 4,
+    }  # fmt: skip
+    return list({**valid, **changed}.values())
+
+
+@compiled
+def test_the_smallest_window_by_hand():
+    frame_power = 32.0**2  # of ones: all in bin 0, which is on the first slope, so rising in band 0
+    args = arguments()
+    kernel.band_powers(*args)
+    np.testing.assert_allclose(args[8], [[frame_power, 0]] * 4, atol=1e-9)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"samples": np.ones(79, np.float32)}, "more frames than"),
+        ({"samples": np.ones(0, np.float32)}, "more frames than"),
+        ({"samples": np.ones(79, np.int16), "is_int16": True}, "more frames than"),
+        ({"hop": 17}, "more frames than"),
+        ({"hop": 2**62}, "hop"),
+        ({"hop": 0}, "hop"),
+        ({"hop": -1}, "hop"),
+        ({"hop": 2**63 - 1, "out": np.zeros((1, 2), np.float32)}, "hop"),
+        ({"weights": np.ones(0, np.float32)}, "window"),
+        ({"weights": np.ones(16, np.float32)}, "window"),
+        ({"weights": np.ones(33, np.float32)}, "window"),
+        ({"weights": np.ones(160, np.float32)}, "window"),
+        ({"weights": np.ones(64, np.float32)}, "roots"),
+        ({"roots": np.ones(31, np.complex64)}, "roots"),
+        ({"slopes": np.array([0, 5, 10, 18], np.int32)}, "slopes"),
+        ({"slopes": np.array([-1, 5, 10, 17], np.int32)}, "slopes"),
+        ({"slopes": np.array([0, 10, 5, 17], np.int32)}, "order"),
+        ({"slopes": np.array([0, 17], np.int32)}, "slopes"),
+        ({"slopes": np.zeros(0, np.int32)}, "slopes"),
+        ({"falling": np.ones(16, np.float32)}, "falling"),
+        ({"rising": np.ones(18, np.float32)}, "rising"),
+        ({"lanes": 5}, "lanes"),
+    ],
+)
+def test_sizes_that_do_not_agree_are_refused(changed, words):
+    with pytest.raises(ValueError, match=words):
+        kernel.band_powers(*arguments(**changed))
+
+
+@compiled
+def test_an_array_that_is_not_contiguous_is_refused():
+    with pytest.raises((ValueError, BufferError), match="contiguous"):
+        kernel.band_powers(*arguments(samples=np.ones(160, np.float32)[::2]))

@@ -1,0 +1,122 @@
+"""Which engine computes the networks: the native kernel, unless a GPU, $KERAS_BACKEND or a missing compiler says so."""
+
+import pytest
+
+from mirex_submission.errors import DeviceError, UsageError
+from mirex_submission.networks import engine as engines
+from mirex_submission.system import runtime
+from mirex_submission.system.runtime import Keras
+
+
+@pytest.fixture(autouse=True)
+def _no_backend(monkeypatch):
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_the_native_kernel_on_a_machine_without_a_gpu(device, monkeypatch):
+    monkeypatch.setattr(engines, "_may_have_gpu", lambda: False)
+    started = engines.start(device, threads=3, seed=0)
+    assert started.keras is None and "native kernel, CPU" in started.said and "3 threads" in started.said
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_keras_where_the_user_names_its_backend(device, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    started = engines.start(device, threads=2, seed=0)
+    assert started.keras and "TensorFlow" in started.said
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+def test_keras_where_no_compiler_was(device, monkeypatch):
+    monkeypatch.setattr(engines, "kernel", None)
+    assert engines.start(device, threads=2, seed=0).keras
+
+
+def test_a_device_node_alone_is_no_gpu(monkeypatch):
+    monkeypatch.setattr(engines, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(engines, "start_keras", lambda **_: Keras("TensorFlow of this test", 0, False, None))
+    assert engines.start("auto", threads=2, seed=0).keras is None
+
+
+def test_a_gpu_that_is_found_is_used(monkeypatch):
+    monkeypatch.setattr(engines, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(engines, "start_keras", lambda **_: Keras("TensorFlow of this test, 1 GPU", 1, True, None))
+    assert engines.start("auto", threads=2, seed=0).on_gpu
+
+
+def test_a_gpu_that_is_asked_for_and_not_there_is_status_6_with_the_usual_causes():
+    causes = r"no driver.*nvidia-smi.*--gpus all.*NVIDIA container runtime.*\[gpu\].*image for CPUs"
+    with pytest.raises(DeviceError, match=f"1 GPU asked for, and 0 found by .*{causes}") as raised:
+        engines.start("gpu", threads=2, seed=0)
+    assert raised.value.exit_status == 6
+
+
+def found(n_gpus, *, has_bfloat16=True, asked=None):
+    """A start_keras that finds so many GPUs, and notes what it is asked for."""
+
+    def start(**options):
+        if asked is not None:
+            asked.update(options)
+        return Keras("Keras of this test", n_gpus, has_bfloat16, None)
+
+    return start
+
+
+@pytest.mark.parametrize(("device", "gpus"), [("gpu", [0]), ("gpu:3", [3]), ("gpu:1,2", [1, 2])])
+def test_the_gpus_that_are_named_are_used_and_without_a_name_the_first(device, gpus, monkeypatch):
+    asked = {}
+    monkeypatch.setattr(engines, "start_keras", found(len(gpus), asked=asked))
+    assert engines.start(device, threads=2, seed=0, together=True).on_gpu
+    assert asked["gpus"] == gpus and asked["together"]
+
+
+def test_a_gpu_too_many_is_status_6(monkeypatch):
+    monkeypatch.setattr(engines, "start_keras", found(1))
+    with pytest.raises(DeviceError, match="2 GPU asked for, and 1 found"):
+        engines.start("gpu:0,1", threads=2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("shown", "gpus", "visible"),
+    [
+        (None, [], "-1"),
+        (None, [0], "0"),
+        (None, [1, 2], "1,2"),
+        ("4,5,6", [0], "4"),
+        ("4,5,6", [2, 1], "6,5"),
+        ("4", [0, 1], "4"),
+        ("", [0], "-1"),
+        ("-1", [0], "-1"),
+    ],
+)
+def test_numbers_of_gpus_are_among_those_that_the_system_shows(shown, gpus, visible, monkeypatch):
+    monkeypatch.setattr(runtime, "_SHOWN_GPUS", shown)
+    assert runtime._visible(gpus) == visible
+
+
+def test_several_gpus_are_tensorflows(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    with pytest.raises(UsageError, match="only on TensorFlow, not on KERAS_BACKEND=jax"):
+        engines.start("gpu:0,1", threads=2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("precision", "n_gpus", "has_bfloat16", "dtype"),
+    [
+        ("float32", 1, True, "float32"),
+        ("auto", 1, True, "mixed_bfloat16"),
+        ("auto", 1, False, "float32"),
+        ("auto", 0, True, "float32"),
+    ],
+)
+def test_bfloat16_only_where_it_is_asked_for_and_a_gpu_has_it(precision, n_gpus, has_bfloat16, dtype, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(engines, "start_keras", found(n_gpus, has_bfloat16=has_bfloat16))
+    started = engines.start("auto", threads=2, seed=0, precision=precision)
+    assert started.dtype == dtype
+    assert started.said.endswith(", bfloat16" if dtype == "mixed_bfloat16" else ", float32")
+
+
+def test_a_cpu_computes_in_float32_and_says_so():
+    assert engines.start("cpu", threads=2, seed=0, precision="auto").said.endswith("2 threads, float32")

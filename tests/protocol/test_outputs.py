@@ -1,0 +1,183 @@
+"""An output as the organisers' evaluator takes it, and what it fails on."""
+
+import os
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mirex_submission.errors import ListError
+from mirex_submission.evaluation.judging.metrics import NO_PREDICTION
+from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.outputs import Kind, TestList, check_names, class_key, class_names, read_output
+
+PATHS = ["/data/one.wav", "/data/two.wav", "/my music/three.wav"]
+CLASSES = {"blues": 0, "hiphop": 1, "rb": 2}
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Read an output that is given as text or bytes: its classes, and (line, kind) of what is wrong."""
+
+    def run(text, paths=PATHS):
+        output = tmp_path / "output.txt"
+        output.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+        predicted, findings = read_output(output, TestList(paths), CLASSES)
+        return predicted.tolist(), [(f.where.removeprefix(str(output)), f.kind) for f in findings]
+
+    return run
+
+
+def test_labels_are_matched_after_cleaning_and_tracks_by_name_whatever_folder_case_and_order(read):
+    text = "/tmp/TWO.mp3\tHIP-HOP\none.22k.wav\tBlues\n/data/three.wav\tR&B\n"
+    assert read(text) == ([0, 1, 2], [])
+
+
+@pytest.mark.parametrize(
+    "line", ["/data/one.wav blues", "/data/one.wav\tblues\t0.97", "  /data/one.wav \t blues extra"]
+)
+def test_a_line_that_only_the_evaluators_own_splitting_makes_sense_of_is_read_so(read, line):
+    assert read(f"{line}\n", PATHS[:1]) == ([0], [])
+
+
+def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
+    predicted, found = read("/my music/three.wav\tblues\n/data/one.wav\thip hop\n/data/two.wav\tblues\n")
+    assert predicted == [1, 0, 0]
+    assert found == [(":1", Kind.CUT_LINE), (":2", Kind.CUT_LINE)]
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "predicted"),
+    [
+        ("/data/one.wav", Kind.NO_LABEL, [NO_PREDICTION]),
+        ("/data/one.wav\t", Kind.NO_LABEL, [NO_PREDICTION]),
+        ("/data/one.wav\tpolka", Kind.UNKNOWN_LABEL, [NO_PREDICTION]),
+        ("/data/other.wav\tblues", Kind.UNKNOWN_TRACK, [NO_PREDICTION]),
+    ],
+)
+def test_a_line_that_cannot_count_is_found_and_left_out(read, line, kind, predicted):
+    found = read(f"\n{line}\n", PATHS[:1])
+    missing = [] if kind is Kind.UNKNOWN_LABEL else [("", Kind.MISSING_TRACK)]
+    assert found == (predicted, [(":2", kind), *missing])
+
+
+def test_of_several_lines_for_one_track_the_last_counts(read):
+    text = "/data/one.wav\tblues\n/data/one.wav\trb\n/elsewhere/one.au\thiphop\n"
+    assert read(text, PATHS[:1]) == ([1], [(":2", Kind.REPEATED_TRACK), (":3", Kind.REPEATED_TRACK)])
+
+
+@pytest.mark.parametrize("text", ["", "\n  \n", b"\xef\xbb\xbf"])
+def test_an_output_without_a_line_is_one_finding(read, text):
+    assert read(text) == ([NO_PREDICTION] * 3, [("", Kind.EMPTY)])
+
+
+def test_bytes_that_are_no_utf8_are_read_as_java_reads_them(read):
+    assert read(b"/data/one.wav\tbl\xe9ues\n", PATHS[:1]) == ([0], [])
+    assert read(b"/data/on\xe9.wav\tblues\n", PATHS[:1])[1][0] == (":1", Kind.UNKNOWN_TRACK)
+
+
+@pytest.mark.parametrize("name", ["missing.txt", "."])
+def test_an_output_that_cannot_be_read_at_all_is_an_error(tmp_path, name):
+    with pytest.raises(ListError, match=re.escape(str(tmp_path))):
+        read_output(tmp_path / name, TestList(PATHS), CLASSES)
+
+
+def test_names_that_collide_are_told_apart_by_file_name_and_where_these_collide_by_path():
+    gtzan = TestList([f"/a/blues.{n:05}.wav" for n in range(3)])
+    assert [gtzan.find(f"/elsewhere/blues.{n:05}.wav") for n in (2, 0, 7)] == [2, 0, None]
+    albums = TestList(["/a/cd1/01.wav", "/a/cd2/01.wav", "/a/cd2/02.wav"])
+    assert [albums.find(f"/a/{name}.wav") for name in ("cd2/01", "./cd1/01", "cd3/01", "cd3/02")] == [1, 0, None, 2]
+
+
+def test_a_finding_says_where_what_the_evaluator_does_and_what_to_do(tmp_path):
+    output = tmp_path / "output.txt"
+    output.write_text("/data/one.wav\tpolka\n")
+    [finding] = read_output(output, TestList(PATHS[:1]), CLASSES)[1]
+    expected = "label 'polka' is no class of the task: the evaluator stops with an error: write the label as"
+    assert str(finding).startswith(f"{output}:1: {expected}")
+
+
+def test_classes_are_in_the_order_of_the_evaluators_keys_and_spelled_as_first_seen():
+    labels = ["R&B", "hip-hop", "Blues", "rb", "日本", "中国"]
+    names = class_names(Track("/a", label) for label in labels)
+    assert names == {"blues": "Blues", "hiphop": "hip-hop", "rb": "R&B", "中国": "中国", "日本": "日本"}
+    assert list(names) == sorted(names)
+
+
+def test_labels_that_cleaning_would_leave_nothing_of_stay_apart():
+    assert class_key("日本") != class_key("中国")
+    assert class_key("R&B") == class_key("r b") == "rb"
+
+
+def test_each_name_that_the_evaluator_fails_on_is_found_once_with_its_line():
+    tracks = [
+        Track("/a/one.wav", "R&B", line=1),
+        Track("/b c/two.wav", "rb", line=3),
+        Track("/b/ONE.mp3", "hip hop", line=4),
+        Track("/b/x", "日本", line=5),
+        Track("/a/one.wav", "rb", line=9),
+    ]
+    found = [(finding.where, finding.kind) for finding in check_names(("list.txt", track) for track in tracks)]
+    assert found == [
+        ("list.txt:3", Kind.CUT_LINE),
+        ("list.txt:3", Kind.SAME_LABEL),
+        ("list.txt:4", Kind.SAME_NAME),
+        ("list.txt:4", Kind.CUT_LINE),
+        ("list.txt:5", Kind.SHORT_NAME),
+        ("list.txt:5", Kind.NO_LETTERS),
+    ]
+
+
+def test_a_test_list_has_no_labels_to_fault():
+    assert check_names([("test.txt", Track("/a/one.wav", line=1)), ("test.txt", Track("/a/two.wav", line=2))]) == []
+
+
+LINES = st.lists(
+    st.sampled_from(
+        [
+            "\t",
+            "\n",
+            " ",
+            "/data/one.wav",
+            "/data/two.wav",
+            "one",
+            "/x",
+            "blues",
+            "hip hop",
+            "R&B",
+            "\ufeff",
+            "\x0b",
+            "é",
+        ]
+    ),
+    max_size=30,
+).map("".join)
+
+
+@given(LINES.map(str.encode) | st.binary())
+@settings(deadline=None)
+def test_any_bytes_give_a_class_or_none_for_each_track_and_every_lack_is_found(tmp_path_factory, data):
+    output = tmp_path_factory.getbasetemp() / "any.txt"
+    output.write_bytes(data)
+    predicted, findings = read_output(output, TestList(PATHS), CLASSES)
+    assert predicted.shape == (3,)
+    assert set(predicted.tolist()) <= {NO_PREDICTION, 0, 1, 2}
+    assert bool((predicted == NO_PREDICTION).any()) <= bool(findings)
+    assert all(finding.where.startswith(os.fspath(output)) for finding in findings)
+
+
+names = st.text(st.characters(categories=["Ll", "Nd"], include_characters="-_"), min_size=3, max_size=8)
+
+
+@given(st.dictionaries(names, st.sampled_from(["Blues", "hip-hop", "R&B"]), min_size=1), st.randoms())
+@settings(deadline=None)
+def test_a_sound_output_is_taken_whole_in_any_order(tmp_path_factory, labels, random):
+    output = tmp_path_factory.getbasetemp() / "sound.txt"
+    lines = [f"/somewhere/{name}.wav\t{label}\n" for name, label in labels.items()]
+    random.shuffle(lines)
+    output.write_text("".join(lines), encoding="utf-8")
+    predicted, findings = read_output(output, TestList([f"/data/{name}.mp3" for name in labels]), CLASSES)
+    assert findings == []
+    np.testing.assert_array_equal(predicted, [CLASSES[class_key(label)] for label in labels.values()])

@@ -1,0 +1,339 @@
+"""Where work runs: this machine's processes, Dask and Ray give the same bytes, and a lost worker loses no track.
+
+The clusters are real ones, of two workers each, which the tests start and stop. Their workers import this file.
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pytest
+import soundfile
+from project import PROJECT
+
+from mirex_submission.errors import StorageError, UsageError
+from mirex_submission.features import extraction
+from mirex_submission.features.extraction import extract
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.system import workers as workers_module
+from mirex_submission.system.workers import Workers
+
+BIN = Path(sys.executable).parent
+SPEC = FeatureSpec(rate_hz=11025, n_frames=8)
+N_TRACKS = 24
+VICTIM = "10.wav"
+START_S = 90  # for a cluster to start, on a busy machine
+
+
+class DeadlyStore(FeatureStore):
+    """A store in which one track kills the process that extracts it - not the tests' own - the first `times` times."""
+
+    def __init__(self, scratch, *, times):
+        super().__init__(scratch, SPEC)
+        self.times, self.home, self.deaths = times, os.getpid(), Path(scratch) / "deaths"
+        self.deaths.parent.mkdir()
+        self.deaths.touch()
+
+    def write(self, header, frames):
+        if os.path.basename(header.path) == VICTIM:
+            assert os.getpid() != self.home, "extracted in the calling process"
+            if self.deaths.stat().st_size < self.times:
+                with open(self.deaths, "ab") as f:
+                    f.write(b"x")
+                os.kill(os.getpid(), signal.SIGKILL)
+        super().write(header, frames)
+
+
+def stored(store):
+    """What is stored; a process that is killed may leave a temporary file behind."""
+    return {p.name: p.read_bytes() for p in store.folder.rglob("*.logmel")}
+
+
+def free_port():
+    """A port that nobody listens at, below those that the system gives to clients and above those of Ray's workers."""
+    for port in random.sample(range(20000, 32000), 100):
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
+
+
+def wait_for(condition, processes=()):
+    until = time.monotonic() + START_S
+    while not condition():
+        assert time.monotonic() < until, "the cluster did not start"
+        assert all(process.poll() is None for process in processes), "a process of the cluster ended"
+        time.sleep(0.1)
+
+
+def end(processes):
+    """Kill processes that lead a group each, with all that they started."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="module")
+def tracks(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tracks")
+    paths = [str(folder / f"{k:02}.wav") for k in range(N_TRACKS)]
+    for k, path in enumerate(paths):
+        soundfile.write(path, np.random.default_rng(k).uniform(-0.5, 0.5, 6000 + 50 * k), 11025)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def sequential(tracks, tmp_path_factory):
+    """The records and the stored files of a run in this process."""
+    store = FeatureStore(tmp_path_factory.mktemp("sequential"), SPEC)
+    return extract(tracks, store, Workers(1)), stored(store)
+
+
+def start(log, *command):
+    """A program of this environment, as the leader of a group; its workers can import this file."""
+    ours = [str(PROJECT), str(PROJECT / "tests/support")]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")])),
+            [str(PROJECT), str(PROJECT / "tests/support"), os.environ.get("PYTHONPATH", "")]
+        ).rstrip(os.pathsep),
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # so that it is we who do again what a worker left
+    }
+    with open(log, "w") as f:
+        return subprocess.Popen(
+            [str(BIN / command[0]), *command[1:]], env=environment, stdout=f, stderr=f, start_new_session=True
+        )
+
+
+@pytest.fixture(scope="module")
+def dask(tmp_path_factory):
+    """The Dask backend, joined to a scheduler with two workers of one thread each, in processes of their own."""
+    distributed = pytest.importorskip("distributed")
+    folder = tmp_path_factory.mktemp("dask")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    at = ("--host", "127.0.0.1")
+    processes = [start(folder / "scheduler.log", "dask", "scheduler", *at, "--port", address[-5:], "--no-dashboard")]
+    worker = ("dask", "worker", address, *at, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
+    try:
+        processes += [start(folder / f"worker{k}.log", *worker) for k in range(2)]
+        with distributed.Client(address, timeout=START_S) as client:
+            client.wait_for_workers(2, timeout=START_S)
+        yield Workers(-1, "dask", address)
+    finally:
+        end(processes[::-1])
+
+
+@pytest.fixture(scope="module")
+def ray():
+    """The Ray backend, joined to a head with two processors, in processes of its own."""
+    pytest.importorskip("ray")
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the names of its sockets have to be short
+    port, client_port = free_port(), free_port()
+    command = (
+        "ray", "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1", "--port", str(port),
+        "--ray-client-server-port", str(client_port), "--include-dashboard=false", "--disable-usage-stats",
+        "--object-store-memory", "100000000", "--temp-dir", str(folder),
+    )  # fmt: skip
+    process = start(folder / "head.log", *command)
+    try:
+        wait_for(lambda: "Ray runtime started" in (folder / "head.log").read_text(), [process])
+        yield Workers(-1, "ray", f"127.0.0.1:{port}")
+    finally:
+        end([process])
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def loky(monkeypatch):
+    """Two processes of this machine, which start for any work, however small."""
+    monkeypatch.setattr(extraction, "WORKER_START_S", 1e-9)
+    return Workers(2)
+
+
+# What the processes of this machine do is tested in test_extraction.py and test_contract.py too.
+CLUSTERS = ["dask", pytest.param("ray", marks=pytest.mark.ray)]
+
+
+@pytest.fixture(autouse=True)
+def patience():
+    """A test that waits for ever fails."""
+
+    def lose(signum, frame):
+        raise AssertionError("waited too long")
+
+    before = signal.signal(signal.SIGALRM, lose)
+    signal.alarm(3 * START_S)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture
+def workers(request):
+    return request.getfixturevalue(request.param)
+
+
+# The same result everywhere.
+
+
+@pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
+def test_a_cluster_stores_the_same_bytes_as_a_sequential_run(workers, tracks, sequential, tmp_path):
+    store = FeatureStore(tmp_path, SPEC)
+    records = extract(tracks, store, workers)
+    assert records == sequential[0]
+    assert len(stored(store)) == N_TRACKS and stored(store) == sequential[1]
+
+
+@pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
+def test_a_cluster_does_the_work_in_its_two_workers_and_not_here(workers):
+    with workers.joined():
+        pids = set(workers.run(joblib.delayed(_pid_after)(0.1) for _ in range(20)))
+    assert len(pids) == 2 and os.getpid() not in pids
+
+
+def _pid_after(seconds):
+    time.sleep(seconds)
+    return os.getpid()
+
+
+@pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
+def test_bad_tracks_become_records_on_a_cluster_too(workers, tracks, tmp_path):
+    (tmp_path / "text.wav").write_text("no audio")
+    bad = [str(tmp_path / "text.wav"), str(tmp_path / "missing.wav"), "no\0path.wav"]
+    records = extract([*bad, *tracks[:9]], FeatureStore(tmp_path / "scratch", SPEC), workers)
+    assert [records[path].content for path in bad] == ["", "", ""]
+    for path, reason in zip(bad, ("cannot be decoded", "No such file", "null byte"), strict=True):
+        assert reason in records[path].reason
+    assert all(records[path].content for path in tracks[:9])
+
+
+@pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
+def test_a_disk_that_cannot_be_written_ends_the_run_in_its_own_words(workers, tracks, tmp_path):
+    (tmp_path / "scratch").write_text("in the way")
+    with pytest.raises(StorageError, match=r"scratch.*cannot be written"):
+        extract(tracks, FeatureStore(tmp_path / "scratch", SPEC), workers)
+
+
+# Workers that die.
+
+
+@pytest.mark.parametrize("workers", ["loky", *CLUSTERS], indirect=True)
+def test_a_worker_killed_in_the_middle_of_the_work_loses_nothing(workers, tracks, sequential, tmp_path):
+    store = DeadlyStore(tmp_path / "scratch", times=1)
+    records = extract(tracks, store, workers)
+    assert store.deaths.stat().st_size == 1
+    assert [records[path].content for path in tracks] == [sequential[0][path].content for path in tracks]
+    assert stored(store) == sequential[1]
+
+
+@pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
+def test_a_track_that_kills_every_worker_is_named_and_costs_no_other(workers, tracks, sequential, tmp_path):
+    store = DeadlyStore(tmp_path / "scratch", times=1000)
+    records = extract(tracks, store, workers)
+    (victim,) = [path for path, record in records.items() if not record.content]
+    assert os.path.basename(victim) == VICTIM
+    assert records[victim].reason.startswith("kills the process that extracts it")
+    assert store.deaths.stat().st_size >= 2  # it got a second chance
+    assert stored(store) == {k: v for k, v in sequential[1].items() if k != store.file_of(victim).name}
+
+
+# Clusters that cannot be joined.
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    for variable in ("DASK_SCHEDULER_ADDRESS", "RAY_ADDRESS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(workers_module, "_WAIT_S", 2.0)
+
+
+def refusal(workers):
+    """What is said where the workers cannot be joined."""
+    with pytest.raises(UsageError) as error, workers.joined():
+        pass
+    return str(error.value)
+
+
+def test_dask_without_an_address_asks_for_one(hasty):
+    pytest.importorskip("distributed")
+    assert "no Dask scheduler: give its address with --scheduler" in refusal(Workers(-1, "dask"))
+
+
+def test_where_no_dask_scheduler_listens_its_address_is_named(hasty):
+    pytest.importorskip("distributed")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    assert f"no Dask scheduler answers at {address}" in refusal(Workers(-1, "dask", address))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "tcp://127.0.0.1:port", "no such://127.0.0.1:8786", "tcp://"])
+def test_what_is_no_address_is_named_too(hasty, address):
+    pytest.importorskip("distributed")
+    assert f"no Dask scheduler answers at {address}" in refusal(Workers(-1, "dask", address))
+
+
+def test_a_dask_scheduler_without_workers_is_named(hasty, tmp_path):
+    distributed = pytest.importorskip("distributed")
+    address = f"tcp://127.0.0.1:{free_port()}"
+    command = ("dask", "scheduler", "--host", "127.0.0.1", "--port", address[-5:], "--no-dashboard")
+    process = start(tmp_path / "log", *command)
+    try:
+        distributed.Client(address, timeout=START_S).close()
+        assert f"the Dask scheduler at {address} has no workers" in refusal(Workers(-1, "dask", address))
+    finally:
+        end([process])
+
+
+def test_dask_takes_its_address_from_the_environment_too(dask, tmp_path):
+    """In a process of its own, for Dask reads its environment when it is imported."""
+    code = "import os, joblib; from mirex_submission.system.workers import Workers; w = Workers(-1, 'dask')\n"
+    code += "with w.joined(): print(*w.run([joblib.delayed(os.getpid)()]), os.getpid())"
+    environment = {**os.environ, "DASK_SCHEDULER_ADDRESS": dask.scheduler}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    there, here = done.stdout.split()
+    assert there != here
+
+
+@pytest.mark.parametrize("backend", ["dask", "ray"])
+def test_a_cluster_whose_library_is_not_installed_names_the_extra_that_has_it(monkeypatch, backend):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    said = refusal(Workers(-1, backend))
+    assert "is missing: install this project with its extra" in said and f"[{backend}]" in said
+
+
+@pytest.mark.ray
+def test_where_no_ray_head_listens_its_address_is_named(hasty):
+    pytest.importorskip("ray")
+    address = f"127.0.0.1:{free_port()}"
+    assert address in refusal(Workers(-1, "ray", address))
+
+
+@pytest.mark.ray
+def test_ray_leaves_signals_as_they_were(ray):
+    def handler(signum, frame):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGTERM, handler)
+    try:
+        with ray.joined():
+            assert signal.getsignal(signal.SIGTERM) is handler
+        assert signal.getsignal(signal.SIGTERM) is handler
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.ray
+def test_more_jobs_than_a_ray_cluster_has_processors_are_as_many_as_it_has(ray, tracks, tmp_path):
+    store = FeatureStore(tmp_path, SPEC)
+    assert all(record.content for record in extract(tracks[:3], store, Workers(8, "ray", ray.scheduler)).values())

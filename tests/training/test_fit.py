@@ -1,0 +1,328 @@
+"""Training, the paper's way: stored frames in, a network fitted by plain SGD out, the same for the same seed."""
+
+import errno
+import math
+import os
+import time
+
+import numpy as np
+import pytest
+
+from mirex_submission.errors import StorageError, TrainingError
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import AudioState, FeatureStore, Header
+from mirex_submission.networks import engine as engines
+from mirex_submission.networks.sizes import initial_weights
+from mirex_submission.training.checkpoint import State
+from mirex_submission.training.fit import pack, train_network
+from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.segments import batches, cut, segment_starts
+
+SPEC = FeatureSpec(22050, 18, 53)  # the smallest that suits all three networks
+N_TRACKS, N_CLASSES = 10, 2
+TARGETS = [i % N_CLASSES for i in range(N_TRACKS)]
+
+
+@pytest.fixture(params=["native", "keras"])
+def engine(request, monkeypatch):
+    """Both ways to compute a network."""
+    if request.param == "keras":
+        monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    else:
+        monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    started = engines.start("cpu", threads=2, seed=0)
+    assert (started.keras is None) == (request.param == "native")
+    return started
+
+
+def store_track(store, name, seed, slope=0.0):
+    """Frames that rise or fall with frequency, louder in higher bands, of a length of the track's own."""
+    rng = np.random.default_rng(seed)
+    bands = np.arange(SPEC.n_bands)
+    frames = (rng.normal(bands / 3 - 4, 0.5, (60 + seed, SPEC.n_bands)) + slope * bands).astype(np.float32)
+    path = f"/music/{name}.wav"
+    store.write(Header(path, AudioState(1, 2, 3), f"{seed + 1:040x}", SPEC, len(frames), 1.0), frames)
+    return path, frames
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A store with two kinds of tracks: (store, {path: frames}); their targets are TARGETS."""
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    tracks = dict(store_track(store, f"track {i}", i, 0.15 * (i % 2)) for i in range(N_TRACKS))
+    return store, tracks
+
+
+@pytest.fixture
+def data(stored, tmp_path):
+    store, tracks = stored
+    return pack(tmp_path / "frames", store, list(tracks), TARGETS, Recipe(segments_per_track=6))
+
+
+def fit(data, engine, architecture="1", *, recipe=None, **more):
+    recipe = Recipe(**{"epochs": 1, "segments_per_track": 6, **(recipe or {})})
+    return train_network(architecture, data, engine, n_classes=N_CLASSES, spec=SPEC, recipe=recipe, **more)
+
+
+def as_bytes(state):
+    return b"".join(weight.tobytes() for weight in state.weights.values())
+
+
+# Packing.
+
+
+def test_pack_reads_what_the_store_holds(stored, data):
+    _, tracks = stored
+    np.testing.assert_array_equal(data.frames, np.concatenate(list(tracks.values())))
+    np.testing.assert_array_equal(data.targets, np.repeat(TARGETS, 6))
+    segments = cut(data.frames, data.starts_of(0), SPEC.n_frames).reshape(N_TRACKS, 6, SPEC.n_bands, SPEC.n_frames)
+    for i, frames in enumerate(tracks.values()):
+        own = segment_starts(len(frames), f"{i + 1:040x}", SPEC, Recipe(segments_per_track=6))
+        np.testing.assert_array_equal(segments[i], cut(frames, own, SPEC.n_frames))
+
+
+def test_pack_keeps_on_disk_what_grows_with_the_tracks(data):
+    assert isinstance(data.frames, np.memmap)
+    assert not data.frames.flags.writeable
+    for array in (data.starts_of(0), data.targets, data.order_room):
+        assert isinstance(array.base, np.memmap) and array.shape == (N_TRACKS * 6,)
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_dead_process(stored, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    store, tracks = stored
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(StorageError, match="No space left on device: free some space"):
+        pack(tmp_path / "full", store, list(tracks), TARGETS, Recipe())
+    assert not list((tmp_path / "full").iterdir())
+
+
+def test_standardisation_is_of_the_training_frames_only(stored, data, tmp_path):
+    store, tracks = stored
+    frames = np.concatenate(list(tracks.values())).astype(np.float64)
+    np.testing.assert_allclose(data.mean, frames.mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(data.std, frames.std(axis=0), rtol=1e-6)
+    # Another track in the same store, not in the list, has no say.
+    store_track(store, "of the test list", 90, slope=5.0)
+    again = pack(tmp_path / "again", store, list(tracks), TARGETS, Recipe(segments_per_track=6))
+    np.testing.assert_array_equal(again.mean, data.mean)
+    np.testing.assert_array_equal(again.std, data.std)
+
+
+def test_a_band_that_never_moves_is_centred_not_blown_up(tmp_path):
+    store, frames = FeatureStore(tmp_path, SPEC), np.random.default_rng(0).normal(size=(70, SPEC.n_bands))
+    frames[:, 4] = -10
+    store.write(Header("/a.wav", AudioState(1, 2, 3), "1", SPEC, 70, 1.0), frames)
+    data = pack(tmp_path / "frames", store, ["/a.wav"], [0], Recipe())
+    assert data.mean[4] == -10 and data.std[4] == 1.0
+    assert np.all(np.delete(data.std, 4) > 0.5)
+
+
+def test_pack_refuses_damaged_features(stored, tmp_path):
+    store, tracks = stored
+    path = list(tracks)[3]
+    file = store.file_of(path)
+    file.write_bytes(file.read_bytes()[:-4] + b"\0\0\0\1")
+    with pytest.raises(StorageError, match=r"features of /music/track 3\.wav are damaged or gone"):
+        pack(tmp_path / "frames", store, list(tracks), TARGETS, Recipe())
+
+
+# Fitting.
+
+
+def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of_integer_labels(
+    data, engine, monkeypatch
+):
+    tf = pytest.importorskip("tensorflow")
+    from mirex_submission.networks import keras_network
+
+    # Dropout that drops nothing.
+    monkeypatch.setattr("mirex_submission.training.segments.DROPOUT_RATE", 0.0)
+    for module in ("kernel", "keras_steps"):
+        monkeypatch.setattr(f"mirex_submission.networks.{module}.DROPOUT_RATE", 0.0)
+    recipe = Recipe(epochs=3, segments_per_track=6)
+    state = fit(data, engine, recipe={"epochs": 3})
+    # The same, written out: w <- w - 0.02 dL/dw, L = -mean(log p[label]), 40 segments at a time.
+    sizes = {"n_bands": SPEC.n_bands, "n_frames": SPEC.n_frames, "n_classes": N_CLASSES}
+    weights = initial_weights("1", **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
+    network = keras_network.KerasNetwork("1", weights, n_frames=SPEC.n_frames)
+    losses = []
+    for epoch in range(3):
+        of_batches = []
+        for batch in batches(60, recipe, epoch):
+            labels = tf.constant(data.targets[batch], tf.int32)
+            with tf.GradientTape() as tape:
+                p = network.model(cut(data.frames, data.starts_of(epoch)[batch], SPEC.n_frames))
+                loss = -tf.reduce_mean(tf.math.log(tf.gather(p, labels, axis=1, batch_dims=1)))
+            variables = network.model.trainable_weights
+            for variable, gradient in zip(variables, tape.gradient(loss, [v.value for v in variables]), strict=True):
+                variable.assign(variable - 0.02 * tf.convert_to_tensor(gradient))
+            of_batches += [float(loss)] * len(batch)
+        losses.append(np.mean(of_batches))
+    assert [len(batch) for batch in batches(60, recipe, 0)] == [40, 20]
+    np.testing.assert_allclose([epoch["loss"] for epoch in state.history], losses, rtol=1e-4)
+    for name, expected in network.weights.items():
+        np.testing.assert_allclose(state.weights[name], expected, rtol=0, atol=1e-5, err_msg=name)
+
+
+def test_the_trained_network_standardises_as_it_learned_to(data, engine):
+    state = fit(data, engine)
+    np.testing.assert_allclose(state.weights["standardise/mean"], data.mean, rtol=1e-6)
+    np.testing.assert_allclose(state.weights["standardise/std"], data.std, rtol=1e-6)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data, engine):
+    a, same, other = (fit(data, engine, "2", recipe={"seed": seed}) for seed in (5, 5, 6))
+    assert as_bytes(a) == as_bytes(same)
+    assert a.history == same.history
+    assert as_bytes(a) != as_bytes(other)
+
+
+@pytest.mark.parametrize("architecture", ["1", "2", "3"])
+def test_the_loss_falls_and_the_classes_are_learned(data, engine, architecture):
+    history = fit(data, engine, architecture, recipe={"epochs": 12}).history
+    assert len(history) == 12
+    assert history[-1]["loss"] < 0.7 * history[0]["loss"]
+    assert history[-1]["accuracy"] > 0.9
+
+
+def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
+    with pytest.raises(TrainingError, match="no number any more after epoch 1: choose a smaller --learning-rate"):
+        fit(data, engine, recipe={"epochs": 3, "learning_rate": 1e38})
+
+
+# Going on.
+
+
+@pytest.mark.parametrize("segments", ["random", "fresh"])
+@pytest.mark.parametrize("done", [1, 2, 4])
+def test_a_training_that_goes_on_ends_in_the_bits_of_a_straight_one(stored, tmp_path, engine, segments, done):
+    store, tracks = stored
+    recipe = {"epochs": 5, "segments": segments}
+    data = pack(tmp_path / "frames", store, list(tracks), TARGETS, Recipe(segments_per_track=6, segments=segments))
+    straight, states = [], []
+    straight = fit(data, engine, "2", recipe=recipe, save=states.append, save_every_s=0)
+    assert [len(state.history) for state in states] == [1, 2, 3, 4, 5]
+    on = fit(data, engine, "2", recipe=recipe, state=states[done - 1])
+    assert as_bytes(on) == as_bytes(straight) and on.history == straight.history
+    shorter = fit(data, engine, "2", recipe={**recipe, "epochs": done})
+    assert as_bytes(shorter) == as_bytes(states[done - 1])  # the number of epochs decides nothing else
+
+
+def test_a_state_is_not_changed_by_what_goes_on_from_it(data, engine):
+    first = fit(data, engine)
+    before, history = as_bytes(first), list(first.history)
+    fit(data, engine, recipe={"epochs": 2}, state=first)
+    assert as_bytes(first) == before and first.history == history
+
+
+def test_a_finished_state_stays(data, engine):
+    first = fit(data, engine)
+    again = fit(data, engine, state=first)
+    assert as_bytes(again) == as_bytes(first) and again.history == first.history
+
+
+def test_it_is_saved_no_oftener_than_asked_but_always_at_the_end(data, engine):
+    saved = []
+    fit(data, engine, recipe={"epochs": 4}, save=lambda state: saved.append(len(state.history)), save_every_s=3600)
+    assert saved == [4]
+
+
+def test_a_time_limit_ends_it_after_a_whole_epoch_with_a_warning(data, engine, caplog):
+    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 2)
+    assert 1 <= len(state.history) < 10**6
+    words = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert any("leaves time for about" in line for line in words)
+    assert any(f"ends with epoch {len(state.history)} of 1000000 for its time limit" in line for line in words)
+    exactly = fit(data, engine, recipe={"epochs": len(state.history)})
+    assert as_bytes(state) == as_bytes(exactly)
+
+
+def test_one_epoch_is_always_trained(data, engine):
+    assert len(fit(data, engine, recipe={"epochs": 3}, ends_s=-math.inf).history) == 1
+
+
+# Beyond the paper.
+
+
+def test_fresh_segments_differ_from_epoch_to_epoch_and_random_ones_do_not(stored, tmp_path):
+    store, tracks = stored
+    for segments, same in (("random", True), ("consecutive", True), ("fresh", False)):
+        recipe = Recipe(segments_per_track=6, segments=segments)
+        data = pack(tmp_path / segments, store, list(tracks), TARGETS, recipe)
+        assert np.array_equal(data.starts_of(0), data.starts_of(1)) == same
+        np.testing.assert_array_equal(data.starts_of(1), data.starts_of(1))
+        assert len(data.starts_of(1)) == len(data.targets)
+
+
+def test_balanced_weights_make_every_class_weigh_the_same(stored, tmp_path, engine):
+    store, tracks = stored
+    targets = [0] * 8 + [1] * 2
+    data = pack(tmp_path / "f", store, list(tracks), targets, Recipe(segments_per_track=6))
+    weights = data.class_weights(N_CLASSES)
+    np.testing.assert_allclose(weights * np.bincount(data.targets), 30)
+    np.testing.assert_allclose(weights[data.targets].mean(), 1, rtol=1e-6)
+    plain, balanced = (
+        fit(data, engine, recipe={"class_weights": kind}, state=State(fit(data, engine, recipe={"epochs": 1}).weights))
+        for kind in ("none", "balanced")
+    )
+    assert as_bytes(plain) != as_bytes(balanced)
+
+
+def held_out_data(stored, tmp_path, recipe):
+    """The first eight tracks to train on, the other two held out: one of each class."""
+    store, tracks = stored
+    paths = list(tracks)
+    return (
+        pack(tmp_path / "trained", store, paths[:8], TARGETS[:8], recipe),
+        pack(tmp_path / "held out", store, paths[8:], TARGETS[8:], recipe),
+    )
+
+
+def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_are_no_better(
+    stored, tmp_path, engine, caplog
+):
+    caplog.set_level("INFO", "mirex_submission")
+    options = {"epochs": 60, "patience": 2, "learning_rate": 1.0}
+    recipe = Recipe(segments_per_track=6, **options)
+    data, validation = held_out_data(stored, tmp_path, recipe)
+    state = fit(data, engine, recipe=options, validation=validation)
+    losses = [epoch["validation_loss"] for epoch in state.history]
+    assert len(losses) < 60 and state.best_epoch == len(losses) - 3 == losses.index(min(losses))
+    assert f"the model is that of epoch {state.best_epoch + 1}, the best on the held-out tracks" in caplog.text
+
+    # Held-out tracks teach nothing: without them the last weights are the same, and the best were once the last.
+    for weights, epochs in ((state.weights, len(losses)), (state.best, state.best_epoch + 1)):
+        plain = fit(data, engine, recipe={"epochs": epochs, "learning_rate": 1.0})
+        assert as_bytes(State(weights)) == as_bytes(plain)
+    # What is measured is the mean loss of their segments, without dropout.
+    network = engine.network("1", state.best, n_frames=SPEC.n_frames)
+    found = network.probabilities(cut(validation.frames, validation.starts_of(0), SPEC.n_frames))
+    of_target = found[np.arange(12), validation.targets]
+    assert min(losses) == pytest.approx(-np.log(of_target).mean(), rel=1e-5)
+    right = (found.argmax(axis=1) == validation.targets).mean()
+    assert state.history[state.best_epoch]["validation_accuracy"] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("done", [1, 3])
+def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine, done):
+    options = {"epochs": 30, "patience": 2, "learning_rate": 1.0}
+    data, validation = held_out_data(stored, tmp_path, Recipe(segments_per_track=6, **options))
+    states = []
+    straight = fit(data, engine, recipe=options, validation=validation, save=states.append, save_every_s=0)
+    on = fit(data, engine, recipe=options, validation=validation, state=states[done - 1])
+    assert as_bytes(on) == as_bytes(straight) and on.history == straight.history
+    assert as_bytes(State(on.best)) == as_bytes(State(straight.best))
+    ended = fit(data, engine, recipe=options, validation=validation, state=straight)
+    assert ended.history == straight.history
+    patient = fit(data, engine, recipe={**options, "patience": 4}, validation=validation, state=straight)
+    assert len(patient.history) > len(straight.history)
+
+
+def test_the_mean_and_deviation_are_of_the_tracks_that_are_trained_on(stored, tmp_path):
+    _, tracks = stored
+    data, _ = held_out_data(stored, tmp_path, Recipe())
+    frames = np.concatenate(list(tracks.values())[:8]).astype(np.float64)
+    np.testing.assert_allclose(data.mean, frames.mean(axis=0), rtol=1e-9)
