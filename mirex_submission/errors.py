@@ -7,7 +7,7 @@ such as ``[list.no-tab]``: docs/problems.md lists them all.
 from __future__ import annotations
 
 
-def coded(text: str, code: str) -> str:
+def coded(text: str, *, code: str) -> str:
     """Append the code of a problem to its text."""
     return f"{text} [{code}]" if code else text
 
@@ -26,7 +26,7 @@ class MirexError(Exception):
     exit_status = 1
 
     def __init__(self, text: str, *, code: str = "") -> None:
-        super().__init__(coded(text, code))
+        super().__init__(coded(text, code=code))
         self.text = text
         self.code = code
 

@@ -107,8 +107,6 @@ def start(log, *command):
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")])),
-            [str(PROJECT), str(PROJECT / "tests/support"), os.environ.get("PYTHONPATH", "")]
-        ).rstrip(os.pathsep),
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # so that it is we who do again what a worker left
     }
     with open(log, "w") as f:

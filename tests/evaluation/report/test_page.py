@@ -265,7 +265,7 @@ def test_the_installed_package_has_the_template_and_its_style(tmp_path):
     build = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", tmp_path, "build_py", "--build-lib", tmp_path]
     subprocess.run(build, cwd=PROJECT, check=True, capture_output=True)
     built = {path.name for path in (tmp_path / "mirex_submission/evaluation/report").iterdir()}
-    assert {"provenance.html.jinja", "report.css", "report.html.jinja", "report.py"} <= built
+    assert {"provenance.html.jinja", "report.css", "report.html.jinja", "page.py"} <= built
 
 
 # Elements that reach beyond the window, but for what scrolls in a box of its own; and text beyond its figure.
