@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from mirex_submission.cli import options as arguments
 from mirex_submission.errors import UsageError
 from mirex_submission.networks import registry as networks
+from mirex_submission.networks.registry import MODELS
 from mirex_submission.system.installation import install_command
-from mirex_submission.training.recipe import MODELS
 
 
 def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, str]], shell: str) -> str:

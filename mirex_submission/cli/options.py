@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKING_RATES_HZ
 from mirex_submission.networks import registry as networks
+from mirex_submission.networks.registry import MODELS, is_model
 from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
-from mirex_submission.training.recipe import CLASS_WEIGHTS, MODELS, PRECISIONS, SEGMENT_CHOICES, VOTES, Recipe, is_model
+from mirex_submission.training.recipe import CLASS_WEIGHTS, PRECISIONS, SEGMENT_CHOICES, VOTES, Recipe
 
 MAX_BAD_PERCENT = 10.0
 MAX_THREADS = 100_000  # more are a slip, for which joblib has no room

@@ -27,6 +27,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import Bundle
 from mirex_submission.models.prediction import Predictor
 from mirex_submission.networks.engine import Engine, Network
+from mirex_submission.networks.epoch import cut
 from mirex_submission.system.atomic import (
     check_writable,
     clear_leftovers,
@@ -37,7 +38,7 @@ from mirex_submission.system.atomic import (
 )
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.runtime import start_keras, versions
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.training.segments import segment_starts
 from mirex_submission.version import __version__
 
 if TYPE_CHECKING:

@@ -13,9 +13,9 @@ import numpy as np
 from mirex_submission.errors import DeviceError, UsageError
 from mirex_submission.networks import sizes as architectures
 from mirex_submission.networks.compiled import kernel
+from mirex_submission.networks.epoch import Epoch
 from mirex_submission.networks.sizes import ARCHITECTURES, Weights
 from mirex_submission.system.runtime import Keras, hosts, start_keras
-from mirex_submission.training.segments import Epoch
 
 _FRAMES_BYTES = 4_000_000_000  # of frames on a GPU; int32 can count them
 

@@ -11,12 +11,11 @@ import keras
 import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError
+from mirex_submission.networks import paper
 from mirex_submission.networks import registry as networks
+from mirex_submission.networks.epoch import Epoch, cut, draw_kept
 from mirex_submission.networks.keras_steps import Steps, backend_of
-from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE, Weights
-from mirex_submission.training.segments import Epoch, cut, draw_kept
-
-layers = keras.layers
+from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, Weights
 
 # Segments of one call of the compiled loop: an epoch of GTZAN's size, where the device holds the frames; few enough to
 # keep memory small where each call brings its own.
@@ -24,54 +23,38 @@ _SEGMENTS_A_CALL = {True: 32_768, False: 4_096}
 
 
 def build(architecture: str, *, n_bands: int, n_frames: int, n_classes: int, dtype: str = "float32") -> keras.Model:
-    """The network, the paper's or one that a package adds: log-Mel segments [n, n_bands, n_frames] -> probabilities.
+    """Build a network, the paper's or one that a package adds (see `paper.build` for the parameters).
 
-    dtype : Keras' policy for all layers between the standardised input and the logits.
-
-    Raises UsageError where no package adds it, or its function fails.
+    Raises
+    ------
+    UsageError
+        No package adds the network, or its function fails.
     """
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)  # of every layer that names none
+    sizes: dict[str, Any] = {"n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes, "dtype": dtype}
+    if architecture in ARCHITECTURES:
+        return paper.build(architecture, **sizes)
+    function, package = networks.function_of(architecture), " ".join(networks.package_of(architecture))
+
+    def features(segment: keras.KerasTensor) -> keras.KerasTensor:
+        y = function(segment)
+        if not isinstance(y, keras.KerasTensor) or len(y.shape) != 2 or y.shape[1] is None:
+            raise UsageError(
+                f"model {architecture}: the function of {package} returns {getattr(y, 'shape', type(y).__name__)} "
+                "instead of (None, n): end it with a Flatten or a global pooling",
+                code="model.network-output",
+            )
+        return y
+
     try:
-        segment = keras.Input((n_bands, n_frames), name="log_mel")
-        x = layers.Normalization(axis=1, name="standardise", dtype="float32")(segment)
-        x = layers.Reshape((n_bands, n_frames, 1), name="channel")(x)
-        x = _paper(architecture, x) if architecture in ARCHITECTURES else _added(architecture, x)
-        x = layers.Dense(n_classes, name="class_probabilities", dtype="float32")(x)
-        x = layers.Softmax(name="probabilities", dtype="float32")(x)
-        return keras.Model(segment, x, name=f"model_{architecture}")
-    except Exception as error:  # whatever a stranger's function raises, as on segments that are too small for it
-        if architecture in ARCHITECTURES or isinstance(error, MirexError):
-            raise
-        said = f"model {architecture}: the function of {' '.join(networks.package_of(architecture))} fails on segments"
-        raise UsageError(f"{said} of {n_bands} bands x {n_frames} frames: {type(error).__name__}: {error}") from error
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def _paper(architecture: str, segments: keras.KerasTensor) -> keras.KerasTensor:
-    """The paper's networks, with the names that their weights have in architectures.py."""
-    flat = []
-    for p in ARCHITECTURES[architecture]:
-        y = layers.Conv2D(p.filters, p.kernel, data_format="channels_last", name=f"{p.name}_convolution")(segments)
-        y = layers.MaxPooling2D(p.pool, data_format="channels_last", name=f"{p.name}_pooling")(y)
-        # The leaky ReLU rises everywhere, so it commutes with the maximum: applied after the pooling it gives the same
-        # values to the bit, from 15 to 20 times fewer cells.
-        y = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"{p.name}_activation")(y)
-        flat.append(layers.Flatten(name=f"{p.name}_flatten")(y))
-    x = layers.Concatenate(name="merge")(flat) if len(flat) > 1 else flat[0]
-    x = layers.Dense(DENSE_UNITS, activation="sigmoid", name="dense")(x)
-    return layers.Dropout(DROPOUT_RATE, name="dropout", dtype="float32")(x)
-
-
-def _added(architecture: str, segments: keras.KerasTensor) -> keras.KerasTensor:
-    """What the function of a package makes of the segments."""
-    features = networks.function_of(architecture)(segments)
-    if not isinstance(features, keras.KerasTensor) or len(features.shape) != 2 or features.shape[1] is None:
-        found = getattr(features, "shape", type(features).__name__)
-        said = f"model {architecture}: the function of {' '.join(networks.package_of(architecture))} gives {found}"
-        raise UsageError(f"{said}, and not (None, n): end it with a Flatten or a global pooling")
-    return features
+        return paper.build(architecture, **sizes, features=features)
+    except MirexError:
+        raise
+    except Exception as error:  # any exception of a stranger's function, as for segments that are too small
+        raise UsageError(
+            f"model {architecture}: the function of {package} fails on segments of {n_bands} bands x {n_frames} "
+            f"frames: {type(error).__name__}: {error}",
+            code="model.network-fails",
+        ) from error
 
 
 def initial_weights(
@@ -135,7 +118,7 @@ class KerasNetwork:
             kept, head = keras.Input((DENSE_UNITS,), name="kept"), self.model.get_layer("class_probabilities")
             if architecture in ARCHITECTURES:
                 # In training not the dropout layer, but what every engine draws: the same units for the same seed.
-                features = layers.Multiply(name="dropped", dtype="float32")(
+                features = keras.layers.Multiply(name="dropped", dtype="float32")(
                     [self.model.get_layer("dense").output, kept]
                 )
             else:
@@ -190,7 +173,7 @@ class KerasNetwork:
                 frames = self._backend.put(segments.transpose(0, 2, 1).reshape(-1, segments.shape[1]))
                 in_order = np.arange(steps.starts.size, dtype=np.int32) * epoch.n_frames
                 steps = steps._replace(starts=in_order.reshape(steps.starts.shape))
-            loss, n_right = self._backend.run(frames, steps, epoch.recipe.learning_rate)
+            loss, n_right = self._backend.run(frames, steps, epoch.learning_rate)
             yield int(steps.counted.sum()), loss, round(n_right)
 
 
@@ -199,7 +182,7 @@ def _steps(epoch: Epoch, batches: list[np.ndarray], n_steps: int, dropout: np.ra
 
     They do not count; but a layer that looks at a whole batch, as a batch normalisation, is not to see other than data.
     """
-    shape = n_steps, epoch.recipe.batch_size
+    shape = n_steps, epoch.batch_size
     steps = Steps(
         starts=np.tile(np.resize(epoch.starts[batches[-1]], shape[1]).astype(np.int32), (n_steps, 1)),
         targets=np.zeros(shape, np.int32),

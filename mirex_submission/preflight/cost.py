@@ -22,7 +22,7 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.system.progress import duration
 from mirex_submission.training.holdout import SHARE
 from mirex_submission.training.recipe import Recipe
-from mirex_submission.training.segments import Epoch, n_segments
+from mirex_submission.training.segments import make_epoch, n_segments
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,8 @@ def _segment_s(network: Network, recipe: Recipe, spec: FeatureSpec, *, n_classes
     epochs_s: list[float] = []
     while sum(epochs_s[1:]) < _MEASURED_S or len(epochs_s) < 4:  # the first one may compile
         started_s = time.perf_counter()
-        for _ in network.train(Epoch(frames, spec.n_frames, starts, targets, None, recipe, len(epochs_s))):
+        epoch = make_epoch(frames, starts, targets, recipe, n_frames=spec.n_frames, number=len(epochs_s))
+        for _ in network.train(epoch):
             pass
         epochs_s.append(time.perf_counter() - started_s)
     return float(np.median(epochs_s[1:])) / len(starts)

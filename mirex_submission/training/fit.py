@@ -20,11 +20,12 @@ from mirex_submission.features.extraction import read
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.networks.engine import Engine, Network
+from mirex_submission.networks.epoch import Epoch, cut
 from mirex_submission.system.atomic import storage_error, temporary_file
 from mirex_submission.system.progress import Progress, duration
 from mirex_submission.training.checkpoint import State
 from mirex_submission.training.recipe import Recipe
-from mirex_submission.training.segments import Epoch, cut, n_segments, segment_starts
+from mirex_submission.training.segments import make_epoch, n_segments, segment_starts
 
 log = logging.getLogger(__name__)
 
@@ -169,9 +170,10 @@ def train_network(
     saved_s = time.monotonic()
     while not state.is_done(recipe):
         began_s, n = time.monotonic(), len(state.history)
-        epoch = Epoch(
-            data.frames, spec.n_frames, data.starts_of(n), data.targets, class_weights, recipe, n, data.order_room
-        )
+        epoch = make_epoch(
+            data.frames, data.starts_of(n), data.targets, recipe,
+            n_frames=spec.n_frames, number=n, class_weights=class_weights, room=data.order_room,
+        )  # fmt: skip
         found = _pass(network, epoch, progress, f"epoch {n + 1} of {recipe.epochs}{_as_text(state.history)}")
         weights = network.weights
         # The loss is of the weights before each step.

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 
 from mirex_submission.errors import UsageError
+from mirex_submission.networks.registry import MODELS, is_model
 
-MODELS = ("1", "2", "3", "all")  # of the paper; installed packages add others (networks.py)
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
 PRECISIONS = ("float32", "auto")
 MAX_SEGMENTS = 100_000  # of a track; more are a slip, and would fill the memory
-
-
-def is_model(name: object) -> bool:
-    """Whether a model can have this name: one of MODELS, or a letter first and then letters, digits, '_', '.', '-'."""
-    return name in MODELS or (isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name)))
 
 
 @dataclass(frozen=True)
