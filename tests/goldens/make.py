@@ -245,6 +245,14 @@ def write_odd(folder):
     y = y.copy()
     y[1000] = np.nan
     write_wav(folder / "nan.wav", y, 22050, "FLOAT")
+    # Of these the mean of the segments' probabilities and their majority give different classes.
+    for first, second, seed, seconds in (
+        (techno, chorale, 140, 3.5),
+        (waltz, bells, 130, 3.3),
+        (chorale, bells, 150, 3.3),
+    ):
+        halves = [synthesise(first, seed, seconds, 22050, 1), synthesise(second, seed + 1, 6.0 - seconds, 22050, 1)]
+        write_wav(folder / f"{first.__name__}_{second.__name__}.wav", np.concatenate(halves), 22050, "PCM_16")
     (folder / "empty.wav").touch()
     (folder / "text.wav").write_text("no audio at all\n" * 100)
 

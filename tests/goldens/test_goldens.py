@@ -50,6 +50,13 @@ def test_every_part_is_stored_with_all_its_kinds(goldens):
             assert {make.sample_name(key) for key in digests} == set(goldens["samples"][name])
 
 
+def test_the_two_votes_and_the_models_have_other_predictions(goldens):
+    """Else a golden would not see that one is taken for the other."""
+    names = ("1", "2", "3", "all", "all, majority", "2 of all, majority")
+    found = [goldens["exact"]["models"][f"predictions by {name}"] for name in names]
+    assert all(found.count(each) == 1 for each in found)
+
+
 def test_a_changed_result_is_seen(goldens):
     """A number, a digest, or an entry that differs or is not there."""
     here = make.platform()
