@@ -34,7 +34,7 @@ class Predictor:
                 for architecture in bundle.recipe.networks
             ]
         except UsageError as error:  # an added one that is broken
-            raise ModelError(f"{folder}: {error}") from error
+            raise ModelError(f"{folder}: {error.text}", code=error.code) from error
 
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Class probabilities of the track's segments, averaged over the networks: [n_segments, n_classes]."""

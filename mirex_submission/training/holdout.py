@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import UsageError, coded
 
 log = logging.getLogger(__name__)
 
@@ -36,13 +36,15 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     if not possible:
         raise UsageError(
             "--patience: no tracks can be held out such that no group is on both sides and every class keeps some to "
-            "train on: give more groups, or do without"
+            "train on: give more groups, or leave out --patience",
+            code="training.hold-out",
         )
     found = np.zeros(len(labels), bool)
     found[[order[k] for k in max(possible, key=lambda out: len({y[k] for k in out}))]] = True
     absent = sorted(set(labels) - {label for label, held in zip(labels, found, strict=True) if held})
     if absent:
-        log.warning("no held-out track of class %s", ", ".join(map(repr, absent)))
+        text = f"no held-out track of class {', '.join(map(repr, absent))}"
+        log.warning("%s", coded(text, code="training.no-held-out-class"))
     return found
 
 
