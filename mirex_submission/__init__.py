@@ -85,7 +85,7 @@ def _float_samples(waveform: np.ndarray) -> np.ndarray:
     """The samples as float32 with full scale 1.0, [shape=(n,)], every one a number whose power is one too."""
     import numpy as np
 
-    from mirex_submission.features.mixing import MAX_SAMPLE
+    from mirex_submission.features.audio import MAX_SAMPLE
 
     waveform = np.asarray(waveform)
     if waveform.ndim != 1:

@@ -17,8 +17,7 @@ import numpy as np
 
 from mirex_submission.errors import AudioError, StorageError
 from mirex_submission.features import audio, suspects
-from mirex_submission.features.kernel import FASTEST
-from mirex_submission.features.logmel import log_mel_of_blocks
+from mirex_submission.features.logmel import log_mel_of_blocks, method
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
 from mirex_submission.system.paths import full_path
@@ -73,7 +72,7 @@ def extract(
     n_reused = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_reused, store.spec.rate_hz)
     if todo:
-        log.info("log-Mel frames: %s", FASTEST)
+        log.info("log-Mel frames: %s", method())
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
     for record in _extract_all(todo, store, workers):
