@@ -59,17 +59,17 @@ def extract(args: argparse.Namespace) -> dict[str, Extracted]:
 
 
 def features(args: argparse.Namespace) -> None:
-    from mirex_submission.features import inspect as export
-    from mirex_submission.features import lookup
+    from mirex_submission.features import inspect
 
-    header, frames, source = lookup.find_features(
-        args.track, args.scratch, rate=args.rate, n_bands=args.bands, n_frames=args.frames
+    rate_hz = None if args.rate == "auto" else int(args.rate)
+    header, frames, source = inspect.find_features(
+        args.track, args.scratch, rate_hz=rate_hz, n_bands=args.bands, n_frames=args.frames
     )
     if args.export:
-        export.export(frames, header.spec, args.export)
+        inspect.export(frames, header.spec, args.export)
         log.info("%s: %d frames x %d bands, %s", args.export, *frames.shape, source)
     else:
-        print(export.summary(header, frames))
+        print(inspect.summary(header, frames))
         print(f"features  {source}")
 
 
