@@ -14,12 +14,20 @@ from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, WORKIN
 from mirex_submission.networks import registry as networks
 from mirex_submission.system import runtime
 from mirex_submission.system.workers import BACKENDS
-from mirex_submission.training.recipe import CLASS_WEIGHTS, MODELS, PRECISIONS, SEGMENT_CHOICES, VOTES, Recipe, is_model
+from mirex_submission.training.recipe import (
+    CLASS_WEIGHTS,
+    MODEL_NAME,
+    MODELS,
+    PRECISIONS,
+    SEGMENT_CHOICES,
+    VOTES,
+    Recipe,
+    is_model,
+)
 
 MAX_BAD_PERCENT = 10.0
 MAX_THREADS = 100_000  # more are a slip, for which joblib has no room
 SHELLS = ("bash", "zsh")
-MODEL_NAME = r"\w[\w.-]*"
 EXPORT_FORMATS = ("savedmodel", "onnx", "tflite")
 
 

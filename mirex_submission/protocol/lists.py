@@ -1,4 +1,4 @@
-"""The lists of MIREX train/test tasks: read with every fault named, written whole or not at all.
+"""The lists of MIREX train/test tasks: read with every fault named.
 
 All are UTF-8 text (with or without a byte order mark), one entry a line, no header; LF, CRLF and CR end a line; blank
 lines count for nothing. A feature or test list has one path a line. A training list, a ground truth and our output
@@ -8,8 +8,6 @@ path is relative to the folder that the command is called from.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import math
 import os
@@ -22,7 +20,6 @@ from typing import Any
 
 from mirex_submission.errors import ListError
 from mirex_submission.protocol import nema
-from mirex_submission.system.atomic import write_file
 from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
@@ -198,31 +195,6 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise ListError(f"{list_path}: cannot be read: {reason}: check the path of the list") from None
-
-
-def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
-    """Write the file that the evaluator reads: `path<TAB>label` a line, whole or not at all."""
-    lines = []
-    for track in predictions:
-        if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
-            raise ListError(f"{output_path}: cannot hold {track.path!r} with label {track.label!r}")
-        lines.append(f"{track.path}\t{track.label}\n")
-    write_file(output_path, "".join(lines).encode("utf-8"))
-
-
-def write_probabilities(
-    csv_path: str | os.PathLike[str],
-    classes: Sequence[str],
-    rows: Iterable[tuple[str, str, Iterable[float]]],
-) -> None:
-    """Write a CSV of `path, label, one probability a class`, with a header; rows are (path, label, probabilities)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", *classes])
-    for path, label, probabilities in rows:
-        # Nine digits give a float32 back exactly.
-        writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
-    write_file(csv_path, text.getvalue().encode("utf-8"))
 
 
 def faults_error(list_path: str | os.PathLike[str], faults: Sequence[str]) -> ListError:

@@ -28,7 +28,7 @@ from mirex_submission.networks import engine as engines
 from mirex_submission.networks import registry as networks
 from mirex_submission.networks.sizes import ARCHITECTURES, smallest_input
 from mirex_submission.preflight.limits import enough_usable, usable_of
-from mirex_submission.protocol import lists
+from mirex_submission.protocol import outputs
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs import pictures as plotting
 from mirex_submission.runs.train import train
@@ -195,9 +195,9 @@ def classify(
 
     predictions = [Track(path, decided[path][0]) for path in paths]
     if probabilities:
-        lists.write_probabilities(probabilities, model.classes, ((path, *decided[path]) for path in paths))
+        outputs.write_probabilities(probabilities, model.classes, ((path, *decided[path]) for path in paths))
     if output:
-        lists.write_predictions(output, predictions)
+        outputs.write_predictions(output, predictions)
     counts = Counter(track.label for track in predictions)
     log.info("classified %d tracks: %s", len(predictions), ", ".join(f"{n} {x!r}" for x, n in counts.most_common()))
     if unheard:

@@ -13,6 +13,7 @@ SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
 PRECISIONS = ("float32", "auto")
+MODEL_NAME = r"\w[\w.-]*"  # how models, folds and systems may be named
 MAX_SEGMENTS = 100_000  # of a track; more are a slip, and would fill the memory
 
 

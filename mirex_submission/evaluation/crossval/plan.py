@@ -20,11 +20,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirex_submission.cli.options import MODEL_NAME
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
 from mirex_submission.evaluation.crossval.system import OWN_OPTIONS, Submission
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
+from mirex_submission.training.recipe import MODEL_NAME
 
 
 @dataclass(frozen=True)

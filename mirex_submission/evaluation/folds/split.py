@@ -25,7 +25,8 @@ import numpy as np
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds.lists import PARTS, find_lists, fold_names
 from mirex_submission.evaluation.folds.sources import GroupedTrack
-from mirex_submission.protocol.lists import Faults, Track, faults_error, write_predictions
+from mirex_submission.protocol.lists import Faults, Track, faults_error
+from mirex_submission.protocol.outputs import write_predictions
 from mirex_submission.system.atomic import remove, write_file
 from mirex_submission.system.paths import full_path
 

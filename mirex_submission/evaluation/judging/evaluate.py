@@ -13,7 +13,16 @@ import numpy as np
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
 from mirex_submission.protocol.lists import Track, read_labelled
-from mirex_submission.protocol.outputs import Finding, Kind, TestList, check_names, class_key, class_names, read_output
+from mirex_submission.protocol.outputs import (
+    NO_PREDICTION,
+    Finding,
+    Kind,
+    TestList,
+    check_names,
+    class_key,
+    class_names,
+    read_output,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +39,7 @@ class System:
     """What one system answered, fold by fold, and its figures with their 95 % intervals.
 
     outputs : the file of each fold, None where there is none.
-    predicted : of each fold the classes, int64 [shape=(n_tracks,)], metrics.NO_PREDICTION where there is none.
+    predicted : of each fold the classes, int64 [shape=(n_tracks,)], NO_PREDICTION where there is none.
     """
 
     name: str
@@ -132,7 +141,7 @@ def _system(
             test_list = TestList([track.path for track in fold.tracks])
             classes, found = read_output(output, test_list, number_of)
         else:
-            classes = np.full(len(fold.tracks), metrics.NO_PREDICTION)
+            classes = np.full(len(fold.tracks), NO_PREDICTION)
             found = [Finding(name, f"no output for fold {fold.file.name}", Kind.NO_OUTPUT)]
         predicted.append(classes)
         findings += found
@@ -140,7 +149,7 @@ def _system(
         metrics.fold_score(fold.truth, classes, len(number_of)) for fold, classes in zip(folds, predicted, strict=True)
     ]
     right = _right(folds, predicted)
-    answered = np.concatenate(predicted) != metrics.NO_PREDICTION
+    answered = np.concatenate(predicted) != NO_PREDICTION
     return System(
         name=name,
         outputs=outputs,

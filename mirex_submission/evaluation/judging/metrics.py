@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NO_PREDICTION = -1
+from mirex_submission.protocol.outputs import NO_PREDICTION
+
 CONFIDENCE = 0.95
 N_RESAMPLES = 10_000
 
