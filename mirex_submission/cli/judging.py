@@ -1,23 +1,19 @@
-"""The commands that judge: what each takes, and what it runs.
+"""The commands of an evaluation: options, and the function of evaluation/ that each one calls.
 
-Nothing is loaded before a command runs: `--help` is to answer at once.
+Nothing is imported before a command runs: `--help` answers at once.
 """
 
 from __future__ import annotations
 
 import argparse
-import datetime
 import logging
-import math
 import os
 import shlex
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mirex_submission.cli import options as arguments
-from mirex_submission.errors import ListError, SubmissionError, UsageError
 
 if TYPE_CHECKING:
     from mirex_submission.evaluation.judging.evaluate import Evaluation
@@ -27,45 +23,39 @@ log = logging.getLogger("mirex_submission")
 
 def add_folds(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(scratch=None)
-    parser.add_argument("labelled", metavar="LABELLED", nargs="?", help="a table whose header names path and label")
-    parser.add_argument("--root", metavar="DIR", help="what its paths are relative to, if not its own folder")
-    parser.add_argument("--from-folders", metavar="DIR", help="or the audio below DIR, by the folders' names")
-    parser.add_argument("--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="or mirdata's loader over its data")
-    parser.add_argument("--group", metavar="COLUMN", help="tracks with the same value stay on one side: artist, album")
+    parser.add_argument(
+        "labelled", metavar="LABELLED", nargs="?", help="table with columns path and label: TSV, CSV, Excel, Parquet"
+    )
+    parser.add_argument("--root", metavar="DIR", help="folder of its relative paths, if not its own")
+    parser.add_argument("--from-folders", metavar="DIR", help="instead: audio below DIR, a folder for each class")
+    parser.add_argument("--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="instead: mirdata's loader")
+    parser.add_argument("--group", metavar="COLUMN", help="column that keeps tracks together: artist, album")
     parser.add_argument("--out", metavar="DIR", help="folder for the lists")
     parser.add_argument("--check", metavar="DIR", help="check the lists in DIR instead of making any")
-    parser.add_argument("--folds", type=int, metavar="K", default=3, help="folds: each tests on a K-th")
-    parser.add_argument("--repeat", type=int, metavar="R", default=1, help="how often to draw other folds")
-    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help="of the draw")
+    parser.add_argument("--folds", type=int, metavar="K", default=3, help="number of folds")
+    parser.add_argument("--repeat", type=int, metavar="R", default=1, help="number of times to draw folds")
+    _add_seed(parser, "random seed")
 
 
 def folds(args: argparse.Namespace) -> None:
-    from mirex_submission.evaluation.folds import sources
-    from mirex_submission.evaluation.folds import split as folds
-    from mirex_submission.protocol import nema
+    from mirex_submission.evaluation.folds.check import table
+    from mirex_submission.evaluation.folds.make import FoldsOptions, make_folds
 
-    if sum(map(bool, (args.labelled, args.from_folders, args.from_mirdata))) != 1:
-        raise UsageError("give one of LABELLED, --from-folders and --from-mirdata")
-    if bool(args.out) == bool(args.check):
-        raise UsageError("give --out or --check")
-    if args.from_folders:
-        if args.group:
-            raise UsageError("--group: folders tell no groups: write a table with that column")
-        tracks = sources.from_folders(args.from_folders)
-    elif args.from_mirdata:
-        tracks = sources.from_mirdata(*args.from_mirdata, group=args.group)
-    else:
-        tracks = sources.read_table(args.labelled, group=args.group, root=args.root)
-    for warning in nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(t.label for t in tracks):
-        log.warning("%s", warning)
-    if args.out:
-        folds.write(folds.split(tracks, args.folds, repeats=args.repeat, seed=args.seed), args.out)
-    made = folds.read(args.out or args.check, tracks)  # what was written is what is checked
-    print(folds.table(made))
-    for warning in folds.warnings(made):
-        log.warning("%s", warning)
-    if args.out:
-        log.info("%d fold(s) are in %s", len(made), args.out)
+    made = make_folds(
+        FoldsOptions(
+            labelled=args.labelled,
+            from_folders=args.from_folders,
+            from_mirdata=args.from_mirdata and tuple(args.from_mirdata),
+            root=args.root,
+            group=args.group,
+            out=args.out,
+            check=args.check,
+            folds=args.folds,
+            repeat=args.repeat,
+            seed=args.seed,
+        )
+    )
+    print(table(made))
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -75,96 +65,57 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=arguments.path,
         metavar="DIR",
-        help="folder of the truth: path<TAB>label, a list a fold",
+        help="folder of the truth, path<TAB>label, a file a fold; or DIR/NAME.{fold}.txt",
     )
     parser.add_argument(
         "--system",
         dest="systems",
         action="append",
         required=True,
-        type=_system,
+        type=_named_path,
         metavar="NAME=DIR",
-        help="a system's name, and the folder with its output a fold; again for each system",
+        help="system and folder of its outputs, a file a fold; or NAME=DIR/NAME.{fold}.txt; repeatable",
     )
     parser.add_argument("--out", required=True, type=arguments.path, metavar="DIR", help="folder for the figures")
     _add_seed(parser)
 
 
-def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help="of the bootstrap intervals")
+def _add_seed(parser: argparse.ArgumentParser, help_: str = "random seed of the bootstrap intervals") -> None:
+    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help=help_)
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    figures(args, say=print)
+    figures(args, show=print)
 
 
-def figures(args: argparse.Namespace, say: Callable[[str], object] = lambda text: None) -> Evaluation:
-    """The figures, written into args.out; `say` takes their summary."""
+def figures(args: argparse.Namespace, show: Callable[[str], object] = lambda text: None) -> Evaluation:
+    from mirex_submission.evaluation.judging.publish import EvaluateOptions, evaluate_systems
+    from mirex_submission.evaluation.names import check_system_names
+
+    check_system_names([name for name, _ in args.systems])
+    options = EvaluateOptions(seed=args.seed, strict=args.strict)
     systems = dict(args.systems)
-    if len(systems) < len(args.systems):
-        raise UsageError("--system: a name is given twice: give each system its own")
-    for name, folder in systems.items():
-        if os.path.realpath(folder) == os.path.realpath(os.path.join(args.out, name)):
-            raise UsageError(f"--out {args.out}: {folder} would get {name}'s report among its outputs: give another")
-    from mirex_submission.evaluation.judging.evaluate import evaluate
-
-    evaluation = evaluate(args.truth, systems, seed=args.seed)
-    _tell(evaluation, args.out, args.command_line, strict=args.strict, say=say)
-    return evaluation
-
-
-def _tell(
-    evaluation: Evaluation,
-    out: str | os.PathLike[str],
-    command_line: Sequence[str],
-    *,
-    strict: bool,
-    say: Callable[[str], object] = print,
-) -> None:
-    """Write and say what was found. Raises ListError, with `strict`, if the evaluator would fail on anything."""
-    from mirex_submission.evaluation.judging import tables
-
-    tables.write_results(evaluation, out, command_line)
-    say(tables.summary(evaluation))
-    by_kind = defaultdict(list)
-    for finding in evaluation.findings:
-        by_kind[finding.where.rpartition(":")[0] or finding.where, finding.kind].append(finding)
-    for (_, kind), found in by_kind.items():
-        more = f" (and {len(found) - 1:,} more such)" if len(found) > 1 else ""
-        log.warning("%s; counted here: %s%s", found[0], kind.counted, more)
-    for name, comparison in (("classes", evaluation.by_class), ("folds", evaluation.by_fold)):
-        if comparison and comparison.warning:
-            log.warning("Friedman's test over %s: %s", name, comparison.warning)
-    log.info("%s: all figures, with what each system answered in results.json", out)
-    if strict and evaluation.findings:
-        raise ListError(f"{out}: {len(evaluation.findings):,} findings, which results.json lists: see the warnings")
+    return evaluate_systems(args.truth, systems, args.out, options, command_line=args.command_line, show=show)
 
 
 def add_validate(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(scratch=None)
     parser.add_argument("test_list", type=arguments.path, metavar="TESTLIST", help="one path a line")
     parser.add_argument("train_list", type=arguments.path, metavar="TRAINLIST", help="path<TAB>label a line")
-    parser.add_argument(
-        "output", type=arguments.path, metavar="OUTPUT", help="path<TAB>label a line, what a system wrote for TESTLIST"
-    )
+    parser.add_argument("output", type=arguments.path, metavar="OUTPUT", help="predictions for TESTLIST")
 
 
 def validate(args: argparse.Namespace) -> None:
-    from mirex_submission.evaluation.judging import validate as validation
+    from mirex_submission.evaluation.judging.validate import validate
 
-    n_tracks = validation.validate(args.test_list, args.train_list, args.output)
-    log.info("%s: the evaluator would take it and count all %d tracks", args.output, n_tracks)
+    n_tracks = validate(args.test_list, args.train_list, args.output)
+    log.info("%s: the evaluator would read it and count all %d tracks", args.output, n_tracks)
 
 
 def add_crossval(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=arguments.path, metavar="DIR", help="folder of the lists of all folds")
     parser.add_argument(
-        "folder",
-        type=arguments.path,
-        metavar="DIR",
-        help="folder of the lists: features.txt, and train, test and truth",
-    )
-    parser.add_argument(
-        "--scratch", required=True, type=arguments.path, metavar="SCRATCH", help="folder for the scratch folders of all"
+        "--scratch", required=True, type=arguments.path, metavar="SCRATCH", help="folder for all scratch folders"
     )
     parser.add_argument(
         "--out",
@@ -178,114 +129,53 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_submission,
         metavar="[NAME=]COMMAND_DIR",
-        help="a system, by the folder of its MIREX scripts; again for each system (default: this program's bin/)",
+        help="system, by the folder of its MIREX scripts; repeatable (default: this program's bin/)",
     )
-    parser.add_argument(
-        "--train-options",
-        action="append",
-        type=_options,
-        metavar="NAME=OPTIONS",
-        help="more options for the train script of the system NAME, as 'NAME=--model 1 --epochs 50'",
-    )
-    parser.add_argument(
-        "--classify-options",
-        action="append",
-        type=_options,
-        metavar="NAME=OPTIONS",
-        help="more options for its classify script, as 'NAME=--vote majority'",
-    )
+    for step in ("train", "classify"):
+        parser.add_argument(
+            f"--{step}-options",
+            action="append",
+            type=_options,
+            metavar="NAME=OPTIONS",
+            help=f"more options for the {step} script of the system NAME",
+        )
     parser.add_argument(
         "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
     )
-    arguments.add_device(parser, "for our own scripts; with cpu no system sees a GPU")
+    arguments.add_device(parser, "device of our own scripts; with cpu no system sees a GPU")
     parser.add_argument(
         "--time-limit",
         type=arguments.positive(arguments.seconds),
         metavar="TIME",
-        help="end a call after: 20h, 90m, 30s",
+        help="end a step after this time: 20h, 90m, 30s",
     )
     _add_seed(parser)
 
 
 def crossval(args: argparse.Namespace) -> None:
-    from mirex_submission.evaluation.crossval import plan as plans
-    from mirex_submission.evaluation.crossval import run as crossval
-    from mirex_submission.evaluation.crossval import system as submissions
-    from mirex_submission.evaluation.folds import lists as fold_lists
-    from mirex_submission.evaluation.judging.pairing import FoldTruth
+    from mirex_submission.evaluation.crossval.crossvalidate import CrossvalOptions, cross_validate
 
-    started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    out = Path(args.out).absolute() if args.out else args.scratch / "results"
-    found = [submissions.find(folder, name) for name, folder in args.submissions or [(None, submissions.OWN_FOLDER)]]
-    names = [submission.name for submission in found]
-    if len(set(names)) < len(names):
-        raise UsageError("--submission: a name is given twice: give each system its own, as NAME=COMMAND_DIR")
-    train_options = _of_systems("--train-options", args.train_options or (), names)
-    classify_options = _of_systems("--classify-options", args.classify_options or (), names)
-    task = fold_lists.find_lists(args.folder)
-    planned = [
-        plans.plan(
-            task,
-            submission,
-            args.scratch,
-            out,
-            train_options[submission.name],
-            classify_options[submission.name],
-            threads=args.threads,
-            device=args.device,
-        )
-        for submission in found
-    ]
-    runs = crossval.run(
-        planned,
-        args.scratch,
-        n_jobs=args.jobs,
+    options = CrossvalOptions(
+        submissions=args.submissions or (),
+        train_options=args.train_options or (),
+        classify_options=args.classify_options or (),
+        jobs=args.jobs,
+        threads=args.threads,
         device=args.device,
-        limit_s=math.inf if args.time_limit is None else args.time_limit,
-        environment=args.environment,
+        time_limit=args.time_limit,
+        seed=args.seed,
+        strict=args.strict,
     )
-    # Only now, for a call's peak memory counts from this program's own.
-    from mirex_submission.evaluation.crossval.record import write_runs
-    from mirex_submission.evaluation.judging.evaluate import judge
-
-    faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command_line))
-    truths = [FoldTruth(fold.name, fold.truth, ()) for fold in task.folds]
-    outputs = {run.plan.submission.name: [fold.output for fold in run.folds] for run in runs}
-    # A submission that failed is the graver fault, which `strict` is not to hide.
-    strict = args.strict and not faults
-    _tell(judge(truths, outputs, seed=args.seed), out, args.command_line, strict=strict)
-    if faults:
-        raise SubmissionError(
-            "\n".join(
-                f"{where}: {first}" + (f" (and {len(others):,} more)" if others else "")
-                for where, (first, *others) in faults.items()
-            )
-        )
-
-
-def _submission(text: str) -> tuple[str | None, str]:
-    name, equals, folder = text.partition("=")
-    return (_system_name(name), arguments.path(folder)) if equals else (None, arguments.path(text))
-
-
-def _of_systems(option: str, given: Sequence[tuple[str, list[str]]], names: Sequence[str]) -> dict[str, list[str]]:
-    """{system: all words that were given for it}."""
-    words: dict[str, list[str]] = {name: [] for name in names}
-    for name, more in given:
-        if name not in words:
-            raise UsageError(f"{option}: no system {name!r}: give one of {', '.join(names)}")
-        words[name] += more
-    return words
-
-
-def _options(text: str) -> tuple[str, list[str]]:
-    name, equals, options = text.partition("=")
-    if not equals:
-        raise argparse.ArgumentTypeError(f"{text!r}: give NAME=OPTIONS")
-    try:
-        return arguments.name(name), shlex.split(options)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{options!r}: {error}") from error
+    out = Path(args.out).absolute() if args.out else args.scratch / "results"
+    cross_validate(
+        args.folder,
+        args.scratch,
+        out,
+        options,
+        environment=args.environment,
+        command_line=args.command_line,
+        show=print,
+    )
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -305,15 +195,22 @@ def report(args: argparse.Namespace) -> None:
     log.info("%s: one page that needs no other file", output)
 
 
-def _system(text: str) -> tuple[str, str]:
-    name, equals, folder = text.partition("=")
+def _named_path(text: str) -> tuple[str, str]:
+    name, equals, path = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: give NAME=DIR")
-    return _system_name(name), arguments.path(folder)
+    return name, arguments.path(path)
 
 
-def _system_name(text: str) -> str:
-    name = arguments.name(text)
-    if name.endswith((".json", ".csv", ".txt", ".html")):
-        raise argparse.ArgumentTypeError(f"{text!r}: a system's folder would have the name of a file of the results")
-    return name
+def _submission(text: str) -> tuple[str | None, str]:
+    return _named_path(text) if "=" in text else (None, arguments.path(text))
+
+
+def _options(text: str) -> tuple[str, list[str]]:
+    name, equals, options = text.partition("=")
+    if not equals:
+        raise argparse.ArgumentTypeError(f"{text!r}: give NAME=OPTIONS")
+    try:
+        return name, shlex.split(options)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{options!r}: {error}") from error

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.system.paths import full_path
 
@@ -51,15 +51,17 @@ class ListAtHand(os.PathLike[str]):
             path, *labels = entry if isinstance(entry, (tuple, list)) else (entry,)
             fields = [os.fspath(path) if isinstance(path, os.PathLike) else path, *map(str, labels)]
             if any(label is None or (isinstance(label, float) and math.isnan(label)) for label in labels):
-                faults.add(number, f"no label in {entry!r}", "give each path its label")
+                faults.add(number, f"no label in {entry!r}", "give each path its label", code="list.empty-label")
             elif not isinstance(fields[0], str) or len(fields) > 2:
-                faults.add(number, repr(entry), "give a path, or in a labelled list a pair of path and label")
+                advice = "give a path, or in a labelled list a pair of path and label"
+                faults.add(number, repr(entry), advice, code="list.bad-entry")
             elif re.search(r"[\r\n]", "".join(fields)) or "\t" in "".join(fields[1:]):
-                faults.add(number, f"a line end or a tab in {fields!r}", "rename it: no list or output can hold it")
+                advice = "rename it: no list or output can hold it"
+                faults.add(number, f"a line end or a tab in {fields!r}", advice, code="list.line-end")
             else:
                 # What no UTF-8 can hold is a fault where the line is decoded, as in a file.
                 self.lines.append("\t".join(fields).encode("utf-8", "surrogatepass"))
-        if faults.found:
+        if faults.problems:
             faults.finish(n_entries=len(self.lines), expected="path")
 
     def __fspath__(self) -> str:
@@ -105,7 +107,8 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
         path, tab, label = line.rpartition("\t")
         # A file name may hold a tab, so only the disk can tell such a name from a labelled line.
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
-            faults.add(number, f"a tab, then {label!r}", "give one path a line here; labels belong in a training list")
+            advice = "give one path a line here; labels belong in a training list"
+            faults.add(number, f"a tab, then {label!r}", advice, code="list.unexpected-label")
             continue
         if usable_path(line, number, faults):
             tracks.append(Track(line, line=number))
@@ -133,10 +136,10 @@ def read_labelled(
     for number, line in faults.lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
-            faults.add(number, f"no tab in {line!r}", "write path<TAB>label")
+            faults.add(number, f"no tab in {line!r}", "write path<TAB>label", code="list.no-tab")
             continue
         if not label.strip():
-            faults.add(number, "an empty label", "write path<TAB>label")
+            faults.add(number, "an empty label", "write path<TAB>label", code="list.empty-label")
             continue
         if not usable_path(path, number, faults):
             continue
@@ -148,12 +151,12 @@ def read_labelled(
         elif label == earlier.label:
             duplicates.append((number, earlier.line, path))
         else:
-            found = f"{path!r} is {label!r} here and {earlier.label!r} in line {earlier.line}"
-            faults.add(number, found, "keep one of the two lines")
+            problem = f"{path!r} is {label!r} here and {earlier.label!r} in line {earlier.line}"
+            faults.add(number, problem, "keep one of the two lines", code="list.two-labels")
     labels = list(dict.fromkeys(track.label for track in tracks))
-    if tracks and len(labels) < min_classes and not faults.found:
-        found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
-        faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
+    if tracks and len(labels) < min_classes and not faults.problems:
+        problem = f"{len(labels)} class ({', '.join(map(repr, labels))})"
+        faults.add(None, problem, f"a classifier needs tracks of at least {min_classes} classes", code="list.one-class")
     faults.finish(n_entries=len(tracks), expected="path<TAB>label")
     evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
     for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
@@ -191,52 +194,61 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
                 if raw.strip(b" "):
                     yield number, raw
     except IsADirectoryError:
-        raise ListError(f"{list_path}: a folder: give the list file itself") from None
+        raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ListError(f"{list_path}: cannot be read: {reason}: check the path of the list") from None
+        problem = f"{list_path}: cannot be read: {reason}: check the path of the list"
+        raise ListError(problem, code="list.unreadable") from None
 
 
-def faults_error(list_path: str | os.PathLike[str], faults: Sequence[str]) -> ListError:
-    """The error that names every fault, one a line; of very many the first, and how many more there are."""
-    more = len(faults) - MAX_FAULTS_SHOWN
-    rest = [f"{list_path}: and {more:,} faults more"] if more > 0 else []
-    return ListError("\n".join([*faults[:MAX_FAULTS_SHOWN], *rest]))
+def faults_error(list_path: str | os.PathLike[str], problems: Sequence[str]) -> ListError:
+    """Make one error of all problems, one a line; of very many it shows the first and counts the others."""
+    more = len(problems) - MAX_FAULTS_SHOWN
+    rest = [f"{list_path}: and {more:,} problems more"] if more > 0 else []
+    return ListError("\n".join([*problems[:MAX_FAULTS_SHOWN], *rest]))
 
 
 class Faults:
-    """The lines of one list, and everything that is found wrong with them."""
+    """The lines of one list, and the problems in them so far.
+
+    Parameters
+    ----------
+    list_path : path-like
+        The list, which each problem names.
+    """
 
     def __init__(self, list_path: str | os.PathLike[str]) -> None:
         self.list_path = list_path
-        self.found: list[tuple[int, str]] = []
+        self.problems: list[tuple[int, str]] = []  # line number, message
 
-    def add(self, number: int | None, found: str, what_to_do: str) -> None:
+    def add(self, number: int | None, problem: str, advice: str, *, code: str) -> None:
+        """Add a problem of a line, or of the whole list."""
         where = f"{self.list_path}" if number is None else f"{self.list_path}:{number}"
-        self.found.append((number or 0, f"{where}: {found}: {what_to_do}"))
+        self.problems.append((number or 0, coded(f"{where}: {problem}: {advice}", code=code)))
 
     def lines(self) -> Iterable[tuple[int, str]]:
-        """(line number, line without its end) for each line that is not blank and can be decoded."""
+        """Yield (line number, line without its end) for each line that is not blank and can be decoded."""
         for number, raw in numbered_lines(self.list_path):
             try:
                 yield number, raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                found = f"byte 0x{raw[error.start]:02x} at column {error.start + 1} is not UTF-8"
-                self.add(number, found, "save the list as UTF-8")
+                problem = f"byte 0x{raw[error.start]:02x} at column {error.start + 1} is not UTF-8"
+                self.add(number, problem, "save the list as UTF-8", code="list.not-utf8")
 
     def finish(self, *, n_entries: int, expected: str) -> None:
-        """Raise ListError if anything was found, or if nothing was there."""
-        if not self.found and not n_entries:
-            raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line")
-        if self.found:
-            raise faults_error(self.list_path, [text for _, text in sorted(self.found, key=lambda fault: fault[0])])
+        """Raise ListError if there is any problem, or no entry."""
+        if not self.problems and not n_entries:
+            raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line", code="list.empty")
+        if self.problems:
+            raise faults_error(self.list_path, [text for _, text in sorted(self.problems, key=lambda p: p[0])])
 
 
 def usable_path(path: str, number: int, faults: Faults) -> bool:
+    """Return whether a path can name a file; adds the problem if not."""
     if not path.strip():
-        faults.add(number, "an empty path", "write the path of an audio file")
+        faults.add(number, "an empty path", "write the path of an audio file", code="list.empty-path")
     elif "\0" in path:
-        faults.add(number, "a NUL character in the path", "save the list as plain UTF-8 text")
+        faults.add(number, "a NUL character in the path", "save the list as plain UTF-8 text", code="list.nul")
     else:
         return True
     return False
@@ -246,5 +258,5 @@ def _warnings(
     list_path: str | os.PathLike[str], duplicates: Sequence[tuple[int, int, str]], evaluator_warnings: Iterable[str]
 ) -> list[str]:
     shown = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
-    repeated = [f"{len(duplicates)} duplicate line(s): {shown}"] if duplicates else []
-    return [f"{list_path}: {warning}" for warning in (*repeated, *evaluator_warnings)]
+    repeated = coded(f"{len(duplicates)} duplicate line(s): {shown}", code="list.duplicate-line")
+    return [f"{list_path}: {warning}" for warning in ([repeated] if duplicates else []) + list(evaluator_warnings)]
