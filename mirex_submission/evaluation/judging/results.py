@@ -29,10 +29,10 @@ import numpy as np
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging.evaluate import Evaluation
-from mirex_submission.evaluation.judging.metrics import CONFIDENCE, N_RESAMPLES, NO_PREDICTION, Score
+from mirex_submission.evaluation.judging.metrics import CONFIDENCE, N_RESAMPLES, Score
 from mirex_submission.evaluation.judging.shape import fault_of
 from mirex_submission.evaluation.judging.significance import ALPHA, Comparison
-from mirex_submission.protocol.outputs import Finding
+from mirex_submission.protocol.outputs import NO_PREDICTION, Finding
 from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
