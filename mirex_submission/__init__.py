@@ -2,7 +2,8 @@
 
 From Python, `extract`, `train`, `classify` and `evaluate` do what the commands of the same names do. Their options are
 FeatureOptions, Recipe, TrainingOptions, ClassificationOptions, ExtractionOptions, EvaluateOptions and RunOptions;
-TrackTable names the columns of a DataFrame; `log_mel` computes the features of one track; MirexClassifier is the estimator for scikit-learn.
+TrackTable names the columns of a DataFrame. `log_mel` computes the features of one track; MirexClassifier is the
+estimator for scikit-learn.
 Importing this package imports nothing else: each name is loaded when it is first used.
 """
 
