@@ -131,14 +131,20 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]COMMAND_DIR",
         help="system, by the folder of its MIREX scripts; repeatable (default: this program's bin/)",
     )
-    for step in ("train", "classify"):
-        parser.add_argument(
-            f"--{step}-options",
-            action="append",
-            type=_options,
-            metavar="NAME=OPTIONS",
-            help=f"more options for the {step} script of the system NAME",
-        )
+    parser.add_argument(
+        "--train-options",
+        action="append",
+        type=_options,
+        metavar="NAME=OPTIONS",
+        help="more options for the train script of the system NAME",
+    )
+    parser.add_argument(
+        "--classify-options",
+        action="append",
+        type=_options,
+        metavar="NAME=OPTIONS",
+        help="more options for the classify script of the system NAME",
+    )
     parser.add_argument(
         "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
     )
