@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from mirex_submission.errors import UsageError
-from mirex_submission.training.recipe import MODEL_NAME
+from mirex_submission.system.option import FILE_NAME
 
 _SUFFIXES_OF_RESULTS = (".json", ".csv", ".txt", ".html")
 
@@ -14,7 +14,7 @@ _SUFFIXES_OF_RESULTS = (".json", ".csv", ".txt", ".html")
 def check_system_names(names: Sequence[str]) -> None:
     """Raise UsageError for a name that is given twice, or that no folder of results can have."""
     for name in names:
-        if not re.fullmatch(MODEL_NAME, name):
+        if not re.fullmatch(FILE_NAME, name):
             problem = f"system {name!r}: use letters, digits, '_', '-' and '.' only"
             raise UsageError(problem, code="usage.system-name")
         if name.endswith(_SUFFIXES_OF_RESULTS):

@@ -63,24 +63,23 @@ def path_warnings(paths: Sequence[str]) -> list[str]:
         if len(name) < MIN_NAME_LENGTH:
             short.append(path)
     broken = filter(_WHITE_SPACE.search, paths)
-    warnings = (
-        _warning(
+    return _present(
+        _line(
             "path(s) with white space, at which the evaluator cuts the line",
             list(dict.fromkeys(broken)),
             code="output.cut-line",
         ),
-        _warning(
+        _line(
             "track name(s) that several files share up to the first dot: the evaluator sees one track",
             list(collisions.values()),
             code="output.same-name",
         ),
-        _warning(
+        _line(
             f"file name(s) shorter than {MIN_NAME_LENGTH} characters, on which the evaluator fails",
             list(dict.fromkeys(short)),
             code="output.short-name",
         ),
     )
-    return list(filter(None, warnings))
 
 
 def label_warnings(labels: Iterable[str]) -> list[str]:
@@ -90,24 +89,32 @@ def label_warnings(labels: Iterable[str]) -> list[str]:
     for label in labels:
         by_clean[clean_label(label)].append(label)
     merged = [" = ".join(map(repr, same)) for clean, same in by_clean.items() if clean and len(same) > 1]
-    broken = [label for label in labels if breaks_line(label)]
-    warnings = (
-        _warning("label(s) with white space, at which the evaluator cuts the line", broken, code="output.cut-line"),
-        _warning(
+    return _present(
+        _line(
+            "label(s) with white space, at which the evaluator cuts the line",
+            [label for label in labels if breaks_line(label)],
+            code="output.cut-line",
+        ),
+        _line(
             "class(es) that the evaluator merges: labels equal in their ASCII letters and digits",
             merged,
             code="output.same-label",
         ),
-        _warning(
+        _line(
             "label(s) without an ASCII letter or digit, on which the evaluator fails",
             by_clean.get("", []),
             code="output.no-letters",
         ),
     )
-    return list(filter(None, warnings))
 
 
-def _warning(problem: str, examples: Sequence[str], *, code: str) -> str:
-    """Return the message about all examples of a problem; empty if there are none."""
-    shown = ", ".join(examples[:N_EXAMPLES]) + (", ..." if len(examples) > N_EXAMPLES else "")
-    return coded(f"{len(examples)} {problem}: {shown}", code=code) if examples else ""
+def _present(*warnings: str) -> list[str]:
+    return [warning for warning in warnings if warning]
+
+
+def _line(text: str, examples: Sequence[str], *, code: str) -> str:
+    """One warning with a count and three examples; empty where there are none."""
+    if not examples:
+        return ""
+    shown = ", ".join(examples[:N_EXAMPLES])
+    return coded(f"{len(examples)} {text}: {shown}{', ...' if len(examples) > N_EXAMPLES else ''}", code=code)

@@ -6,7 +6,6 @@ import datetime
 import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from mirex_submission.errors import SubmissionError, UsageError
@@ -15,41 +14,7 @@ from mirex_submission.evaluation.crossval.run import SystemRun, run
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
 from mirex_submission.evaluation.folds.lists import TaskLists, find_lists
 from mirex_submission.evaluation.names import check_system_names
-
-
-@dataclass(frozen=True)
-class CrossvalOptions:
-    """What `crossval` takes beside its folders.
-
-    Parameters
-    ----------
-    submissions : sequence of (str or None, str)
-        Name (None: that of the folder) and folder of each system; by default this program alone.
-    train_options, classify_options : sequence of (str, sequence of str)
-        Name of a system, and more options for its train and its classify script.
-    jobs : int
-        Folds side by side.
-    threads : int
-        -numThreads of each step.
-    device : str
-        --device of our own scripts; with "cpu" no system sees a GPU.
-    time_limit : float or None
-        Seconds after which a step is ended.
-    seed : int
-        Seed of the bootstrap intervals.
-    strict : bool
-        Raise ListError, once all is written, if the evaluator would fail on anything.
-    """
-
-    submissions: Sequence[tuple[str | None, str]] = ()
-    train_options: Sequence[tuple[str, Sequence[str]]] = ()
-    classify_options: Sequence[tuple[str, Sequence[str]]] = ()
-    jobs: int = 1
-    threads: int = 1
-    device: str = "auto"
-    time_limit: float | None = None
-    seed: int = 0
-    strict: bool = False
+from mirex_submission.evaluation.options import CrossvalOptions
 
 
 def cross_validate(

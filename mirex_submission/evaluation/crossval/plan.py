@@ -24,7 +24,7 @@ from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
 from mirex_submission.evaluation.crossval.system import Submission
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
-from mirex_submission.training.recipe import MODEL_NAME
+from mirex_submission.system.option import FILE_NAME
 
 _OWN_OPTIONS = ("--name", "--probabilities")  # of our scripts; each fold gets other values
 
@@ -152,7 +152,7 @@ def _check(task: TaskLists, submission: Submission, options: StepOptions) -> Non
         problem = f"{submission.name}: {', '.join(sorted(set_here))}: each fold is given its own"
         raise UsageError(problem, code="crossval.own-option")
     for lists in task.folds:
-        if not re.fullmatch(MODEL_NAME, lists.name):
+        if not re.fullmatch(FILE_NAME, lists.name):
             raise UsageError(
                 f"{lists.test}: {submission.name} cannot name a model {lists.name!r}: rename its lists, with "
                 "letters, digits, '_', '-' and '.' only",

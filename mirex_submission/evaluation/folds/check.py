@@ -12,7 +12,7 @@ from mirex_submission.errors import ListError, coded
 from mirex_submission.evaluation.folds.lists import PARTS, find_lists, fold_names
 from mirex_submission.evaluation.folds.sources import GroupedTrack
 from mirex_submission.evaluation.folds.split import Fold
-from mirex_submission.protocol.lists import Faults, faults_error
+from mirex_submission.protocol.lists import Problems, list_error
 from mirex_submission.system.paths import full_path
 
 _Entries = list[tuple[int, GroupedTrack]]  # line number, track
@@ -43,7 +43,7 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     problems: list[str] = []
     folds = []
     for name in fold_names(folder):
-        lists = {part: Faults(folder / f"{name}.{part}.txt") for part in PARTS}
+        lists = {part: Problems(folder / f"{name}.{part}.txt") for part in PARTS}
         entries = {part: _entries(faults, by_path, labelled=part != "test") for part, faults in lists.items()}
         _check_fold(name, entries, lists["test"])
         for part, faults in lists.items():
@@ -54,15 +54,15 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
         folds.append(Fold(name, *([track for _, track in entries[part]] for part in ("train", "test"))))
     problems = problems or _untested(folder, folds, by_path)
     if problems:
-        raise faults_error(folder, problems)
+        raise list_error(folder, problems)
     find_lists(folder)  # the lists against each other
     return folds
 
 
-def _entries(faults: Faults, by_path: dict[str, GroupedTrack], *, labelled: bool) -> _Entries:
+def _entries(faults: Problems, by_path: dict[str, GroupedTrack], *, labelled: bool) -> _Entries:
     """Return each line of a list whose track is known and labelled as it should be."""
     entries = []
-    for number, line in faults.lines():
+    for number, line in faults.read_lines():
         path, _, label = line.rpartition("\t") if labelled else (line, "", "")
         track = by_path.get(full_path(path))
         if not track:
@@ -76,7 +76,7 @@ def _entries(faults: Faults, by_path: dict[str, GroupedTrack], *, labelled: bool
     return entries
 
 
-def _check_fold(name: str, entries: dict[str, _Entries], faults: Faults) -> None:
+def _check_fold(name: str, entries: dict[str, _Entries], faults: Problems) -> None:
     """Add the problems of a fold's test list: a group that is trained on, a track without truth."""
     trained = {track.group: (number, track) for number, track in reversed(entries["train"])}
     truth = {track.path for _, track in entries["truth"]}

@@ -56,7 +56,7 @@ def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
     task = TaskLists(folder, folder / "features.txt", folds)
     problems = _TaskReader(task).problems()
     if problems:
-        raise lists.faults_error(folder, problems)
+        raise lists.list_error(folder, problems)
     return task
 
 

@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.folds import check, sources, split
 from mirex_submission.evaluation.folds.sources import GroupedTrack
 from mirex_submission.evaluation.folds.split import Fold
+from mirex_submission.evaluation.options import FoldsOptions
 from mirex_submission.protocol import nema
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class FoldsOptions:
-    """What `folds` takes: exactly one source, and `out` or `check`.
-
-    Parameters
-    ----------
-    labelled : str, optional
-        Source: a table with columns path and label.
-    from_folders : str, optional
-        Source: a folder that holds a folder for each class.
-    from_mirdata : (str, str), optional
-        Source: name of a loader of mirdata, and folder of its data.
-    root : str, optional
-        Folder of the table's relative paths; by default its own.
-    group : str, optional
-        Column, or attribute of mirdata's tracks, whose equal values stay on one side.
-    out : str, optional
-        Folder for the lists.
-    check : str, optional
-        Folder of lists to check instead of making any.
-    folds, repeat : int
-        Folds of a repeat, and repeats.
-    seed : int
-        Random seed.
-    """
-
-    labelled: str | None = None
-    from_folders: str | None = None
-    from_mirdata: tuple[str, str] | None = None
-    root: str | None = None
-    group: str | None = None
-    out: str | None = None
-    check: str | None = None
-    folds: int = 3
-    repeat: int = 1
-    seed: int = 0
 
 
 def make_folds(options: FoldsOptions) -> list[Fold]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import ListError, UsageError, coded
-from mirex_submission.protocol.lists import Faults, Track, usable_path
+from mirex_submission.protocol.lists import Problems, Track, is_path
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.paths import full_path
@@ -65,7 +65,7 @@ def read_table(
     UsageError
         If the package that reads the format is not installed.
     """
-    problems = Faults(table_path)
+    problems = Problems(table_path)
     frame = _frame(Path(table_path), problems)
     columns = ["path", "label", *([group] if group else [])]
     for name in columns:
@@ -82,7 +82,7 @@ def read_table(
     return tracks
 
 
-def _frame(path: Path, problems: Faults) -> pd.DataFrame:
+def _frame(path: Path, problems: Problems) -> pd.DataFrame:
     """Read a table as text; the index of a row is its line, or its row in a binary table."""
     import pandas as pd
 
@@ -108,13 +108,13 @@ def _frame(path: Path, problems: Faults) -> pd.DataFrame:
     return frame.astype(object).where(frame.notna(), "").map(str)
 
 
-def _text_frame(problems: Faults, *, separator: str) -> pd.DataFrame:
+def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
     """Read a text table. Blank lines count for nothing; a line that ends early has empty cells."""
     import csv
 
     import pandas as pd
 
-    lines = list(problems.lines())
+    lines = list(problems.read_lines())
     numbers = [number for number, _ in lines]
     if not lines:
         problems.finish(n_entries=0, expected="path<TAB>label")
@@ -139,7 +139,7 @@ def _text_frame(problems: Faults, *, separator: str) -> pd.DataFrame:
     return rows.iloc[1:].set_axis(rows.iloc[0].tolist(), axis=1)
 
 
-def _tracks(frame: pd.DataFrame, root: str, problems: Faults) -> list[GroupedTrack]:
+def _tracks(frame: pd.DataFrame, root: str, problems: Problems) -> list[GroupedTrack]:
     """Check path and label of each row; columns are path, label and perhaps a group."""
     tracks: list[GroupedTrack] = []
     line_of: dict[str, int] = {}
@@ -151,7 +151,7 @@ def _tracks(frame: pd.DataFrame, root: str, problems: Faults) -> list[GroupedTra
         elif re.search(r"[\t\r\n]", label) or re.search(r"[\r\n]", spelled):
             problem = f"a line end or a tab in {spelled!r} or {label!r}"
             problems.add(number, problem, "rename it: no list can hold it", code="folds.unlistable-name")
-        elif usable_path(spelled, number, problems):
+        elif is_path(spelled, number, problems):
             if path in line_of:
                 problem = f"{spelled!r} is in line {line_of[path]} too"
                 problems.add(number, problem, "keep one of the two lines", code="folds.repeated-track")

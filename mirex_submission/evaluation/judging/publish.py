@@ -6,37 +6,22 @@ import logging
 import os
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from mirex_submission.errors import ListError, UsageError, coded
 from mirex_submission.evaluation.judging import tables
 from mirex_submission.evaluation.judging.evaluate import Evaluation, evaluate
 from mirex_submission.evaluation.names import check_system_names
+from mirex_submission.evaluation.options import EvaluateOptions
+from mirex_submission.system import option as opt
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What `evaluate` takes beside truth, systems and the folder for the figures.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the bootstrap intervals.
-    strict : bool
-        Raise ListError, once all is written, if the evaluator would fail on anything.
-    """
-
-    seed: int = 0
-    strict: bool = False
 
 
 def evaluate_systems(
     truth: str | os.PathLike[str],
     systems: Mapping[str, str | os.PathLike[str]],
     out: str | os.PathLike[str],
-    options: EvaluateOptions,
+    options: EvaluateOptions = EvaluateOptions(),
     *,
     command_line: Sequence[str] = (),
     show: Callable[[str], object] = lambda text: None,
@@ -71,6 +56,14 @@ def evaluate_systems(
     StorageError
         If the disk does not take the files.
     """
+    if not isinstance(systems, Mapping):
+        text = f"systems: {type(systems).__name__} is no mapping: give {{name: folder of its outputs}}"
+        raise UsageError(text, code="usage.systems")
+    for name, path in {"truth": truth, "out": out, **systems}.items():
+        try:
+            opt.path(path)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}", code="usage.path") from error
     if not systems:
         raise UsageError("no system: give at least one, as NAME=DIR", code="usage.no-system")
     check_system_names(list(systems))
