@@ -86,14 +86,20 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]COMMAND_DIR",
         help="system, by the folder of its MIREX scripts; repeatable (default: this program's bin/)",
     )
-    for step in ("train", "classify"):
-        parser.add_argument(
-            f"--{step}-options",
-            action="append",
-            type=_script_options,
-            metavar="NAME=OPTIONS",
-            help=f"more options for the {step} script of the system NAME",
-        )
+    parser.add_argument(
+        "--train-options",
+        action="append",
+        type=_script_options,
+        metavar="NAME=OPTIONS",
+        help="more options for the train script of the system NAME",
+    )
+    parser.add_argument(
+        "--classify-options",
+        action="append",
+        type=_script_options,
+        metavar="NAME=OPTIONS",
+        help="more options for the classify script of the system NAME",
+    )
     add_options(parser, CrossvalOptions)
 
 

@@ -52,9 +52,9 @@ def test_a_line_that_only_the_evaluators_own_splitting_makes_sense_of_is_read_so
 
 
 def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
-    predicted, found = read("/my music/three.wav\tblues\n/data/one.wav\thip hop\n/data/two.wav\tblues\n")
+    predicted, findings = read("/my music/three.wav\tblues\n/data/one.wav\thip hop\n/data/two.wav\tblues\n")
     assert predicted == [1, 0, 0]
-    assert found == [(":1", Kind.CUT_LINE), (":2", Kind.CUT_LINE)]
+    assert findings == [(":1", Kind.CUT_LINE), (":2", Kind.CUT_LINE)]
 
 
 @pytest.mark.parametrize(
@@ -67,9 +67,9 @@ def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
     ],
 )
 def test_a_line_that_cannot_count_is_found_and_left_out(read, line, kind, predicted):
-    found = read(f"\n{line}\n", PATHS[:1])
+    outcome = read(f"\n{line}\n", PATHS[:1])
     missing = [] if kind is Kind.UNKNOWN_LABEL else [("", Kind.MISSING_TRACK)]
-    assert found == (predicted, [(":2", kind), *missing])
+    assert outcome == (predicted, [(":2", kind), *missing])
 
 
 def test_of_several_lines_for_one_track_the_last_counts(read):
@@ -132,8 +132,8 @@ def test_each_name_that_the_evaluator_fails_on_is_found_once_with_its_line():
         Track("/b/x", "日本", line=5),
         Track("/a/one.wav", "rb", line=9),
     ]
-    found = [(finding.where, finding.kind) for finding in check_names(("list.txt", track) for track in tracks)]
-    assert found == [
+    places = [(finding.where, finding.kind) for finding in check_names(("list.txt", track) for track in tracks)]
+    assert places == [
         ("list.txt:3", Kind.CUT_LINE),
         ("list.txt:3", Kind.SAME_LABEL),
         ("list.txt:4", Kind.SAME_NAME),

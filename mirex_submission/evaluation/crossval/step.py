@@ -52,7 +52,7 @@ class StepResult(msgspec.Struct, frozen=True):
     problem: str | None
 
 
-class _Record(msgspec.Struct, frozen=True):
+class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of a step: its key, how often it was begun, how it ended, and {file it left: SHA-256}."""
 
     key: str

@@ -97,15 +97,7 @@ def supervise(
     read_end, held = os.pipe()
     started_s = time.monotonic()
     try:
-        with open(read_end, "rb") as alive, _begin_log(log, argv) as stream:
-            process = subprocess.Popen(
-                ["/bin/sh", "-c", _GUARDED, *argv],
-                stdin=alive,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                start_new_session=True,
-            )
+        process = _start(argv, log, environment, read_end)
         try:
             in_time, peak = _wait(process.pid, started_s + limit_s, stop)
             if not in_time:
@@ -128,6 +120,19 @@ def supervise(
         peak_mb=round(max(usage.ru_maxrss * 1024, peak) / 1e6, 1),
         timed_out=not in_time,
     )
+
+
+def _start(argv: Sequence[str], log: Path, environment: Mapping[str, str], read_end: int) -> subprocess.Popen[bytes]:
+    """Start the guarded command in a session of its own."""
+    with open(read_end, "rb") as alive, _begin_log(log, argv) as stream:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GUARDED, *argv],
+            stdin=alive,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
 
 
 def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:

@@ -246,8 +246,8 @@ def test_all_right(task):
     ids=["blank", "label", "track", "repeated", "empty", "no label"],
 )
 def test_what_the_evaluator_fails_on_is_found_and_the_rest_counts(task, change, accuracies, kinds):
-    system, found = task(change)
-    assert (figures(system), found) == (accuracies, kinds)
+    system, kinds_of_findings = task(change)
+    assert (figures(system), kinds_of_findings) == (accuracies, kinds)
 
 
 def test_a_fold_without_an_output_counts_as_wrong_in_its_fold_only(task):
