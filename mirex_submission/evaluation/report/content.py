@@ -125,6 +125,7 @@ class Report:
     notes: list[str]
     n_bands: int = DEFAULT_BANDS
     most_classes: int = figures.MOST_CLASSES
+    most_pairs: int = figures.MOST_PAIRS
 
     @property
     def n_tests(self) -> int:

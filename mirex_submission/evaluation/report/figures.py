@@ -29,7 +29,7 @@ from mirex_submission.system.progress import printable
 
 WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide one twice side by side
 MOST_CLASSES = 50  # that a figure shows one by one
-_N_PAIRS = 30
+MOST_PAIRS = 30  # of confused classes, where a matrix would be too large
 _LONG, _SHORT = 22, 16  # most characters of a name, half as many where there are ideographs
 _INK, _FAINT, _LINE, _BAND, _ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#f4f4f4", "#0072b2"
 # Okabe and Ito's colours that a colour-blind reader tells apart, without yellow, which is too pale on white paper.
@@ -172,7 +172,7 @@ def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray
 
 def _confused_pairs(classes: Sequence[str], counts: np.ndarray, system: str) -> Markup:
     """Draw a row a pair of classes that are most often confused: the number of tracks."""
-    pairs = most_confused(counts, _N_PAIRS)
+    pairs = most_confused(counts, MOST_PAIRS)
     names = [
         f"{shorten(classes[truth], _SHORT)} → {shorten(classes[predicted], _SHORT)}" for _, predicted, truth in pairs
     ]
