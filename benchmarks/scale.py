@@ -95,9 +95,10 @@ def spread(values):
 
 
 def load(scratch, threads=2):  # from here on, what runs in the phases' own processes
-    from mirex_submission.system import runtime
 
-    runtime.prepare(scratch, threads=threads)
+    from mirex_submission.system import environment
+
+    environment.prepare(scratch, threads=threads)
     from mirex_submission.runs import submission
 
     return submission

@@ -11,7 +11,7 @@ if [[ ${1:-} == -* ]]; then
 fi
 folder=${1:-$project/demo}
 epochs=40 # of the paper's 150: enough for this corpus
-"$project/bin/install.sh" "$project/.venv" examples
+"$project/bin/install.sh" "$project/.venv"
 python=$project/.venv/bin/python
 
 mkdir -p -- "$folder"

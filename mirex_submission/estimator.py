@@ -1,11 +1,12 @@
 """The networks as a scikit-learn classifier of audio files: MirexClassifier().fit(paths, labels).predict(paths).
 
-It calls `train` and `classify` (api.py): the same tracks, options and seed give what bin/train.sh and bin/classify.sh
+It calls `train` and `classify`: the same tracks, options and seed give what bin/train.sh and bin/classify.sh
 give.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import os
 import tempfile
@@ -13,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from numbers import Integral
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -23,10 +24,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from mirex_submission.models.bundle import SUFFIX
-from mirex_submission.runs.api import classify, train
-from mirex_submission.runs.submission import Classification
+from mirex_submission.runs.classify import Classification, classify
+from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
+from mirex_submission.runs.training import train
 from mirex_submission.system.atomic import make_folder
+from mirex_submission.system.option import Options
+from mirex_submission.training.recipe import Recipe
 
+OptionsType = TypeVar("OptionsType", bound=Options)
 Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray"
 
 
@@ -55,24 +60,25 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         scratch: str | os.PathLike[str] | None = None,
-        model: str | int = "2",
-        epochs: int = 150,
-        batch_size: int = 40,
-        learning_rate: float = 0.02,
-        segments: str = "random",
-        segments_per_track: int = 30,
-        class_weights: str = "none",
-        vote: str = "mean",
-        precision: str = "float32",
-        patience: int = 0,
-        rate: str | int = "auto",
-        bands: int = 40,
-        frames: int = 80,
-        device: str = "auto",
-        max_bad: float = 10.0,
-        strict: bool = False,
-        threads: int | None = None,
-        random_state: int | np.random.RandomState | None = 0,
+        model: str | int = Recipe.model,
+        epochs: int = Recipe.epochs,
+        batch_size: int = Recipe.batch_size,
+        learning_rate: float = Recipe.learning_rate,
+        segments: str = Recipe.segments,
+        segments_per_track: int = Recipe.segments_per_track,
+        class_weights: str = Recipe.class_weights,
+        vote: str = Recipe.vote,
+        precision: str = Recipe.precision,
+        patience: int = Recipe.patience,
+        rate: str | int = FeatureOptions.rate,
+        bands: int = FeatureOptions.bands,
+        frames: int = FeatureOptions.frames,
+        device: str | None = RunOptions.device,
+        engine: str = RunOptions.engine,
+        max_bad: float = TrainingOptions.max_bad,
+        strict: bool = RunOptions.strict,
+        threads: int = RunOptions.threads,
+        random_state: int | np.random.RandomState | None = Recipe.seed,
     ) -> None:
         self.scratch = scratch
         self.model = model
@@ -89,6 +95,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self.bands = bands
         self.frames = frames
         self.device = device
+        self.engine = engine
         self.max_bad = max_bad
         self.strict = strict
         self.threads = threads
@@ -108,20 +115,18 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         classes = np.unique(labels)
         if len(classes) < 2:
             raise ValueError(f"one class ({str(classes[0])!r}): a classifier needs tracks of at least 2")
-        options = self.get_params(deep=False)
-        scratch, random_state = options.pop("scratch"), options.pop("random_state")
-        given = isinstance(random_state, Integral)
-        seed = random_state if given else check_random_state(random_state).randint(2**32, dtype=np.uint32)
+        given = isinstance(self.random_state, Integral)
+        seed = self.random_state if given else check_random_state(self.random_state).randint(2**32, dtype=np.uint32)
+        recipe, features = self._options(Recipe, seed=seed), self._options(FeatureOptions)
         grouped = None if groups is None or not self.patience else list(zip(paths, np.asarray(groups), strict=True))
-        with _model_folder(scratch) as (scratch, folder):
+        with _model_folder(self.scratch) as (scratch, folder):
             train(
                 scratch,
                 list(zip(paths, labels, strict=True)),
-                name=folder.name,
-                groups=grouped,
-                seed=seed,
-                no_picture=True,
-                **options,
+                features=features,
+                recipe=recipe,
+                training=self._options(TrainingOptions, name=folder.name, groups=grouped, no_picture=True),
+                run=self._options(RunOptions),
             )
             files = [folder / "bundle.json", *folder.glob(f"*{SUFFIX}")]
             self.classes_, self.bundle_ = classes, {file.name: file.read_bytes() for file in files}
@@ -133,26 +138,30 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Raises NotFittedError, ModelError for a damaged bundle_, and AudioError if more than half of the tracks (with
         `strict`, if any) cannot be heard.
         """
-        found = self._classified(X)
+        result = self._classify(X)
         number_of = {str(label): number for number, label in enumerate(self.classes_)}
-        return self.classes_[[number_of[track.label] for track in found.tracks]]
+        return self.classes_[[number_of[track.label] for track in result.tracks]]
 
     def predict_proba(self, X: Paths) -> np.ndarray:
         """Class probabilities [shape=(n_tracks, n_classes)] in the order of classes_: the mean of a track's segments.
 
         Raises as predict does.
         """
-        found = self._classified(X)
-        return found.probabilities[:, [found.classes.index(str(label)) for label in self.classes_]]
+        result = self._classify(X)
+        return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
 
-    def _classified(self, X: Paths) -> Classification:
+    def _classify(self, X: Paths) -> Classification:
         check_is_fitted(self)
         with _model_folder(self.scratch) as (scratch, folder):
             for name, data in self.bundle_.items():
                 (folder / name).write_bytes(data)
-            return classify(
-                scratch, _paths(X), name=folder.name, device=self.device, threads=self.threads, strict=self.strict
-            )
+            named = ClassificationOptions(name=folder.name)
+            return classify(scratch, _paths(X), classification=named, run=self._options(RunOptions))
+
+    def _options(self, options: type[OptionsType], **values: Any) -> OptionsType:
+        """The options of one subject, from the parameters of the same names and the values."""
+        names = {field.name for field in dataclasses.fields(options)} & self.get_params(deep=False).keys()
+        return options(**{**{name: getattr(self, name) for name in names}, **values})
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 
-from mirex_submission.cli import options as arguments
 from mirex_submission.errors import UsageError
 from mirex_submission.networks import registry as networks
+from mirex_submission.system import option as opt
 from mirex_submission.system.installation import install_command
-from mirex_submission.training.recipe import MODELS
+from mirex_submission.training.recipe import MODELS, model
+
+SHELLS = ("bash", "zsh")
 
 
 def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, str]], shell: str) -> str:
@@ -21,7 +23,8 @@ def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, st
         import shtab
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"shtab, which makes completions, is not installed: {install_command('completion')}"
+            f"shtab, which makes completions, is not installed: {install_command('completion')}",
+            code="usage.shtab",
         ) from error
     whole = argparse.ArgumentParser(prog=program)
     whole.add_argument("--version", action="store_true", help="show the versions of all that decides a result")
@@ -29,8 +32,9 @@ def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, st
     for name, (parser, summary) in parsers.items():
         command = commands.add_parser(name, parents=[parser], add_help=False, help=summary)
         for action in command._actions:
-            if action.type is arguments.path:
+            converter = getattr(action.type, "converter", None)
+            if converter is opt.path:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
-            elif action.type is arguments.model:
+            elif converter is model:
                 action.choices = [*MODELS, *networks.names()]
     return str(shtab.complete(whole, shell))

@@ -11,22 +11,22 @@ import logging
 import math
 import os
 import shlex
-from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirex_submission.cli import options as arguments
-from mirex_submission.errors import ListError, SubmissionError, UsageError
+from mirex_submission.cli.options import path, typed
+from mirex_submission.errors import SubmissionError, UsageError
+from mirex_submission.runs.options import device
+from mirex_submission.system import option as opt
 
 if TYPE_CHECKING:
-    from mirex_submission.evaluation.judging.evaluate import Evaluation
+    pass
 
 log = logging.getLogger("mirex_submission")
 
 
 def add_folds(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(scratch=None)
     parser.add_argument("labelled", metavar="LABELLED", nargs="?", help="a table whose header names path and label")
     parser.add_argument("--root", metavar="DIR", help="what its paths are relative to, if not its own folder")
     parser.add_argument("--from-folders", metavar="DIR", help="or the audio below DIR, by the folders' names")
@@ -36,7 +36,7 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--check", metavar="DIR", help="check the lists in DIR instead of making any")
     parser.add_argument("--folds", type=int, metavar="K", default=3, help="folds: each tests on a K-th")
     parser.add_argument("--repeat", type=int, metavar="R", default=1, help="how often to draw other folds")
-    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help="of the draw")
+    parser.add_argument("--seed", type=typed(opt.seed), metavar="N", default=0, help="of the draw")
 
 
 def folds(args: argparse.Namespace) -> None:
@@ -69,11 +69,10 @@ def folds(args: argparse.Namespace) -> None:
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(scratch=None)
     parser.add_argument(
         "--truth",
         required=True,
-        type=arguments.path,
+        type=path,
         metavar="DIR",
         help="folder of the truth: path<TAB>label, a list a fold",
     )
@@ -86,66 +85,32 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=DIR",
         help="a system's name, and the folder with its output a fold; again for each system",
     )
-    parser.add_argument("--out", required=True, type=arguments.path, metavar="DIR", help="folder for the figures")
+    parser.add_argument("--out", required=True, type=path, metavar="DIR", help="folder for the figures")
     _add_seed(parser)
 
 
 def _add_seed(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--seed", type=arguments.seed, metavar="N", default=0, help="of the bootstrap intervals")
+    parser.add_argument("--seed", type=typed(opt.seed), metavar="N", default=0, help="of the bootstrap intervals")
 
 
 def evaluate(args: argparse.Namespace) -> None:
-    figures(args, say=print)
-
-
-def figures(args: argparse.Namespace, say: Callable[[str], object] = lambda text: None) -> Evaluation:
-    """The figures, written into args.out; `say` takes their summary."""
     systems = dict(args.systems)
     if len(systems) < len(args.systems):
-        raise UsageError("--system: a name is given twice: give each system its own")
-    for name, folder in systems.items():
-        if os.path.realpath(folder) == os.path.realpath(os.path.join(args.out, name)):
-            raise UsageError(f"--out {args.out}: {folder} would get {name}'s report among its outputs: give another")
-    from mirex_submission.evaluation.judging.evaluate import evaluate
-
-    evaluation = evaluate(args.truth, systems, seed=args.seed)
-    _tell(evaluation, args.out, args.command_line, strict=args.strict, say=say)
-    return evaluation
-
-
-def _tell(
-    evaluation: Evaluation,
-    out: str | os.PathLike[str],
-    command_line: Sequence[str],
-    *,
-    strict: bool,
-    say: Callable[[str], object] = print,
-) -> None:
-    """Write and say what was found. Raises ListError, with `strict`, if the evaluator would fail on anything."""
+        raise UsageError("--system: a name is given twice: give each system its own", code="usage.systems")
     from mirex_submission.evaluation.judging import tables
+    from mirex_submission.runs.evaluate import evaluate, refuse_findings
 
-    tables.write_results(evaluation, out, command_line)
-    say(tables.summary(evaluation))
-    by_kind = defaultdict(list)
-    for finding in evaluation.findings:
-        by_kind[finding.where.rpartition(":")[0] or finding.where, finding.kind].append(finding)
-    for (_, kind), found in by_kind.items():
-        more = f" (and {len(found) - 1:,} more such)" if len(found) > 1 else ""
-        log.warning("%s; counted here: %s%s", found[0], kind.counted, more)
-    for name, comparison in (("classes", evaluation.by_class), ("folds", evaluation.by_fold)):
-        if comparison and comparison.warning:
-            log.warning("Friedman's test over %s: %s", name, comparison.warning)
-    log.info("%s: all figures, with what each system answered in results.json", out)
-    if strict and evaluation.findings:
-        raise ListError(f"{out}: {len(evaluation.findings):,} findings, which results.json lists: see the warnings")
+    evaluation = evaluate(args.truth, systems, args.out, seed=args.seed, command=args.command_line)
+    print(tables.summary(evaluation))
+    if args.strict:
+        refuse_findings(evaluation, args.out)
 
 
 def add_validate(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(scratch=None)
-    parser.add_argument("test_list", type=arguments.path, metavar="TESTLIST", help="one path a line")
-    parser.add_argument("train_list", type=arguments.path, metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
+    parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
     parser.add_argument(
-        "output", type=arguments.path, metavar="OUTPUT", help="path<TAB>label a line, what a system wrote for TESTLIST"
+        "output", type=path, metavar="OUTPUT", help="path<TAB>label a line, what a system wrote for TESTLIST"
     )
 
 
@@ -159,16 +124,16 @@ def validate(args: argparse.Namespace) -> None:
 def add_crossval(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "folder",
-        type=arguments.path,
+        type=path,
         metavar="DIR",
         help="folder of the lists: features.txt, and train, test and truth",
     )
     parser.add_argument(
-        "--scratch", required=True, type=arguments.path, metavar="SCRATCH", help="folder for the scratch folders of all"
+        "--scratch", required=True, type=path, metavar="SCRATCH", help="folder for the scratch folders of all"
     )
     parser.add_argument(
         "--out",
-        type=arguments.path,
+        type=path,
         metavar="OUT",
         help="folder for outputs, logs and figures (default: SCRATCH/results)",
     )
@@ -195,12 +160,22 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         help="more options for its classify script, as 'NAME=--vote majority'",
     )
     parser.add_argument(
-        "--jobs", type=arguments.positive(int), metavar="J", default=1, help="folds side by side, -numThreads each"
+        "--jobs",
+        type=typed(opt.integer_between(1)),
+        metavar="J",
+        default=1,
+        help="folds side by side, -numThreads each",
     )
-    arguments.add_device(parser, "for our own scripts; with cpu no system sees a GPU")
+    parser.add_argument(
+        "--device",
+        type=typed(device),
+        default="auto",
+        metavar="auto|cpu|gpu|gpu:1,2",
+        help="for our own scripts; with cpu no system sees a GPU",
+    )
     parser.add_argument(
         "--time-limit",
-        type=arguments.positive(arguments.seconds),
+        type=typed(opt.positive_seconds),
         metavar="TIME",
         help="end a call after: 20h, 90m, 30s",
     )
@@ -215,7 +190,8 @@ def crossval(args: argparse.Namespace) -> None:
     from mirex_submission.evaluation.judging.pairing import FoldTruth
 
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    out = Path(args.out).absolute() if args.out else args.scratch / "results"
+    scratch = Path(args.scratch).absolute()
+    out = Path(args.out).absolute() if args.out else scratch / "results"
     found = [submissions.find(folder, name) for name, folder in args.submissions or [(None, submissions.OWN_FOLDER)]]
     names = [submission.name for submission in found]
     if len(set(names)) < len(names):
@@ -227,7 +203,7 @@ def crossval(args: argparse.Namespace) -> None:
         plans.plan(
             task,
             submission,
-            args.scratch,
+            scratch,
             out,
             train_options[submission.name],
             classify_options[submission.name],
@@ -238,7 +214,7 @@ def crossval(args: argparse.Namespace) -> None:
     ]
     runs = crossval.run(
         planned,
-        args.scratch,
+        scratch,
         n_jobs=args.jobs,
         device=args.device,
         limit_s=math.inf if args.time_limit is None else args.time_limit,
@@ -246,14 +222,18 @@ def crossval(args: argparse.Namespace) -> None:
     )
     # Only now, for a call's peak memory counts from this program's own.
     from mirex_submission.evaluation.crossval.record import write_runs
+    from mirex_submission.evaluation.judging import tables
     from mirex_submission.evaluation.judging.evaluate import judge
+    from mirex_submission.runs.evaluate import refuse_findings, write_evaluation
 
     faults = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(args.command_line))
     truths = [FoldTruth(fold.name, fold.truth, ()) for fold in task.folds]
     outputs = {run.plan.submission.name: [fold.output for fold in run.folds] for run in runs}
-    # A submission that failed is the graver fault, which `strict` is not to hide.
-    strict = args.strict and not faults
-    _tell(judge(truths, outputs, seed=args.seed), out, args.command_line, strict=strict)
+    evaluation = judge(truths, outputs, seed=args.seed)
+    write_evaluation(evaluation, out, args.command_line)
+    print(tables.summary(evaluation))
+    if args.strict and not faults:  # a system that failed is the graver problem
+        refuse_findings(evaluation, out)
     if faults:
         raise SubmissionError(
             "\n".join(
@@ -265,7 +245,7 @@ def crossval(args: argparse.Namespace) -> None:
 
 def _submission(text: str) -> tuple[str | None, str]:
     name, equals, folder = text.partition("=")
-    return (_system_name(name), arguments.path(folder)) if equals else (None, arguments.path(text))
+    return (_system_name(name), path(folder)) if equals else (None, path(text))
 
 
 def _of_systems(option: str, given: Sequence[tuple[str, list[str]]], names: Sequence[str]) -> dict[str, list[str]]:
@@ -283,16 +263,15 @@ def _options(text: str) -> tuple[str, list[str]]:
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: give NAME=OPTIONS")
     try:
-        return arguments.name(name), shlex.split(options)
+        return opt.file_name(name), shlex.split(options)
     except ValueError as error:
         raise argparse.ArgumentTypeError(f"{options!r}: {error}") from error
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
-    parser.set_defaults(scratch=None)
-    parser.add_argument("results", type=arguments.path, metavar="RESULTS", help="folder that evaluate --out wrote")
+    parser.add_argument("results", type=path, metavar="RESULTS", help="folder that evaluate --out wrote")
     parser.add_argument(
-        "-o", "--output", type=arguments.path, metavar="FILE", help="page to write (default: RESULTS/report.html)"
+        "-o", "--output", type=path, metavar="FILE", help="page to write (default: RESULTS/report.html)"
     )
 
 
@@ -309,11 +288,11 @@ def _system(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not equals:
         raise argparse.ArgumentTypeError(f"{text!r}: give NAME=DIR")
-    return _system_name(name), arguments.path(folder)
+    return _system_name(name), path(folder)
 
 
 def _system_name(text: str) -> str:
-    name = arguments.name(text)
+    name = opt.file_name(text)
     if name.endswith((".json", ".csv", ".txt", ".html")):
         raise argparse.ArgumentTypeError(f"{text!r}: a system's folder would have the name of a file of the results")
     return name

@@ -29,7 +29,6 @@ _EXTRAS = {
     "completion": "completion",
     "dask": "extract --backend dask",
     "ray": "extract --backend ray",
-    "examples": "examples/svm_submission",
     "export": "export --format onnx",
 }
 _BACKENDS = {"tensorflow": "a GPU, or KERAS_BACKEND", "jax": "KERAS_BACKEND=jax", "torch": "KERAS_BACKEND=torch"}

@@ -1,42 +1,65 @@
-"""Whether enough of a list's tracks can be used to go on."""
+"""How many unreadable tracks a run tolerates."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from mirex_submission.errors import AudioError
-from mirex_submission.features.extraction import Extracted
 from mirex_submission.protocol.lists import Track
 
 
-def usable_of(records: Mapping[str, Extracted]) -> list[str]:
-    """The paths whose features there are."""
-    return [path for path, record in records.items() if record.content]
+def check_readable(readable: Collection[str], paths: Collection[str], *, strict: bool) -> None:
+    """Check that at least half of the tracks are readable.
 
+    Parameters
+    ----------
+    readable, paths : collections of str
+        The readable tracks, and all tracks.
+    strict : bool
+        Whether one unreadable track is too many.
 
-def enough_usable(usable: Collection[str], paths: Collection[str], *, strict: bool) -> None:
-    """Raise AudioError if more than half of the paths, with `strict` if any, cannot be used."""
-    n_bad = len(paths) - len(usable)
-    if 2 * n_bad > len(paths) or (strict and n_bad):
+    Raises
+    ------
+    AudioError
+        Too many tracks are unreadable.
+    """
+    n_unreadable = len(paths) - len(readable)
+    if 2 * n_unreadable > len(paths) or (strict and n_unreadable):
         raise AudioError(
-            f"{n_bad} of {len(paths)} tracks cannot be used (see their reasons): finished work is kept, "
-            "mend the files or the list and run the same command again"
+            f"{n_unreadable} of {len(paths)} tracks are unreadable (see their reasons): finished work is kept; repair "
+            "the files or the list and repeat the command",
+            code="audio.too-many",
         )
 
 
-def enough_to_train(tracks: Sequence[Track], usable: Iterable[Track], max_bad: float) -> None:
-    """Raise AudioError if more than the share `max_bad` of the tracks, or all of a class, cannot be used."""
-    kept = Counter(track.label for track in usable)
+def check_trainable(tracks: Sequence[Track], readable: Iterable[Track], max_bad: float) -> None:
+    """Check that enough tracks of every class are readable.
+
+    Parameters
+    ----------
+    tracks, readable : sequences of Track
+        All tracks of a training, and the readable ones.
+    max_bad : float
+        Share of the tracks that may be unreadable.
+
+    Raises
+    ------
+    AudioError
+        More tracks are unreadable, or all tracks of a class.
+    """
+    kept = Counter(track.label for track in readable)
     empty = sorted({track.label for track in tracks} - kept.keys())
     if empty:
         raise AudioError(
-            f"no track of class {', '.join(map(repr, empty))} can be used (see their reasons): mend the files or the "
-            "list"
+            f"no track of class {', '.join(map(repr, empty))} is readable (see their reasons): repair the files or "
+            "the list",
+            code="audio.empty-class",
         )
-    n_bad = len(tracks) - kept.total()
-    if n_bad > max_bad * len(tracks):
+    n_unreadable = len(tracks) - kept.total()
+    if n_unreadable > max_bad * len(tracks):
         raise AudioError(
-            f"{n_bad} of {len(tracks)} training tracks cannot be used, more than {max_bad:.0%} (see their reasons): "
-            "mend the files or the list, or allow more with --max-bad"
+            f"{n_unreadable} of {len(tracks)} training tracks are unreadable, more than {max_bad:.0%} (see their "
+            "reasons): repair the files or the list, or allow more with --max-bad",
+            code="audio.too-many-to-train",
         )

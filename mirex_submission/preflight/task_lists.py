@@ -1,17 +1,13 @@
-"""Lists told apart by what they hold, and what the lists of one task should not have in common.
-
-`path<TAB>label` is a training list. One path a line is a feature list if it has more than half of all labelled
-tracks, else a test list: a fold's test list has at most half of what is trained on in all folds.
-"""
+"""The lists of one task: read together, and compared with each other."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, UsageError, coded
+from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.protocol import lists, nema
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.paths import full_path
@@ -19,74 +15,130 @@ from mirex_submission.system.paths import full_path
 
 @dataclass(frozen=True, eq=False)
 class TaskList:
-    """A list that has no fault. labelled : whether it is a training list; warnings : what is odd about that."""
+    """One list without problems.
+
+    Parameters
+    ----------
+    path : str
+        The list file.
+    tracks : sequence of Track
+        Its entries.
+    warnings : sequence of str
+        What is odd about it.
+    """
 
     path: str
     tracks: Sequence[Track]
-    labelled: bool
     warnings: Sequence[str] = ()
 
     @cached_property
-    def where(self) -> Mapping[str, Track]:
-        """Full path -> the entry."""
+    def by_full_path(self) -> Mapping[str, Track]:
+        """Its entries by full path."""
         return {full_path(track.path): track for track in self.tracks}
 
 
-def is_labelled(list_path: str | os.PathLike[str]) -> bool:
-    """Whether most of its lines have a tab, beside those that are names of files as they stand.
+@dataclass(frozen=True, eq=False)
+class Task:
+    """The readable lists of a task; the k-th test list belongs to the k-th training list."""
 
-    Raises ListError if the list cannot be read.
+    features: list[TaskList] = field(default_factory=list)
+    training: list[TaskList] = field(default_factory=list)
+    test: list[TaskList] = field(default_factory=list)
+
+    @property
+    def all(self) -> list[TaskList]:
+        """All lists."""
+        return [*self.features, *self.training, *self.test]
+
+
+def read_task(
+    features: Sequence[str], training: Sequence[str], test: Sequence[str], groups: str | None = None
+) -> tuple[Task, list[Problem]]:
+    """Read all lists of a task.
+
+    Parameters
+    ----------
+    features, training, test : sequences of str
+        List files; the k-th test list belongs to the k-th training list.
+    groups : str, optional
+        A list of path and group; only its problems are reported.
+
+    Raises
+    ------
+    UsageError
+        There are test lists and training lists, but not equally many.
     """
-    lines = [raw for _, raw in lists.numbered_lines(list_path)]
-    n_labelled = sum(b"\t" in raw and b"\0" not in raw and not os.path.exists(raw) for raw in lines)
-    return 2 * n_labelled > len(lines)
+    if training and test and len(training) != len(test):
+        raise UsageError(
+            f"{len(training)} training list(s) and {len(test)} test list(s): give one of each for each fold, in the "
+            "same order",
+            code="usage.folds",
+        )
+    task, problems = Task(), []
+    for kind, paths, read, into in (
+        ("feature", features, _read_features, task.features),
+        ("training", training, _read_training, task.training),
+        ("test", test, _read_test, task.test),
+        ("group", [groups] if groups else [], _read_groups, []),
+    ):
+        for path in paths:
+            try:
+                task_list = read(path)
+            except ListError as error:
+                problems += [Problem(ERROR, line, ListError) for line in str(error).splitlines()]
+            else:
+                into.append(task_list)
+                problems += _notes(kind, task_list)
+    if not any(problem.severity == ERROR for problem in problems):
+        problems += [Problem(WARNING, text, ListError) for text in compare(task)]
+    return task, problems
 
 
-def read(list_path: str) -> TaskList:
-    """Read a list of any kind. Raises ListError with every fault of it."""
-    if os.path.exists(list_path) and not os.path.isfile(list_path) and not os.path.isdir(list_path):
-        raise ListError(f"{list_path}: not a regular file: give a file, which can be read twice")
+def _read_features(path: str) -> TaskList:
+    tracks = lists.read_unlabelled(path)
+    return TaskList(path, tracks, lists.path_list_warnings(path, tracks, for_evaluator=False))
+
+
+def _read_test(path: str) -> TaskList:
+    tracks = lists.read_unlabelled(path)
+    return TaskList(path, tracks, lists.path_list_warnings(path, tracks))
+
+
+def _read_training(path: str) -> TaskList:
     warnings: list[str] = []
-    if is_labelled(list_path):
-        return TaskList(list_path, lists.read_labelled(list_path, warn=warnings.append), True, warnings)
-    return TaskList(list_path, lists.read_unlabelled(list_path), False)
+    return TaskList(path, lists.read_labelled(path, warn=warnings.append), warnings)
 
 
-def sort_out(task: Sequence[TaskList]) -> tuple[list[TaskList], list[TaskList], list[TaskList]]:
-    """The feature lists, the training lists and the test lists among them."""
-    training = [each for each in task if each.labelled]
-    labelled = {path for each in training for path in each.where}
-    features: list[TaskList] = []
-    test: list[TaskList] = []
-    for each in task:
-        if not each.labelled:
-            (features if 2 * len(each.where.keys() & labelled) > len(labelled) else test).append(each)
-    return features, training, test
+def _read_groups(path: str) -> TaskList:
+    return TaskList(path, lists.read_labelled(path, min_classes=1, for_evaluator=False))
 
 
-def warnings_of(task: Sequence[TaskList]) -> list[str]:
-    """What is odd about each list, and what two lists of a task should not share, or lack.
+def _notes(kind: str, task_list: TaskList) -> Iterator[Problem]:
+    for text in task_list.warnings:
+        yield Problem(WARNING, text, ListError)
+    n_labels = len({track.label for track in task_list.tracks if track.label})
+    labels = f" of {n_labels} {'groups' if kind == 'group' else 'classes'}" if n_labels else ""
+    yield Problem(NOTE, f"{task_list.path}: a {kind} list, {len(task_list.by_full_path)} tracks{labels}")
 
-    A test list is a fold with one training list, that with which it has the fewest tracks in common.
-    """
-    features, training, test = sort_out(task)
-    warnings = [warning for each in training for warning in each.warnings]
-    for each in (*features, *test):
-        warnings += lists.path_list_warnings(each.path, each.tracks, for_evaluator=each in test)
-    for each in test:
-        if training:
-            fold = min(training, key=lambda other: len(each.where.keys() & other.where.keys()))
-            shared = [path for path in each.where if path in fold.where]
-            warnings += _line(each, shared, f"in {fold.path} too: take them out of one of the two")
-    known = {path for each in features for path in each.where}
-    for each in (*training, *test) if features else ():
-        absent = [path for path in each.where if path not in known]
-        warnings += _line(each, absent, f"not in {', '.join(f.path for f in features)}: add them there")
+
+def compare(task: Task) -> list[str]:
+    """List what two lists of a task should not share, or lack."""
+    warnings = []
+    for training, test in zip(task.training, task.test, strict=False):
+        shared = [path for path in test.by_full_path if path in training.by_full_path]
+        warnings += _warning(test, shared, f"in {training.path} too: remove them from one of the two", code="list.leak")
+    known = {path for task_list in task.features for path in task_list.by_full_path}
+    for task_list in (*task.training, *task.test) if task.features else ():
+        absent = [path for path in task_list.by_full_path if path not in known]
+        names = ", ".join(features.path for features in task.features)
+        warnings += _warning(task_list, absent, f"not in {names}: add them there", code="list.not-in-features")
     return warnings
 
 
-def _line(where: TaskList, paths: Collection[str], what: str) -> list[str]:
-    entries = [where.where[path] for path in paths]
+def _warning(task_list: TaskList, paths: Collection[str], text: str, *, code: str) -> list[str]:
+    if not paths:
+        return []
+    entries = [task_list.by_full_path[path] for path in paths]
     shown = ", ".join(f"line {entry.line} ({entry.path})" for entry in entries[: nema.N_EXAMPLES])
     more = ", ..." if len(entries) > nema.N_EXAMPLES else ""
-    return [f"{where.path}: {len(entries)} track(s) are {what}: {shown}{more}"] if entries else []
+    return [coded(f"{task_list.path}: {len(entries)} track(s) are {text}: {shown}{more}", code=code)]

@@ -1,4 +1,4 @@
-"""The lists of MIREX train/test tasks: read with every fault named, written whole or not at all.
+"""The lists of MIREX train/test tasks: read with every problem named, written whole or not at all.
 
 All are UTF-8 text (with or without a byte order mark), one entry a line, no header; LF, CRLF and CR end a line; blank
 lines count for nothing. A feature or test list has one path a line. A training list, a ground truth and our output
@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import io
 import logging
-import math
 import os
 import re
 import sys
@@ -20,14 +19,15 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
+from mirex_submission.protocol.in_memory import InMemoryList
 from mirex_submission.system.atomic import write_file
 from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
 
-MAX_FAULTS_SHOWN = 1000
+MAX_PROBLEMS_SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,43 +39,11 @@ class Track:
     line: int = field(default=0, compare=False, repr=False, kw_only=True)
 
 
-class ListAtHand(os.PathLike[str]):
-    """A list that a caller in Python has at hand: read, with the same checks, where a path of a list is expected.
-
-    name : of the caller's argument, which messages call `<name>:entry`.
-    entries : paths, or pairs (path, label).
-    """
-
-    def __init__(self, name: str, entries: Iterable[object]) -> None:
-        self._name = f"<{name}>"
-        self.lines: list[bytes] = []
-        faults = Faults(self)
-        for number, entry in enumerate(entries, start=1):
-            path, *labels = entry if isinstance(entry, (tuple, list)) else (entry,)
-            fields = [os.fspath(path) if isinstance(path, os.PathLike) else path, *map(str, labels)]
-            if any(label is None or (isinstance(label, float) and math.isnan(label)) for label in labels):
-                faults.add(number, f"no label in {entry!r}", "give each path its label")
-            elif not isinstance(fields[0], str) or len(fields) > 2:
-                faults.add(number, repr(entry), "give a path, or in a labelled list a pair of path and label")
-            elif re.search(r"[\r\n]", "".join(fields)) or "\t" in "".join(fields[1:]):
-                faults.add(number, f"a line end or a tab in {fields!r}", "rename it: no list or output can hold it")
-            else:
-                # What no UTF-8 can hold is a fault where the line is decoded, as in a file.
-                self.lines.append("\t".join(fields).encode("utf-8", "surrogatepass"))
-        if faults.found:
-            faults.finish(n_entries=len(self.lines), expected="path")
-
-    def __fspath__(self) -> str:
-        return self._name
-
-    __str__ = __fspath__
-
-
 def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True) -> list[str]:
     """Read a feature extraction or test list: its paths, in order, repeated ones too.
 
     for_evaluator : warn of names that the organisers' evaluator would trip over.
-    Raises ListError with every fault of the list.
+    Raises ListError with every problem of the list.
     """
     tracks = read_unlabelled(list_path)
     for warning in path_list_warnings(list_path, tracks, for_evaluator=for_evaluator):
@@ -100,19 +68,24 @@ def path_list_warnings(
 def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
     """The entries of a feature extraction or test list, in order, repeated ones too, without a warning.
 
-    Raises ListError with every fault of the list.
+    Raises ListError with every problem of the list.
     """
-    faults = Faults(list_path)
+    problems = Problems(list_path)
     tracks = []
-    for number, line in faults.lines():
+    for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         # A file name may hold a tab, so only the disk can tell such a name from a labelled line.
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
-            faults.add(number, f"a tab, then {label!r}", "give one path a line here; labels belong in a training list")
+            problems.add(
+                number,
+                f"a tab, then {label!r}",
+                "give one path a line here; labels belong in a training list",
+                code="list.label",
+            )
             continue
-        if usable_path(line, number, faults):
+        if is_path(line, number, problems):
             tracks.append(Track(line, line=number))
-    faults.finish(n_entries=len(tracks), expected="path")
+    problems.finish(n_entries=len(tracks), expected="path")
     return tracks
 
 
@@ -127,21 +100,21 @@ def read_labelled(
 
     for_evaluator : warn of names and labels that the organisers' evaluator would trip over.
     warn : takes each warning.
-    Raises ListError with every fault of the list. A line that repeats an earlier one is left out with a warning.
+    Raises ListError with every problem of the list. A line that repeats an earlier one is left out with a warning.
     """
-    faults = Faults(list_path)
+    problems = Problems(list_path)
     tracks: list[Track] = []
     first: dict[str, Track] = {}
     duplicates = []
-    for number, line in faults.lines():
+    for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
-            faults.add(number, f"no tab in {line!r}", "write path<TAB>label")
+            problems.add(number, f"no tab in {line!r}", "write path<TAB>label", code="list.no-tab")
             continue
         if not label.strip():
-            faults.add(number, "an empty label", "write path<TAB>label")
+            problems.add(number, "an empty label", "write path<TAB>label", code="list.no-label")
             continue
-        if not usable_path(path, number, faults):
+        if not is_path(path, number, problems):
             continue
         track = Track(path, sys.intern(label), line=number)  # one label for all its tracks
         file = full_path(path)
@@ -151,13 +124,15 @@ def read_labelled(
         elif label == earlier.label:
             duplicates.append((number, earlier.line, path))
         else:
-            found = f"{path!r} is {label!r} here and {earlier.label!r} in line {earlier.line}"
-            faults.add(number, found, "keep one of the two lines")
+            conflict = f"{path!r} is {label!r} here and {earlier.label!r} in line {earlier.line}"
+            problems.add(number, conflict, "keep one of the two lines", code="list.two-labels")
     labels = list(dict.fromkeys(track.label for track in tracks))
-    if tracks and len(labels) < min_classes and not faults.found:
-        found = f"{len(labels)} class ({', '.join(map(repr, labels))})"
-        faults.add(None, found, f"a classifier needs tracks of at least {min_classes} classes")
-    faults.finish(n_entries=len(tracks), expected="path<TAB>label")
+    if tracks and len(labels) < min_classes and not problems.lines:
+        classes = f"{len(labels)} class ({', '.join(map(repr, labels))})"
+        problems.add(
+            None, classes, f"a classifier needs tracks of at least {min_classes} classes", code="list.one-class"
+        )
+    problems.finish(n_entries=len(tracks), expected="path<TAB>label")
     evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
     for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
         warn(warning)
@@ -165,15 +140,15 @@ def read_labelled(
 
 
 def read_all(*reads: Callable[[], Any]) -> list[Any]:
-    """What each of the calls returns. Raises ListError with the faults of all lists that they read."""
-    results, faults = [], []
+    """What each of the calls returns. Raises ListError with the problems of all lists that they read."""
+    results, problems = [], []
     for read in reads:
         try:
             results.append(read())
         except ListError as error:
-            faults.append(str(error))
-    if faults:
-        raise ListError("\n".join(faults))
+            problems.append(str(error))
+    if problems:
+        raise ListError("\n".join(problems))
     return results
 
 
@@ -182,7 +157,7 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
 
     Raises ListError if the list cannot be read.
     """
-    if isinstance(list_path, ListAtHand):
+    if isinstance(list_path, InMemoryList):
         yield from enumerate(list_path.lines, start=1)
         return
     try:
@@ -194,10 +169,12 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
                 if raw.strip(b" "):
                     yield number, raw
     except IsADirectoryError:
-        raise ListError(f"{list_path}: a folder: give the list file itself") from None
+        raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise ListError(f"{list_path}: cannot be read: {reason}: check the path of the list") from None
+        raise ListError(
+            f"{list_path}: cannot be read: {reason}: check the path of the list", code="list.unreadable"
+        ) from None
 
 
 def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
@@ -225,46 +202,48 @@ def write_probabilities(
     write_file(csv_path, text.getvalue().encode("utf-8"))
 
 
-def faults_error(list_path: str | os.PathLike[str], faults: Sequence[str]) -> ListError:
-    """The error that names every fault, one a line; of very many the first, and how many more there are."""
-    more = len(faults) - MAX_FAULTS_SHOWN
-    rest = [f"{list_path}: and {more:,} faults more"] if more > 0 else []
-    return ListError("\n".join([*faults[:MAX_FAULTS_SHOWN], *rest]))
+def list_error(list_path: str | os.PathLike[str], problems: Sequence[str]) -> ListError:
+    """Make the error that names every problem, one a line; of very many the first ones and the number of the rest."""
+    more = len(problems) - MAX_PROBLEMS_SHOWN
+    rest = [coded(f"{list_path}: and {more:,} more problems", code="list.many")] if more > 0 else []
+    return ListError("\n".join([*problems[:MAX_PROBLEMS_SHOWN], *rest]))
 
 
-class Faults:
-    """The lines of one list, and everything that is found wrong with them."""
+class Problems:
+    """Everything that is wrong with the lines of one list."""
 
     def __init__(self, list_path: str | os.PathLike[str]) -> None:
         self.list_path = list_path
-        self.found: list[tuple[int, str]] = []
+        self.lines: list[tuple[int, str]] = []
 
-    def add(self, number: int | None, found: str, what_to_do: str) -> None:
+    def add(self, number: int | None, problem: str, advice: str, *, code: str = "") -> None:
+        """Add the problem of a line, or of the whole list where `number` is None."""
         where = f"{self.list_path}" if number is None else f"{self.list_path}:{number}"
-        self.found.append((number or 0, f"{where}: {found}: {what_to_do}"))
+        self.lines.append((number or 0, coded(f"{where}: {problem}: {advice}", code=code)))
 
-    def lines(self) -> Iterable[tuple[int, str]]:
-        """(line number, line without its end) for each line that is not blank and can be decoded."""
+    def read_lines(self) -> Iterable[tuple[int, str]]:
+        """Yield (line number, line without its end) for each line that is not blank and is UTF-8."""
         for number, raw in numbered_lines(self.list_path):
             try:
                 yield number, raw.decode("utf-8")
             except UnicodeDecodeError as error:
-                found = f"byte 0x{raw[error.start]:02x} at column {error.start + 1} is not UTF-8"
-                self.add(number, found, "save the list as UTF-8")
+                problem = f"byte 0x{raw[error.start]:02x} at column {error.start + 1} is not UTF-8"
+                self.add(number, problem, "save the list as UTF-8", code="list.not-utf8")
 
     def finish(self, *, n_entries: int, expected: str) -> None:
-        """Raise ListError if anything was found, or if nothing was there."""
-        if not self.found and not n_entries:
-            raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line")
-        if self.found:
-            raise faults_error(self.list_path, [text for _, text in sorted(self.found, key=lambda fault: fault[0])])
+        """Raise ListError if there is any problem, or no entry."""
+        if not self.lines and not n_entries:
+            raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line", code="list.no-entry")
+        if self.lines:
+            raise list_error(self.list_path, [text for _, text in sorted(self.lines, key=lambda line: line[0])])
 
 
-def usable_path(path: str, number: int, faults: Faults) -> bool:
+def is_path(path: str, number: int, problems: Problems) -> bool:
+    """Return whether a text can be a path; the reason why not is added to the problems."""
     if not path.strip():
-        faults.add(number, "an empty path", "write the path of an audio file")
+        problems.add(number, "an empty path", "write the path of an audio file", code="list.no-path")
     elif "\0" in path:
-        faults.add(number, "a NUL character in the path", "save the list as plain UTF-8 text")
+        problems.add(number, "a NUL character in the path", "save the list as plain UTF-8 text", code="list.nul")
     else:
         return True
     return False
@@ -274,5 +253,5 @@ def _warnings(
     list_path: str | os.PathLike[str], duplicates: Sequence[tuple[int, int, str]], evaluator_warnings: Iterable[str]
 ) -> list[str]:
     shown = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
-    repeated = [f"{len(duplicates)} duplicate line(s): {shown}"] if duplicates else []
+    repeated = [coded(f"{len(duplicates)} duplicate line(s): {shown}", code="list.duplicate")] if duplicates else []
     return [f"{list_path}: {warning}" for warning in (*repeated, *evaluator_warnings)]

@@ -10,6 +10,8 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
+from mirex_submission.errors import coded
+
 _WHITE_SPACE = re.compile(r"[ \t\n\x0b\f\r]")
 _WINDOWS_PATH = re.compile(r"[A-Z]:\\")
 MIN_NAME_LENGTH = 3  # the evaluator takes the first three characters of every file name, and fails on fewer
@@ -61,18 +63,23 @@ def path_warnings(paths: Sequence[str]) -> list[str]:
         if len(name) < MIN_NAME_LENGTH:
             short.append(path)
     broken = filter(_WHITE_SPACE.search, paths)
-    found = (
-        ("path(s) with white space, at which the evaluator cuts the line", list(dict.fromkeys(broken))),
-        (
+    return _present(
+        _line(
+            "path(s) with white space, at which the evaluator cuts the line",
+            list(dict.fromkeys(broken)),
+            code="list.white-space-in-path",
+        ),
+        _line(
             "track name(s) that several files share up to the first dot: the evaluator sees one track",
             list(collisions.values()),
+            code="list.same-name",
         ),
-        (
+        _line(
             f"file name(s) shorter than {MIN_NAME_LENGTH} characters, on which the evaluator fails",
             list(dict.fromkeys(short)),
+            code="list.short-name",
         ),
     )
-    return [_line(kind, examples) for kind, examples in found if examples]
 
 
 def label_warnings(labels: Iterable[str]) -> list[str]:
@@ -82,14 +89,32 @@ def label_warnings(labels: Iterable[str]) -> list[str]:
     for label in labels:
         by_clean[clean_label(label)].append(label)
     merged = [" = ".join(map(repr, same)) for clean, same in by_clean.items() if clean and len(same) > 1]
-    found = (
-        ("label(s) with white space, at which the evaluator cuts the line", [x for x in labels if breaks_line(x)]),
-        ("class(es) that the evaluator merges: labels equal in their ASCII letters and digits", merged),
-        ("label(s) without an ASCII letter or digit, on which the evaluator fails", by_clean.get("", [])),
+    return _present(
+        _line(
+            "label(s) with white space, at which the evaluator cuts the line",
+            [label for label in labels if breaks_line(label)],
+            code="list.white-space-in-label",
+        ),
+        _line(
+            "class(es) that the evaluator merges: labels equal in their ASCII letters and digits",
+            merged,
+            code="list.same-label",
+        ),
+        _line(
+            "label(s) without an ASCII letter or digit, on which the evaluator fails",
+            by_clean.get("", []),
+            code="list.label-without-letters",
+        ),
     )
-    return [_line(kind, examples) for kind, examples in found if examples]
 
 
-def _line(kind: str, examples: Sequence[str]) -> str:
+def _present(*warnings: str) -> list[str]:
+    return [warning for warning in warnings if warning]
+
+
+def _line(text: str, examples: Sequence[str], *, code: str) -> str:
+    """One warning with a count and three examples; empty where there are none."""
+    if not examples:
+        return ""
     shown = ", ".join(examples[:N_EXAMPLES])
-    return f"{len(examples)} {kind}: {shown}{', ...' if len(examples) > N_EXAMPLES else ''}"
+    return coded(f"{len(examples)} {text}: {shown}{', ...' if len(examples) > N_EXAMPLES else ''}", code=code)

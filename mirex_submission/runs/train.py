@@ -22,7 +22,7 @@ from mirex_submission.models import card
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks import registry as networks
 from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
-from mirex_submission.preflight.limits import enough_to_train, enough_usable, usable_of
+from mirex_submission.preflight.limits import check_readable, check_trainable
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.atomic import clear_leftovers, digest, make_folder, write_file
 from mirex_submission.system.paths import full_path
@@ -209,8 +209,8 @@ def _usable(
     records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(threads))
     usable = [track for track in tracks if records[track.path].content]
     if strict:
-        enough_usable(usable_of(records), records, strict=True)
-    enough_to_train(tracks, usable, max_bad)
+        check_readable([path for path, record in records.items() if record.content], records, strict=True)
+    check_trainable(tracks, usable, max_bad)
     return tuple(
         bundles.TrainedTrack(full_path(track.path), track.label, records[track.path].content) for track in usable
     )

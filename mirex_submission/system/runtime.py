@@ -1,4 +1,4 @@
-"""Threads, libraries' settings and seeds: decided here, before the libraries that obey them are loaded.
+"""Keras and its backend: started with threads, devices and seeds.
 
 TensorFlow is imported by name here, in models/keras_steps.py and in models/curve.py, each when it is needed.
 """
@@ -6,7 +6,6 @@ TensorFlow is imported by name here, in models/keras_steps.py and in models/curv
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import logging
 import os
@@ -16,7 +15,6 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from mirex_submission.errors import DeviceError, UsageError
@@ -24,53 +22,9 @@ from mirex_submission.system.installation import installed
 
 log = logging.getLogger(__name__)
 
-DEFAULT_THREADS = 4  # what MIREX grants
-BACKENDS = ("tensorflow", "jax", "torch")
 HOSTS_WAIT_S = 600  # for all hosts to have started
 _BETWEEN_TRIES_S = 1.0
 _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
-_THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
-    "TF_NUM_INTRAOP_THREADS",
-    "TF_NUM_INTEROP_THREADS",
-)
-
-
-def default_threads() -> int:
-    """The processors that this process may use, at most DEFAULT_THREADS."""
-    try:
-        available = len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        available = os.cpu_count() or 1
-    return min(DEFAULT_THREADS, available)
-
-
-def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
-    """Set the environment for `threads` threads and for writing nowhere but to `scratch`, and telling nobody.
-
-    To be called before numpy, joblib, Keras or ONNX Runtime is imported: they read these variables once.
-    """
-    for variable in _THREAD_VARIABLES:
-        os.environ[variable] = str(threads)
-    # The one product that numpy's BLAS does is small, and its bits are not to depend on the number of threads.
-    os.environ["OPENBLAS_NUM_THREADS"] = "1"
-    # joblib would use /dev/shm, which is 64 MB in a container. Keras would read and write ~/.keras: under /dev/null it
-    # can do neither, so that no setting left on a machine decides a result.
-    if scratch:
-        os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
-        os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")  # else in the home folder
-    os.environ["KERAS_HOME"] = os.devnull
-    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # else it sends its maker statistics, under an id in the home folder
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    if os.environ.get("KERAS_BACKEND"):  # else TensorFlow, which the native kernel does without
-        _check_backend(os.environ["KERAS_BACKEND"])
-
-
-def _check_backend(backend: str) -> None:
-    if backend not in BACKENDS or importlib.util.find_spec(backend) is None:
-        raise UsageError(f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}")
 
 
 def versions() -> dict[str, str]:

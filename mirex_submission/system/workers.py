@@ -33,8 +33,9 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class Workers:
-    """n_jobs : processes, as joblib means it (-1: all processors; on a cluster: all of its workers).
+    """Other processes: work never runs in the calling one, which a crash would end.
 
+    n_jobs : processes, as joblib means it (-1: all processors; on a cluster: all of its workers).
     backend : one of BACKENDS. scheduler : address of the Dask scheduler or the Ray head; None: what the environment
     says (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS), for Ray also a cluster on this machine.
     """
@@ -71,8 +72,10 @@ class Workers:
             ):
                 yield
         else:
+            # For one, joblib would work in the calling process: of two, one works at a time (see run).
+            n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))
             with joblib.parallel_config(
-                "loky", n_jobs=self.n_jobs, inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
+                "loky", n_jobs=n_jobs, inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
             ):
                 yield
 
@@ -90,8 +93,12 @@ class Workers:
                     for first in tasks:  # the others are taken only when they are handed out
                         yield from parallel(chain([first], islice(tasks, n_round - 1)))
             else:
+                is_one = self.local and joblib.effective_n_jobs(self.n_jobs) == 1
                 with _interrupt_waits() if self.local else contextlib.nullcontext():
-                    results = joblib.Parallel(return_as="generator_unordered")(tasks)
+                    parallel = joblib.Parallel(
+                        return_as="generator_unordered", pre_dispatch=1 if is_one else "2 * n_jobs"
+                    )
+                    results = parallel(tasks)
                 yield from results
         except _lost_worker_errors(self.backend) as error:
             raise WorkerLost(str(error)) from error

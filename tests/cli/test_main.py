@@ -19,7 +19,7 @@ from mirex_submission.features.extraction import extract
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.networks import engine as engines
-from mirex_submission.system.runtime import default_threads
+from mirex_submission.system.environment import default_threads
 from mirex_submission.system.workers import Workers
 
 COMMANDS = (

@@ -9,8 +9,8 @@ import sys
 import pytest
 
 from mirex_submission.errors import UsageError
-from mirex_submission.system import runtime
-from mirex_submission.system.runtime import default_threads
+from mirex_submission.system import environment
+from mirex_submission.system.environment import default_threads
 
 
 def in_process(code, **environment):
@@ -65,7 +65,7 @@ print(json.dumps([os.environ["KERAS_BACKEND"], os.environ["TF_CPP_MIN_LOG_LEVEL"
 def test_a_backend_that_is_none_is_a_usage_error(backend, monkeypatch, tmp_path):
     monkeypatch.setattr(os, "environ", {**os.environ, "KERAS_BACKEND": backend})
     with pytest.raises(UsageError, match=f"KERAS_BACKEND={backend}: not installed, or not one of tensorflow"):
-        runtime.prepare(tmp_path, threads=1)
+        environment.prepare(tmp_path, threads=1)
 
 
 def test_preparing_loads_nothing_heavy_and_makes_nothing(tmp_path):

@@ -20,7 +20,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirex_submission.cli.options import MODEL_NAME
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
 from mirex_submission.evaluation.crossval.system import OWN_OPTIONS, Submission
@@ -86,7 +85,7 @@ def plan(
         if set_here:
             raise UsageError(f"{submission.name}: {', '.join(sorted(set_here))}: each fold is given its own")
         for lists in task.folds:
-            if not re.fullmatch(MODEL_NAME, lists.name):
+            if not re.fullmatch(r"\w[\w.-]*", lists.name):
                 raise UsageError(
                     f"{lists.test}: {submission.name} cannot name a model {lists.name!r}: rename its lists, with "
                     "letters, digits, '_', '-' and '.' only"

@@ -49,7 +49,7 @@ def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
     task = TaskLists(folder, folder / "features.txt", folds)
     faults = _faults(task)
     if faults:
-        raise lists.faults_error(folder, faults)
+        raise lists.list_error(folder, faults)
     return task
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.protocol.lists import Faults, Track, usable_path
+from mirex_submission.protocol.lists import Problems, Track, is_path
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.paths import full_path
@@ -44,8 +44,8 @@ def read_table(
 
     Raises ListError with every fault of the table.
     """
-    faults = Faults(table_path)
-    lines = iter(faults.lines())
+    faults = Problems(table_path)
+    lines = iter(faults.read_lines())
     number, header = next(lines, (1, ""))
     columns = header.split("\t")
     wanted = ["path", "label", *([group] if group else [])]
@@ -53,7 +53,7 @@ def read_table(
         if columns.count(name) != 1:
             found = f"{columns.count(name)} columns named {name!r} among {', '.join(map(repr, columns))}"
             faults.add(number, found, "the first line names the columns, with a tab between them")
-    if faults.found:
+    if faults.lines:
         faults.finish(n_entries=0, expected="path<TAB>label")
     at = [columns.index(name) for name in wanted]
     root = os.path.abspath(root or os.path.dirname(os.path.abspath(table_path)))
@@ -69,7 +69,7 @@ def read_table(
         path = full_path(os.path.join(root, spelled))
         if not label.strip():
             faults.add(number, "an empty label", "write the track's class")
-        elif usable_path(spelled, number, faults):
+        elif is_path(spelled, number, faults):
             if path in line_of:
                 faults.add(number, f"{spelled!r} is in line {line_of[path]} too", "keep one of the two lines")
             elif not os.path.isfile(path):

@@ -25,7 +25,7 @@ import numpy as np
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds.lists import PARTS, find_lists, fold_names
 from mirex_submission.evaluation.folds.sources import GroupedTrack
-from mirex_submission.protocol.lists import Faults, Track, faults_error, write_predictions
+from mirex_submission.protocol.lists import Problems, Track, list_error, write_predictions
 from mirex_submission.system.atomic import remove, write_file
 from mirex_submission.system.paths import full_path
 
@@ -164,7 +164,7 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     found: list[str] = []
     folds = []
     for name in fold_names(folder):
-        lists = {part: Faults(folder / f"{name}.{part}.txt") for part in PARTS}
+        lists = {part: Problems(folder / f"{name}.{part}.txt") for part in PARTS}
         entries = {part: _entries(faults, by_path, labelled=part != "test") for part, faults in lists.items()}
         trained = {track.group: (number, track) for number, track in reversed(entries["train"])}
         truth = {track.path for _, track in entries["truth"]}
@@ -184,7 +184,7 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
         folds.append(Fold(name, *([track for _, track in entries[part]] for part in ("train", "test"))))
     found = found or _untested(folder, folds, by_path)
     if found:
-        raise faults_error(folder, [line for fault in found for line in fault.splitlines()])
+        raise list_error(folder, [line for fault in found for line in fault.splitlines()])
     find_lists(folder)  # the lists against each other
     return folds
 
@@ -208,10 +208,10 @@ def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> li
     ]
 
 
-def _entries(faults: Faults, by_path: dict[str, GroupedTrack], *, labelled: bool) -> list[tuple[int, GroupedTrack]]:
+def _entries(faults: Problems, by_path: dict[str, GroupedTrack], *, labelled: bool) -> list[tuple[int, GroupedTrack]]:
     """(line number, track) for each line of a list whose track is known and rightly labelled."""
     entries = []
-    for number, line in faults.lines():
+    for number, line in faults.read_lines():
         path, _, label = line.rpartition("\t") if labelled else (line, "", "")
         track = by_path.get(full_path(path))
         if not track:

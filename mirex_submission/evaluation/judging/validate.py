@@ -25,7 +25,7 @@ def validate(
     findings += check_names((train_list, track) for track in labelled)
     findings += output_findings(tracks, labelled, output)
     if findings:
-        raise lists.faults_error(output, [str(finding) for finding in findings])
+        raise lists.list_error(output, [str(finding) for finding in findings])
     return len(_paths(tracks))
 
 

@@ -11,7 +11,7 @@ from mirex_submission.errors import AudioError
 from mirex_submission.evaluation.judging.probabilities import Probabilities
 from mirex_submission.evaluation.judging.results import FoldResult, TrackResult
 from mirex_submission.evaluation.report.figures import spectrogram
-from mirex_submission.features.lookup import find_features
+from mirex_submission.features.inspect import find_features
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES
 from mirex_submission.protocol.outputs import class_key
 
@@ -69,7 +69,7 @@ def most_confident(system: str, folds: Sequence[FoldResult], tables: Mapping[str
 def picture(path: str) -> Picture:
     """Return a small spectrogram of a track, of the bands that the networks get."""
     try:
-        header, frames, _ = find_features(path, None, rate="auto", n_bands=DEFAULT_BANDS, n_frames=DEFAULT_FRAMES)
+        header, frames, _ = find_features(path, None, rate_hz=None, n_bands=DEFAULT_BANDS, n_frames=DEFAULT_FRAMES)
     except AudioError as error:
         return Picture(missing=str(error).removeprefix(f"{path}: "))
     return Picture(spectrogram(frames), header.duration_s, header.spec.rate_hz)

@@ -1,0 +1,125 @@
+"""Check lists, audio, disk, memory and device before a long run."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from mirex_submission.errors import DeviceError, ModelError
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
+from mirex_submission.runs.options import FeatureOptions, RunOptions, TrainingOptions
+from mirex_submission.runs.scratch import choose_spec, scratch_folder
+from mirex_submission.runs.training import check_sizes
+from mirex_submission.system import option as opt
+from mirex_submission.system.environment import prepared
+from mirex_submission.system.option import Options, option
+from mirex_submission.training.recipe import Recipe
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    return tuple(map(opt.path, [value] if isinstance(value, (str, os.PathLike)) else value))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class TaskLists(Options):
+    """The lists of a task; the k-th test list belongs to the k-th training list.
+
+    Parameters
+    ----------
+    features, train, test : paths
+        List files of each kind.
+    """
+
+    features: tuple[str, ...] = option((), "feature lists, one path a line", convert=_paths, metavar="LIST")
+    train: tuple[str, ...] = option((), "training lists, path<TAB>label a line", convert=_paths, metavar="LIST")
+    test: tuple[str, ...] = option((), "test lists, in the order of the training lists", convert=_paths, metavar="LIST")
+
+
+def check(
+    scratch: str | os.PathLike[str],
+    task_lists: TaskLists = TaskLists(),
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    recipe: Recipe = Recipe(),
+    training: TrainingOptions = TrainingOptions(),
+    run: RunOptions = RunOptions(),
+) -> list[Problem]:
+    """Check everything that is known before runs over these lists, and write nothing.
+
+    Parameters
+    ----------
+    scratch : path
+        Folder for features and models.
+    task_lists : TaskLists
+        The lists of the runs.
+    features, recipe, training, run : FeatureOptions, Recipe, TrainingOptions, RunOptions
+        Options of the runs; `training.groups` is a list file.
+
+    Returns
+    -------
+    list of Problem
+        Errors first, then warnings and notes.
+    """
+    scratch = scratch_folder(scratch)
+    with prepared(scratch, threads=run.threads):
+        from mirex_submission.features.headers import Headers
+        from mirex_submission.preflight import checks
+        from mirex_submission.preflight.task_lists import read_task
+
+        check_sizes(recipe, features)
+        groups = None if training.groups is None else opt.path(training.groups)
+        task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
+        line_of = {t.path: f"{each.path}:{t.line}: " for each in reversed(task.all) for t in each.tracks}
+        headers = Headers(run.threads)
+        sizes = FeatureSpec(n_bands=features.bands, n_frames=features.frames)
+        planned = checks.PlannedRun(
+            scratch,
+            choose_spec(scratch, list(line_of), features, headers) if line_of else sizes,
+            list(line_of),
+            trainings=[task_list.tracks for task_list in task.training],
+            recipe=recipe,
+            max_bad=training.max_bad / 100,
+            readable=[[track.path for track in task_list.tracks] for task_list in (*task.features, *task.test)],
+            strict=run.strict,
+            threads=run.threads,
+            n_jobs=run.threads,
+            device=run.chosen_device,
+            line_of=line_of,
+        )
+        problems += [*checks.check(planned, headers), _model(scratch, training.name)]
+        if run.chosen_device.startswith("gpu") and not any(problem.kind is DeviceError for problem in problems):
+            problems.append(_backend(run))
+        return checks.worst_first(problems)
+
+
+def _model(scratch: Path, name: str | None) -> Problem:
+    """What bin/classify.sh would load."""
+    from mirex_submission.models import bundle as bundles
+
+    folder = bundles.folder_of(scratch, name)
+    try:
+        os.stat(folder / "bundle.json")
+    except (FileNotFoundError, NotADirectoryError):
+        return Problem(NOTE, f"{folder}: no trained model yet")
+    except OSError:
+        pass  # load() reports why it is unreadable
+    try:
+        model = bundles.load(folder)
+        for network in model.recipe.networks:
+            bundles.load_weights(folder, model, network)
+    except ModelError as error:
+        return Problem(WARNING, str(error), ModelError)
+    training = f"{len(model.tracks)} tracks of {len(model.classes)} classes, with {model.engine}"
+    return Problem(NOTE, f"{folder}: model {model.recipe.model}, trained on {training}")
+
+
+def _backend(run: RunOptions) -> Problem:
+    """What Keras finds of the GPUs that are asked for, which takes seconds."""
+    from mirex_submission.networks import engine as engines
+
+    try:
+        return Problem(NOTE, engines.start(run.chosen_device, threads=run.threads, seed=0).said)
+    except DeviceError as error:
+        return Problem(ERROR, str(error), DeviceError)

@@ -1,0 +1,261 @@
+"""Classify the tracks of a test list, as bin/classify.sh does."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mirex_submission.errors import ModelError, UsageError, coded
+from mirex_submission.protocol import lists
+from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.protocol.lists import Track
+from mirex_submission.runs.options import ClassificationOptions, RunOptions
+from mirex_submission.runs.scratch import scratch_folder
+from mirex_submission.system.atomic import check_writable, clear_leftovers
+from mirex_submission.system.environment import prepared
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from mirex_submission.features.extraction import Extracted
+    from mirex_submission.features.store import FeatureStore
+    from mirex_submission.models.bundle import Bundle
+    from mirex_submission.models.prediction import Predictor
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Classification:
+    """Result of a test list, line by line.
+
+    Parameters
+    ----------
+    tracks : list of Track
+        Path and predicted label of each line.
+    classes : tuple of str
+        Classes in the order of the columns of `probabilities`.
+    probabilities : np.ndarray [shape=(n_tracks, n_classes), float64]
+        Class probabilities of each line.
+    unreadable : list of str
+        Paths that are unreadable: they have the most frequent training label, and as probabilities the shares of the
+        classes in the training.
+    """
+
+    tracks: list[Track]
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    unreadable: list[str]
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row a line: path, label, readable, and one column a class."""
+        import pandas as pd
+
+        unreadable = set(self.unreadable)
+        rows = [(track.path, track.label, track.path not in unreadable) for track in self.tracks]
+        frame = pd.DataFrame(rows, columns=["path", "label", "readable"])
+        return frame.join(pd.DataFrame(self.probabilities, columns=list(self.classes)), rsuffix=" (class)")
+
+
+def classify(
+    scratch: str | os.PathLike[str],
+    test_list: ListSource,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    classification: ClassificationOptions = ClassificationOptions(),
+    run: RunOptions = RunOptions(),
+) -> Classification:
+    """Predict the label of each track of a test list with the model in the scratch folder.
+
+    Parameters
+    ----------
+    scratch : path
+        Folder for features and models, kept between runs.
+    test_list : list file, or paths in memory
+        The tracks.
+    output : path, optional
+        File for `path<TAB>label` a line.
+    classification, run : ClassificationOptions, RunOptions
+        Model, vote and probabilities; threads, device and strictness.
+
+    Returns
+    -------
+    Classification
+        Labels and class probabilities of all lines.
+
+    Raises
+    ------
+    ListError
+        The list has problems.
+    ModelError
+        There is no model, or it is damaged or of another kind.
+    AudioError
+        More than half of the tracks (with `strict` one track) are unreadable; the files are written before.
+    DeviceError, StorageError, UsageError
+        The device is missing; a file cannot be written; an output would overwrite a list.
+    """
+    scratch = scratch_folder(scratch)
+    with prepared(scratch, threads=run.threads):
+        from mirex_submission.features.headers import Headers
+        from mirex_submission.models import bundle as bundles
+        from mirex_submission.preflight import checks
+
+        outputs = output_files(scratch, output, classification.probabilities, inputs=[test_list])
+        paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
+        model = bundles.load(bundles.folder_of(scratch, classification.name))
+        if not run.no_check:
+            planned = checks.PlannedRun(
+                scratch, model.spec, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
+                n_jobs=run.threads, device=run.chosen_device,
+            )  # fmt: skip
+            checks.begin(planned, Headers(run.threads))
+        return classify_paths(scratch, paths, *outputs, classification=classification, run=run)
+
+
+def output_files(
+    scratch: Path,
+    output: str | os.PathLike[str] | None,
+    probabilities: str | os.PathLike[str] | None,
+    *,
+    inputs: Sequence[object],
+) -> tuple[str | None, str | None]:
+    """Check the files that a classification writes.
+
+    Raises
+    ------
+    UsageError
+        A file is one of the input lists, is given twice, or lies among what the scratch folder keeps.
+    """
+    for name, value in (("output", output), ("probabilities", probabilities)):
+        if value is not None and not isinstance(value, (str, os.PathLike)):
+            raise UsageError(f"{name}: {value!r} is not a path", code="usage.path")
+    kept = [os.path.realpath(scratch / name) for name in ("features", "model", "models")]
+    taken = {os.path.realpath(path): path for path in inputs if isinstance(path, (str, os.PathLike))}
+    files = [None if path is None else os.fsdecode(path) for path in (output, probabilities)]
+    for path in filter(None, files):
+        real = os.path.realpath(path)
+        if any(real.startswith(f"{folder}/") for folder in kept):
+            raise UsageError(
+                f"{path}: lies among the features and models of {scratch}: give another name", code="usage.output"
+            )
+        if real in taken and not real.startswith("/dev/"):
+            raise UsageError(
+                f"{path}: is {taken[real]} too, which it would overwrite: give another name", code="usage.output"
+            )
+        taken[real] = path
+    return files[0], files[1]
+
+
+def classify_paths(
+    scratch: Path,
+    paths: Sequence[str],
+    output: str | None,
+    probabilities: str | None,
+    *,
+    classification: ClassificationOptions,
+    run: RunOptions,
+) -> Classification:
+    """Classify paths whose list and outputs are checked; see `classify`."""
+    from mirex_submission.features import extraction
+    from mirex_submission.features.store import FeatureStore
+    from mirex_submission.models.prediction import Predictor, overlap
+    from mirex_submission.networks import engine as engines
+    from mirex_submission.preflight.limits import check_readable
+    from mirex_submission.system.workers import Workers
+
+    folder, model = _load(scratch, classification)
+    for file in filter(None, (output, probabilities)):
+        check_writable(file)
+    clear_leftovers(scratch)
+    engine = engines.start(
+        run.chosen_device, threads=run.threads, seed=model.recipe.seed, networks=model.recipe.networks
+    )
+    log.info("%s", engine.said)
+    predictor, store = Predictor(folder, model, engine), FeatureStore(scratch, model.spec)
+    records = extraction.extract(paths, store, Workers(run.threads))
+    trained = overlap(model, records.values())
+    if trained:
+        text = f"{len(trained)} test track(s) are in the training list too, by path or content"
+        log.warning("%s", coded(f"{text}: {', '.join(trained[:3])}", code="list.trained-track"))
+    result = _predict(paths, records, predictor, store)
+    if probabilities:
+        lists.write_probabilities(
+            probabilities,
+            model.classes,
+            ((track.path, track.label, row) for track, row in zip(result.tracks, result.probabilities, strict=True)),
+        )
+    if output:
+        lists.write_predictions(output, result.tracks)
+    _log(result, output)
+    check_readable(records.keys() - set(result.unreadable), records, strict=run.strict)
+    return result
+
+
+def _load(scratch: Path, classification: ClassificationOptions) -> tuple[Path, Bundle]:
+    """The folder of the model, and the model with the networks and the vote that the options ask for."""
+    from mirex_submission.models import bundle as bundles
+    from mirex_submission.networks import registry
+
+    folder = bundles.folder_of(scratch, classification.name)
+    model = bundles.load(folder)
+    trained = model.recipe
+    recipe = dataclasses.replace(
+        trained, model=classification.model or trained.model, vote=classification.vote or trained.vote
+    )
+    if not set(recipe.networks) <= set(trained.networks):
+        raise ModelError(
+            f"{folder}: holds model {trained.model}: train model {recipe.model} with bin/train.sh",
+            code="model.other-network",
+        )
+    for network, package in model.packages.items():
+        installed = registry.package_of(network)
+        if installed != package:
+            text = "model %s was trained with %s, but %s is installed"
+            log.warning(text, network, " ".join(package), " ".join(installed))
+    return folder, dataclasses.replace(model, recipe=recipe)
+
+
+def _predict(
+    paths: Sequence[str], records: Mapping[str, Extracted], predictor: Predictor, store: FeatureStore
+) -> Classification:
+    """Predict each distinct path once; unreadable ones get the most frequent training label."""
+    import numpy as np
+
+    from mirex_submission.features import extraction
+    from mirex_submission.models.prediction import vote
+    from mirex_submission.system.progress import Progress
+
+    model = predictor.bundle
+    shares = model.class_shares
+    most_frequent = model.classes[int(shares.argmax())]
+    unreadable = []
+    predicted: dict[str, tuple[str, np.ndarray]] = {}
+    progress = Progress("classification", len(records), unit="tracks")
+    for path, record in records.items():
+        stored = extraction.read(path, store) if record.content else None
+        if stored is None:
+            predicted[path] = (most_frequent, shares)
+            unreadable.append(path)
+        else:
+            chosen, mean = vote(predictor.segment_probabilities(*stored), model.recipe.vote)
+            predicted[path] = (model.classes[chosen], mean)
+        progress.advance()
+    progress.close()
+    if unreadable:
+        text = f"{len(unreadable)} track(s) are unreadable (reasons above) and get the most frequent training label"
+        log.warning("%s", coded(f"{text}, {most_frequent!r}", code="audio.most-frequent-label"))
+    tracks = [Track(path, predicted[path][0]) for path in paths]
+    return Classification(tracks, model.classes, np.stack([predicted[path][1] for path in paths]), unreadable)
+
+
+def _log(result: Classification, output: str | None) -> None:
+    counts = Counter(track.label for track in result.tracks).most_common()
+    log.info("classified %d tracks: %s", len(result.tracks), ", ".join(f"{n} {label!r}" for label, n in counts))
+    if output:
+        log.info("output: %s", output)

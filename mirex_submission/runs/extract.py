@@ -1,0 +1,106 @@
+"""Extract the features of all tracks of a list, as bin/extractFeatures.sh does."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirex_submission.errors import UsageError
+from mirex_submission.protocol import lists
+from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, RunOptions
+from mirex_submission.runs.scratch import choose_spec, scratch_folder
+from mirex_submission.system.atomic import clear_leftovers, make_folder
+from mirex_submission.system.environment import prepared
+from mirex_submission.system.workers import Workers
+
+if TYPE_CHECKING:
+    from mirex_submission.features.extraction import Extracted
+
+log = logging.getLogger(__name__)
+
+
+def extract(
+    scratch: str | os.PathLike[str],
+    feature_list: ListSource,
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    extraction: ExtractionOptions = ExtractionOptions(),
+    run: RunOptions = RunOptions(),
+) -> dict[str, Extracted]:
+    """Extract the features of every readable track and store them in the scratch folder.
+
+    Parameters
+    ----------
+    scratch : path
+        Folder for features and models, kept between runs.
+    feature_list : list file, or paths in memory
+        All tracks of a task.
+    features, extraction, run : FeatureOptions, ExtractionOptions, RunOptions
+        Sizes of the features; where they are extracted; threads and strictness.
+
+    Returns
+    -------
+    dict of str to Extracted
+        Result of each path: `content`, the hash of its audio, is empty where there are no features, and `reason` says
+        why.
+
+    Raises
+    ------
+    ListError
+        The list has problems.
+    AudioError
+        More than half of the tracks (with `strict` one track) are unreadable; the other features are stored.
+    StorageError
+        The features cannot be written.
+    UsageError
+        The options contradict each other.
+    """
+    scratch = scratch_folder(scratch)
+    if extraction.scheduler and extraction.backend == "loky":
+        raise UsageError("--scheduler: give --backend dask or ray too", code="usage.scheduler")
+    with prepared(scratch, threads=run.threads):
+        from mirex_submission.features import extraction as extracting
+        from mirex_submission.features.headers import Headers
+        from mirex_submission.features.store import FeatureStore
+        from mirex_submission.preflight import checks
+        from mirex_submission.preflight.limits import check_readable
+        from mirex_submission.runs import pictures
+
+        # A cluster has its own number of processors.
+        workers = Workers(run.threads if extraction.backend == "loky" else -1, extraction.backend, extraction.scheduler)
+        paths = lists.read_paths(as_list("feature_list", feature_list, labelled=False))
+        make_folder(scratch)
+        headers = Headers(run.threads)
+        spec = choose_spec(scratch, paths, features, headers, whole_task=True)
+        share = share_of(paths, extraction.shard)
+        if not run.no_check:
+            n_jobs = run.threads if workers.local else 0
+            checks.begin(
+                checks.PlannedRun(
+                    scratch, spec, share, readable=[share], strict=run.strict, threads=run.threads, n_jobs=n_jobs
+                ),
+                headers,
+            )
+        del headers  # those of a million files are 200 MB
+        clear_leftovers(scratch)
+        plots = Path(extraction.plot).absolute() if extraction.plot else None
+        if plots:
+            make_folder(plots)  # fails now, and not after the work
+        if extraction.shard[1] > 1:
+            log.info("shard %d of %d: %d of %d tracks", *extraction.shard, len(share), len(set(paths)))
+        store = FeatureStore(scratch, spec)
+        records = extracting.extract(share, store, workers, verify=extraction.verify)
+        readable = [path for path, record in records.items() if record.content]
+        if plots:
+            pictures.draw_all(readable, store, plots, workers)
+        check_readable(readable, records, strict=run.strict)
+        return records
+
+
+def share_of(paths: Sequence[str], shard: tuple[int, int]) -> list[str]:
+    """Return the i-th of n shares of the distinct paths, counted from 1; `shard` is (i, n)."""
+    return list(dict.fromkeys(paths))[shard[0] - 1 :: shard[1]]

@@ -1,0 +1,208 @@
+"""The options of the runs: one frozen dataclass for each subject.
+
+Their defaults are those of the shell scripts, of Python and of MirexClassifier alike.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mirex_submission.errors import UsageError
+from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, MAX_BANDS, MAX_FRAMES, WORKING_RATES_HZ
+from mirex_submission.system import environment
+from mirex_submission.system import option as opt
+from mirex_submission.system.option import Options, integer_between, option
+from mirex_submission.system.workers import BACKENDS
+from mirex_submission.training.recipe import VOTES, model
+
+ENGINES = ("auto", "native", "keras")
+
+
+def device(value: Any) -> str:
+    """Convert a device: auto, cpu, gpu, or numbers of GPUs."""
+    numbers = str(value).partition(":")[2].split(",")
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", str(value)) or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{value!r}: give auto, cpu, gpu, or the numbers of GPUs, such as gpu:1,2")
+    return str(value)
+
+
+def shard(value: Any) -> tuple[int, int]:
+    """Convert I/N to (I, N)."""
+    text = value if isinstance(value, str) else "/".join(map(str, value))
+    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    if not match or not 1 <= int(match[1]) <= int(match[2]):
+        raise ValueError(f"{text!r}: give I/N with I from 1 to N, such as 2/3")
+    return int(match[1]), int(match[2])
+
+
+def _name() -> Any:
+    return option(None, "name of the model, to keep several in one scratch folder", convert=opt.file_name)
+
+
+def _probabilities() -> Any:
+    return option(None, "CSV file for the class probabilities", convert=opt.path, metavar="CSV")
+
+
+@dataclass(frozen=True)
+class RunOptions(Options):
+    """How a run uses the machine, and what it tolerates.
+
+    Parameters
+    ----------
+    threads : int
+        Threads and processes for everything; default: the processors that may be used, at most 4.
+    device : str, optional
+        "auto", "cpu", "gpu", or "gpu:1,2"; default: $MIREX_DEVICE, or "auto".
+    engine : {"auto", "native", "keras"}
+        What computes networks; "auto": the native kernel on a CPU, Keras on a GPU or with $KERAS_BACKEND.
+    strict : bool
+        End with status 4 if any track is unreadable.
+    no_check : bool
+        Skip the check of disk, memory and audio headers before the run.
+    """
+
+    threads: int = option(
+        environment.default_threads(), "threads and processes for everything", convert=opt.threads, metavar="N",
+        flag="-numThreads",
+    )  # fmt: skip
+    device: str | None = option(
+        None, "auto: a GPU if there is one (default: $MIREX_DEVICE or auto)", convert=device,
+        metavar="auto|cpu|gpu|gpu:1,2",
+    )  # fmt: skip
+    engine: str = option("auto", "auto: native on a CPU, Keras on a GPU or with $KERAS_BACKEND", choices=ENGINES)
+    strict: bool = option(False, "status 4 if any track, 3 if any list has a problem")
+    no_check: bool = option(False, "skip the check of disk, memory and audio headers")
+
+    @property
+    def chosen_device(self) -> str:
+        """The device as given, or else $MIREX_DEVICE, or else "auto"."""
+        if self.device is not None:
+            return self.device
+        try:
+            return device(os.environ.get("MIREX_DEVICE") or "auto")
+        except ValueError as error:
+            raise UsageError(f"$MIREX_DEVICE: {error}", code="usage.option") from error
+
+
+@dataclass(frozen=True)
+class FeatureOptions(Options):
+    """Sizes of the log-Mel features.
+
+    Parameters
+    ----------
+    rate : str or int
+        Working sampling rate in Hz, or "auto": the highest of 11025, 22050 and 44100 that 95 % of the files reach.
+    bands : int
+        Mel bands.
+    frames : int
+        Frames a segment.
+    """
+
+    rate: str = option("auto", "working sampling rate in Hz", choices=("auto", *map(str, WORKING_RATES_HZ)))
+    bands: int = option(DEFAULT_BANDS, "Mel bands", convert=integer_between(1, MAX_BANDS), metavar="N")
+    frames: int = option(DEFAULT_FRAMES, "frames a segment", convert=integer_between(1, MAX_FRAMES), metavar="N")
+
+
+@dataclass(frozen=True)
+class ExtractionOptions(Options):
+    """Where and how features are extracted.
+
+    Parameters
+    ----------
+    backend : {"loky", "dask", "ray"}
+        This machine, or a cluster.
+    scheduler : str, optional
+        Address of the Dask scheduler or the Ray head.
+    shard : str or (int, int)
+        "I/N": extract only the I-th of N shares of the tracks.
+    verify : bool
+        Read all stored features and their audio, and extract damaged ones again.
+    plot : path, optional
+        Folder for a picture of each track.
+    """
+
+    backend: str = option("loky", "this machine (loky) or a cluster", choices=BACKENDS)
+    scheduler: str | None = option(
+        None, "address of the Dask scheduler or the Ray head", convert=opt.path, metavar="ADDRESS"
+    )
+    shard: tuple[int, int] = option((1, 1), "extract only the I-th of N shares", convert=shard, metavar="I/N")
+    verify: bool = option(False, "check all stored features and their audio, repair damage")
+    plot: Path | None = option(
+        None, "folder for a picture of each track", convert=lambda p: Path(opt.path(p)), metavar="DIR"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingOptions(Options):
+    """How a training runs; what it computes is in the Recipe.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name of the model in the scratch folder.
+    groups : list, optional
+        A list of path and group, such as artists: held-out tracks share no group with the others.
+    max_bad : float
+        Most training tracks that may be unreadable, in percent.
+    restart : bool
+        Ignore checkpoints and train from scratch.
+    time_limit : str or float, optional
+        Stop after this time and keep the model: seconds, or text such as "20h".
+    checkpoint_every : str or float
+        Minimum time between checkpoints.
+    tensorboard : path, optional
+        Folder for TensorBoard's events.
+    no_picture : bool
+        Do not draw history.png.
+    """
+
+    name: str | None = _name()
+    groups: str | os.PathLike[str] | Iterable[Any] | None = option(
+        None, "list of path<TAB>group, such as artists, for --patience", metavar="FILE"
+    )
+    max_bad: float = option(10.0, "most training tracks that may be unreadable", convert=opt.percent, metavar="PERCENT")
+    restart: bool = option(False, "ignore checkpoints and train from scratch")
+    time_limit: float | None = option(
+        None, "stop after this time and keep the model: 20h, 90m, 30s", convert=opt.seconds, metavar="TIME"
+    )
+    checkpoint_every: float = option("5m", "minimum time between checkpoints", convert=opt.seconds, metavar="TIME")
+    tensorboard: Path | None = option(
+        None, "folder for TensorBoard's events", convert=lambda p: Path(opt.path(p)), metavar="DIR"
+    )
+    no_picture: bool = option(False, "do not draw history.png")
+
+
+@dataclass(frozen=True)
+class TrainAndClassifyOptions(TrainingOptions):
+    """The options of a training, and the file of probabilities that the classification after it writes."""
+
+    probabilities: str | None = _probabilities()
+
+
+@dataclass(frozen=True)
+class ClassificationOptions(Options):
+    """How a test list is classified.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name of the model in the scratch folder.
+    model : str or int, optional
+        One network of a model that was trained with "all"; default: all that were trained.
+    vote : {"mean", "majority"}, optional
+        How the segments of a track decide its class; default: as trained.
+    probabilities : path, optional
+        CSV file for the class probabilities.
+    """
+
+    name: str | None = _name()
+    model: str | None = option(
+        None, "one network of a model `all` (default: as trained)", convert=model, metavar="1|2|3|all|NAME"
+    )
+    vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
+    probabilities: str | None = _probabilities()

@@ -1,0 +1,48 @@
+"""The scratch folder of a run, and the features that it holds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirex_submission.errors import UsageError
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.runs.options import FeatureOptions
+
+if TYPE_CHECKING:
+    from mirex_submission.features.headers import Headers
+
+
+def scratch_folder(scratch: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of the scratch folder. Raises UsageError for what is no path."""
+    if not isinstance(scratch, (str, os.PathLike)) or not os.fspath(scratch):
+        raise UsageError(f"scratch: {scratch!r} is not a path: give a folder", code="usage.path")
+    return Path(os.fsdecode(scratch)).absolute()
+
+
+def choose_spec(
+    scratch: Path, paths: Sequence[str], features: FeatureOptions, headers: Headers, *, whole_task: bool = False
+) -> FeatureSpec:
+    """Choose the features of a task.
+
+    Parameters
+    ----------
+    scratch : Path
+        Scratch folder, which remembers the working rate of the last whole task.
+    paths : sequence of str
+        Tracks of the run.
+    features : FeatureOptions
+        Sizes; a rate of "auto" is that of the last whole task, if it holds all of `paths`, so that every fold has the
+        rate of its task, and else the one that the headers of the files call for.
+    headers : Headers
+        Headers that are read already.
+    whole_task : bool
+        Whether `paths` are all tracks of a task, whose rate is chosen anew and remembered.
+    """
+    from mirex_submission.features.rate import choose_rate
+
+    given_hz = None if features.rate == "auto" else int(features.rate)
+    rate_hz = choose_rate(scratch, paths, threads=1, whole_task=whole_task, given_hz=given_hz, headers=headers)
+    return FeatureSpec(rate_hz, features.bands, features.frames)

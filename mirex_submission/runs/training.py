@@ -1,0 +1,257 @@
+"""Train a model on a training list, as bin/train.sh does."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mirex_submission.errors import UsageError
+from mirex_submission.protocol import lists
+from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.protocol.lists import Track
+from mirex_submission.runs.classify import Classification, classify_paths, output_files
+from mirex_submission.runs.options import (
+    ClassificationOptions,
+    FeatureOptions,
+    RunOptions,
+    TrainAndClassifyOptions,
+    TrainingOptions,
+)
+from mirex_submission.runs.scratch import choose_spec, scratch_folder
+from mirex_submission.system.atomic import check_writable, make_folder
+from mirex_submission.system.environment import prepared
+from mirex_submission.system.paths import full_path
+from mirex_submission.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from mirex_submission.features.headers import Headers
+    from mirex_submission.features.spec import FeatureSpec
+
+
+def train(
+    scratch: str | os.PathLike[str],
+    train_list: ListSource,
+    feature_list: ListSource | None = None,
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    recipe: Recipe = Recipe(),
+    training: TrainingOptions = TrainingOptions(),
+    run: RunOptions = RunOptions(),
+) -> Path:
+    """Train a model and put it into the scratch folder; an interrupted training resumes.
+
+    Parameters
+    ----------
+    scratch : path
+        Folder for features and models, kept between runs.
+    train_list : list file, or paths and labels in memory
+        The training tracks.
+    feature_list : list file, or paths in memory, optional
+        All tracks of the task, whose features are extracted too.
+    features, recipe, training, run : FeatureOptions, Recipe, TrainingOptions, RunOptions
+        Sizes of the features; what is computed; how the training runs; threads, device and strictness.
+
+    Returns
+    -------
+    Path
+        Folder of the model.
+
+    Raises
+    ------
+    ListError
+        A list has problems.
+    AudioError
+        Too many training tracks are unreadable.
+    TrainingError
+        The loss became NaN or infinite.
+    DeviceError, StorageError, UsageError
+        The device is missing; the disk is full; another training uses this model's folder.
+    """
+    scratch = scratch_folder(scratch)
+    with prepared(scratch, threads=run.threads):
+        from mirex_submission.features.headers import Headers
+
+        tracks, task_paths, groups = _read(train_list, feature_list, training, recipe)
+        paths = [*task_paths, *(track.path for track in tracks)]
+        check_sizes(recipe, features)
+        make_folder(scratch)
+        headers = Headers(run.threads)
+        spec = choose_spec(scratch, paths, features, headers, whole_task=feature_list is not None)
+        _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
+        del headers  # those of a million files are 200 MB
+        return _fit(scratch, tracks, spec, groups, task_paths, recipe=recipe, training=training, run=run)
+
+
+def train_and_classify(
+    scratch: str | os.PathLike[str],
+    train_list: ListSource,
+    test_list: ListSource,
+    output: str | os.PathLike[str],
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    recipe: Recipe = Recipe(),
+    training: TrainAndClassifyOptions = TrainAndClassifyOptions(),
+    run: RunOptions = RunOptions(),
+) -> Classification:
+    """Train a model, then classify a test list with it; see `train` and `classify`."""
+    scratch = scratch_folder(scratch)
+    with prepared(scratch, threads=run.threads):
+        from mirex_submission.features.headers import Headers
+
+        inputs = [source for source in (train_list, test_list, training.groups) if source is not None]
+        outputs = output_files(scratch, output, training.probabilities, inputs=inputs)
+        for file in filter(None, outputs):
+            check_writable(file)  # fails now, and not after the training
+        tracks, test_paths, groups = _read(train_list, test_list, training, recipe, for_evaluator=True)
+        train_paths = [track.path for track in tracks]
+        paths = [*train_paths, *test_paths]
+        check_sizes(recipe, features)
+        make_folder(scratch)
+        headers = Headers(run.threads)
+        spec = choose_spec(scratch, paths, features, headers)
+        _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
+        del headers
+        _fit(scratch, tracks, spec, groups, (), recipe=recipe, training=training, run=run)
+        named = ClassificationOptions(name=training.name)
+        return classify_paths(scratch, test_paths, *outputs, classification=named, run=run)
+
+
+def dry_run(
+    scratch: str | os.PathLike[str],
+    train_list: ListSource,
+    feature_list: ListSource | None = None,
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    recipe: Recipe = Recipe(),
+    training: TrainingOptions = TrainingOptions(),
+    run: RunOptions = RunOptions(),
+) -> list[str]:
+    """Describe what `train` would do and how long it would take, in lines to print; write nothing."""
+    scratch = scratch_folder(scratch)
+    with prepared(scratch, threads=run.threads):
+        from mirex_submission.features.headers import Headers
+        from mirex_submission.preflight import cost
+
+        tracks, task_paths, _ = _read(train_list, feature_list, training, recipe)
+        paths = [*task_paths, *(track.path for track in tracks)]
+        check_sizes(recipe, features)
+        headers = Headers(run.threads)
+        spec = choose_spec(scratch, paths, features, headers)
+        _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
+        return cost.plan(scratch, tracks, recipe, spec, headers, threads=run.threads, device=run.chosen_device)
+
+
+def check_sizes(recipe: Recipe, features: FeatureOptions) -> None:
+    """Check that segments are large enough for every network of the recipe.
+
+    Raises
+    ------
+    UsageError
+        A segment is too small, or no network has the name.
+    """
+    from mirex_submission.networks import registry
+    from mirex_submission.networks.sizes import ARCHITECTURES, smallest_input
+
+    for network in recipe.networks:
+        if network not in ARCHITECTURES:
+            registry.package_of(network)  # its smallest input is known when it is built
+            continue
+        bands, frames = smallest_input(network)
+        if features.bands < bands or features.frames < frames:
+            raise UsageError(
+                f"{features.bands} bands x {features.frames} frames are too few for model {network}: at least {bands} "
+                f"x {frames}",
+                code="usage.segment-size",
+            )
+
+
+def _read(
+    train_list: ListSource,
+    paths: ListSource | None,
+    training: TrainingOptions,
+    recipe: Recipe,
+    *,
+    for_evaluator: bool = False,
+) -> tuple[list[Track], list[str], dict[str, str]]:
+    """The training tracks, the paths of the other list, and the group of each full path; all problems at once."""
+    if training.groups is not None and not recipe.patience:
+        raise UsageError("--groups requires --patience", code="usage.groups")
+    tracks, listed, groups = lists.read_all(
+        lambda: lists.read_labelled(as_list("train_list", train_list, labelled=True)),
+        lambda: [] if paths is None else lists.read_paths(
+            as_list("test_list" if for_evaluator else "feature_list", paths, labelled=False),
+            for_evaluator=for_evaluator,
+        ),
+        lambda: [] if training.groups is None else lists.read_labelled(
+            as_list("groups", training.groups, labelled=True), min_classes=1, for_evaluator=False
+        ),
+    )  # fmt: skip
+    return tracks, listed, {full_path(track.path): track.label for track in groups}
+
+
+def _check(
+    scratch: Path,
+    spec: FeatureSpec,
+    paths: Sequence[str],
+    tracks: Sequence[Track],
+    headers: Headers,
+    *,
+    recipe: Recipe,
+    training: TrainingOptions,
+    run: RunOptions,
+    readable: Sequence[str] = (),
+) -> None:
+    from mirex_submission.preflight import checks
+
+    if run.no_check:
+        return
+    planned = checks.PlannedRun(
+        scratch,
+        spec,
+        paths,
+        trainings=[tracks],
+        recipe=recipe,
+        max_bad=training.max_bad / 100,
+        readable=[readable or paths] if run.strict else [],
+        strict=run.strict,
+        threads=run.threads,
+        n_jobs=run.threads,
+        device=run.chosen_device,
+    )
+    checks.begin(planned, headers)
+
+
+def _fit(
+    scratch: Path,
+    tracks: list[Track],
+    spec: FeatureSpec,
+    groups: dict[str, str],
+    feature_paths: Sequence[str],
+    *,
+    recipe: Recipe,
+    training: TrainingOptions,
+    run: RunOptions,
+) -> Path:
+    from mirex_submission.runs import train as fitting
+
+    return fitting.train(
+        scratch,
+        tracks,
+        recipe,
+        spec,
+        threads=run.threads,
+        feature_paths=feature_paths,
+        name=training.name,
+        max_bad=training.max_bad / 100,
+        strict=run.strict,
+        device=run.chosen_device,
+        restart=training.restart,
+        save_every_s=training.checkpoint_every,
+        time_limit_s=math.inf if training.time_limit is None else training.time_limit,
+        picture=not training.no_picture,
+        tensorboard=Path(training.tensorboard).absolute() if training.tensorboard else None,
+        groups=groups,
+    )

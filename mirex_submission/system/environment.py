@@ -1,0 +1,78 @@
+"""Environment variables for the libraries, set before the libraries that read them are imported."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mirex_submission.errors import UsageError
+
+DEFAULT_THREADS = 4  # what MIREX grants
+BACKENDS = ("tensorflow", "jax", "torch")
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "TF_NUM_INTRAOP_THREADS",
+    "TF_NUM_INTEROP_THREADS",
+)
+
+
+def default_threads() -> int:
+    """Return the number of processors that this process may use, at most DEFAULT_THREADS."""
+    return min(DEFAULT_THREADS, len(os.sched_getaffinity(0)))
+
+
+def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
+    """Set the environment of this process: number of threads, temporary folders, no telemetry.
+
+    Call it before NumPy, joblib, Keras or ONNX Runtime is imported: they read these variables once.
+
+    Parameters
+    ----------
+    scratch : path or None
+        Folder below which libraries may write temporary files.
+    threads : int
+        Threads of every library.
+
+    Raises
+    ------
+    UsageError
+        $KERAS_BACKEND names a backend that is not installed.
+    """
+    for variable in _THREAD_VARIABLES:
+        os.environ[variable] = str(threads)
+    # NumPy's BLAS computes only one small product, whose bits must not depend on the number of threads.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
+    if scratch:
+        # joblib would use /dev/shm, which has 64 MB in a container, and matplotlib the home folder.
+        os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
+        os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")
+    # Below /dev/null Keras can neither read nor write its settings, so that none of them decides a result.
+    os.environ["KERAS_HOME"] = os.devnull
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    backend = os.environ.get("KERAS_BACKEND")
+    if backend and (backend not in BACKENDS or importlib.util.find_spec(backend) is None):
+        raise UsageError(
+            f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}", code="usage.keras-backend"
+        )
+
+
+@contextlib.contextmanager
+def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
+    """Prepare the environment for the time of a run from Python, and restore it afterwards."""
+    from threadpoolctl import threadpool_limits
+
+    before = dict(os.environ)
+    try:
+        prepare(scratch, threads=threads)
+        with threadpool_limits(1, "blas"):  # for a BLAS that is loaded already
+            yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)

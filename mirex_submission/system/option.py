@@ -1,0 +1,181 @@
+"""Options as fields of frozen dataclasses: name, default, choices, converter and help stand once.
+
+The command line makes its arguments from these fields, and Python callers construct the dataclasses; both go through
+the same converters, so that both accept and refuse the same values.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import operator
+import os
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mirex_submission.errors import UsageError
+
+Converter = Callable[[Any], Any]
+MAX_THREADS = 100_000  # joblib fails on more
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    convert: Converter | None = None,
+    choices: Sequence[str] = (),
+    metavar: str | None = None,
+    flag: str | None = None,
+) -> Any:
+    """Define an option as a dataclass field.
+
+    Parameters
+    ----------
+    default : object
+        Value of the option where the caller gives none. ``True`` or ``False`` make a switch.
+    description : str
+        Help text.
+    convert : callable, optional
+        Converter from text or from a Python value; raises ValueError or TypeError with the reason.
+    choices : sequence of str
+        All allowed values.
+    metavar : str, optional
+        Placeholder of the value in help texts.
+    flag : str, optional
+        Name on the command line, if it is not the field's name with dashes.
+    """
+    metadata = {"help": description, "convert": convert, "choices": tuple(choices), "metavar": metavar, "flag": flag}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def flag_of(field: dataclasses.Field[Any]) -> str:
+    """Return the name of an option on the command line."""
+    return field.metadata["flag"] or f"--{field.name.replace('_', '-')}"
+
+
+def converted(field: dataclasses.Field[Any], value: Any) -> Any:
+    """Convert and check the value of an option.
+
+    Raises
+    ------
+    ValueError
+        The value is not allowed; the message gives the reason.
+    """
+    if value is None and field.default is None:
+        return None
+    if isinstance(field.default, bool):
+        if not isinstance(value, bool):
+            raise ValueError(f"{value!r} is neither True nor False")
+        return value
+    choices, convert = field.metadata["choices"], field.metadata["convert"]
+    if choices:
+        if str(value) not in choices:
+            raise ValueError(f"{value!r}: choose one of {', '.join(choices)}")
+        return str(value)
+    try:
+        return convert(value) if convert else value
+    except TypeError as error:
+        raise ValueError(f"{value!r}: {error}") from error
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """Base of all option dataclasses: every field is converted and checked when an instance is made."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            try:
+                object.__setattr__(self, field.name, converted(field, getattr(self, field.name)))
+            except ValueError as error:
+                raise UsageError(f"{flag_of(field)}: {error}", code="usage.option") from error
+
+
+def integer(value: Any) -> int:
+    """Convert to a whole number; floats are refused."""
+    try:
+        return int(value) if isinstance(value, str) else operator.index(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not a whole number") from None
+
+
+def number(value: Any) -> float:
+    """Convert to a finite number."""
+    try:
+        converted_value = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{value!r} is not a number") from None
+    if not math.isfinite(converted_value):
+        raise ValueError(f"{value!r} is not finite")
+    return converted_value
+
+
+def integer_between(low: int, high: float = math.inf) -> Converter:
+    """Make a converter to whole numbers from `low` to `high`."""
+
+    def convert(value: Any) -> int:
+        n = integer(value)
+        if not low <= n <= high:
+            raise ValueError(f"{value!r} is not {f'from {low} to {high}' if high < math.inf else f'at least {low}'}")
+        return n
+
+    return convert
+
+
+def positive_number(value: Any) -> float:
+    """Convert to a finite number above 0."""
+    x = number(value)
+    if x <= 0:
+        raise ValueError(f"{value!r} is not above 0")
+    return x
+
+
+def percent(value: Any) -> float:
+    """Convert to a number from 0 to 100."""
+    x = number(value)
+    if not 0 <= x <= 100:
+        raise ValueError(f"{value!r} is not from 0 to 100")
+    return x
+
+
+def seconds(value: Any) -> float:
+    """Convert a duration such as 20h, 90m, 30s or 30 to seconds."""
+    if isinstance(value, str):
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
+        if not match:
+            raise ValueError(f"{value!r}: give a number and s, m, h or d, such as 20h")
+        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    x = number(value)
+    if x < 0:
+        raise ValueError(f"{value!r} is below 0")
+    return x
+
+
+def positive_seconds(value: Any) -> float:
+    """Convert a duration above 0 to seconds."""
+    x = seconds(value)
+    if x <= 0:
+        raise ValueError(f"{value!r} is not above 0")
+    return x
+
+
+def path(value: Any) -> str:
+    """Convert a path to text; an empty path is refused."""
+    if not isinstance(value, (str, os.PathLike)):
+        raise ValueError(f"{value!r} is not a path")
+    text = os.fsdecode(value)
+    if not text:
+        raise ValueError("an empty path: is a variable unset?")
+    return text
+
+
+def file_name(value: Any) -> str:
+    """Check a name that becomes the name of a file or folder."""
+    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+        raise ValueError(f"{value!r}: use letters, digits, '_', '-' and '.' only")
+    return value
+
+
+seed = integer_between(0, 2**32 - 1)
+threads = integer_between(1, MAX_THREADS)

@@ -1,0 +1,1047 @@
+#!/usr/bin/env python3
+"""Compute what the program gives on a small synthetic corpus, and write it into goldens.json beside this file.
+
+    make.py                all parts, the slow ones too: two minutes
+    make.py PART ...       these parts only; the rest of goldens.json stays
+
+Run it by hand where a golden has to change on purpose, or on a machine of another kind, to add its platform.
+test_goldens.py computes the same and compares. goldens.json has
+
+    exact        {part: {name: value}}, the same everywhere
+    samples      {part: {name: rounded numbers}}, the same everywhere within TOLERANCES
+    platforms    the SHA-256 of the whole results of floating point, for each platform that has run this
+
+Nothing here is a sentence of the program's: names, numbers, bytes and exit statuses only.
+"""
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import importlib
+import io
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import threadpoolctl
+
+HERE = Path(__file__).resolve().parent
+PROJECT = HERE.parent.parent
+if str(PROJECT / "examples") not in sys.path:
+    sys.path.insert(0, str(PROJECT / "examples"))
+from synthetic_corpus import STYLES, synthesise, write_corpus  # noqa: E402
+
+# All that is named of the package's inside: what moves in the package is mended here and nowhere else. The rest goes
+# by the scripts of bin/, by `python -m mirex_submission`, and by log_mel, which is public.
+import mirex_submission  # noqa: E402
+from mirex_submission.features.spec import FeatureSpec  # noqa: E402
+from mirex_submission.training.recipe import Recipe  # noqa: E402
+from mirex_submission.training.segments import batches, draw_kept, dropout_rng, segment_starts  # noqa: E402
+
+KERNELS = ("mirex_submission.features._kernel", "mirex_submission.networks._kernel")  # compiled, with their LANES
+
+GOLDENS = HERE / "goldens.json"
+RATES_HZ = (11025, 22050, 44100)
+# Of the samples, by part: log10 of band powers; weights, losses and probabilities.
+TOLERANCES = {"features": 1e-4, "lossy": 0.05, "models": 1e-3, "widths": 1e-3, "recipes": 1e-3}
+ONE = ("-numThreads", "1")
+
+
+@dataclass
+class Part:
+    """What one part of the goldens found.
+
+    exact : {name: value}. floats : {name: (SHA-256 of the whole, samples of it)}; a name may begin with "WAY: ", and
+    all ways have the same samples.
+    """
+
+    exact: dict = field(default_factory=dict)
+    floats: dict = field(default_factory=dict)
+
+    def add(self, name, data, samples):
+        self.floats[name] = (sha256(data), [float(f"{x:.7g}") for x in samples])
+
+    @property
+    def samples(self):
+        """{name without its way: samples}, those of the first way."""
+        found = {}
+        for name, (_, samples) in self.floats.items():
+            found.setdefault(sample_name(name), samples)
+        return found
+
+    @property
+    def digests(self):
+        return {name: digest for name, (digest, _) in self.floats.items()}
+
+
+def sample_name(name):
+    return name.partition(": ")[2] or name
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+# Calls in processes of their own.
+
+
+def environment(**more):
+    """A caller's environment in which the scripts find this Python and this package, and nothing chooses for them."""
+    dropped = ("MIREX_DEVICE", "KERAS_BACKEND", "TF_CONFIG", "PYTHONIOENCODING")
+    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    package = str(Path(mirex_submission.__file__).resolve().parent.parent)
+    path = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    return {**kept, "MIREX_PYTHON": sys.executable, "PYTHONPATH": path, **more}
+
+
+def command_of(name, *args):
+    """A script of bin/, or a command of the program."""
+    start = [str(PROJECT / "bin" / name)] if name.endswith(".sh") else [sys.executable, "-m", "mirex_submission", name]
+    return [*start, *map(str, args)]
+
+
+def call(folder, *words, **env):
+    """Run a call in a folder: its status 0 is taken for granted; returns what it prints."""
+    done = subprocess.run(
+        command_of(*words), cwd=folder, env=environment(**env), capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, f"{words}: status {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def side_by_side(work, items):
+    """What `work` gives for each item, two at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(work, items))
+
+
+# The platform, and the ways to compute that it has.
+
+
+def lanes():
+    """The vector widths of the compiled kernel, narrowest first; none without it."""
+    try:
+        return importlib.import_module(KERNELS[0]).LANES
+    except ImportError:
+        return ()
+
+
+def platform():
+    """What decides the last bits of a result, beside this project's code."""
+    compiler = "none"
+    with contextlib.suppress(ImportError):
+        found = re.search(rb"GCC: \([^)]*\) ([\d.]+)", Path(importlib.import_module(KERNELS[0]).__file__).read_bytes())
+        compiler = f"GCC {found[1].decode()}" if found else "unknown"
+    blas = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas" and "numpy" in lib["filepath"]]
+    simd = np.show_config(mode="dicts")["SIMD Extensions"]
+    return {
+        "lanes": max(lanes(), default=0),
+        "compiler": compiler,
+        "numpy": np.__version__,
+        "simd": [*simd["baseline"], *simd.get("found", ())][-1],
+        "blas": " ".join(f"{lib['internal_api']} {lib['version']} {lib.get('architecture')}" for lib in blas),
+        "scipy": importlib.import_module("scipy").__version__,
+        "libsndfile": soundfile.__libsndfile_version__,
+        "soxr": soxr.__version__,
+    }
+
+
+NARROWED = f"""
+import importlib.abc, importlib.machinery, os, sys
+
+class Narrow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name not in {KERNELS!r}:
+            return None
+        most = int(os.environ["GOLDENS_LANES"])
+        with open(os.environ["GOLDENS_SEEN"], "a") as seen:
+            seen.write(name + "\\n")
+        if not most:
+            raise ImportError(name)
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        load = spec.loader.exec_module
+        def exec_module(module):
+            load(module)
+            module.LANES = tuple(n for n in module.LANES if n <= most)
+        spec.loader.exec_module = exec_module
+        return spec
+
+sys.meta_path.insert(0, Narrow())
+"""
+
+
+@contextlib.contextmanager
+def narrowed(most, kernel):
+    """The environment of a process whose kernels have no wider vectors than `most`, or are not there for 0.
+
+    Fails where the process has not asked for this kernel, as after a renaming.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "sitecustomize.py").write_text(NARROWED)
+        seen = Path(folder, "seen")
+        seen.touch()
+        path = os.pathsep.join([folder, environment()["PYTHONPATH"]])
+        yield {"PYTHONPATH": path, "GOLDENS_LANES": str(most), "GOLDENS_SEEN": str(seen)}
+        assert kernel in seen.read_text().split(), f"{kernel} was not loaded, so its width was not chosen"
+
+
+# The corpus.
+
+
+def prepare(folder):
+    """Write the corpus and the odd files; the lists have paths relative to the folder, so that none tells its name."""
+    write_corpus(folder, n_clips=4, seconds=4.0)
+    for path in folder.glob("*.txt"):
+        path.write_text(path.read_text().replace(f"{folder.absolute()}{os.sep}", ""))
+    write_odd(folder / "odd")
+    write_lossy(folder / "lossy")
+    heard = sorted(f"odd/{path.name}" for path in (folder / "odd").iterdir())
+    tests = (folder / "test.txt").read_text().splitlines()
+    (folder / "mixed.txt").write_text("".join(f"{path}\n" for path in [*tests, *heard, "odd/missing.wav", tests[0]]))
+
+
+def write_odd(folder):
+    """Audio that is odd: formats, rates, lengths, damages."""
+    folder.mkdir()
+    chorale, techno, waltz, bells = STYLES
+
+    def write(name, style, seed, rate_hz, subtype="PCM_16", *, channels=1, n=None, seconds=3.5):
+        y = synthesise(style, seed, seconds, rate_hz, channels)[:n]
+        write_wav(folder / f"{name}.wav", y, rate_hz, subtype)
+        return y
+
+    write("pcm8", chorale, 101, 22050, "PCM_U8")
+    write("pcm24", techno, 102, 22050, "PCM_24")
+    y = write("float", waltz, 103, 22050, "FLOAT")
+    write("double", bells, 104, 22050, "DOUBLE")
+    write("stereo", chorale, 105, 22050, channels=2)
+    write("rate44100", techno, 106, 44100)
+    write("rate48000", techno, 107, 48000)
+    write("rate11025", waltz, 108, 11025)
+    write("rate8000", bells, 109, 8000)
+    write("short", chorale, 110, 22050, seconds=0.3)
+    segment = FeatureSpec(22050).segment_samples
+    write("segment", techno, 111, 22050, n=segment)
+    write("less", techno, 111, 22050, n=segment - 1)
+    write("silent", waltz, 112, 22050)
+    soundfile.write(folder / "silent.wav", np.zeros(60000), 22050, "PCM_16")
+    write("truncated", bells, 113, 22050)
+    whole = (folder / "truncated.wav").read_bytes()
+    (folder / "truncated.wav").write_bytes(whole[: len(whole) * 2 // 3])
+    y = y.copy()
+    y[1000] = np.nan
+    write_wav(folder / "nan.wav", y, 22050, "FLOAT")
+    # Of these the mean of the segments' probabilities and their majority give different classes.
+    for first, second, seed, seconds in (
+        (techno, chorale, 140, 3.5),
+        (waltz, bells, 130, 3.3),
+        (chorale, bells, 150, 3.3),
+    ):
+        halves = [synthesise(first, seed, seconds, 22050, 1), synthesise(second, seed + 1, 6.0 - seconds, 22050, 1)]
+        write_wav(folder / f"{first.__name__}_{second.__name__}.wav", np.concatenate(halves), 22050, "PCM_16")
+    (folder / "empty.wav").touch()
+    (folder / "text.wav").write_text("no audio at all\n" * 100)
+
+
+def write_wav(path, y, rate_hz, subtype):
+    """Write a WAV file without the time of day, which libsndfile puts into the PEAK chunk of floats."""
+    soundfile.write(path, y, rate_hz, subtype)
+    data = bytearray(path.read_bytes())
+    peak = data.find(b"PEAK", 0, 200)
+    if peak > 0:
+        data[peak + 12 : peak + 16] = bytes(4)
+        path.write_bytes(data)
+
+
+def write_lossy(folder):
+    """What libsndfile encodes, and another version of it may encode and decode in another way."""
+    folder.mkdir()
+    y = synthesise(STYLES[2], 120, 3.5, 22050, 1)
+    soundfile.write(folder / "clip.flac", y, 22050, "PCM_16")
+    soundfile.write(folder / "clip.ogg", y, 22050, "VORBIS")
+    soundfile.write(folder / "clip.mp3", y, 22050, "MPEG_LAYER_III")
+
+
+def corpus(folder):
+    """The bytes of the audio: where these differ, nothing else can be the same."""
+    part = Part()
+    for path in sorted([*folder.glob("audio/*/*.wav"), *folder.glob("odd/*.wav")]):
+        part.exact[str(path.relative_to(folder))] = sha256(path.read_bytes())
+    return part
+
+
+# Features.
+
+
+def features(folder):
+    """Frames of odd files, of a clip of each style and of waveforms, in each way that the processor has."""
+    paths = [*folder.glob("odd/*.wav"), *folder.glob("audio/*/*_00.wav"), *folder.glob("audio/*/*_03.wav")]
+    part = frames_by_all_ways(folder, paths, waveforms=True)
+    # What the submission stores is what log_mel gives.
+    paths = sorted(str(path.relative_to(folder)) for path in paths)
+    (folder / "stored.txt").write_text("".join(f"{path}\n" for path in paths))
+    call(folder, "extractFeatures.sh", *ONE, "--rate", "22050", "stored", "stored.txt")
+    files = list((folder / "stored/features").rglob("*.logmel"))
+    part.exact["stored: folder"] = sorted({path.parent.parent.name for path in files})
+    part.exact["stored: files"] = len(files)
+    widest = way_of(max(lanes(), default=0))
+    computed = {part.digests.get(f"{widest}: 22050 Hz {path}") for path in paths} - {None}
+    stored = {sha256(path.read_bytes().split(b"\n", 2)[2]) for path in files}
+    part.exact["stored: are what log_mel gives"] = stored == computed
+    return part
+
+
+def lossy(folder):
+    """Frames of encoded files, which depend on libsndfile's version: elsewhere only the mean of each band counts."""
+    return frames_by_all_ways(folder, folder.glob("lossy/*"), means=True)
+
+
+def frames_by_all_ways(folder, paths, **options):
+    """Frames by the kernel at each width and by no kernel, each in a process of its own."""
+    asked = json.dumps({"paths": sorted(str(path.relative_to(folder)) for path in paths), **options})
+
+    def frames_by(most):
+        with narrowed(most, KERNELS[0]) as env:
+            command = [sys.executable, str(HERE / "make.py"), "--frames", asked]
+            done = subprocess.run(command, cwd=folder, env=environment(**env), capture_output=True, text=True)
+            assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    part, ways = Part(), (*lanes()[::-1], 0)
+    for most, found in zip(ways, side_by_side(frames_by, ways), strict=True):
+        way = way_of(most)
+        # The shapes and the kinds of errors are the same whatever computes.
+        assert not part.exact or found["exact"] == part.exact, f"{way}: other shapes or errors"
+        part.exact = found["exact"]
+        part.floats |= {f"{way}: {name}": tuple(pair) for name, pair in found["floats"].items()}
+    return part
+
+
+def way_of(most):
+    return f"lanes {most}" if most else "no kernel"
+
+
+def frames(*, paths, waveforms=False, means=False):
+    """Frames of these files at each rate, in this process."""
+    part = Part()
+    for rate_hz in RATES_HZ:
+        sources = {path: ((path,), {}) for path in paths}
+        if waveforms:
+            wave = np.random.default_rng(5).integers(-20000, 20000, 70000)
+            sources["waveform int16"] = ((wave.astype(np.int16), 22050), {})
+            sources["waveform float32"] = ((wave.astype(np.float32) / 32768, 32000), {})
+            sources["waveform of 96 bands, 60 frames"] = (
+                (wave.astype(np.int16), 44100),
+                {"n_bands": 96, "n_frames": 60},
+            )
+        for source, (args, options) in sources.items():
+            name = f"{rate_hz} Hz {source}"
+            try:
+                found = mirex_submission.log_mel(*args, working_rate_hz=rate_hz, **options)
+            except Exception as error:  # noqa: BLE001 - its kind is what is pinned
+                part.exact[name] = type(error).__name__
+                continue
+            part.exact[name] = [str(found.dtype), *found.shape]
+            # Higher bands may be above what the file holds, where only rounding is left.
+            some = found[:, [0, 4, 9, 14]]
+            some = some.mean(axis=0, dtype=float) if means else some[[0, len(some) // 3, -1]].ravel()
+            part.add(name, np.ascontiguousarray(found).tobytes(), some)
+    return part
+
+
+# Segments.
+
+
+def segments(folder):
+    """Which segments of which track in which epoch, in which order, and which units dropout keeps."""
+    part = Part()
+    contents = [hashlib.sha256(bytes([k])).hexdigest()[:32] for k in range(4)]
+    cases = {
+        "": {},
+        ", seed 7": {"seed": 7},
+        ", greatest seed": {"seed": 2**32 - 1},
+        ", 5 a track": {"segments_per_track": 5},
+    }
+    for said, more in cases.items():
+        for how in ("random", "consecutive", "fresh"):
+            recipe, drawn = Recipe(segments=how, **more), []
+            for spec in (*map(FeatureSpec, RATES_HZ), FeatureSpec(22050, 40, 60)):
+                for n_frames in (spec.n_frames, spec.n_frames + 1, 163, 860):
+                    for content in contents:
+                        for epoch in (0, 1, 149):
+                            starts = segment_starts(n_frames, content, spec, recipe, epoch=epoch)
+                            drawn += [len(starts), *map(int, starts)]
+            part.exact[f"starts, {how}{said}"] = [len(drawn), drawn[-3:], hash_of(drawn)]
+    for n, batch_size, seed in ((1, 40, 0), (41, 40, 0), (480, 40, 0), (480, 7, 3), (70000, 40, 0)):
+        for epoch in (0, 1, 149):
+            found = [list(map(int, batch)) for batch in batches(n, Recipe(batch_size=batch_size, seed=seed), epoch)]
+            sizes = [len(found), len(found[-1])]
+            name = f"batches of {batch_size} from {n}, seed {seed}, epoch {epoch}"
+            part.exact[name] = [sizes, found[0][:3], hash_of([number for batch in found for number in batch])]
+    for seed, epoch in ((0, 0), (0, 149), (2**32 - 1, 1)):
+        kept = [draw_kept(rng, n) for rng in [dropout_rng(seed, epoch)] for n in (40, 7)]
+        digest = sha256(b"".join(np.packbits(each).tobytes() for each in kept))
+        part.exact[f"dropout, seed {seed}, epoch {epoch}"] = [list(each.shape) for each in kept] + [digest]
+    return part
+
+
+def hash_of(numbers):
+    return sha256(",".join(map(str, numbers)).encode())
+
+
+# Models.
+
+TRAININGS = {name: ("--model", name) for name in ("1", "2", "3", "all")}
+CLASSIFICATIONS = {
+    "1": ("1",),
+    "2": ("2",),
+    "3": ("3",),
+    "all": ("all",),
+    "all, majority": ("all", "--vote", "majority"),
+    "2 of all, majority": ("all", "--model", "2", "--vote", "majority"),
+}
+
+
+def models(folder):
+    """Weights after 3 epochs of each model, and what it gives a test list with bad audio in it."""
+    part = Part()
+
+    def classify(name):
+        trained, *options = CLASSIFICATIONS[name]
+        words = [*ONE, *options, "--probabilities", f"{name}.csv", f"model {trained}", "mixed.txt", f"{name}.txt"]
+        call(folder, "classify.sh", *words)
+
+    longest_first = reversed(TRAININGS)
+    side_by_side(lambda name: train(folder, f"model {name}", *TRAININGS[name]), longest_first)
+    side_by_side(classify, CLASSIFICATIONS)
+    for name in TRAININGS:
+        add_model(part, folder, f"model {name}")
+    for name in CLASSIFICATIONS:
+        table = (folder / f"{name}.csv").read_bytes()
+        header, *rows = csv.reader(io.StringIO(table.decode()))
+        part.exact[f"predictions by {name}"] = (folder / f"{name}.txt").read_bytes().decode().splitlines()
+        part.exact[f"table by {name}"] = [header, len(rows)]
+        part.add(f"probabilities by {name}", table, [float(x) for row in rows[::5] for x in row[2:]])
+    return part
+
+
+def train(folder, scratch, *options, epochs=3, **env):
+    words = [*ONE, "--no-picture", "--epochs", epochs, *options, scratch, "train.txt"]
+    call(folder, "train.sh", *words, **env)
+
+
+def add_model(part, folder, scratch, *, way=""):
+    """Take up every array of the weights of the model in this scratch folder, and what is beside them."""
+    model = folder / scratch / "model"
+    # The bundle is JSON with a line that seals it.
+    text = (model / "bundle.json").read_text(encoding="utf-8")
+    bundle = json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
+    part.exact[f"{scratch}: classes"] = bundle["classes"]
+    part.exact[f"{scratch}: spec"] = bundle["spec"]
+    part.exact[f"{scratch}: recipe"] = bundle["recipe"]
+    part.exact[f"{scratch}: tracks"] = hash_of([[track["label"], track["content"]] for track in bundle["tracks"]])
+    part.exact[f"{scratch}: epochs"] = {network: len(epochs) for network, epochs in bundle["history"].items()}
+    for network, file in bundle["weights"].items():
+        with np.load(model / file) as arrays:
+            part.exact[f"{scratch}, network {network}: arrays"] = {name: list(arrays[name].shape) for name in arrays}
+            for name in arrays:
+                array = arrays[name]
+                some = [array.mean(dtype=float), array.std(dtype=float), *array.ravel()[[0, array.size // 2, -1]]]
+                part.add(f"{way}{scratch}, network {network}, {name}", array.tobytes(), some)
+        history = [[epoch["loss"], epoch["accuracy"]] for epoch in bundle["history"][network]]
+        part.add(f"{way}{scratch}, network {network}, history", repr(history).encode(), np.ravel(history))
+
+
+def widths(folder):
+    """Weights by each narrower vector width that the processor has."""
+    part = Part()
+    for most in lanes()[:-1]:
+        for name in ("1", "2", "3"):
+            with narrowed(most, KERNELS[1]) as env:
+                shutil.rmtree(folder / f"narrow {name}", ignore_errors=True)
+                train(folder, f"narrow {name}", "--model", name, **env)
+            add_model(part, folder, f"narrow {name}", way=f"lanes {most}: ")
+    return part
+
+
+RECIPES = {
+    "fresh": ("--segments", "fresh", "--segments-per-track", "9", "--seed", "5"),
+    "consecutive": ("--segments", "consecutive", "--class-weights", "balanced", "--batch-size", "7"),
+    "patient": ("--patience", "1", "--learning-rate", "0.1"),
+    "rate 11025": ("--rate", "11025", "--bands", "48", "--frames", "100"),
+    "rate 44100": ("--rate", "44100", "--model", "1"),
+}
+
+
+def recipes(folder):
+    """Weights of trainings that are not the paper's."""
+    part = Part()
+    side_by_side(lambda name: train(folder, name, *RECIPES[name], epochs=4), RECIPES)
+    for name in RECIPES:
+        add_model(part, folder, name)
+    return part
+
+
+# Evaluation.
+
+LABELS = ("Rock/Pop", "Hip-Hop", "R&B", "drum and bass", "rock pop", "Ärger", "!!!")
+
+
+def write_evaluation(folder):
+    """Truth of 3 folds with odd labels and names, and outputs of 3 systems: good, with all kinds of faults, lazy."""
+    rng = random.Random(3)
+    for name in ("truth", "good", "odd", "lazy"):
+        (folder / name).mkdir(parents=True)
+    for k in (1, 2, 3):
+        tracks = [(f"music/fold{k}/track{n:02}.wav", LABELS[n % (5 + k % 3)]) for n in range(14)]
+        tracks += [
+            (f"music/fold{k}/with space.wav", "R&B"),
+            (f"other/fold{k}/track03.mp3", "Hip-Hop"),
+            ("a/b.wav", "R&B"),
+        ]
+        right = [(path, label if rng.random() < 0.7 else rng.choice(LABELS)) for path, label in tracks]
+        odd = [(path, label if rng.random() < 0.5 else rng.choice(LABELS)) for path, label in tracks]
+        odd[0] = (odd[0][0], "polka")  # an unknown label
+        odd[1] = (odd[1][0], "HIP hop")  # cleaned, it is a known one
+        odd[2] = (Path(odd[2][0]).name, odd[2][1])  # only the name
+        odd = [*odd[:5], *odd[7:], odd[3], ("music/unknown.wav", "R&B")]  # missing, repeated and unknown tracks
+        write_labelled(folder / f"truth/fold{k}.truth.txt", tracks)
+        write_labelled(folder / f"good/fold{k}.txt", right)
+        lines = "".join(f"{path}\t{label}\n" for path, label in odd)
+        (folder / f"odd/run.{k}.txt").write_text(f"{lines}{odd[4][0]}\nmusic/fold{k}/track09.wav R&B\n\n", "utf-8")
+        if k == 1:
+            write_labelled(folder / f"lazy/fold{k}.txt", [(path, "Hip-Hop") for path, _ in tracks])
+    (folder / "lazy/fold2.txt").touch()
+
+
+def write_labelled(path, tracks):
+    path.write_text("".join(f"{track}\t{label}\n" for track, label in tracks), encoding="utf-8")
+
+
+def evaluation(folder):
+    """All files of evaluations, without versions, calls, absolute paths and sentences."""
+    part = Part()
+    place = folder / "evaluation"
+    write_evaluation(place)
+    systems = [word for name in ("good", "odd", "lazy") for word in ("--system", f"{name}={name}")]
+    calls = {"three": systems, "alone": ["--system", "odd=odd", "--seed", "9"]}
+    side_by_side(lambda out: call(place, "evaluate", "--truth", "truth", *calls[out], "--out", out), calls)
+    for out in calls:
+        part.exact[f"{out}: files"] = sorted(
+            str(p.relative_to(place / out)) for p in (place / out).rglob("*") if p.is_file()
+        )
+        for path in sorted((place / out).rglob("*.csv")):
+            part.exact[f"{out}: {path.name}"] = path.read_bytes().decode().split("\n")
+        for path in sorted((place / out).glob("*/report.txt")):
+            # Down to the list of findings, which are sentences.
+            text = path.read_bytes()
+            part.exact[f"{out}: {path.relative_to(place / out)}"] = sha256(text[: text.rindex(b"=" * 80)])
+        results = json.loads((place / out / "results.json").read_bytes())
+        assert results.pop("versions") and results.pop("command")
+        results = neutral(results, f"{place.resolve()}{os.sep}")
+        for key, value in results.items():
+            part.exact[f"{out}: results.json, {key}"] = hash_of([json.dumps(value)]) if key == "folds" else value
+    return part
+
+
+def neutral(value, root):
+    """A record without absolute paths and sentences, its numbers with nine digits."""
+    if isinstance(value, dict):
+        # Whether there is a warning, not its words.
+        return {
+            key: bool(each) if key == "warning" else neutral(each, root)
+            for key, each in value.items()
+            if key not in ("found", "evaluator", "counted")
+        }
+    if isinstance(value, list):
+        return [neutral(each, root) for each in value]
+    if isinstance(value, float):
+        return float(f"{value:.9g}")
+    return value.replace(root, "") if isinstance(value, str) else value
+
+
+def folds(folder):
+    """Which tracks are in which fold, with groups, without, and several times."""
+    part = Part()
+    place = folder / "folds"
+    place.mkdir()
+    write_table(place)
+    calls = {
+        "groups": ("--group", "artist"),
+        "no groups": ("--folds", "4", "--seed", "3"),
+        "repeats": ("--repeat", "2", "--group", "artist", "--seed", "1"),
+    }
+    side_by_side(lambda out: call(place, "folds", "table.tsv", *calls[out], "--out", out), calls)
+    for out in calls:
+        for path in sorted((place / out).iterdir()):
+            text = path.read_bytes().decode().replace(f"{place.resolve()}{os.sep}", "")
+            part.exact[f"{out}: {path.name}"] = [text.count("\n"), sha256(text.encode())]
+    return part
+
+
+def write_table(folder):
+    rng = random.Random(8)
+    rows = [f"audio/track{n:02}.wav\t{rng.choice('abc')}\tartist {rng.randrange(25)}" for n in range(40)]
+    (folder / "audio").mkdir()
+    for n in range(40):
+        (folder / f"audio/track{n:02}.wav").touch()
+    (folder / "table.tsv").write_text("\n".join(["path\tlabel\tartist", *rows]) + "\n")
+
+
+# Exit statuses.
+
+
+def write_calls(folder):
+    """A folder for calls: audio and lists, sound and faulty, a model, damaged models, an evaluation, submissions."""
+    folder.mkdir()
+    write_evaluation(folder / "judged")
+    write_table(folder)
+    names = []
+    for k, style in enumerate(STYLES[:2] * 3):
+        names.append(f"{'ab'[k % 2]}{k}.wav")
+        soundfile.write(folder / names[-1], synthesise(style, 200 + k, 0.6, 11025, 1), 11025, "PCM_16")
+    soundfile.write(folder / "silent.wav", np.zeros(9000), 11025, "PCM_16")
+    (folder / "text.wav").write_text("no audio")
+    (folder / "file").touch()
+    (folder / "folder").mkdir()
+    labelled = [f"{name}\t{name[0]}" for name in names]
+    lists = {
+        "features": names,
+        "train": labelled[:4],
+        "test": names[4:],
+        "truth": labelled[4:],
+        "fewbad": [*names, "text.wav"],
+        "silence": [*names, "silent.wav"],
+        "bad": [names[4], "text.wav", "silent.wav", "missing.wav"],
+        "missing": ["nowhere.wav", "nowhere2.wav"],
+        "twice": [*names, names[0]],
+        "trainbad": [*labelled, "text.wav\ta"],
+        "trainworse": [*labelled[:4], "silent.wav\ta", "text.wav\tb"],
+        "trainclass": [*labelled, "text.wav\tc"],
+        "tab": labelled,
+        "notab": [*labelled[:2], names[2]],
+        "emptylabel": [*labelled[:2], f"{names[2]}\t"],
+        "conflict": [*labelled, f"{names[0]}\tb"],
+        "oneclass": labelled[::2],
+        "empty": [],
+        "nul": [f"{names[0]}\0"],
+        "groups": [f"{name}\t{name}" for name in names],
+        "wrongout": [f"{names[4]}\tpolka", "x.wav\ta"],
+    }
+    for name, lines in lists.items():
+        (folder / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines))
+    (folder / "latin.txt").write_bytes("Müsik.wav\n".encode("latin-1"))
+    (folder / "nolabel.tsv").write_text("path\tartist\na.wav\tb\n")
+    shutil.copytree(folder / "judged/good", folder / "perfect")
+    (folder / "wrongfolds").mkdir()
+    (folder / "wrongfolds/fold1.test.txt").write_text("other.wav\n")
+
+    call(folder, "train.sh", "-numThreads", "1", "--no-picture", "--model", "1", "--epochs", "1", "s", "train.txt")
+    for name, pattern in (
+        ("badbundle", "bundle.json"),
+        ("badweights", "*.weights.npz"),
+        ("noweights", "*.weights.npz"),
+    ):
+        shutil.copytree(folder / "s", folder / name)
+        [path] = (folder / name / "model").glob(pattern)
+        data = bytearray(path.read_bytes())
+        data[len(data) // 2] ^= 1
+        path.unlink()
+        if name != "noweights":
+            path.write_bytes(data)
+
+    (folder / "task").mkdir()
+    for part in ("train", "test", "truth"):
+        shutil.copy(folder / f"{part}.txt", folder / f"task/fold1.{part}.txt")
+        lines = (folder / f"task/fold1.{part}.txt").read_text().splitlines()
+        (folder / f"task/fold1.{part}.txt").write_text("".join(f"{folder}/{line}\n" for line in lines))
+    (folder / "task/features.txt").write_text("".join(f"{folder}/{name}\n" for name in names))
+    scripts = {
+        "good": {"classify": 'sed "s/$/\\ta/" "$4" >"$5"'},
+        "failing": {"classify": "exit 5"},
+        "partial": {"classify": ': >"$5"'},
+    }
+    for name, texts in scripts.items():
+        (folder / name).mkdir()
+        for script in ("extractFeatures", "train", "classify"):
+            path = folder / name / f"{script}.sh"
+            path.write_text(f"#!/bin/sh\n{texts.get(script, 'exit 0')}\n")
+            path.chmod(0o755)
+
+
+# name: the call's words, in the folder of write_calls. What begins with "$" is set in the environment, ">" is where the
+# output goes, "!" is a signal that comes once the training has begun.
+QUICK = (*ONE, "--no-picture", "--model", "1", "--epochs", "1", "--segments-per-track", "2")
+STATUSES = {
+    # The program.
+    "no command": ("mirex-submission.sh",),
+    "help": ("mirex-submission.sh", "--help"),
+    "version": ("--version",),
+    "unknown command": ("dance",),
+    "unknown option": ("--dance",),
+    "a Python that is none": ("train.sh", "--help", "$MIREX_PYTHON=/nowhere/python"),
+    "nobody reads": ("--version", ">closed"),
+    "output on a full disk": ("check", "new", "features.txt", ">/dev/full"),
+    "terminated": ("train.sh", *QUICK, "--epochs", "100000", "long.term", "train.txt", "!SIGTERM"),
+    # Options.
+    "no arguments": ("train.sh",),
+    "no epochs": ("train", "--epochs", "0", "new", "train.txt"),
+    "a model that is none": ("train", "--model", "4", "new", "train.txt"),
+    "a name that is a path": ("train", "--name", "a/b", "new", "train.txt"),
+    "no threads": ("extract", "-numThreads", "0", "new", "features.txt"),
+    "an empty path": ("extract", "", "features.txt"),
+    "a backend that is none": ("train", "new", "train.txt", "$KERAS_BACKEND=nosuch"),
+    # Devices: no machine has a hundredth GPU.
+    "train without a GPU": ("train.sh", *QUICK, "--device", "gpu:99", "new", "train.txt"),
+    # Lists.
+    "a missing list": ("extractFeatures.sh", "new", "nowhere.txt"),
+    "NUL in a list": ("extract", "new", "nul.txt"),
+    "an empty label": ("train.sh", "new", "emptylabel.txt"),
+    "one class": ("train", "new", "oneclass.txt"),
+    # Audio.
+    "extract": ("extractFeatures.sh", *ONE, "x.good", "features.txt"),
+    "extract mostly bad tracks": ("extract", *ONE, "x.bad", "bad.txt"),
+    "train": ("train.sh", *QUICK, "t.good", "train.txt"),
+    "train on a bad track": ("train", *QUICK, "t.bad", "trainbad.txt"),
+    "train to a divergence": ("train", *QUICK, "--epochs", "3", "--learning-rate", "1e30", "t.diverged", "train.txt"),
+    "train and classify": ("trainAndClassify.sh", *QUICK, "t.both", "train.txt", "test.txt", "out.both"),
+    "classify": ("classify.sh", *ONE, "s", "test.txt", "out.good"),
+    "classify silence, strict": ("classify", *ONE, "--strict", "s", "silence.txt", "out.strict"),
+    "classify mostly bad tracks": ("classify.sh", *ONE, "s", "bad.txt", "out.bad"),
+    "features": ("features", "a0.wav"),
+    # Models.
+    "no model": ("classify.sh", "new", "test.txt", "out.no"),
+    "a damaged bundle": ("classify", *ONE, "badbundle", "test.txt", "out.bundle"),
+    "a network that was not trained": ("classify", *ONE, "--model", "3", "s", "test.txt", "out.3"),
+    # Outputs.
+    "an output that is a folder": ("classify.sh", *ONE, "s", "test.txt", "folder"),
+    "an output that is the list": ("classify", *ONE, "s", "test.txt", "test.txt"),
+    "a read-only scratch folder": ("extractFeatures.sh", *ONE, "/proc/mirex", "features.txt"),
+    # Judging.
+    "validate": ("validate", "test.txt", "train.txt", "truth.txt"),
+    "validate with faults": ("validate", "test.txt", "train.txt", "wrongout.txt"),
+    "evaluate a nameless system": ("evaluate", "--truth", "judged/truth", "--system", "perfect", "--out", "e.name"),
+    "folds": ("folds", "table.tsv", "--group", "artist", "--out", "f.good"),
+    "folds checked, none": ("folds", "table.tsv", "--check", "folder"),
+    "check": ("check", "new", "features.txt", "train.txt", "test.txt"),
+    "crossval of one that fails": ("crossval", "task", "--scratch", "c.failing", "--submission", "failing"),
+    "crossval with options for nobody": (
+        "crossval", "task", "--scratch", "c.nobody", "--submission", "good", "--train-options", "x=--y",
+    ),
+    "completion of no shell": ("completion", "fish"),
+}  # fmt: skip
+MORE_STATUSES = {
+    # The program.
+    "short help": ("-h",),
+    "MIREX's name of train-and-classify": ("trainAndClassify", "--help"),
+    "interrupted": ("train", *QUICK, "--epochs", "100000", "long.int", "train.txt", "!SIGINT"),
+    "hung up": ("train", *QUICK, "--epochs", "100000", "long.hup", "train.txt", "!SIGHUP"),
+    # Options.
+    "too many arguments": ("train", "new", "features.txt", "train.txt", "more"),
+    "a part of an option": ("train", "--epoch", "2", "new", "train.txt"),
+    "epochs that are no number": ("train", "--epochs", "many", "new", "train.txt"),
+    "no learning rate": ("train", "--learning-rate", "nan", "new", "train.txt"),
+    "no bands": ("train", "--bands", "0", "new", "train.txt"),
+    "too few frames": ("train", "--frames", "10", "new", "train.txt"),
+    "a model of no package": ("train", "--model", "nosuch", "new", "train.txt"),
+    "a seed that is none": ("train", "--seed", "-1", "new", "train.txt"),
+    "a share that is none": ("train", "--max-bad", "101", "new", "train.txt"),
+    "a time that is none": ("train", "--time-limit", "soon", "new", "train.txt"),
+    "groups without patience": ("train", "--groups", "groups.txt", "new", "train.txt"),
+    "too many segments": ("train", "--segments-per-track", "100001", "new", "train.txt"),
+    "no processes": ("extract", "--jobs", "0", "new", "features.txt"),
+    "a scheduler without a cluster": ("extract", "--scheduler", "a:1", "new", "features.txt"),
+    "a device twice": ("train", "--device", "gpu:0,0", "new", "train.txt"),
+    "hosts that are none": ("train", "new", "train.txt", "$TF_CONFIG=nosuch"),
+    # Devices: no machine has a hundredth GPU.
+    "classify without a GPU": ("classify", "--device", "gpu:99", "s", "test.txt", "out.gpu"),
+    "the environment's device": ("check", "new", "train.txt", "$MIREX_DEVICE=gpu:99"),
+    # Lists.
+    "a folder as a list": ("extract", "new", "folder"),
+    "an empty list": ("extract", "new", "empty.txt"),
+    "tabs in a test list": ("extract", "new", "tab.txt"),
+    "a list that is not UTF-8": ("extract", "new", "latin.txt"),
+    "two labels of a track": ("train", "new", "conflict.txt"),
+    "a wrong list of groups": ("train", "--patience", "1", "--groups", "test.txt", "new", "train.txt"),
+    "a missing test list": ("trainAndClassify.sh", *QUICK, "new", "train.txt", "nowhere.txt", "out.none"),
+    # Audio.
+    "extract a track twice": ("extract", *ONE, "x.twice", "twice.txt"),
+    "extract a bad track": ("extract", *ONE, "x.few", "fewbad.txt"),
+    "extract a bad track, strict": ("extract", *ONE, "--strict", "x.strict", "fewbad.txt"),
+    "extract silence": ("extract", *ONE, "x.silence", "silence.txt"),
+    "extract missing tracks": ("extract", *ONE, "x.missing", "missing.txt"),
+    "extract a shard, verified, unchecked": (
+        "extractFeatures.sh", *ONE, "--shard", "2/3", "--verify", "--no-check", "x.shard", "features.txt",
+    ),
+    "train with the feature list": ("train.sh", *QUICK, "t.features", "features.txt", "train.txt"),
+    "train on a bad track, allowed": ("train", *QUICK, "--max-bad", "20", "t.allowed", "trainbad.txt"),
+    "train on a bad track, strict": ("train", *QUICK, "--max-bad", "20", "--strict", "t.strict", "trainbad.txt"),
+    "train on a bad class": ("train", *QUICK, "--max-bad", "90", "t.class", "trainclass.txt"),
+    "train dry": ("train", *QUICK, "--dry-run", "t.dry", "train.txt"),
+    "classify silence": ("classify", *ONE, "s", "silence.txt", "out.silence"),
+    "features of nothing": ("features", "nowhere.wav"),
+    # Models.
+    "no model of the name": ("classify", "--name", "other", "s", "test.txt", "out.name"),
+    "damaged weights": ("classify", *ONE, "badweights", "test.txt", "out.weights"),
+    "missing weights": ("classify", *ONE, "noweights", "test.txt", "out.noweights"),
+    "export in no format": ("export", "s/model"),
+    # Outputs.
+    "an output below a file": ("classify", *ONE, "s", "test.txt", "file/out"),
+    "an output where nothing can be": ("classify", *ONE, "s", "test.txt", "/proc/mirex/out"),
+    "an output among the models": ("classify", *ONE, "s", "test.txt", "s/model/out"),
+    "an output that is a folder, after training": (
+        "trainAndClassify.sh", *QUICK, "new", "train.txt", "test.txt", "folder",
+    ),
+    "a scratch folder that is a file": ("extract", *ONE, "file", "features.txt"),
+    "pictures in a file": ("extract", *ONE, "--plot", "file", "x.plot", "features.txt"),
+    # Judging.
+    "validate nothing": ("validate", "test.txt", "train.txt", "nowhere.txt"),
+    "evaluate": ("evaluate", "--truth", "judged/truth", "--system", "good=judged/good", "--out", "e.good"),
+    "evaluate no truth": ("evaluate", "--truth", "nowhere", "--system", "good=judged/good", "--out", "e.no"),
+    "evaluate no system": ("evaluate", "--truth", "judged/truth", "--system", "good=nowhere", "--out", "e.none"),
+    "evaluate into the outputs": ("evaluate", "--truth", "judged/truth", "--system", "perfect=perfect", "--out", "."),
+    "report nothing": ("report", "folder"),
+    "folds of nothing": ("folds", "--out", "f.nothing"),
+    "folds of no such group": ("folds", "table.tsv", "--group", "album", "--out", "f.group"),
+    "folds of no folder": ("folds", "--from-folders", "nowhere", "--out", "f.nowhere"),
+    "folds too many": ("folds", "table.tsv", "--folds", "100", "--out", "f.many"),
+    "folds checked": ("folds", "table.tsv", "--check", "wrongfolds"),
+    "check wrong lists": ("check", "new", "notab.txt", "nul.txt"),
+    "check bad audio": ("check", "new", "trainworse.txt"),
+    "crossval": ("crossval", "task", "--scratch", "c.good", "--submission", "good"),
+    "crossval of one that writes half": ("crossval", "task", "--scratch", "c.partial", "--submission", "partial"),
+    "crossval without lists": ("crossval", "folder", "--scratch", "c.folder", "--submission", "good"),
+    "crossval of no submission": ("crossval", "task", "--scratch", "c.none", "--submission", "folder"),
+    # Of all kinds.
+    "evaluate, strict": ("evaluate", "--strict", "--truth", "judged/truth", "--system", "o=judged/odd", "--out", "e.o"),
+    "folds of no label": ("folds", "nolabel.tsv", "--out", "f.nolabel"),
+    "check without a GPU": ("check", "--device", "gpu:99", "new", "train.txt"),
+    "no tab in a training list": ("train", "new", "notab.txt"),
+    "train on bad tracks": ("train", *QUICK, "t.worse", "trainworse.txt"),
+    "extract silence, strict": ("extract", *ONE, "--strict", "x.silent", "silence.txt"),
+    "a wrong feature list": ("train", "new", "tab.txt", "train.txt"),
+    "too many bands": ("train", "--bands", "5000", "new", "train.txt"),
+    "another rate": ("train", "--rate", "8000", "new", "train.txt"),
+    "a device that is none": ("train", "--device", "tpu", "new", "train.txt"),
+    "a shard that is none": ("extract", "--shard", "3/2", "new", "features.txt"),
+    "features to a file of no kind": ("features", "a0.wav", "--export", "out.kind"),
+    "export no model": ("export", "--format", "tflite", "new/model"),
+    "one file for two outputs": ("classify", *ONE, "--probabilities", "out.2", "s", "test.txt", "out.2"),
+    "evaluate a name twice": (
+        "evaluate", "--truth", "judged/truth", "--system", "a=perfect", "--system", "a=judged/odd", "--out", "e.twice",
+    ),
+    "MIREX's name of extract": ("extractFeatures", "--help"),
+    "an option without its value": ("train", "new", "train.txt", "--epochs"),
+    "features of text": ("features", "text.wav"),
+    "folds to nowhere": ("folds", "table.tsv"),
+    "nobody reads a table": ("folds", "table.tsv", "--out", "out.closed", ">closed"),
+}  # fmt: skip
+
+
+def statuses(folder):
+    """How calls of every kind end."""
+    return statuses_of(folder / "calls", STATUSES)
+
+
+def more_statuses(folder):
+    """How further calls end."""
+    return statuses_of(folder / "more calls", MORE_STATUSES)
+
+
+def statuses_of(place, calls):
+    write_calls(place)
+    found = side_by_side(lambda words: status_of(place, words), calls.values())
+    return Part(exact=dict(zip(calls, found, strict=True)))
+
+
+def status_of(place, words):
+    """The exit status of one call, which ends without a traceback."""
+    args = [word for word in words if word[:1] not in ("$", ">", "!")]
+    env = dict(word[1:].split("=", 1) for word in words if word.startswith("$"))
+    target = next((word[1:] for word in words if word.startswith(">")), os.devnull)
+    number = next((getattr(signal, word[1:]) for word in words if word.startswith("!")), None)
+    if target == "closed":
+        read, stdout = os.pipe()
+        os.close(read)
+    else:
+        stdout = os.open(target, os.O_WRONLY)
+    try:
+        process = subprocess.Popen(
+            command_of(*args), cwd=place, env=environment(**env), stdin=subprocess.DEVNULL, stdout=stdout,
+            stderr=subprocess.PIPE, text=True, preexec_fn=take_signals,
+        )  # fmt: skip
+    finally:
+        os.close(stdout)
+    with process:
+        try:
+            if number:
+                until_s = time.monotonic() + 60
+                while not (place / args[-2] / "model").exists():
+                    assert time.monotonic() < until_s and process.poll() is None, f"{words}: does not begin"
+                    time.sleep(0.05)
+                process.send_signal(number)
+            said = process.communicate(timeout=120)[1]
+        finally:
+            process.kill()
+    assert "Traceback" not in said, f"{words}: {said}"
+    return process.returncode
+
+
+def take_signals():
+    """A shell that runs this in the background makes it ignore SIGINT, and its children too."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
+# Options.
+
+COMMANDS = (
+    "extract", "train", "classify", "train-and-classify", "check", "completion", "doctor", "export", "features",
+    "folds", "validate", "crossval", "evaluate", "report",
+)  # fmt: skip
+
+
+def options(folder):
+    """The options and the positionals of every command, as its help lists them."""
+    part = Part()
+    overview = call(folder, "mirex-submission.sh", "--help")
+    part.exact["commands"] = re.findall(r"^  ([a-z-]+)  ", overview, flags=re.M)
+    assert part.exact["commands"] == list(COMMANDS)
+    helps = side_by_side(lambda name: call(folder, name, "--help", COLUMNS="300"), COMMANDS)
+    part.exact |= {name: listed(text) for name, text in zip(COMMANDS, helps, strict=True)}
+    return part
+
+
+def listed(text):
+    """What argparse's help lists: option strings with the names of their values, and positionals."""
+    found = []
+    for invocation in re.findall(r"^  (\S+(?: \S+)*)", text, flags=re.M):
+        strings = re.findall(r"(?:^|(?<= ))--?[A-Za-z][\w-]*", invocation)
+        # Python 3.13 names the value once, behind all strings of an option; before it stands behind each.
+        value = invocation.rpartition(strings[-1])[2].strip() if strings else ""
+        found.append(" ".join([*strings, value]).strip() if strings else invocation)
+    return found
+
+
+SLOW = (widths, recipes, more_statuses)
+PARTS = {
+    part.__name__: part
+    for part in (corpus, features, lossy, segments, models, evaluation, folds, statuses, options, *SLOW)
+}
+
+
+# goldens.json.
+
+
+def read():
+    return json.loads(GOLDENS.read_text(encoding="utf-8"))
+
+
+def digests_of(goldens, name, here):
+    """The stored digests of a part for this platform, or None where it is not stored."""
+    return next((each["sha256"].get(name) for each in goldens["platforms"] if each["platform"] == here), None)
+
+
+def faults_of(name, found, goldens, here):
+    """What a part differs in from goldens.json, in words, a line each."""
+    faults = compare("exact", goldens["exact"].get(name, {}), found.exact, lambda a, b: a == b)
+    tolerance = TOLERANCES.get(name, 0)
+    samples = goldens["samples"].get(name, {})
+    for key, (_, values) in found.floats.items():
+        stored = {key: samples[sample_name(key)]} if sample_name(key) in samples else {}
+        faults += compare("samples", stored, {key: values}, lambda a, b: near(a, b, tolerance))
+    if not found.floats:
+        faults += compare("samples", samples, {}, lambda a, b: True)
+    digests = digests_of(goldens, name, here)
+    if digests is not None:
+        faults += compare("sha256", digests, found.digests, lambda a, b: a == b)
+    return faults
+
+
+def compare(kind, stored, found, same):
+    faults = [f"{kind}: {key!r} is stored, and was not found" for key in stored if key not in found]
+    faults += [f"{kind}: {key!r} is found, and not stored" for key in found if key not in stored]
+    return faults + [
+        f"{kind}: {key!r} is {found[key]!r}, and {stored[key]!r} is stored"
+        for key in stored
+        if key in found and not same(stored[key], found[key])
+    ]
+
+
+def near(stored, found, tolerance):
+    return len(stored) == len(found) and bool(np.allclose(found, stored, rtol=0, atol=tolerance, equal_nan=True))
+
+
+def merged(goldens, parts, here):
+    """goldens with these parts as found here; other platforms keep their digests of parts that have not changed."""
+    entry = next((each for each in goldens["platforms"] if each["platform"] == here), None)
+    if entry is None:
+        entry = {"platform": here, "sha256": {}}
+        goldens["platforms"].append(entry)
+    for name, found in parts.items():
+        known = name in goldens["exact"]
+        if not known or faults_of(name, found, goldens, here):
+            if known:
+                print(f"{name}: other results than before, so other platforms lose theirs", file=sys.stderr)
+            goldens["exact"][name], goldens["samples"][name] = found.exact, found.samples
+            for other in goldens["platforms"]:
+                other["sha256"].pop(name, None)
+        if found.digests:
+            entry["sha256"][name] = found.digests
+    goldens["platforms"] = [each for each in goldens["platforms"] if each["sha256"]]
+    return goldens
+
+
+def text_of(value, depth=0):
+    """JSON with a line for each key of an object, and lists in one line."""
+    if not isinstance(value, dict) or not value or depth > 4:
+        if isinstance(value, list) and depth < 3 and value and isinstance(value[0], dict):
+            inner = ",\n".join(" " * (depth + 1) + text_of(each, depth + 1) for each in value)
+            return f"[\n{inner}\n{' ' * depth}]"
+        return json.dumps(value, ensure_ascii=False)
+    pad = " " * (depth + 1)
+    inner = ",\n".join(
+        f"{pad}{json.dumps(key, ensure_ascii=False)}: {text_of(each, depth + 1)}" for key, each in value.items()
+    )
+    return f"{{\n{inner}\n{' ' * depth}}}"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--frames", metavar="JSON", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.frames:
+        found = frames(**json.loads(args.frames))
+        json.dump({"exact": found.exact, "floats": found.floats}, sys.stdout)
+        return
+    if set(args.parts) - set(PARTS):
+        parser.error(f"parts are {', '.join(PARTS)}")
+    goldens = read() if GOLDENS.exists() else {"exact": {}, "samples": {}, "platforms": []}
+    parts = {}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder, "corpus")
+        prepare(place)
+        for name in args.parts or PARTS:
+            started_s = time.monotonic()
+            parts[name] = PARTS[name](place)
+            print(f"{name}: {time.monotonic() - started_s:.1f} s", file=sys.stderr)
+    GOLDENS.write_text(text_of(merged(goldens, parts, platform())) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
