@@ -274,8 +274,8 @@ def from_json(data: bytes, record_type: type[_Record]) -> _Record:
     """Read one of our records; raises ValueError that says where it differs from its type."""
     try:
         return msgspec.convert(json.loads(data), record_type)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
+    except (RecursionError, msgspec.MsgspecError) as error:
+        raise ValueError(str(error)) from error
 
 
 def read(path: Path) -> Results:
