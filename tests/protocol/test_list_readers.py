@@ -26,8 +26,8 @@ from mirex_submission.evaluation.judging.results import record
 from mirex_submission.evaluation.judging.tables import write_results
 from mirex_submission.evaluation.report.curves import read_history
 from mirex_submission.evaluation.report.page import write_report
-from mirex_submission.protocol.lists import read_labelled, read_unlabelled, write_predictions, write_probabilities
-from mirex_submission.protocol.outputs import class_key
+from mirex_submission.protocol.lists import read_labelled, read_unlabelled
+from mirex_submission.protocol.outputs import class_key, write_predictions, write_probabilities
 
 TRACKS = [GroupedTrack(f"/none/{label}{n}.wav", label, group=f"{n}") for n in range(4) for label in ("rock", "jazz")]
 PARTS = ("train", "test", "truth")

@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.crossval.run import FoldRun, SystemRun
-from mirex_submission.evaluation.crossval.step import Call
+from mirex_submission.evaluation.crossval.step import StepResult
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
 from mirex_submission.evaluation.judging import validate as validation
 from mirex_submission.evaluation.judging.results import Count, Number, from_json
@@ -107,7 +107,7 @@ def _system_record(system: SystemRun, folder: Path) -> SystemRecord:
     for fold, run in zip(system.plan.folds, system.folds, strict=True):
         files = {"output": run.output, "probabilities": run.probabilities, "history": run.history}
         folds[fold.lists.name] = FoldRecord(
-            steps=[_step_record(call) for call in run.calls],
+            steps=[_step_record(step) for step in run.steps],
             **{name: str(file.relative_to(folder)) if file else None for name, file in files.items()},
             sha256={name: sha256(file) if file else None for name, file in files.items()},
             problems=_problems(fold.lists, run, system.extraction),
@@ -116,25 +116,15 @@ def _system_record(system: SystemRun, folder: Path) -> SystemRecord:
     return SystemRecord(str(system.plan.submission.folder), extraction, folds)
 
 
-def _step_record(call: Call) -> StepRecord:
-    return StepRecord(
-        name=call.call,
-        argv=call.argv,
-        status=call.status,
-        seconds=call.seconds,
-        cpu_seconds=call.cpu_seconds,
-        peak_mb=call.peak_mb,
-        log=call.log,
-        attempts=call.attempts,
-        problem=call.fault,
-    )
+def _step_record(step: StepResult) -> StepRecord:
+    return StepRecord(**msgspec.structs.asdict(step))
 
 
-def _problems(fold: FoldLists, run: FoldRun, extraction: Call | None) -> list[str]:
-    for call in filter(None, (extraction, *run.calls)):
-        if call.fault:
-            return [f"{call.call}: {call.fault}"]
-    assert run.output  # as no call has a fault
+def _problems(fold: FoldLists, run: FoldRun, extraction: StepResult | None) -> list[str]:
+    for step in filter(None, (extraction, *run.steps)):
+        if step.problem:
+            return [f"{step.name}: {step.problem}"]
+    assert run.output  # as no step has a problem
     tracks, labelled = lists.read_unlabelled(fold.test), lists.read_labelled(fold.train, for_evaluator=False)
     findings = validation.output_findings(tracks, labelled, run.output)
     # White space that cuts a line is in the lists' own paths and labels: the system only repeats them.

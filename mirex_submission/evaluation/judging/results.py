@@ -22,7 +22,7 @@ from msgspec import Meta, Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging import evaluate, metrics, significance
-from mirex_submission.protocol.outputs import Finding
+from mirex_submission.protocol.outputs import NO_PREDICTION, Finding
 from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
@@ -201,7 +201,7 @@ def record(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> Resu
 
 def _fold(evaluation: evaluate.Evaluation, k: int) -> FoldResult:
     fold, classes = evaluation.folds[k], evaluation.classes
-    labels: dict[int, str | None] = dict(enumerate(classes)) | {metrics.NO_PREDICTION: None}
+    labels: dict[int, str | None] = dict(enumerate(classes)) | {NO_PREDICTION: None}
     tracks = [
         TrackResult(
             track.path,

@@ -10,7 +10,7 @@ import pytest
 from mirex_submission.errors import StorageError
 from mirex_submission.evaluation.judging.evaluate import evaluate
 from mirex_submission.evaluation.judging.tables import summary, write_results
-from mirex_submission.protocol.lists import write_probabilities
+from mirex_submission.protocol.outputs import write_probabilities
 
 LABELS = ["Hip-Hop", "blues,old", "R&B"]
 

@@ -16,7 +16,8 @@ from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.judging.evaluate import evaluate
 from mirex_submission.evaluation.judging.tables import write_results
 from mirex_submission.evaluation.report.page import write_report
-from mirex_submission.protocol.lists import Track, write_predictions, write_probabilities
+from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.outputs import write_predictions, write_probabilities
 from mirex_submission.system.atomic import sha256
 from mirex_submission.system.progress import printable
 
