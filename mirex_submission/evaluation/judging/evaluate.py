@@ -13,6 +13,7 @@ import numpy as np
 
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
+from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
 from mirex_submission.protocol.lists import Track, read_labelled
 from mirex_submission.protocol.outputs import (
     NO_PREDICTION,
@@ -115,17 +116,35 @@ class Evaluation:
         return [*self.truth_findings, *(finding for system in self.systems for finding in system.findings)]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row a system and tested track: fold, path, truth, system, predicted (None where there is none)."""
+        """Return a table with a row for each fold, track and system.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns fold, path, truth, system, predicted (None where there is no prediction) and probability: that of
+            the predicted class, from `NAME.csv` beside the output `NAME.txt`, NaN where it is not known.
+
+        Raises
+        ------
+        ListError
+            A file of probabilities is not as `classify --probabilities` writes it.
+        """
         import pandas as pd
 
         labels: dict[int, str | None] = dict(enumerate(self.classes)) | {NO_PREDICTION: None}
-        rows = [
-            (fold.file.name, track.path, labels[int(truth)], system.name, labels[int(number)])
-            for system in self.systems
-            for fold, predicted in zip(self.folds, system.predicted, strict=True)
-            for track, truth, number in zip(fold.tracks, fold.truth, predicted, strict=True)
-        ]
-        return pd.DataFrame(rows, columns=["fold", "path", "truth", "system", "predicted"], dtype=object)
+        rows = []
+        for k, fold in enumerate(self.folds):
+            tables = [read_probabilities(path) if (path := beside(s.outputs[k])) else None for s in self.systems]
+            for n, track in enumerate(fold.tracks):
+                for system, table in zip(self.systems, tables, strict=True):
+                    predicted = labels[system.predicted[k][n]]
+                    probability = table.of(track.path, predicted) if table and predicted is not None else np.nan
+                    rows.append(
+                        (fold.file.name, track.path, labels[fold.truth[n]], system.name, predicted, probability)
+                    )
+        columns = ["fold", "path", "truth", "system", "predicted", "probability"]
+        # As objects, for pandas would turn None into NaN among texts.
+        return pd.DataFrame(rows, columns=columns, dtype=object).astype({"probability": "float64"})
 
 
 @dataclass(frozen=True)
