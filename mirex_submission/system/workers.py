@@ -74,8 +74,15 @@ class Workers:
         else:
             # For one, joblib would work in the calling process: of two, one works at a time (see run).
             n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))
+            # Tasks hold no arrays, so joblib needs no folder for them; below a path beyond ASCII it could register none.
             with joblib.parallel_config(
-                "loky", n_jobs=n_jobs, inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
+                "loky",
+                n_jobs=n_jobs,
+                temp_folder=os.devnull,
+                max_nbytes=None,
+                inner_max_num_threads=1,
+                initializer=_end_with,
+                initargs=(os.getpid(),),
             ):
                 yield
 

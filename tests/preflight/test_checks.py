@@ -149,7 +149,7 @@ def test_tracks_that_cannot_be_read_are_warnings_and_too_many_of_them_a_fault_th
     where = {bad[0]: "list.txt:7: "}
     few = dataclasses.replace(run, paths=[*clips, *bad], heard=[[*clips, *bad]], where=where)
     warnings = checked(few, WARNING)
-    assert f"list.txt:7: {bad[0]}: cannot be read: No such file or directory" in warnings
+    assert f"list.txt:7: {bad[0]}: cannot be read: No such file or directory [audio.unreadable]" in warnings
     assert any(text.startswith(f"{bad[1]}: cannot be decoded") for text in warnings) and checked(few, FAULT) == []
     for many in (
         dataclasses.replace(few, heard=[[clips[0], *bad]]),
