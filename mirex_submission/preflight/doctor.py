@@ -170,7 +170,8 @@ def _gpus(device: str, threads: int) -> Iterator[Fact]:
     asked = device.startswith("gpu")
     try:
         engines.check_device(device if asked else "gpu")
-        said = engines.start(device, threads=threads, seed=0).said if asked else "the system has a device of one; "
+        started = engines.start(device, threads=threads, seed=0) if asked else None
+        said = started.description if started else "the system has a device of one; "
     except DeviceError as error:
         if asked:
             yield Fact("GPU", FAULT, str(error), install_command("gpu"), DeviceError)

@@ -174,9 +174,13 @@ def classify_paths(
         check_writable(file)
     clear_leftovers(scratch)
     engine = engines.start(
-        run.chosen_device, threads=run.threads, seed=model.recipe.seed, networks=model.recipe.networks
+        run.chosen_device,
+        threads=run.threads,
+        seed=model.recipe.seed,
+        networks=model.recipe.networks,
+        engine=run.engine,
     )
-    log.info("%s", engine.said)
+    log.info("%s", engine.description)
     predictor, store = Predictor(folder, model, engine), FeatureStore(scratch, model.spec)
     records = extraction.extract(paths, store, Workers(run.threads))
     trained = overlap(model, records.values())
