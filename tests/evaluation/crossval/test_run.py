@@ -329,7 +329,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_
         _, said = process.communicate()
     assert process.returncode == status, said
     wait_for(lambda: gone(int((tmp_path / "pid").read_text())))
-    assert number == signal.SIGKILL or "the same command goes on" in said
+    assert number == signal.SIGKILL or "repeat the command to resume" in said
     (tmp_path / "go").touch()
     before = called(tmp_path)
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
