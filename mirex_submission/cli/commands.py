@@ -10,7 +10,6 @@ import logging
 from pathlib import Path
 
 from mirex_submission.cli.options import add_lists, add_options, path, read_options
-from mirex_submission.runs.check import TaskLists
 from mirex_submission.runs.options import (
     ClassificationOptions,
     ExtractionOptions,
@@ -133,7 +132,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     from mirex_submission.preflight.checks import ERROR, WARNING
-    from mirex_submission.runs.check import check
+    from mirex_submission.runs.check import TaskLists, check
 
     problems = check(
         args.scratch,

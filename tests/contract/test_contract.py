@@ -151,7 +151,7 @@ def test_signals_and_their_status_reach_the_caller(straight, corpus, number, sta
         process.send_signal(number)
         rest = process.communicate(timeout=60)[1]
     assert process.returncode == status
-    assert "the same command goes on" in rest and "Traceback" not in rest
+    assert "repeat the command to resume" in rest and "Traceback" not in rest
     assert not [p for p in (scratch / "tmp").iterdir() if p.name.startswith(".tmp-")]
 
 
