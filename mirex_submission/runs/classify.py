@@ -60,7 +60,8 @@ class Classification:
         unreadable = set(self.unreadable)
         rows = [(track.path, track.label, track.path not in unreadable) for track in self.tracks]
         frame = pd.DataFrame(rows, columns=["path", "label", "readable"])
-        return frame.join(pd.DataFrame(self.probabilities, columns=list(self.classes)), rsuffix=" (class)")
+        columns = [f"{label} (class)" if label in frame else label for label in self.classes]
+        return frame.join(pd.DataFrame(self.probabilities, columns=columns))
 
 
 def classify(
