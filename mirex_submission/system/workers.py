@@ -74,7 +74,7 @@ class Workers:
         else:
             # For one, joblib would work in the calling process: of two, one works at a time (see run).
             n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))
-            # Tasks hold no arrays, so joblib needs no folder for them; below a path beyond ASCII it could register none.
+            # Tasks hold no arrays, so joblib needs no folder, and it could use none below a path beyond ASCII.
             with joblib.parallel_config(
                 "loky",
                 n_jobs=n_jobs,
