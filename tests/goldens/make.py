@@ -49,8 +49,15 @@ from synthetic_corpus import STYLES, synthesise, write_corpus  # noqa: E402
 # by the scripts of bin/, by `python -m mirex_submission`, and by log_mel, which is public.
 import mirex_submission  # noqa: E402
 from mirex_submission.features.spec import FeatureSpec  # noqa: E402
+from mirex_submission.networks.epoch import draw_kept  # noqa: E402
 from mirex_submission.training.recipe import Recipe  # noqa: E402
-from mirex_submission.training.segments import batches, draw_kept, dropout_rng, segment_starts  # noqa: E402
+from mirex_submission.training.segments import make_epoch, segment_starts  # noqa: E402
+
+
+def an_epoch(n, number, **recipe):
+    """An epoch of n segments, for its order and its dropout alone."""
+    return make_epoch(np.zeros((1, 1)), np.zeros(n), np.zeros(n), Recipe(**recipe), n_frames=1, number=number)
+
 
 KERNELS = ("mirex_submission.features._kernel", "mirex_submission.networks._kernel")  # compiled, with their LANES
 
@@ -388,12 +395,12 @@ def segments(folder):
             part.exact[f"starts, {how}{said}"] = [len(drawn), drawn[-3:], hash_of(drawn)]
     for n, batch_size, seed in ((1, 40, 0), (41, 40, 0), (480, 40, 0), (480, 7, 3), (70000, 40, 0)):
         for epoch in (0, 1, 149):
-            found = [list(map(int, batch)) for batch in batches(n, Recipe(batch_size=batch_size, seed=seed), epoch)]
+            found = [list(map(int, batch)) for batch in an_epoch(n, epoch, batch_size=batch_size, seed=seed).batches()]
             sizes = [len(found), len(found[-1])]
             name = f"batches of {batch_size} from {n}, seed {seed}, epoch {epoch}"
             part.exact[name] = [sizes, found[0][:3], hash_of([number for batch in found for number in batch])]
     for seed, epoch in ((0, 0), (0, 149), (2**32 - 1, 1)):
-        kept = [draw_kept(rng, n) for rng in [dropout_rng(seed, epoch)] for n in (40, 7)]
+        kept = [draw_kept(rng, n) for rng in [an_epoch(1, epoch, seed=seed).dropout_rng()] for n in (40, 7)]
         digest = sha256(b"".join(np.packbits(each).tobytes() for each in kept))
         part.exact[f"dropout, seed {seed}, epoch {epoch}"] = [list(each.shape) for each in kept] + [digest]
     return part
