@@ -529,7 +529,7 @@ def write_evaluation(folder):
         write_labelled(folder / f"truth/fold{k}.truth.txt", tracks)
         write_labelled(folder / f"good/fold{k}.txt", right)
         lines = "".join(f"{path}\t{label}\n" for path, label in odd)
-        (folder / f"odd/run.{k}.txt").write_text(f"{lines}{odd[4][0]}\nmusic/fold{k}/track09.wav R&B\n\n", "utf-8")
+        (folder / f"odd/fold{k}.txt").write_text(f"{lines}{odd[4][0]}\nmusic/fold{k}/track09.wav R&B\n\n", "utf-8")
         if k == 1:
             write_labelled(folder / f"lazy/fold{k}.txt", [(path, "Hip-Hop") for path, _ in tracks])
     (folder / "lazy/fold2.txt").touch()
@@ -702,7 +702,7 @@ STATUSES = {
     "unknown option": ("--dance",),
     "a Python that is none": ("train.sh", "--help", "$MIREX_PYTHON=/nowhere/python"),
     "nobody reads": ("--version", ">closed"),
-    "output on a full disk": ("check", "new", "features.txt", ">/dev/full"),
+    "output on a full disk": ("check", "new", "--features", "features.txt", ">/dev/full"),
     "terminated": ("train.sh", *QUICK, "--epochs", "100000", "long.term", "train.txt", "!SIGTERM"),
     # Options.
     "no arguments": ("train.sh",),
@@ -744,7 +744,7 @@ STATUSES = {
     "evaluate a nameless system": ("evaluate", "--truth", "judged/truth", "--system", "perfect", "--out", "e.name"),
     "folds": ("folds", "table.tsv", "--group", "artist", "--out", "f.good"),
     "folds checked, none": ("folds", "table.tsv", "--check", "folder"),
-    "check": ("check", "new", "features.txt", "train.txt", "test.txt"),
+    "check": ("check", "new", "--features", "features.txt", "--train", "train.txt", "--test", "test.txt"),
     "crossval of one that fails": ("crossval", "task", "--scratch", "c.failing", "--submission", "failing"),
     "crossval with options for nobody": (
         "crossval", "task", "--scratch", "c.nobody", "--submission", "good", "--train-options", "x=--y",
@@ -776,7 +776,7 @@ MORE_STATUSES = {
     "hosts that are none": ("train", "new", "train.txt", "$TF_CONFIG=nosuch"),
     # Devices: no machine has a hundredth GPU.
     "classify without a GPU": ("classify", "--device", "gpu:99", "s", "test.txt", "out.gpu"),
-    "the environment's device": ("check", "new", "train.txt", "$MIREX_DEVICE=gpu:99"),
+    "the environment's device": ("check", "new", "--train", "train.txt", "$MIREX_DEVICE=gpu:99"),
     # Lists.
     "a folder as a list": ("extract", "new", "folder"),
     "an empty list": ("extract", "new", "empty.txt"),
@@ -827,8 +827,8 @@ MORE_STATUSES = {
     "folds of no folder": ("folds", "--from-folders", "nowhere", "--out", "f.nowhere"),
     "folds too many": ("folds", "table.tsv", "--folds", "100", "--out", "f.many"),
     "folds checked": ("folds", "table.tsv", "--check", "wrongfolds"),
-    "check wrong lists": ("check", "new", "notab.txt", "nul.txt"),
-    "check bad audio": ("check", "new", "trainworse.txt"),
+    "check wrong lists": ("check", "new", "--train", "notab.txt", "--test", "nul.txt"),
+    "check bad audio": ("check", "new", "--train", "trainworse.txt"),
     "crossval": ("crossval", "task", "--scratch", "c.good", "--submission", "good"),
     "crossval of one that writes half": ("crossval", "task", "--scratch", "c.partial", "--submission", "partial"),
     "crossval without lists": ("crossval", "folder", "--scratch", "c.folder", "--submission", "good"),
@@ -836,7 +836,7 @@ MORE_STATUSES = {
     # Of all kinds.
     "evaluate, strict": ("evaluate", "--strict", "--truth", "judged/truth", "--system", "o=judged/odd", "--out", "e.o"),
     "folds of no label": ("folds", "nolabel.tsv", "--out", "f.nolabel"),
-    "check without a GPU": ("check", "--device", "gpu:99", "new", "train.txt"),
+    "check without a GPU": ("check", "--device", "gpu:99", "new", "--train", "train.txt"),
     "no tab in a training list": ("train", "new", "notab.txt"),
     "train on bad tracks": ("train", *QUICK, "t.worse", "trainworse.txt"),
     "extract silence, strict": ("extract", *ONE, "--strict", "x.silent", "silence.txt"),
