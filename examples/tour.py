@@ -41,10 +41,8 @@ def main():
     print(f"   the model is in {model}; MODEL_CARD.md there describes it")
     result = classify(scratch, lists["test"], answers / "fold1.txt")
     surest = int(result.probabilities.max(axis=1).argmax())
-    probability = result.probabilities[surest].max()
-    print(
-        f"   the surest prediction: {result.tracks[surest].path} is {result.tracks[surest].label} ({probability:.0%})"
-    )
+    track, probability = result.tracks[surest], result.probabilities[surest].max()
+    print(f"   the surest prediction: {track.path} is {track.label} ({probability:.0%})")
 
     print("4. MIREX's figures; OUT/figures has them and the organisers' files.")
     truth = args.out / "truth"
