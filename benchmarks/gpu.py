@@ -30,28 +30,29 @@ def stock_fit(architecture, epoch, xla):
     import keras
     import numpy as np
 
+    from mirex_submission.networks.epoch import cut
     from mirex_submission.networks.keras_network import build
-    from mirex_submission.training.segments import cut
 
     model = build(architecture, n_bands=N_BANDS, n_frames=N_FRAMES, n_classes=N_CLASSES)
     jit = "auto" if xla else False
     model.compile(keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
     segments = np.ascontiguousarray(cut(epoch.frames, epoch.starts, N_FRAMES))
-    return lambda: model.fit(segments, epoch.targets, batch_size=epoch.recipe.batch_size, verbose=0)
+    return lambda: model.fit(segments, epoch.targets, batch_size=epoch.batch_size, verbose=0)
 
 
 def measure(architecture, engines, args):
     import numpy as np
 
+    from mirex_submission.networks.epoch import cut
     from mirex_submission.networks.sizes import initial_weights
     from mirex_submission.training.recipe import Recipe
-    from mirex_submission.training.segments import Epoch, cut
+    from mirex_submission.training.segments import make_epoch
 
     rng = np.random.default_rng(0)
     frames = rng.normal(-2, 1, (args.tracks * FRAMES_A_TRACK, N_BANDS)).astype(np.float32)
     n = args.tracks * SEGMENTS
     starts, targets = rng.integers(0, len(frames) - N_FRAMES, n), rng.integers(0, N_CLASSES, n)
-    epoch = Epoch(frames, N_FRAMES, starts, targets, None, Recipe(), 0)
+    epoch = make_epoch(frames, starts, targets, Recipe(), n_frames=N_FRAMES)
     sizes = {"n_bands": N_BANDS, "n_frames": N_FRAMES, "n_classes": N_CLASSES}
     weights = initial_weights(architecture, **sizes, mean=frames.mean(axis=0), std=frames.std(axis=0), seed=0)
     track = cut(frames, starts[:SEGMENTS], N_FRAMES)

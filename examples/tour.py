@@ -22,7 +22,7 @@ def main():
     parser.add_argument("--clips", type=int, default=12, help="of each of the four styles")
     parser.add_argument("--epochs", type=int, default=20, help="the paper's are 150")
     args = parser.parse_args()
-    scratch, answers = args.out / "scratch", args.out / "answers"
+    scratch, output = args.out / "scratch", args.out / "output.txt"
 
     print("1. A corpus, and the lists that an organiser would give.")
     lists = write_corpus(args.out / "corpus", n_clips=args.clips, seconds=6.0)
@@ -34,21 +34,18 @@ def main():
     frames = log_mel(paths[0])
     print(f"   {frames.shape[0]} frames of {frames.shape[1]} bands, from {frames.min():.1f} to {frames.max():.1f}")
 
-    print("3. The three runs of MIREX, with the paper's model 2. The scratch folder keeps the features.")
+    print("3. The three steps of MIREX, with the paper's model 2. The scratch folder keeps the features.")
     records = extract(scratch, lists["features"])
     print(f"   {sum(bool(record.content) for record in records.values())} of {len(records)} tracks are readable")
     model = train(scratch, lists["train"], recipe=Recipe(epochs=args.epochs))
     print(f"   the model is in {model}; MODEL_CARD.md there describes it")
-    result = classify(scratch, lists["test"], answers / "fold1.txt")
+    result = classify(scratch, lists["test"], output)
     surest = int(result.probabilities.max(axis=1).argmax())
     track, probability = result.tracks[surest], result.probabilities[surest].max()
     print(f"   the surest prediction: {track.path} is {track.label} ({probability:.0%})")
 
     print("4. MIREX's figures; OUT/figures has them and the organisers' files.")
-    truth = args.out / "truth"
-    truth.mkdir(exist_ok=True)
-    (truth / "fold1.txt").write_bytes(lists["truth"].read_bytes())
-    overall = evaluate(truth, {"ours": answers}, args.out / "figures").systems[0].overall
+    overall = evaluate(lists["truth"], {"ours": output}, args.out / "figures").systems[0].overall
     print(f"   accuracy {overall.accuracy:.1%}; predictions (rows) against the truth (columns):")
     print("  ", str(np.asarray(overall.confusion)).replace("\n", "\n   "))
 

@@ -10,7 +10,6 @@ import logging
 from pathlib import Path
 
 from mirex_submission.cli.options import add_lists, add_options, path, read_options
-from mirex_submission.runs.check import TaskLists
 from mirex_submission.runs.options import (
     ClassificationOptions,
     ExtractionOptions,
@@ -133,7 +132,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
 
 def check(args: argparse.Namespace) -> None:
     from mirex_submission.preflight.checks import ERROR, WARNING
-    from mirex_submission.runs.check import check
+    from mirex_submission.runs.check import TaskLists, check
 
     problems = check(
         args.scratch,
@@ -161,12 +160,13 @@ def add_features(parser: argparse.ArgumentParser) -> None:
 
 
 def features(args: argparse.Namespace) -> None:
-    from mirex_submission.features import inspect, lookup
+    from mirex_submission.features import inspect
 
     options = read_options(args, FeatureOptions)
     scratch = Path(args.scratch).absolute() if args.scratch else None
-    header, frames, source = lookup.find_features(
-        args.track, scratch, rate=options.rate, n_bands=options.bands, n_frames=options.frames
+    rate_hz = None if options.rate == "auto" else int(options.rate)
+    header, frames, source = inspect.find_features(
+        args.track, scratch, rate_hz=rate_hz, n_bands=options.bands, n_frames=options.frames
     )
     if args.export:
         inspect.export(frames, header.spec, args.export)

@@ -1,4 +1,4 @@
-"""Completion of commands, options and file names in a shell, made by shtab from the command line's own parsers."""
+"""Completion of commands, options and file names in a shell, made by shtab from the parsers of the commands."""
 
 from __future__ import annotations
 
@@ -7,27 +7,39 @@ from collections.abc import Mapping
 
 from mirex_submission.errors import UsageError
 from mirex_submission.networks import registry as networks
+from mirex_submission.networks.registry import MODELS
 from mirex_submission.system import option as opt
-from mirex_submission.system.installation import install_command
-from mirex_submission.training.recipe import MODELS, model
+from mirex_submission.system.installation import install_extra
+from mirex_submission.training.recipe import model
 
 SHELLS = ("bash", "zsh")
 
 
 def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, str]], shell: str) -> str:
-    """What a shell is to read once.
+    """Return the script that a shell reads to complete commands.
 
-    parsers : {command: (its parser, its summary)}. Raises UsageError where shtab is not installed.
+    Parameters
+    ----------
+    program : str
+        Name of the program.
+    parsers : mapping of str to (ArgumentParser, str)
+        Parser and summary of each command.
+    shell : {"bash", "zsh"}
+        The shell.
+
+    Raises
+    ------
+    UsageError
+        shtab is not installed.
     """
     try:
         import shtab
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"shtab, which makes completions, is not installed: {install_command('completion')}",
-            code="usage.shtab",
+            f"the Python package 'shtab' is missing: {install_extra('completion')}", code="usage.package"
         ) from error
     whole = argparse.ArgumentParser(prog=program)
-    whole.add_argument("--version", action="store_true", help="show the versions of all that decides a result")
+    whole.add_argument("--version", action="store_true", help="show all versions that decide a result")
     commands = whole.add_subparsers()
     for name, (parser, summary) in parsers.items():
         command = commands.add_parser(name, parents=[parser], add_help=False, help=summary)

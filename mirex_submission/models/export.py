@@ -26,7 +26,8 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import Bundle
 from mirex_submission.models.prediction import Predictor
-from mirex_submission.networks.engine import Engine, Network
+from mirex_submission.networks.engine import Network, start
+from mirex_submission.networks.epoch import cut
 from mirex_submission.system.atomic import (
     check_writable,
     clear_leftovers,
@@ -36,8 +37,8 @@ from mirex_submission.system.atomic import (
     write_file,
 )
 from mirex_submission.system.installation import install_extra
-from mirex_submission.system.runtime import start_keras, versions
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.system.runtime import versions
+from mirex_submission.training.segments import segment_starts
 from mirex_submission.version import __version__
 
 if TYPE_CHECKING:
@@ -74,9 +75,9 @@ def export(
     path = Path(output or f"{folder.name}.{file_format}").absolute()
     _check_call(file_format, path)
     said, waveforms = _waveforms(bundle, audio_paths)
-    keras = start_keras(threads=threads, seed=bundle.recipe.seed)
-    networks = Predictor(folder, bundle, Engine(threads, keras.said, keras)).networks
-    log.info("%s", keras.said)
+    engine = start("cpu", threads=threads, seed=bundle.recipe.seed, engine="keras")
+    networks = Predictor(folder, bundle, engine).networks
+    log.info("%s", engine.description)
 
     from mirex_submission.models import formats, graphs  # TensorFlow, which is set up by now
 

@@ -12,8 +12,9 @@ from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
 from mirex_submission.models.bundle import Bundle, load_weights
 from mirex_submission.networks.engine import Engine
+from mirex_submission.networks.epoch import cut
 from mirex_submission.system.paths import full_path
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.training.segments import segment_starts
 
 _AT_ONCE = 1000  # segments: those of hours would fill memory
 

@@ -17,8 +17,8 @@ from types import ModuleType
 
 import numpy as np
 
+from mirex_submission.networks.epoch import Epoch, cut, draw_kept
 from mirex_submission.networks.sizes import ARCHITECTURES, DROPOUT_RATE, LEAKY_SLOPE, Pipeline, Weights, output_sizes
-from mirex_submission.training.segments import Epoch, cut, draw_kept
 
 _SEGMENTS = 5  # of the convolutions in one part
 _OUTPUTS = 1400  # of the merged ones in one part of a product with the dense layer's kernel
@@ -43,7 +43,7 @@ class NativeNetwork:
         return _softmax(self._dense(_sigmoid(self._dense(merged, "dense")), "class_probabilities"))
 
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
-        dropout, rate = epoch.dropout_rng(), np.float32(epoch.recipe.learning_rate)
+        dropout, rate = epoch.dropout_rng(), np.float32(epoch.learning_rate)
         for batch in epoch.batches():
             segments = cut(epoch.frames, epoch.starts[batch], epoch.n_frames)
             kept = draw_kept(dropout, len(batch)) / np.float32(1 - DROPOUT_RATE)

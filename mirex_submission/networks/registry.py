@@ -8,6 +8,7 @@ ever looked up here: neither a path nor a module that it holds is imported.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -15,9 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from mirex_submission.errors import UsageError
-from mirex_submission.training.recipe import MODELS, is_model
 
 GROUP = "mirex_submission.networks"
+MODELS = ("1", "2", "3", "all")  # the paper's networks, and the mean of all three
+
+
+def is_model(name: object) -> bool:
+    """Return whether a model may have this name: one of MODELS, or a letter, then letters, digits, '_', '.', '-'."""
+    return name in MODELS or (isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name)))
 
 
 @functools.cache

@@ -196,8 +196,8 @@ def _versions(run: PlannedRun) -> Iterator[Problem]:
     }
     unfit = [package for package in installation.packages() if not package.fits]
     for package in unfit:
-        fatal = not package.found and needed_late.get(package.name, False)
-        text = f"{package.name} {package.found or 'is not installed'}, but {package.needed} is needed"
+        fatal = not package.version and needed_late.get(package.name, False)
+        text = f"{package.name} {package.version or 'is not installed'}, but {package.needed} is needed"
         text = coded(f"{text}: {installation.install_command()}", code="check.package")
         yield Problem(ERROR if fatal else WARNING, text, UsageError)
     if not unfit:

@@ -1,4 +1,4 @@
-"""What this installation has and lacks, and the command that mends it: `mirex-submission doctor`."""
+"""Check the installation and print fixes: `mirex-submission doctor`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mirex_submission.system.installation import PROJECT, install_command
 from mirex_submission.system.machine import size
 from mirex_submission.version import __version__
 
-FAULT, WARNING, OK, OPTION = "FAULT", "warning", "ok", "option"  # in the order in which they are told
+ERROR, WARNING, OK, OPTIONAL = "error", "warning", "ok", "optional"  # in the order of the report
 
 _AUDIO = ("WAV", "FLAC", "OGG", "MP3")
 _EXTRAS = {
@@ -37,54 +37,85 @@ _COMPILER = "on Debian: apt-get install gcc python3-dev; then "
 
 @dataclass(frozen=True)
 class Fact:
-    """state : FAULT, some call of MIREX cannot run; WARNING; OPTION, not there and seldom needed; OK.
+    """One part of the installation.
 
-    mend : the command that mends it, "" where nothing is to be done. kind : the error in which a fault would end.
+    Parameters
+    ----------
+    part : str
+        Name of the part.
+    state : {"error", "warning", "ok", "optional"}
+        "error": a MIREX command cannot run; "optional": missing and seldom needed.
+    value : str
+        Version, or another description.
+    fix : str
+        Command that repairs it; empty where nothing is to be done.
+    error_type : type of MirexError
+        The error in which an "error" ends.
     """
 
     part: str
     state: str
-    found: str
-    mend: str = ""
-    kind: type[MirexError] = UsageError
+    value: str
+    fix: str = ""
+    error_type: type[MirexError] = UsageError
 
 
 def examine(device: str, *, threads: int) -> list[Fact]:
-    """All facts, worst first, and last what is seldom needed.
+    """Examine all parts of the installation; errors first, optional parts last.
 
-    device : as --device; "gpu" asks Keras for its GPUs, which takes seconds.
+    Parameters
+    ----------
+    device : str
+        As --device; "gpu" asks Keras for its GPUs, which takes seconds.
+    threads : int
+        Threads that the runs would use.
     """
-    found: list[Fact] = []
+    facts: list[Fact] = []
     for look in (
         _python, _packages, _scripts, _kernels, _audio, _backends, functools.partial(_gpus, device, threads),
         functools.partial(_processors, threads), _memory, _folders, _extras,
     ):  # fmt: skip
         try:
-            found += look()
-        except ModuleNotFoundError as error:  # what needs it cannot be looked at
-            if not any(fact.part == error.name for fact in found):
-                found.append(Fact(str(error.name), FAULT, "not installed", install_command()))
-    return sorted(found, key=lambda fact: (FAULT, WARNING, OK, OPTION).index(fact.state))
+            facts += look()
+        except ModuleNotFoundError as error:  # the part that needs the package cannot be examined
+            if not any(fact.part == error.name for fact in facts):
+                facts.append(Fact(str(error.name), ERROR, "not installed", install_command()))
+    return sorted(facts, key=lambda fact: (ERROR, WARNING, OK, OPTIONAL).index(fact.state))
 
 
 def report(device: str, *, threads: int, as_json: bool) -> None:
-    """Print all facts. Raises the error of the first fault."""
+    """Print all facts.
+
+    Parameters
+    ----------
+    device, threads : str, int
+        As for `examine`.
+    as_json : bool
+        Print one JSON object instead of lines.
+
+    Raises
+    ------
+    MirexError
+        The error of the first part that has one.
+    """
     facts = examine(device, threads=threads)
-    faults = [fact for fact in facts if fact.state == FAULT]
+    errors = [fact for fact in facts if fact.state == ERROR]
     if as_json:
-        told = {fact.part: {"state": fact.state, "found": fact.found, "mend": fact.mend or None} for fact in facts}
-        status = faults[0].kind.exit_status if faults else 0
-        print(json.dumps({"version": __version__, "status": status, "facts": told}, indent=1, ensure_ascii=False))
+        parts = {fact.part: {"state": fact.state, "value": fact.value, "fix": fact.fix or None} for fact in facts}
+        status = errors[0].error_type.exit_status if errors else 0
+        print(json.dumps({"version": __version__, "status": status, "facts": parts}, indent=1, ensure_ascii=False))
     else:
         print(f"mirex-submission {__version__} in {PROJECT}\n")
         width = max(len(fact.part) for fact in facts)
         for fact in facts:
-            print(f"{fact.state:8} {fact.part:{width}}  {fact.found}")
-            if fact.mend:
-                print(f"{'':{9 + width}}  -> {fact.mend}")
-        print(f"\n{'MIREX calls cannot all run here' if faults else 'the four MIREX calls can run here'}")
-    if faults:
-        raise faults[0].kind(f"{len(faults)} fault(s): {', '.join(fact.part for fact in faults)}")
+            label = fact.state.upper() if fact.state == ERROR else fact.state
+            print(f"{label:8} {fact.part:{width}}  {fact.value}")
+            if fact.fix:
+                print(f"{'':{9 + width}}  -> {fact.fix}")
+        print(f"\n{'some MIREX commands cannot run here' if errors else 'all MIREX commands can run here'}")
+    if errors:
+        text = f"{len(errors)} error(s): {', '.join(fact.part for fact in errors)}"
+        raise errors[0].error_type(f"{text}: the command below each error repairs it", code="check.installation")
 
 
 def _python() -> Iterator[Fact]:
@@ -92,31 +123,31 @@ def _python() -> Iterator[Fact]:
 
     needed, version = installation.python_needed(), platform.python_version()
     fits = SpecifierSet(needed).contains(version, prereleases=True)
-    mend = "" if fits else "install such a Python, or set MIREX_PYTHON to one"
-    yield Fact("Python", OK if fits else FAULT, f"{version}, needs {needed or 'no other'}", mend)
+    fix = "" if fits else "install such a Python, or set MIREX_PYTHON to one"
+    yield Fact("Python", OK if fits else ERROR, f"{version}, needs {needed or 'no other'}", fix)
 
 
 def _packages() -> Iterator[Fact]:
     packages = installation.packages()
     if not packages:
-        yield Fact("mirex-submission", WARNING, "not installed, so that its needs are not known", install_command())
+        yield Fact("mirex-submission", WARNING, "not installed, so its requirements are unknown", install_command())
     for package in packages:
-        found = f"{package.found or 'not installed'}, needs {package.needed}"
-        yield Fact(package.name, OK if package.fits else FAULT, found, "" if package.fits else install_command())
+        value = f"{package.version or 'not installed'}, needs {package.needed}"
+        yield Fact(package.name, OK if package.fits else ERROR, value, "" if package.fits else install_command())
 
 
 def _scripts() -> Iterator[Fact]:
-    """The shell scripts, which an archive that was unpacked carelessly leaves without their right to run."""
+    """Check the shell scripts, which may lose their right to run when an archive is unpacked."""
     folder = PROJECT / "bin"
     closed = [path.name for path in sorted(folder.glob("*.sh")) if not os.access(path, os.X_OK)]
     if closed:
-        yield Fact("shell scripts", FAULT, f"cannot be executed: {', '.join(closed)}", f"chmod +x {folder}/*.sh")
+        yield Fact("shell scripts", ERROR, f"cannot be executed: {', '.join(closed)}", f"chmod +x {folder}/*.sh")
     elif folder.is_dir():
         yield Fact("shell scripts", OK, str(folder))
 
 
 def _kernels() -> Iterator[Fact]:
-    """The kernels in C, or what does the same more slowly."""
+    """Check the compiled kernels, or name their slower replacements."""
     for part, name, instead in (
         ("kernel of features", "features", "SciPy, at a fifth of the speed"),
         ("kernel of networks", "networks", "Keras, at a half to a quarter of the speed and with ten times the memory"),
@@ -125,16 +156,16 @@ def _kernels() -> Iterator[Fact]:
         if kernel:
             yield Fact(part, OK, f"compiled, vectors of {kernel.LANES[-1]} floats")
         else:
-            yield Fact(part, WARNING, f"not compiled: instead {instead}", f"{_COMPILER}{install_command()}")
+            yield Fact(part, WARNING, f"not compiled; replaced by {instead}", f"{_COMPILER}{install_command()}")
 
 
 def _audio() -> Iterator[Fact]:
-    """libsndfile, and of each format whether it writes and reads a short clip."""
+    """Check libsndfile, and that it writes and reads a short clip of every format."""
     try:
         import numpy as np
         import soundfile
     except OSError as error:  # soundfile finds no libsndfile
-        yield Fact("libsndfile", FAULT, str(error), f"{install_command()}; or apt-get install libsndfile1")
+        yield Fact("libsndfile", ERROR, str(error), f"{install_command()}; or apt-get install libsndfile1")
         return
     yield Fact("libsndfile", OK, soundfile.__libsndfile_version__)
     for name in _AUDIO:
@@ -144,10 +175,10 @@ def _audio() -> Iterator[Fact]:
             file.seek(0)
             soundfile.read(file)
         except (soundfile.SoundFileError, ValueError, TypeError):
-            # MIREX's audio is WAV: without the others the calls can run.
-            state = FAULT if name == "WAV" else WARNING
-            mend = "libsndfile 1.1 or newer, as it comes with `pip install --force-reinstall soundfile`"
-            yield Fact(f"{name} audio", state, "cannot be decoded", mend)
+            # MIREX's audio is WAV.
+            state = ERROR if name == "WAV" else WARNING
+            fix = "pip install --force-reinstall soundfile (with libsndfile 1.1 or newer)"
+            yield Fact(f"{name} audio", state, "cannot be decoded", fix)
         else:
             yield Fact(f"{name} audio", OK, "can be decoded")
 
@@ -155,73 +186,73 @@ def _audio() -> Iterator[Fact]:
 def _backends() -> Iterator[Fact]:
     chosen = os.environ.get("KERAS_BACKEND")
     for name, use in _BACKENDS.items():
-        found = importlib.util.find_spec(name) is not None
-        version = installation.installed(name)
-        what = f"{version or 'there'}{', chosen by KERAS_BACKEND' if chosen == name else ''}"
-        if found:
-            yield Fact(f"Keras on {name}", OK, what)
-        elif name != "tensorflow":  # which is among the packages that are needed
-            yield Fact(f"Keras on {name}", OPTION, f"not installed; for {use}", install_command("backends"))
+        if importlib.util.find_spec(name):
+            note = ", chosen by KERAS_BACKEND" if chosen == name else ""
+            yield Fact(f"Keras on {name}", OK, f"{installation.installed(name) or 'installed'}{note}")
+        elif name != "tensorflow":  # it is among the requirements
+            yield Fact(f"Keras on {name}", OPTIONAL, f"not installed; for {use}", install_command("backends"))
 
 
 def _gpus(device: str, threads: int) -> Iterator[Fact]:
     from mirex_submission.networks import engine as engines
 
-    asked = device.startswith("gpu")
+    requested = device.startswith("gpu")
     try:
-        engines.check_device(device if asked else "gpu")
-        said = engines.start(device, threads=threads, seed=0).said if asked else "the system has a device of one; "
+        engines.check_device(device if requested else "gpu")
+        value = "the system has one; `doctor --device gpu` asks Keras for it, which takes 5 s"
+        if requested:
+            value = engines.start(device, threads=threads, seed=0).description
     except DeviceError as error:
-        if asked:
-            yield Fact("GPU", FAULT, str(error), install_command("gpu"), DeviceError)
+        if requested:
+            yield Fact("GPU", ERROR, str(error), install_command("gpu"), DeviceError)
         else:
-            yield Fact("GPU", OK, "the system shows none, and none is needed")
+            yield Fact("GPU", OK, "none, and none is needed")
     else:
-        yield Fact("GPU", OK, said if asked else f"{said}`doctor --device gpu` asks Keras for it, which takes 5 s")
+        yield Fact("GPU", OK, value)
 
 
 def _processors(threads: int) -> Iterator[Fact]:
     affinity = len(os.sched_getaffinity(0))
     n = machine.processors()
-    found = f"{n} may be used, of {os.cpu_count()} ({affinity} by affinity); -numThreads is {threads}"
+    value = f"{n} of {os.cpu_count()} may be used ({affinity} by affinity); -numThreads is {threads}"
     too_many = threads > n
-    mend = f"give -numThreads {n}" if too_many else ""
-    yield Fact("processors", WARNING if too_many else OK, found, mend)
+    fix = f"give -numThreads {n}" if too_many else ""
+    yield Fact("processors", WARNING if too_many else OK, value, fix)
 
 
 def _memory() -> Iterator[Fact]:
     room = machine.memory_room()
-    found = "; ".join(f"{by} leaves {size(n)}" for by, n in room.items())
+    value = "; ".join(f"{limit} leaves {size(n)}" for limit, n in room.items())
     scarce = min(room.values(), default=machine.ENOUGH_BYTES) < machine.ENOUGH_BYTES
-    mend = "end other programs, or raise the limit" if scarce else ""
-    yield Fact("memory", WARNING if scarce else OK, found, mend)
+    fix = "end other programs, or raise the limit" if scarce else ""
+    yield Fact("memory", WARNING if scarce else OK, value, fix)
 
 
 def _folders() -> Iterator[Fact]:
-    """/dev/shm, for the semaphores of several processes, and the folder for temporary files."""
+    """Check /dev/shm, which holds the semaphores of several processes, and the folder for temporary files."""
     try:
         shm = os.statvfs("/dev/shm")
         multiprocessing.Semaphore()
     except OSError as error:
-        found = f"{error.strerror or error}: extraction cannot use several processes"
-        yield Fact("/dev/shm", WARNING, found, "mount -t tmpfs tmpfs /dev/shm")
+        value = f"{error.strerror or error}: extraction cannot use several processes"
+        yield Fact("/dev/shm", WARNING, value, "mount -t tmpfs tmpfs /dev/shm")
     else:
-        # Nothing large lies there: joblib's arrays are in SCRATCH.
-        yield Fact("/dev/shm", OK, f"{size(shm.f_blocks * shm.f_frsize)}, of which next to nothing is used")
+        # It holds semaphores only: joblib's arrays are in the scratch folder.
+        yield Fact("/dev/shm", OK, f"{size(shm.f_blocks * shm.f_frsize)}; a few kilobytes are used")
     try:
         folder = Path(tempfile.gettempdir())
         free, _ = machine.disk_room(folder)
     except (OSError, StorageError) as error:
-        yield Fact("temporary folder", WARNING, str(error), "set TMPDIR to a folder that can be written")
+        yield Fact("temporary folder", WARNING, str(error), "set TMPDIR to a writable folder")
     else:
         yield Fact("temporary folder", OK, f"{folder}, {size(free)} free")
 
 
 def _extras() -> Iterator[Fact]:
     for extra, use in _EXTRAS.items():
-        wanting = [package for package in installation.packages(extra) if not package.fits]
-        if wanting:
-            names = ", ".join(f"{package.name} {package.found or 'is not installed'}" for package in wanting)
-            yield Fact(f"extra [{extra}]", OPTION, f"{names}; for {use}", install_command(extra))
+        missing = [package for package in installation.packages(extra) if not package.fits]
+        if missing:
+            names = ", ".join(f"{package.name} {package.version or 'is not installed'}" for package in missing)
+            yield Fact(f"extra [{extra}]", OPTIONAL, f"{names}; for {use}", install_command(extra))
         else:
             yield Fact(f"extra [{extra}]", OK, f"installed; for {use}")

@@ -1,8 +1,8 @@
-"""Files and folders that appear whole or not at all: the one place that fsyncs and renames.
+"""Files and folders that are written completely or not at all.
 
-A file is written under a temporary name in its own folder, flushed, and renamed over the final name; a reader, or a
-run killed at any moment, sees the old file or the new one. Temporary names begin with `.tmp-`, and their writer holds a
-lock, so that a later run can tell what a killed one has left from results and from what is being written.
+A file is written under a temporary name in its own folder, flushed to the disk, and renamed to its final name: a reader
+sees the old file or the new one, even if the writer is killed. Temporary names begin with `.tmp-`, and their writer
+holds a lock on them, so that a later run can delete what a killed run left, and nothing else.
 """
 
 from __future__ import annotations
@@ -18,37 +18,49 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from mirex_submission.errors import StorageError
 
 TEMPORARY_PREFIX = ".tmp-"
-# Matplotlib's lock, which a kill leaves too, keeps every later process waiting for 5 s, and its list of fonts unsaved.
+# A killed run leaves matplotlib's lock too, for which every later process would wait 5 s.
 _LEFTOVER = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+|.+\.matplotlib-lock")
 
-_WHAT_TO_DO = {
-    errno.ENOSPC: "free some space and run the same command again: finished work is kept",
-    errno.EDQUOT: "the quota is used up: free some space and run the same command again",
-    errno.EROFS: "choose a folder on a disk that can be written",
-    errno.EACCES: "choose a folder that this user may write",
-    errno.EPERM: "choose a folder that this user may write",
-    errno.EFBIG: "a limit for the size of files: see `ulimit -f` and what the file system takes",
+
+class _Cause(NamedTuple):
+    advice: str
+    code: str
+
+
+_CAUSES = {
+    errno.ENOSPC: _Cause("free some space and repeat the command: finished work is kept", code="disk.full"),
+    errno.EDQUOT: _Cause("the quota is used up: free some space and repeat the command", code="disk.quota"),
+    errno.EROFS: _Cause("choose a folder on a writable disk", code="disk.read-only"),
     **dict.fromkeys(
-        (errno.EEXIST, errno.EISDIR, errno.ENOTDIR), "a file stands where a folder should, or else: move it away"
+        (errno.EACCES, errno.EPERM),
+        _Cause("choose a folder that this user may write", code="disk.permission"),
     ),
-    errno.ENAMETOOLONG: "give a shorter name",
-    errno.ENOENT: "the folder is gone: was a disk unmounted, or the folder deleted while in use?",
+    errno.EFBIG: _Cause(
+        "the file exceeds a size limit: see `ulimit -f` and the limit of the file system", code="disk.file-size"
+    ),
+    **dict.fromkeys(
+        (errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
+        _Cause("a file is in place of a folder, or a folder in place of a file: move it away", code="disk.in-the-way"),
+    ),
+    errno.ENAMETOOLONG: _Cause("choose a shorter name", code="disk.long-name"),
+    errno.ENOENT: _Cause("the folder is gone: was a disk unmounted, or the folder deleted?", code="disk.gone"),
 }
+_OTHER_CAUSE = _Cause("check that the disk is mounted and healthy, then repeat the command", code="disk.other")
 
 
 def storage_error(error: OSError, path: str | os.PathLike[str]) -> StorageError:
-    """The StorageError that says of `path` what the system said, and what to do."""
-    advice = _WHAT_TO_DO.get(error.errno or 0, "see whether the disk is there and healthy, then run again")
-    return StorageError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}: {advice}")
+    """Make the StorageError for a path that cannot be written: reason of the system, advice and code."""
+    advice, code = _CAUSES.get(error.errno or 0, _OTHER_CAUSE)
+    return StorageError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}: {advice}", code=code)
 
 
 def _mode(path: str | os.PathLike[str]) -> int:
-    """The mode of what stands at `path`, 0 for nothing; of the name itself, for no path leads to /dev/stdout's pipe."""
+    """Return the mode of a path, 0 if nothing is there."""
     try:
         return os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -56,36 +68,42 @@ def _mode(path: str | os.PathLike[str]) -> int:
 
 
 def digest(*parts: bytes | memoryview) -> str:
-    """XXH3-128 in hexadecimal, by which stored files are named and verified: against damage, not against malice."""
-    import xxhash  # only now: the command line, and `doctor` on what is half installed, do without
+    """Compute the XXH3-128 of the parts in hexadecimal; it detects damage, not malice."""
+    import xxhash  # here, because `--help` and `doctor` must run where it is not installed
 
-    whole = xxhash.xxh3_128()
+    state = xxhash.xxh3_128()
     for part in parts:
-        whole.update(part)
-    return whole.hexdigest()
+        state.update(part)
+    return state.hexdigest()
 
 
 def sha256(path: Path) -> str:
-    """Of a whole file, in hexadecimal: what other programs can check."""
+    """Compute the SHA-256 of a file in hexadecimal, which other programs can check."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def seal(body: bytes) -> bytes:
-    """`body` below a line with its digest."""
+    """Put a line with the digest of `body` before it."""
     return digest(body).encode("ascii") + b"\n" + body
 
 
 def unseal(data: bytes) -> bytes | None:
-    """The body of sealed data, or None if any bit of it is damaged."""
+    """Return the body of sealed data, or None if any bit of it is damaged."""
     first, newline, body = data.partition(b"\n")
     return body if newline and first == digest(body).encode("ascii") else None
 
 
 def make_folder(path: str | os.PathLike[str]) -> Path:
-    """Make a folder and its parents where they are missing."""
+    """Make a folder and its parents if they are missing.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be made.
+    """
     path = Path(path)
     try:
-        if not path.is_dir():  # asking first is cheaper, for almost always it is there
+        if not path.is_dir():  # cheaper than mkdir, and almost always true
             path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise storage_error(error, path) from error
@@ -93,16 +111,19 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise StorageError now if `path` could not be written later; makes its folder.
+    """Check that a file can be written later: make its folder, and delete what killed writers left there.
 
-    What killed writers have left in the folder is taken away.
+    Raises
+    ------
+    StorageError
+        The file could not be written, or the path is a folder.
     """
     try:
         mode = _mode(path)
     except OSError as error:
         raise storage_error(error, path) from error
     if stat.S_ISDIR(mode) or os.fspath(path).endswith("/"):
-        raise StorageError(f"{os.fspath(path)}: a folder: give the name of a file")
+        raise StorageError(f"{os.fspath(path)}: is a folder: give the name of a file", code="disk.folder")
     if mode and not stat.S_ISREG(mode):
         return
     path = Path(os.path.realpath(path))
@@ -115,19 +136,29 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable: bool = True) -> None:
-    """Write the parts one after the other to `path`, whole or not at all, making folders as needed.
+    """Write a file completely or not at all; make its folder if it is missing.
 
-    A symbolic link is followed, and what is neither a file nor a folder (a pipe, /dev/stdout) is simply written to.
+    A symbolic link is followed. A pipe or a device such as /dev/stdout is written to directly.
 
     Parameters
     ----------
-    durable : survive a power failure too (fsync of file and folder). False is for what is verified when read and made
-        again at need: an fsync costs more than computing one track's features.
+    path : path
+        The file.
+    *parts : bytes
+        Its content, in pieces.
+    durable : bool
+        Whether the file must survive a power failure (fsync of file and folder). False is for files that are verified
+        when they are read and can be made again: an fsync takes longer than computing the features of a track.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
     """
     try:
         mode = _mode(path)
         if mode and not stat.S_ISREG(mode):
-            Path(path).write_bytes(b"".join(parts))  # a folder fails here, with the system's own words
+            Path(path).write_bytes(b"".join(parts))  # fails for a folder, with the message of the system
             return
         path = Path(os.path.realpath(path))
         with temporary_file(path.parent) as f:
@@ -144,9 +175,21 @@ def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable
 
 
 def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
-    """Move a folder whole to `path`, durably; what stands there is a folder that it replaces, or nothing.
+    """Move a complete folder to `path`, durably; replace the folder that is there.
 
-    A kill between the two renames leaves nothing at `path`: no system call of Python's exchanges folders.
+    Python has no system call that exchanges two folders: a kill between the two renames leaves nothing at `path`.
+
+    Parameters
+    ----------
+    new : Path
+        The folder to move, on the same disk.
+    path : path
+        Where it goes.
+
+    Raises
+    ------
+    StorageError
+        A rename failed.
     """
     path = Path(os.path.realpath(path))
     try:
@@ -164,7 +207,13 @@ def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with all that is in it, if it is there. Raises StorageError."""
+    """Delete a file, or a folder with its content, if it exists.
+
+    Raises
+    ------
+    StorageError
+        It cannot be deleted.
+    """
     try:
         if path.is_dir():
             shutil.rmtree(path)
@@ -175,7 +224,7 @@ def remove(path: Path) -> None:
 
 
 def _flush(path: Path) -> None:
-    """Write a file's content, or a folder's names, to the disk."""
+    """Flush the content of a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -185,9 +234,16 @@ def _flush(path: Path) -> None:
 
 @contextlib.contextmanager
 def temporary_file(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A new file in `folder`, for writing and reading, whose name is gone when the block ends, however it ends.
+    """Open a new file in `folder` for writing and reading; delete its name at the end of the block.
 
-    clear_leftovers() spares it as long as it is open. Raises OSError; StorageError where the folder cannot be made.
+    clear_leftovers() does not delete it while it is open.
+
+    Raises
+    ------
+    StorageError
+        The folder cannot be made.
+    OSError
+        The file cannot be made.
     """
     folder = make_folder(folder)
     while True:
@@ -196,7 +252,7 @@ def temporary_file(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with open(path, "x+b") as f:
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(f, fcntl.LOCK_EX)
-                if os.fstat(f.fileno()).st_nlink:  # else it was taken away before it was locked
+                if os.fstat(f.fileno()).st_nlink:  # 0: another process deleted it before it was locked
                     yield f
                     return
         finally:
@@ -206,7 +262,7 @@ def temporary_file(folder: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
-    """A new folder in `folder`, which is gone with all that is in it when the block ends; else as temporary_file()."""
+    """Make a new folder in `folder`; delete it at the end of the block; see temporary_file()."""
     folder = make_folder(folder)
     while True:
         path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
@@ -216,7 +272,7 @@ def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
             try:
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
-                if os.fstat(descriptor).st_nlink:  # else it was taken away before it was locked
+                if os.fstat(descriptor).st_nlink:  # 0: another process deleted it before it was locked
                     yield path
                     return
             finally:
@@ -226,15 +282,23 @@ def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
-    """Delete what killed processes left in a folder under temporary names, and `below` it; not that of living ones."""
-    for where, folders, names in os.walk(folder):
+    """Delete the temporary files and folders that killed processes left; keep those that are in use.
+
+    Parameters
+    ----------
+    folder : path
+        Where to look.
+    below : bool
+        Whether to look into its subfolders too.
+    """
+    for parent, folders, names in os.walk(folder):
         for name in filter(_LEFTOVER.fullmatch, names):
-            path = Path(where, name)
-            with contextlib.suppress(OSError), open(path, "r+b") as f:  # locked, gone, or not ours
+            path = Path(parent, name)
+            with contextlib.suppress(OSError), open(path, "r+b") as f:  # locked, gone, or of another user
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 path.unlink()
         for name in filter(_LEFTOVER.fullmatch, folders):
-            _clear_folder(Path(where, name))
+            _clear_folder(Path(parent, name))
         if not below:
             folders.clear()
 

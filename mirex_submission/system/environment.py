@@ -58,7 +58,8 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     backend = os.environ.get("KERAS_BACKEND")
     if backend and (backend not in BACKENDS or importlib.util.find_spec(backend) is None):
         raise UsageError(
-            f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}", code="usage.keras-backend"
+            f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}: install it, or unset it",
+            code="usage.keras-backend",
         )
 
 

@@ -1,4 +1,4 @@
-"""What of this project's requirements (setup.py) is installed, and the commands that install it."""
+"""Installed versions of this project's requirements (setup.py), and the commands that install them."""
 
 from __future__ import annotations
 
@@ -13,24 +13,36 @@ from dataclasses import dataclass
 from pathlib import Path
 
 NAME = "mirex-submission"
-_BUILDS = {"tensorflow": ("tensorflow-cpu",)}  # the same package under other names, built for fewer devices
-PROJECT = Path(__file__).resolve().parents[2]  # where setup.py is, unless the package was installed elsewhere
+_BUILDS = {"tensorflow": ("tensorflow-cpu",)}  # other names of the same package, built for fewer devices
+PROJECT = Path(__file__).resolve().parents[2]  # holds setup.py, unless the package is installed elsewhere
 
 
 @dataclass(frozen=True)
 class Package:
-    """found : the version that is installed, "" if none is. needed : versions that will do, as pip writes them."""
+    """A requirement.
+
+    Parameters
+    ----------
+    name : str
+        Name of the package.
+    version : str
+        Installed version; empty if it is not installed.
+    needed : str
+        Versions that this project needs, in the syntax of pip.
+    fits : bool
+        Whether the installed version is one of them.
+    """
 
     name: str
-    found: str
+    version: str
     needed: str
     fits: bool
 
 
 def packages(extra: str = "") -> list[Package]:
-    """What this project needs, or what one of its extras needs beside that.
+    """Return the requirements of this project, or the additional ones of an extra.
 
-    Empty where the project is not installed, but only lies on the path.
+    The list is empty if the project is not installed, but only on Python's path.
     """
     from packaging.requirements import Requirement
 
@@ -38,17 +50,17 @@ def packages(extra: str = "") -> list[Package]:
         lines = importlib.metadata.requires(NAME) or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    needed = [Requirement(line) for line in lines]
+    requirements = [Requirement(line) for line in lines]
     return [
-        Package(each.name, found, str(each.specifier), bool(found) and each.specifier.contains(found, prereleases=True))
-        for each in needed
-        if (each.marker.evaluate({"extra": extra}) if each.marker else not extra)
-        for found in [installed(each.name)]
+        Package(r.name, version, str(r.specifier), bool(version) and r.specifier.contains(version, prereleases=True))
+        for r in requirements
+        if (r.marker.evaluate({"extra": extra}) if r.marker else not extra)
+        for version in [installed(r.name)]
     ]
 
 
 def python_needed() -> str:
-    """The versions of Python that will do; "" where the project is not installed."""
+    """Return the versions of Python that this project needs, in the syntax of pip; empty if it is not installed."""
     try:
         return importlib.metadata.metadata(NAME)["Requires-Python"] or ""
     except importlib.metadata.PackageNotFoundError:
@@ -56,7 +68,7 @@ def python_needed() -> str:
 
 
 def installed(name: str) -> str:
-    """The version of a package, in whichever of its builds, "" if it is not installed."""
+    """Return the version of a package, in any of its builds; empty if it is not installed."""
     for build in (name, *_BUILDS.get(name, ())):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(build)
@@ -64,36 +76,33 @@ def installed(name: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Python's and those of all that this project needs, "" for what is not there. Nothing is imported to ask."""
-    found = {package.name: package.found for package in packages()}
-    return {"Python": platform.python_version(), **dict(sorted(found.items())), "libsndfile": _libsndfile()}
+    """Return the versions of Python and of all requirements, empty if not installed; import none of them."""
+    required = {package.name: package.version for package in packages()}
+    return {"Python": platform.python_version(), **dict(sorted(required.items())), "libsndfile": _libsndfile()}
 
 
 def _libsndfile() -> str:
-    """The library that soundfile loads: the one of its wheel, or else the system's."""
+    """The version of the library that soundfile loads: that of its wheel, or else of the system."""
     spec = importlib.util.find_spec("_soundfile_data")
-    of_wheel = [
-        path for folder in (spec and spec.submodule_search_locations) or () for path in Path(folder).glob("*.so")
-    ]
-    for library in (*of_wheel, "libsndfile.so.1"):
+    wheel = [path for folder in (spec and spec.submodule_search_locations) or () for path in Path(folder).glob("*.so")]
+    for library in (*wheel, "libsndfile.so.1"):
         with contextlib.suppress(OSError):
-            say = ctypes.CDLL(str(library)).sf_version_string
-            say.restype = ctypes.c_char_p
-            return str(say().decode()).removeprefix("libsndfile-")
+            version_string = ctypes.CDLL(str(library)).sf_version_string
+            version_string.restype = ctypes.c_char_p
+            return str(version_string().decode()).removeprefix("libsndfile-")
     return ""
 
 
 def install_extra(extra: str) -> str:
-    """What to do where a package of an extra is missing."""
+    """Return the advice for a missing package of an extra."""
     return f"install this project with its extra `{extra}`: {install_command(extra)}"
 
 
 def install_command(extra: str = "") -> str:
-    """The command that installs this project with all that it needs, and what an extra needs."""
-    there = (PROJECT / "setup.py").is_file()
-    project = str(PROJECT) if there else "PROJECT_FOLDER"
-    # An environment made without pip takes what another one's installs into it.
+    """Return the command that installs this project with its requirements and those of an extra."""
+    project = str(PROJECT) if (PROJECT / "setup.py").is_file() else "PROJECT_FOLDER"
+    # The pip of another environment can install into one that has none.
     pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip", "--python", sys.executable]
-    # Some of the versions that we prove need Python 3.11.
+    # Some versions in constraints.txt need Python 3.11.
     constraints = ["-c", f"{project}/constraints.txt"] if sys.version_info >= (3, 11) else []
     return shlex.join([*pip, "install", *constraints, f"{project}[{extra}]" if extra else project])

@@ -1,4 +1,4 @@
-"""What this machine lets this process have: processors, memory, room on a disk."""
+"""Resources that this process may use: processors, memory, space on a disk."""
 
 from __future__ import annotations
 
@@ -11,32 +11,39 @@ from pathlib import Path, PurePosixPath
 
 from mirex_submission.system.atomic import storage_error
 
-ENOUGH_BYTES = 200_000_000  # for any of MIREX's calls without Keras
-_UNLIMITED = 1 << 60  # bytes; cgroups of version 1 give about 2^63 for no limit
+ENOUGH_BYTES = 200_000_000  # of memory, for every MIREX command without Keras
+_UNLIMITED = 1 << 60  # bytes; in cgroups of version 1, no limit is about 2^63
 
 
 def size(n_bytes: float) -> str:
-    """`n_bytes` as people say it: 980 MB, 1.4 GB."""
+    """Format a number of bytes, such as 980 MB or 1.4 GB."""
     return f"{n_bytes / 1e9:,.1f} GB" if n_bytes >= 0.9995e9 else f"{n_bytes / 1e6:,.0f} MB"
 
 
 def processors() -> int:
-    """Those that this process may use, by affinity and by the quota of its cgroup."""
+    """Return the number of processors that affinity and the quota of the cgroup leave to this process."""
     import joblib
 
     return int(joblib.cpu_count())
 
 
 def memory_room() -> dict[str, int]:
-    """How much more memory this process may take, in bytes, by what bounds it; the least of them counts."""
+    """Return how much more memory this process may take.
+
+    Returns
+    -------
+    dict of str to int
+        Bytes that each limit leaves; the smallest one counts. Keys are "the machine", "the cgroup's limit" and
+        "ulimit -v".
+    """
     room = {}
     with contextlib.suppress(OSError):
-        found = re.search(r"^MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
-        if found:
-            room["the machine"] = 1024 * int(found[1])
-    of_cgroup = cgroup_room()
-    if of_cgroup is not None:
-        room["the cgroup's limit"] = of_cgroup
+        available = re.search(r"^MemAvailable: *(\d+) kB", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        if available:
+            room["the machine"] = 1024 * int(available[1])
+    cgroup = cgroup_room()
+    if cgroup is not None:
+        room["the cgroup's limit"] = cgroup
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     if limit != resource.RLIM_INFINITY:
         taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -45,10 +52,15 @@ def memory_room() -> dict[str, int]:
 
 
 def cgroup_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """What the memory limits of this process' cgroup, and of those above it, leave; None where there is none.
+    """Return the bytes that the memory limits of this process' cgroup and of its parents leave; None without a limit.
 
-    root, own : where the system has the cgroups, and which of them are this process'. In a container the path may be
-        one of the host's, of which only the end, `root` itself, can be seen.
+    Parameters
+    ----------
+    root : Path
+        Folder of the cgroups.
+    own : Path
+        File with the cgroups of this process. In a container it may name a path of the host, of which only `root` is
+        visible.
     """
     room: list[int] = []
     with contextlib.suppress(OSError, ValueError):
@@ -67,25 +79,39 @@ def cgroup_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/sel
 
 
 def _room_in(folder: Path, limit: str, usage: str, cache: str) -> list[int]:
-    """What one cgroup leaves; its file cache can be taken back. Empty where it has no limit."""
+    """The bytes that one cgroup leaves, its file cache included, which the system can free; empty without a limit."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: the limit is "max"
-        most = int((folder / limit).read_text())
+        limit_bytes = int((folder / limit).read_text())
         cached = re.search(rf"^{cache} (\d+)", (folder / "memory.stat").read_text(), re.MULTILINE)
-        if most < _UNLIMITED:
-            return [max(0, most - int((folder / usage).read_text()) + (int(cached[1]) if cached else 0))]
+        if limit_bytes < _UNLIMITED:
+            return [max(0, limit_bytes - int((folder / usage).read_text()) + (int(cached[1]) if cached else 0))]
     return []
 
 
 def disk_room(folder: Path) -> tuple[int, int | None]:
-    """Bytes and files that this user may still write below `folder`; None: any number of files.
+    """Return the space that is left to this user on the disk of a folder; nothing stays written.
 
-    Raises StorageError where nothing can be written. Writes nothing that stays; of a folder that is not there yet, it
-    is the nearest one above that counts.
+    Parameters
+    ----------
+    folder : Path
+        The folder; if it does not exist yet, its nearest parent counts.
+
+    Returns
+    -------
+    n_bytes : int
+        Free space.
+    n_files : int or None
+        Number of files that can still be made; None without a limit.
+
+    Raises
+    ------
+    StorageError
+        The folder is not writable.
     """
-    there = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    existing = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     try:
-        with tempfile.TemporaryFile(dir=there):
-            disk = os.statvfs(there)
+        with tempfile.TemporaryFile(dir=existing):
+            disk = os.statvfs(existing)
     except OSError as error:
         raise storage_error(error, folder) from error
     return disk.f_bavail * disk.f_frsize, disk.f_favail if disk.f_files else None

@@ -1,4 +1,4 @@
-"""Progress on stderr: one line that renews itself on a terminal, a plain line now and then in a log."""
+"""Progress on stderr: one line that is overwritten on a terminal, a line every 15 s in a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LOG_INTERVAL_S = 15.0
 
 
 def duration(seconds: float) -> str:
-    """`seconds` as people say it: 8 s, 3 min 20 s, 2 h 05 min."""
+    """Format seconds, such as 8 s, 3 min 20 s or 2 h 05 min."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"
@@ -25,36 +25,39 @@ def duration(seconds: float) -> str:
 
 
 def printable(text: str) -> str:
-    """`text` on one line that every UTF-8 terminal takes: what is no printable character (a line break, a byte that
-    is no UTF-8) as its escape sequence."""
+    """Escape the characters that are not printable, such as line breaks and bytes that are not UTF-8."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 class Progress:
-    """Counts done units of a task and says from time to time how far it is, how fast, and how long it will take.
+    """Count the finished units of a task, and print the count, the rate and the time left now and then.
 
     Parameters
     ----------
-    task : what is being done, as the line begins: `extraction`.
-    total, unit : how many there are, of what: 360, `tracks`.
+    task : str
+        Beginning of the line, such as "extraction".
+    total : int
+        Number of units.
+    unit : str
+        Name of the units, such as "tracks".
     """
 
     def __init__(self, task: str, total: int, *, unit: str) -> None:
         self.task, self.total, self.unit = task, total, unit
         self.done = 0
         self._first: tuple[int, float] | None = None
-        self.started_s = self._said_s = time.monotonic()
+        self.started_s = self._printed_s = time.monotonic()
         self._on_terminal = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
     def advance(self, n: int = 1, *, note: str = "") -> None:
-        """Count `n` more units as done; `note` ends the line (failures so far, the loss)."""
+        """Count `n` more finished units; `note`, such as the loss, is the end of the line."""
         self.done += n
         now_s = time.monotonic()
-        if self._first is None:  # start-up and compiling stand before the first unit and tell nothing of the rate
+        if self._first is None:  # the rate leaves out the first unit, which includes start-up and compilation
             self._first = (self.done, now_s)
-        if now_s - self._said_s < (TERMINAL_INTERVAL_S if self._on_terminal else LOG_INTERVAL_S):
+        if now_s - self._printed_s < (TERMINAL_INTERVAL_S if self._on_terminal else LOG_INTERVAL_S):
             return
-        self._said_s = now_s
+        self._printed_s = now_s
         n_before, since_s = self._first if self.done > self._first[0] else (0, self.started_s)
         rate = (self.done - n_before) / (now_s - since_s)
         left = duration((self.total - self.done) / rate)
@@ -69,10 +72,11 @@ class Progress:
 
     @property
     def elapsed_s(self) -> float:
+        """Seconds since the start."""
         return time.monotonic() - self.started_s
 
     def close(self) -> None:
-        """End the line on a terminal, so that what comes next starts on its own."""
+        """Clear the line on a terminal."""
         if self._on_terminal:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()

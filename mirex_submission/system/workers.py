@@ -1,6 +1,6 @@
-"""Where parallel work runs: the processes of this machine, a Dask cluster or a Ray cluster, all through joblib.
+"""Worker processes, all through joblib: of this machine, of a Dask cluster or of a Ray cluster.
 
-Each library is loaded only where it is used: the command line knows the names of the backends without them.
+Each library is imported only when it is used.
 """
 
 from __future__ import annotations
@@ -22,21 +22,28 @@ from mirex_submission.system.installation import install_extra
 
 BACKENDS = ("loky", "dask", "ray")
 _LIBRARIES = {"dask": "distributed", "ray": "ray"}
-_ROUND = 256  # tasks a Ray worker gets before their results are collected: joblib cannot stream them from Ray
-_WAIT_S = 60.0  # for a cluster to answer
+_ROUND = 256  # tasks of each Ray worker before their results are collected: joblib cannot stream them from Ray
+_WAIT_S = 60.0  # time in which a cluster must answer
 _PR_SET_PDEATHSIG = 1
 
 
 class WorkerLost(Exception):
-    """A worker died with its work, and the backend did not start it again."""
+    """A worker died, and the backend did not repeat its task."""
 
 
 @dataclass(frozen=True)
 class Workers:
-    """n_jobs : processes, as joblib means it (-1: all processors; on a cluster: all of its workers).
+    """Processes that run tasks: never the calling process, which a crash would end.
 
-    backend : one of BACKENDS. scheduler : address of the Dask scheduler or the Ray head; None: what the environment
-    says (DASK_SCHEDULER_ADDRESS, RAY_ADDRESS), for Ray also a cluster on this machine.
+    Parameters
+    ----------
+    n_jobs : int
+        Number of processes, as joblib counts them; -1: all processors, on a cluster all of its workers.
+    backend : {"loky", "dask", "ray"}
+        This machine, or a cluster.
+    scheduler : str, optional
+        Address of the Dask scheduler or the Ray head; default: $DASK_SCHEDULER_ADDRESS or $RAY_ADDRESS, for Ray also
+        a cluster on this machine.
     """
 
     n_jobs: int
@@ -45,18 +52,26 @@ class Workers:
 
     @property
     def local(self) -> bool:
-        """Whether they are processes of this machine, which this program starts."""
+        """Whether the processes run on this machine and are started by this one."""
         return self.backend == "loky"
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[None]:
-        """Connected to the cluster, if it is one. Raises UsageError if that cannot be done."""
+        """Connect to the cluster for the time of the block; make joblib use these workers.
+
+        Raises
+        ------
+        UsageError
+            The library of the backend is not installed, or the cluster does not answer.
+        """
         import joblib
 
         library = _LIBRARIES.get(self.backend)
         if library and not importlib.util.find_spec(library):
-            said = f"--backend {self.backend}: the Python package {library!r} is missing"
-            raise UsageError(f"{said}: {install_extra(self.backend)}")
+            raise UsageError(
+                f"--backend {self.backend}: the Python package {library!r} is missing: {install_extra(self.backend)}",
+                code="usage.package",
+            )
         if self.backend == "dask":
             with _dask_client(self.scheduler) as client, joblib.parallel_config(_dask_backend()(client=client)):
                 yield
@@ -71,27 +86,56 @@ class Workers:
             ):
                 yield
         else:
+            # For one, joblib would work in the calling process: of two, one works at a time (see run).
+            n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))
+            # Tasks hold no arrays, so joblib needs no folder for them; it fails below a path that is not ASCII.
             with joblib.parallel_config(
-                "loky", n_jobs=self.n_jobs, inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
+                "loky",
+                n_jobs=n_jobs,
+                temp_folder=os.devnull,
+                max_nbytes=None,
+                inner_max_num_threads=1,
+                initializer=_end_with,
+                initargs=(os.getpid(),),
             ):
                 yield
 
     def run(self, tasks: Iterable[Any]) -> Iterator[Any]:
-        """The results of joblib's delayed `tasks` as they come. To be called while joined. Raises WorkerLost."""
+        """Run tasks; call it while joined.
+
+        Parameters
+        ----------
+        tasks : iterable of joblib.delayed calls
+            They are taken only when a worker needs them.
+
+        Yields
+        ------
+        object
+            Results, in the order in which they are finished.
+
+        Raises
+        ------
+        WorkerLost
+            A worker died with its task.
+        """
         import joblib
 
-        # Said where the work ends early, of a signal or an error that is said anyway.
+        # joblib warns of unfinished tasks when a signal or an error, which is reported anyway, ends the run.
         warnings.filterwarnings("ignore", r"\d+ tasks ", UserWarning, r"joblib\.parallel")
         try:
             if self.backend == "ray":
                 tasks = iter(tasks)
-                with joblib.Parallel() as parallel:  # which keeps its workers from round to round
+                with joblib.Parallel() as parallel:  # one pool for all rounds
                     n_round = _ROUND * joblib.effective_n_jobs()
-                    for first in tasks:  # the others are taken only when they are handed out
+                    for first in tasks:  # takes one task; islice takes the others of the round
                         yield from parallel(chain([first], islice(tasks, n_round - 1)))
             else:
+                is_one = self.local and joblib.effective_n_jobs(self.n_jobs) == 1
                 with _interrupt_waits() if self.local else contextlib.nullcontext():
-                    results = joblib.Parallel(return_as="generator_unordered")(tasks)
+                    parallel = joblib.Parallel(
+                        return_as="generator_unordered", pre_dispatch=1 if is_one else "2 * n_jobs"
+                    )
+                    results = parallel(tasks)
                 yield from results
         except _lost_worker_errors(self.backend) as error:
             raise WorkerLost(str(error)) from error
@@ -99,12 +143,12 @@ class Workers:
 
 @contextlib.contextmanager
 def _interrupt_waits() -> Iterator[None]:
-    """Ctrl-C, which reaches all processes of a terminal, is only for this one: those that start here never see it."""
+    """Block SIGINT in processes that start in the block: Ctrl-C on a terminal must reach only this process."""
     from multiprocessing import resource_tracker
 
     from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    for tracker in (resource_tracker, loky_tracker):  # whose own start would let it through again
+    for tracker in (resource_tracker, loky_tracker):  # their own start would unblock the signal
         tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -114,12 +158,12 @@ def _interrupt_waits() -> Iterator[None]:
 
 
 def _end_with(parent: int) -> None:
-    """End this process of the pool with the one that started it, which else it would outlive by minutes."""
+    """Make this worker end with the process that started it; otherwise it would live for minutes more."""
     import ctypes
 
     if hasattr(ctypes.CDLL(None), "prctl"):  # Linux
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it was too late for that
+    if os.getppid() != parent:  # the parent ended before
         os.kill(os.getpid(), signal.SIGKILL)
 
 
@@ -138,12 +182,12 @@ def _lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
 
 
 def _dask_backend() -> Any:
-    """joblib's Dask backend, mended: it never told of a task that Dask gave up (KilledWorker), and waited for ever."""
+    """joblib's Dask backend with a repair: it waited forever for a task that Dask had given up (KilledWorker)."""
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
         def effective_n_jobs(self, n_jobs: int) -> int:
-            return max(2, super().effective_n_jobs(n_jobs))  # for one job joblib would work in the calling process
+            return max(2, super().effective_n_jobs(n_jobs))  # joblib would run a single job in this process
 
         def submit(self, func: Any, callback: Any = None) -> Any:
             job = super().submit(func, callback)
@@ -152,20 +196,22 @@ def _dask_backend() -> Any:
 
         def abort_everything(self, ensure_ready: bool = True) -> None:
             super().abort_everything(ensure_ready)
-            self.client.cancel(list(self._results))  # a deadly track is not to kill those who do other work
+            self.client.cancel(list(self._results))  # else a track that kills workers would kill more of them
             self._results.clear()
             self._callbacks.clear()
 
     return Backend
 
 
-def _check_answer(what: str, address: str) -> None:
-    """Raise UsageError if nothing listens there: Ray would try for minutes, and Dask leave a client that cannot end."""
+def _check_answer(server: str, address: str) -> None:
+    """Raise UsageError if nothing listens: Ray would try for minutes, and Dask leave a client that cannot end."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_WAIT_S).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise UsageError(f"no {what} answers at {address}: {error}") from error
+        raise UsageError(
+            f"no {server} answers at {address}: {error}: check the address and that it runs", code="usage.no-cluster"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -175,14 +221,17 @@ def _dask_client(scheduler: str | None) -> Iterator[Any]:
 
     address = scheduler or dask.config.get("scheduler-address", None)
     if not address:
-        raise UsageError("no Dask scheduler: give its address with --scheduler, as tcp://HOST:8786")
+        raise UsageError(
+            "no Dask scheduler: give its address, such as --scheduler tcp://HOST:8786", code="usage.no-cluster"
+        )
     _check_answer("Dask scheduler", address)
     with distributed.Client(address, timeout=_WAIT_S) as client:
         try:
             client.wait_for_workers(1, timeout=_WAIT_S)
         except TimeoutError as error:
             raise UsageError(
-                f"the Dask scheduler at {address} has no workers: start some with `dask worker`"
+                f"the Dask scheduler at {address} has no workers: start some with `dask worker`",
+                code="usage.cluster-size",
             ) from error
         yield client
 
@@ -201,14 +250,19 @@ def _ray_session(head: str | None) -> Iterator[int]:
         ray.init(address=head or "auto", log_to_driver=False, logging_level=logging.ERROR)
     except ConnectionError as error:
         raise UsageError(
-            "no Ray cluster: start one with `ray start --head`, or give its address with --scheduler"
+            "no Ray cluster: start one with `ray start --head`, or give its address with --scheduler",
+            code="usage.no-cluster",
         ) from error
     signal.signal(signal.SIGTERM, terminate)
     register_ray()
     try:
         n_cpus = int(ray.cluster_resources().get("CPU", 0))
-        if n_cpus < 2:  # with one, joblib would work in the calling process
-            raise UsageError(f"the Ray cluster has {n_cpus} processors: at least 2 are needed")
+        if n_cpus < 2:  # joblib would run a single job in this process
+            raise UsageError(
+                f"the Ray cluster has {n_cpus} processor(s), and at least 2 are needed: start more workers with "
+                "`ray start`",
+                code="usage.cluster-size",
+            )
         yield n_cpus
     finally:
         ray.shutdown()

@@ -154,7 +154,7 @@ def test_a_training_falls_back_to_the_state_before_and_ends_in_the_same_bits(kil
     status, said = call("train.sh", *QUICK, epochs, scratch, corpus["train"])
     assert status == 0, said
     for file in states[:n_damaged]:
-        assert f"{file}: a damaged state of the training is passed over" in said
+        assert f"{file}: damaged checkpoint ignored [training.checkpoint-damaged]" in said
     left = states[n_damaged:]
     assert (f"goes on after epoch {epochs_of(left[0])}" in said) if left else ("goes on" not in said)
     assert call("train.sh", *QUICK, epochs, "--name", "straight", scratch, corpus["train"])[0] == 0
@@ -282,7 +282,7 @@ def test_files_that_run_code_in_whoever_trusts_them_are_refused_wherever_they_li
             state = scratch / "model" / f"{fields['keys']['1']}-{epochs:06d}.checkpoint"
             state.write_bytes(seal(history + data))
     status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
-    assert status == 0 and "a damaged state of the training is passed over" in said, said
+    assert status == 0 and "[training.checkpoint-damaged]" in said, said
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
     assert (tmp_path / "out.txt").read_bytes() == expected
     assert not made.exists()

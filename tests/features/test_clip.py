@@ -150,5 +150,5 @@ def test_what_is_odd_about_a_file_is_logged(tmp_path, caplog):
     caplog.set_level("WARNING", "mirex_submission")
     log_mel(path)
     assert [r.getMessage() for r in caplog.records] == [
-        f"{path}: 1 samples are no audio (NaN, infinite or absurd) and count as zero"
+        f"{path}: 1 samples are no audio (NaN, infinite or absurd) and count as zero [audio.not-finite]"
     ]

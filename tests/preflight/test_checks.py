@@ -1,29 +1,29 @@
-"""What is known before hours of work: each finding, at the start of runs and in the command `check`."""
+"""Problems that are known before a long run: at the start of runs and in the command `check`."""
 
 import dataclasses
-import json
 import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from command_line import call, call_all
 
-from mirex_submission.errors import AudioError, ListError, StorageError, UsageError
+from mirex_submission.errors import AudioError, StorageError, UsageError
 from mirex_submission.features import audio, store
 from mirex_submission.features.extraction import extract
 from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.networks import engine as engines
-from mirex_submission.preflight import checks as preflight
-from mirex_submission.preflight.checks import FACT, FAULT, WARNING, Run
+from mirex_submission.preflight import checks
+from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, PlannedRun
 from mirex_submission.protocol.lists import Track
-from mirex_submission.runs import submission
+from mirex_submission.runs import scratch
+from mirex_submission.runs.options import FeatureOptions, TrainingOptions
+from mirex_submission.runs.training import train
 from mirex_submission.system import installation
 from mirex_submission.system.installation import Package
 from mirex_submission.system.workers import Workers
@@ -39,7 +39,7 @@ def write_clip(path, *, seconds=3.0, rate_hz=22050):
 
 
 def write_huge(path):
-    """A header and 4 GB of silence at 1000 Hz, 49 days, that take no room: of such a one nothing more can be done."""
+    """Write a sparse file whose header promises 49 days of audio at 1000 Hz."""
     soundfile.write(path, np.zeros(1000, np.int16), 1000, subtype="PCM_U8")
     size = 2**32 - 100
     with open(path, "r+b") as f:
@@ -59,13 +59,18 @@ def clips(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, clips):
-    return Run(tmp_path / "scratch", SPEC, clips)
+    return PlannedRun(tmp_path / "scratch", SPEC, clips)
 
 
 def checked(run, severity=None):
-    """The findings of a run: all, or their texts if they are of that severity."""
-    found = preflight.check(run, Headers(2))
-    return found if severity is None else [finding.text for finding in found if finding.severity == severity]
+    """The problems of a run: all, or the texts of those of one severity."""
+    problems = checks.check(run, Headers(2))
+    return problems if severity is None else [problem.text for problem in problems if problem.severity == severity]
+
+
+def codes_of(texts):
+    """The codes at the ends of the lines."""
+    return re.findall(r"\[([a-z]+\.[a-z-]+)\]$", "\n".join(texts), re.MULTILINE)
 
 
 # What is read, and how much of it.
@@ -74,10 +79,10 @@ def checked(run, severity=None):
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
 def test_frames_and_room_that_headers_promise_are_what_extraction_makes(tmp_path, clips, rate_hz):
     features = FeatureStore(tmp_path / "s", FeatureSpec(rate_hz))
-    before = preflight.survey(clips, features, Headers(1))
+    before = checks.survey(clips, features, Headers(1))
     assert before.n_stored == 0 and len(before.new) == len(clips)
     extract(clips, features, Workers(1))
-    after = preflight.survey(clips, features, Headers(1))
+    after = checks.survey(clips, features, Headers(1))
     assert after.n_stored == len(clips) and not after.new
     for path in clips:  # MP3's decoder adds some samples
         assert abs(before.frames[path] - after.frames[path]) <= path.endswith("mp3") * 4
@@ -87,7 +92,7 @@ def test_frames_and_room_that_headers_promise_are_what_extraction_makes(tmp_path
 
 def test_a_clip_of_30_s_takes_a_seventh_of_a_megabyte(tmp_path):
     path = write_clip(tmp_path / "a.wav", seconds=30)
-    (estimate,) = preflight.survey([path], FeatureStore(tmp_path, SPEC), Headers(1)).new
+    (estimate,) = checks.survey([path], FeatureStore(tmp_path, SPEC), Headers(1)).new
     assert estimate == pytest.approx(0.14e6, rel=0.02)
 
 
@@ -97,14 +102,12 @@ def test_every_header_is_read_once_by_rate_and_check_together_and_none_of_what_i
     monkeypatch.setattr(audio, "read_header", lambda path: opened.append(path) or read_header(path))
     for _ in range(2):
         headers = Headers(2)
-        spec = submission.choose_spec(
-            run.scratch, clips, rate="auto", n_bands=40, n_frames=80, threads=1, headers=headers
-        )
-        preflight.check(dataclasses.replace(run, spec=spec), headers)
+        spec = scratch.choose_spec(run.scratch, clips, FeatureOptions(), headers)
+        checks.check(dataclasses.replace(run, spec=spec), headers)
         assert Counter(opened) == Counter(clips)
         opened.clear()
     extract(clips, FeatureStore(run.scratch, SPEC), Workers(1))
-    preflight.check(run, Headers(2))
+    checks.check(run, Headers(2))
     assert opened == []
 
 
@@ -113,8 +116,8 @@ def test_of_a_file_that_was_only_touched_the_audio_is_not_read(run, clips, monke
     for path in clips:
         os.chmod(path, 0o600)
     monkeypatch.setattr(store, "content_hash", lambda path: pytest.fail("read"))
-    assert f"{len(clips)} are stored, 0 to extract" in " ".join(checked(run, FACT))
-    with pytest.raises(pytest.fail.Exception):  # as the run itself will
+    assert f"{len(clips)} are stored, 0 to extract" in " ".join(checked(run, NOTE))
+    with pytest.raises(pytest.fail.Exception):  # the run itself reads it
         FeatureStore(run.scratch, SPEC).fresh(clips[0])
 
 
@@ -134,110 +137,103 @@ def test_nothing_is_written(run, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-# Findings.
+# Problems.
 
 
-def test_a_run_for_which_all_is_there_has_facts_only(run, clips):
+def test_a_run_without_problems_has_notes_only(run, clips):
     tracks = [Track(path, "ab"[k % 2]) for k, path in enumerate(clips)]
-    found = checked(dataclasses.replace(run, trainings=[tracks], heard=[clips], device="cpu", strict=True))
-    assert {finding.severity for finding in found} == {FACT}
+    problems = checked(dataclasses.replace(run, trainings=[tracks], readable=[clips], device="cpu", strict=True))
+    assert {problem.severity for problem in problems} == {NOTE}
 
 
-def test_tracks_that_cannot_be_read_are_warnings_and_too_many_of_them_a_fault_that_comes_first(run, clips, tmp_path):
+def test_unreadable_tracks_are_warnings_and_too_many_of_them_an_error_that_comes_first(run, clips, tmp_path):
     bad = [str(tmp_path / name) for name in ("missing.wav", "text.wav")]
     Path(bad[1]).write_text("no audio")
-    where = {bad[0]: "list.txt:7: "}
-    few = dataclasses.replace(run, paths=[*clips, *bad], heard=[[*clips, *bad]], where=where)
+    line_of = {bad[0]: "list.txt:7: "}
+    few = dataclasses.replace(run, paths=[*clips, *bad], readable=[[*clips, *bad]], line_of=line_of)
     warnings = checked(few, WARNING)
-    assert f"list.txt:7: {bad[0]}: cannot be read: No such file or directory" in warnings
-    assert any(text.startswith(f"{bad[1]}: cannot be decoded") for text in warnings) and checked(few, FAULT) == []
-    for many in (
-        dataclasses.replace(few, heard=[[clips[0], *bad]]),
-        dataclasses.replace(few, strict=True),
-        dataclasses.replace(
-            few, heard=[], trainings=[[Track(clips[0], "a"), Track(clips[1], "b"), Track(bad[0], "b")]]
-        ),
-        dataclasses.replace(few, heard=[], trainings=[[Track(clips[0], "a"), Track(bad[0], "b")]], max_bad=1.0),
+    assert any(text.startswith(f"list.txt:7: {bad[0]}: ") for text in warnings)
+    assert any(text.startswith(f"{bad[1]}: ") for text in warnings) and checked(few, ERROR) == []
+    half, one_class = [Track(clips[0], "a"), Track(clips[1], "b"), Track(bad[0], "b")], [Track(bad[0], "b")]
+    for changes, code in (
+        ({"readable": [[clips[0], *bad]]}, "audio.too-many"),
+        ({"strict": True}, "audio.too-many"),
+        ({"readable": [], "trainings": [half]}, "audio.too-many-to-train"),
+        ({"readable": [], "trainings": [[half[0], *one_class]], "max_bad": 1.0}, "audio.empty-class"),
     ):
-        found = checked(many)
-        assert (found[0].severity, found[0].kind) == (FAULT, AudioError)
-        assert [finding.severity for finding in found] == sorted((f.severity for f in found), reverse=True)
+        problems = checked(dataclasses.replace(few, **changes))
+        assert (problems[0].severity, problems[0].kind) == (ERROR, AudioError)
+        assert codes_of([problems[0].text]) == [code]
+        severities = [problem.severity for problem in problems]
+        assert severities == sorted(severities, reverse=True)
 
 
-def test_a_disk_without_room_is_a_fault_and_says_for_what(tmp_path):
+def test_a_disk_without_space_is_an_error_and_too_little_memory_a_warning(tmp_path):
     paths = [write_huge(tmp_path / "huge.wav")]
     for k in range(50):
         paths.append(str(tmp_path / f"{k}.wav"))
         os.symlink(paths[0], paths[-1])
-    run = Run(tmp_path / "scratch", FeatureSpec(n_bands=2048), paths, n_jobs=len(paths))
-    (fault,) = (finding for finding in checked(run) if finding.severity == FAULT)
-    assert fault.kind is StorageError and "for features" in fault.text and "free some space" in fault.text
-    (memory,) = (text for text in checked(run, WARNING) if text.startswith("memory"))
-    assert "give fewer processes" in memory
+    run = PlannedRun(tmp_path / "scratch", FeatureSpec(n_bands=2048), paths, n_jobs=len(paths))
+    problems = checked(run)
+    assert [problem.kind for problem in problems if problem.severity == ERROR] == [StorageError]
+    assert codes_of(problem.text for problem in problems) == ["disk.space", "check.processors", "check.memory"]
 
 
-def test_a_training_needs_room_for_its_frames_segments_and_models(run, clips, tmp_path):
+def test_a_training_needs_space_for_its_frames_segments_and_models(run, clips, tmp_path):
     tracks = [Track(path, "ab"[k % 2]) for k, path in enumerate(clips)]
 
-    def said(**options):
-        """Megabytes for the frames, and for the models and their states."""
+    def needed_mb(**options):
+        """Megabytes for the frames, and for the models and their checkpoints."""
         training = dataclasses.replace(run, trainings=[tracks], recipe=Recipe(**options))
-        (text,) = (text for text in checked(training, FACT) if "needed (" in text)
+        (text,) = (text for text in checked(training, NOTE) if "needs about" in text)
         return [int(n) for n in re.findall(r"(\d+) MB for the frames|(\d+) MB for models", text) for n in n if n]
 
-    folder = submission.train(tmp_path / "s", tracks, Recipe(epochs=1, segments_per_track=1), SPEC, threads=1)
+    folder = train(
+        tmp_path / "s", [(track.path, track.label) for track in tracks], features=FeatureOptions(rate="22050"),
+        recipe=Recipe(epochs=1, segments_per_track=1), training=TrainingOptions(no_picture=True),
+    )  # fmt: skip
     (model,) = folder.glob("*.npz")
     model_mb = model.stat().st_size / 1e6
-    assert said() == [0, pytest.approx(4 * model_mb, abs=1)]  # the model, two states, and the next one
-    assert said(patience=3) == [0, pytest.approx(7 * model_mb, abs=1)]  # in states also the best so far
-    assert said(segments_per_track=100_000)[0] == 6  # 12 bytes a segment
+    assert needed_mb() == [0, pytest.approx(4 * model_mb, abs=1)]  # the model, two checkpoints, and the next one
+    assert needed_mb(patience=3) == [0, pytest.approx(7 * model_mb, abs=1)]  # checkpoints with the best weights too
+    assert needed_mb(segments_per_track=100_000)[0] == 6  # 12 bytes a segment
 
 
-def test_a_scratch_folder_that_cannot_be_written_is_a_fault_unless_nothing_is_to_be_written(run, clips, tmp_path):
+def test_a_scratch_folder_that_is_not_writable_is_an_error_unless_nothing_is_written(run, clips, tmp_path):
     (tmp_path / "file").touch()
     nowhere = dataclasses.replace(run, scratch=tmp_path / "file" / "scratch")
-    assert checked(nowhere)[0].kind is StorageError and checked(nowhere)[0].severity == FAULT
-    assert checked(dataclasses.replace(nowhere, paths=[]))[0].severity == FAULT
+    assert checked(nowhere)[0].kind is StorageError and checked(nowhere)[0].severity == ERROR
+    assert checked(dataclasses.replace(nowhere, paths=[]))[0].severity == ERROR
     unreadable = dataclasses.replace(nowhere, paths=[str(tmp_path / "missing.wav")])
-    assert checked(unreadable, FAULT) == []
+    assert checked(unreadable, ERROR) == [] and "disk.in-the-way" in codes_of(checked(unreadable, WARNING))
 
 
 def test_more_threads_than_processors_are_a_warning_with_the_number_that_will_do(run):
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, [min(mine)])
     try:
-        found = checked(dataclasses.replace(run, threads=3), WARNING)
+        warnings = checked(dataclasses.replace(run, threads=3), WARNING)
     finally:
         os.sched_setaffinity(0, mine)
-    assert [text for text in found if "3 threads or processes on 1 processors" in text and "give 1 with" in text]
+    (text,) = (text for text in warnings if codes_of([text]) == ["check.processors"])
+    assert "give -numThreads 1" in text
 
 
-def test_a_package_that_is_missed_only_after_hours_is_a_fault_now(run, clips, monkeypatch):
+def test_a_missing_package_that_a_run_imports_late_is_an_error(run, clips, monkeypatch):
     wrong = [Package("matplotlib", "", ">=3.8", False), Package("jinja2", "2.0", ">=3.1", False)]
     monkeypatch.setattr(installation, "packages", lambda: wrong)
-    assert [text.split(":")[0] for text in checked(run, WARNING)] == ["matplotlib is not installed", "jinja2 2.0"]
+    warnings = checked(run, WARNING)
+    assert [text.split()[0] for text in warnings] == ["matplotlib", "jinja2"]
+    assert codes_of(warnings) == ["check.package"] * 2
     training = dataclasses.replace(run, trainings=[[Track(clips[0], "a"), Track(clips[1], "b")]])
-    fault = checked(training)[0]
-    assert fault.severity == FAULT and fault.kind is UsageError and "pip install" in fault.text
+    error = checked(training)[0]
+    assert error.severity == ERROR and error.kind is UsageError and "pip install" in error.text
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-def test_a_gpu_that_is_not_there_is_a_fault_that_is_known_without_keras(run):
-    fault = checked(dataclasses.replace(run, device="gpu:0,1"))[0]
-    assert fault.severity == FAULT and fault.kind.exit_status == 6
-    assert "2 GPU asked for, and 0 found by this system" in fault.text and "--device cpu does without" in fault.text
-
-
-def test_all_lists_are_read_and_all_faults_of_all_named(tmp_path):
-    (tmp_path / "train").write_text("/none/a.wav\tx\n/none/b.wav\t\nno tab\n/none/c.wav\ty\n")
-    (tmp_path / "test").write_text("/none/d.wav\n\0\n")
-    (tmp_path / "groups").write_text("/none/a.wav\n")
-    names = [str(tmp_path / name) for name in ("train", "test", "missing", "groups")]
-    read, found = preflight.read_lists(names[:3], names[3])
-    assert read == [] and {finding.kind for finding in found} == {ListError}
-    assert [finding.text.partition(": ")[0] for finding in found] == [
-        f"{names[0]}:2", f"{names[0]}:3", f"{names[1]}:2", names[2], f"{names[3]}:1",
-    ]  # fmt: skip
+def test_a_missing_gpu_is_an_error_that_is_known_without_keras(run):
+    error = checked(dataclasses.replace(run, device="gpu:0,1"))[0]
+    assert error.severity == ERROR and error.kind.exit_status == 6
 
 
 # The command, and the same check at the start of a run.
@@ -256,115 +252,120 @@ def listed(tmp_path, clips):
     return {name: tmp_path / f"{name}.txt" for name in contents}
 
 
-def test_check_says_what_each_list_is_and_that_all_is_there(run_script, listed, tmp_path):
-    done = run_script("mirex-submission.sh", "check", tmp_path / "s", *listed.values())
+def options_of(listed):
+    return [word for name, path in listed.items() for word in (f"--{name}", path)]
+
+
+def test_check_of_good_lists_is_ok_and_writes_nothing(run_script, listed, tmp_path):
+    done = run_script("mirex-submission.sh", "check", tmp_path / "s", *options_of(listed))
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert all(line.startswith("ok ") for line in lines)
-    for kind, name in (("feature", "features"), ("training", "train"), ("test", "test")):
-        assert any(f"{listed[name]}: a {kind} list" in line for line in lines)
+    assert all(any(f" {path}: " in line for line in lines) for path in listed.values())
     assert not (tmp_path / "s").exists()
 
 
-def test_check_without_lists_looks_at_the_machine_and_finds_a_damaged_model(run_script, listed, tmp_path):
-    scratch = tmp_path / "s"
-    assert run_script("train.sh", "--epochs", 1, scratch, listed["train"]).returncode == 0
-    done = run_script("mirex-submission.sh", "check", scratch)
-    assert (
-        done.returncode == 0 and f"ok       {scratch}/model: model 2, trained on 3 tracks of 2 classes" in done.stdout
-    )
-    (weights,) = (scratch / "model").glob("*.npz")
+def test_check_without_lists_checks_the_machine_and_finds_a_damaged_model(listed, tmp_path):
+    folder = tmp_path / "s"
+    arguments = ("--epochs", 1, "--segments-per-track", 1, "--no-picture", folder, listed["train"])
+    assert call("train", *arguments).status == 0
+    done = call("check", folder)
+    assert done.status == 0 and f"ok       {folder}/model: model 2, " in done.stdout
+    (weights,) = (folder / "model").glob("*.npz")
     weights.write_bytes(weights.read_bytes()[:-1])
-    done = run_script("mirex-submission.sh", "check", scratch)
-    assert f"warning  {weights}: damaged: train again" in done.stdout and "FAULT" not in done.stdout
+    done = call("check", folder)
+    assert done.status == 0 and f"warning  {weights}: " in done.stdout and "ERROR" not in done.stdout
 
 
-def test_check_of_a_model_whose_folder_cannot_be_looked_into_is_a_warning(run_script, tmp_path):
-    name = "n" * 300  # longer than any file system takes: for root, who may look into every folder, the only such one
+def test_check_of_a_model_whose_folder_cannot_be_read_is_a_warning(tmp_path):
+    name = "n" * 300  # too long for a file name: no other folder is unreadable for root
     (tmp_path / "models").mkdir()
-    done = run_script("mirex-submission.sh", "check", "--name", name, tmp_path)
-    assert "File name too long" in done.stdout and "Traceback" not in done.stderr
-    assert done.returncode == 0
+    done = call("check", "--name", name, tmp_path)
+    assert done.status == 0 and re.search(rf"^warning  .*{name}", done.stdout, re.MULTILINE)
 
 
-def test_check_names_all_faults_worst_first_and_has_the_status_of_the_first(run_script, listed, clips, tmp_path):
+def test_check_prints_all_problems_errors_first_and_has_the_status_of_the_first(listed, clips, tmp_path):
     with open(listed["test"], "a") as f:
         f.write(f"{clips[0]}\n")
-    (tmp_path / "bad.txt").write_text(f"{clips[0]}\n\0\n")
     (tmp_path / "file").touch()
-    done = run_script("mirex-submission.sh", "check", tmp_path / "file/s", *listed.values(), tmp_path / "bad.txt")
+    done = call("check", tmp_path / "file/s", *options_of(listed))
     lines = done.stdout.splitlines()
-    assert done.returncode == 3
-    assert lines[0].startswith(f"FAULT    {tmp_path}/bad.txt:2: a NUL")
-    assert lines[1].startswith(f"FAULT    {tmp_path}/file/s: cannot be written")
-    assert lines[2].startswith(f"warning  {listed['test']}: 1 track(s) are in {listed['train']} too")
-    assert [line.split()[0] for line in lines[3:]] == ["ok"] * len(lines[3:])
-    assert "2 fault(s), of which the first would end a run with status 3" in done.stderr
+    assert done.status == 7 and codes_of([done.stderr.strip()]) == ["check.errors"]
+    assert lines[0].startswith(f"ERROR    {tmp_path}/file/s: ") and codes_of(lines[:1]) == ["disk.in-the-way"]
+    assert lines[1].startswith(f"warning  {listed['test']}: ") and codes_of(lines[1:2]) == ["list.leak"]
+    assert {line.split()[0] for line in lines[2:]} == {"ok"}
+    (tmp_path / "bad.txt").write_text(f"{clips[0]}\n\0\n")
+    done = call("check", tmp_path / "file/s", "--features", listed["features"], tmp_path / "bad.txt")
+    lines = done.stdout.splitlines()
+    assert done.status == 3 and lines[0].startswith(f"ERROR    {tmp_path}/bad.txt:2: ")
+    assert codes_of(lines) == ["list.nul", "disk.in-the-way"]
 
 
-def test_a_run_names_the_faults_of_all_its_lists(run_script, tmp_path):
+@pytest.mark.parametrize(
+    ("arguments", "status"),
+    [
+        (["--train", "train", "train", "--test", "test"], 2),
+        (["--train", "train"], 0),
+        (["--test", "test"], 0),
+        (["--test", "test", "--train", "train", "--train", "train", "--test", "test"], 0),
+        (["--train", "test"], 3),
+        (["--test", "train"], 3),
+        (["--test"], 2),
+        (["--groups", "test"], 3),
+        (["--bands", "5"], 2),
+        (["train"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_check_takes_lists_by_their_kinds(listed, tmp_path, arguments, status):
+    named = [listed.get(word, word) for word in arguments]
+    assert call("check", tmp_path / "s", *named, "--rate", 22050).status == status
+
+
+def test_a_run_reports_the_problems_of_all_its_lists(tmp_path):
     (tmp_path / "train").write_text("no tab\n")
     (tmp_path / "test").write_text("\0\n")
-    done = run_script("trainAndClassify.sh", tmp_path / "s", tmp_path / "train", tmp_path / "test", tmp_path / "out")
-    assert done.returncode == 3 and "train:1: no tab" in done.stderr and "test:1: a NUL" in done.stderr
     (tmp_path / "groups").write_text("\t\n")
-    arguments = (
-        "--patience",
-        2,
-        "--groups",
-        tmp_path / "groups",
-        tmp_path / "s",
-        tmp_path / "test",
-        tmp_path / "train",
-    )
-    done = run_script("train.sh", *arguments)
-    assert done.returncode == 3
+    done = call("train-and-classify", tmp_path / "s", tmp_path / "train", tmp_path / "test", tmp_path / "out")
+    assert done.status == 3 and codes_of(done.stderr.splitlines()) == ["list.no-tab", "list.nul"]
+    groups = ("--patience", 2, "--groups", tmp_path / "groups")
+    done = call("train", *groups, tmp_path / "s", tmp_path / "test", tmp_path / "train")
+    assert done.status == 3
     assert all(f"{tmp_path}/{name}:1: " in done.stderr for name in ("train", "test", "groups"))
 
 
-def test_a_run_that_would_end_in_a_full_disk_ends_before_the_work(run_script, listed, tmp_path):
+def test_a_run_that_would_fill_the_disk_ends_before_the_work(listed, tmp_path):
     huge = write_huge(tmp_path / "huge.wav")
     with open(listed["train"], "a") as f:
         for k in range(50):
             os.symlink(huge, tmp_path / f"{k}.wav")
             f.write(f"{tmp_path}/{k}.wav\tb\n")
     arguments = ("--rate", 22050, "--bands", 2048, tmp_path / "s", listed["train"])
-    done = run_script("train.sh", *arguments)
-    assert done.returncode == 7 and "nothing was begun; --no-check begins all the same" in done.stderr
+    for options in ((), ("--dry-run",)):
+        done = call("train", *options, *arguments)
+        assert done.status == 7 and "[disk.space]" in done.stderr and "--no-check" in done.stderr
     assert not list(tmp_path.rglob("*.logmel"))
-    assert run_script("train.sh", "--dry-run", *arguments).returncode == 7
 
 
 @pytest.mark.parametrize("options", [(), ("--no-check",)], ids=["checked", "not"])
-def test_a_run_with_too_much_unreadable_audio_ends_before_the_work_unless_told_not_to_look(
-    run_script, clips, tmp_path, options
-):
+def test_a_run_with_too_much_unreadable_audio_ends_before_the_work_unless_it_is_not_checked(clips, tmp_path, options):
     bad = [f"{tmp_path}/missing{k}.wav" for k in range(2)]
     (tmp_path / "list").write_text("".join(f"{path}\n" for path in (clips[0], *bad)))
-    done = run_script("extractFeatures.sh", *options, tmp_path / "s", tmp_path / "list")
-    assert done.returncode == 4 and "2 of 3 tracks cannot be used" in done.stderr
-    assert all(done.stderr.count(f"{path}: cannot be read") == 1 for path in bad)
+    done = call("extract", *options, tmp_path / "s", tmp_path / "list")
+    assert done.status == 4 and "[audio.too-many]" in done.stderr
+    assert all(done.stderr.count(f"{path}: ") == 1 for path in bad)
     assert len(list(tmp_path.rglob("*.logmel"))) == bool(options)
 
 
-def test_a_run_that_goes_on_names_each_unreadable_track_once(run_script, clips, tmp_path):
+def test_a_run_that_goes_on_names_each_unreadable_track_once(clips, tmp_path):
     (tmp_path / "list").write_text("".join(f"{path}\n" for path in (*clips, f"{tmp_path}/missing.wav")))
-    done = run_script("extractFeatures.sh", tmp_path / "s", tmp_path / "list")
-    assert done.returncode == 0 and done.stderr.count("missing.wav: cannot be read") == 1
-
-
-CODE = """
-import json, sys
-from mirex_submission.cli.main import main
-status = main(sys.argv[1:])
-print(json.dumps([status, sorted({"tensorflow", "keras", "matplotlib"} & set(sys.modules))]))
-"""
+    done = call("extract", tmp_path / "s", tmp_path / "list")
+    assert done.status == 0 and done.stderr.count("missing.wav: ") == 1
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-@pytest.mark.parametrize("command", ["train", "check"])
-def test_a_run_for_a_gpu_that_is_not_there_is_status_6_before_tensorflow_is_loaded(listed, tmp_path, command):
-    arguments = [command, "--device", "gpu", str(tmp_path / "s"), str(listed["train"])]
-    done = subprocess.run([sys.executable, "-c", CODE, *arguments], capture_output=True, text=True)
-    assert json.loads(done.stdout.splitlines()[-1]) == [6, []], done.stderr
+def test_a_run_for_a_gpu_that_is_not_there_is_status_6_before_tensorflow_is_loaded(listed, tmp_path):
+    options = ["--device", "gpu", tmp_path / "s"]
+    for done in call_all([["train", *options, listed["train"]], ["check", *options]], tmp_path):
+        assert done.status == 6 and not {"tensorflow", "keras", "matplotlib"} & done.modules, done.stderr
     assert not list(tmp_path.rglob("*.logmel"))

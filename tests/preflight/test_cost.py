@@ -1,33 +1,48 @@
-"""`train --dry-run`: the plan names what a training then does, and leaves nothing behind."""
+"""`train --dry-run`: the plan has the sizes of the training, and nothing is written."""
 
 import re
 
+import numpy as np
 import pytest
+import soundfile
+from command_line import call
 
 from mirex_submission.networks.sizes import operations
 
 
-def test_the_plan_has_the_sizes_of_the_training(corpus, run_script, tmp_path):
-    call = ("train.sh", "--epochs", 3, "--segments-per-track", 7, "--model", "all", tmp_path / "s", corpus["train"])
-    plan = run_script(call[0], "--dry-run", *call[1:])
-    assert plan.returncode == 0, plan.stderr
-    assert "tracks: 16 of 4 classes (4 'bells', 4 'chorale', 4 'techno', 4 'waltz')" in plan.stdout
-    assert "0 tracks stored already, 16 to extract" in plan.stdout and "segments: 112 an epoch" in plan.stdout
+@pytest.fixture
+def train_list(tmp_path):
+    """Six clips of noise, of 4 s, in two classes."""
+    lines = []
+    for k in range(6):
+        path = tmp_path / f"{k}.wav"
+        soundfile.write(path, np.random.default_rng(k).uniform(-0.5, 0.5, 4 * 22050), 22050)
+        lines.append(f"{path}\t{'ab'[k % 2]}\n")
+    (tmp_path / "train.txt").write_text("".join(lines))
+    return tmp_path / "train.txt"
+
+
+def test_the_plan_has_the_sizes_of_the_training(train_list, tmp_path):
+    options = ("--epochs", 2, "--segments-per-track", 9, "--batch-size", 20, "--model", "all", "--no-picture")
+    plan = call("train", "--dry-run", *options, tmp_path / "s", train_list)
+    assert plan.status == 0, plan.stderr
     assert not [path for path in (tmp_path / "s").rglob("*") if path.is_file()]
-    said = run_script(*call).stderr
-    for model in "123":
-        weights, steps = re.search(rf"model {model}: (\d+) weights, 3 epochs, (\d+) steps", plan.stdout).groups()
-        assert re.search(rf"model {model}: 4 classes, 112 segments an epoch, 3 epochs of {int(steps) // 3} steps", said)
-        assert int(re.search(rf"model {model}: .* (\d+) weights", said)[1]) == int(weights)
-    again = run_script("train.sh", "--dry-run", *call[1:])
-    assert "16 tracks stored already, 0 to extract" in again.stdout and "as the stored tracks have them" in again.stdout
+    assert re.search("6 of 2 classes .*3 'a', 3 'b'", plan.stdout)
+    assert re.search(r"0 tracks stored already, 6 to extract\nsegments: 54 an epoch", plan.stdout)
+    assert call("train", *options, tmp_path / "s", train_list).status == 0
+    saved = []
+    for path in (tmp_path / "s/model").glob("*.npz"):
+        with np.load(path) as weights:
+            saved.append(sum(weights[name].size for name in weights.files if not name.startswith("standardise")))
+    planned = [re.search(rf"model {model}: (\d+) weights, 2 epochs, 6 steps of 20", plan.stdout)[1] for model in "123"]
+    assert sorted(map(int, planned)) == sorted(saved)
+    again = call("train", "--dry-run", *options, tmp_path / "s", train_list)
+    assert "6 tracks stored already, 0 to extract" in again.stdout
 
 
-def test_consecutive_segments_are_counted_from_the_clips_length(corpus, run_script, tmp_path):
-    args = ("--segments", "consecutive", tmp_path / "s", corpus["train"])
-    assert run_script("train.sh", "--epochs", 1, *args).returncode == 0
-    plan = run_script("train.sh", "--dry-run", *args)
-    assert "segments: 16 an epoch" in plan.stdout  # of 4 s: one
+def test_consecutive_segments_are_counted_from_the_length_of_the_clips(train_list, tmp_path):
+    plan = call("train", "--dry-run", "--segments", "consecutive", tmp_path / "s", train_list)
+    assert "segments: 6 an epoch" in plan.stdout  # a clip of 4 s has one
 
 
 @pytest.mark.parametrize(
@@ -50,5 +65,5 @@ def test_consecutive_segments_are_counted_from_the_clips_length(corpus, run_scri
 )
 def test_operations_derived_by_hand(architecture, convolution, kept, merged):
     dense = 2 * (merged * 200 + 200 * 10)
-    found = operations(architecture, n_bands=40, n_frames=80, n_classes=10)
-    assert found == (convolution + dense, convolution + kept + 3 * dense)
+    counts = operations(architecture, n_bands=40, n_frames=80, n_classes=10)
+    assert counts == (convolution + dense, convolution + kept + 3 * dense)

@@ -1,5 +1,6 @@
-"""What the doctor finds: in this installation, in a bare one, and in some that lack a part."""
+"""What doctor reports of this installation, of a bare one, and of some that lack a part."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -9,14 +10,16 @@ import subprocess
 import sys
 
 import pytest
+from command_line import call, call_all
 from project import PROJECT
 
+import mirex_submission
 from mirex_submission.networks import engine as engines
 from mirex_submission.system import installation
 
 
 def doctor(*options, python=sys.executable, **environment):
-    """Call it in another process; the completed process, and its facts if it was asked for JSON."""
+    """Run it in another process; return the completed process, and its facts with --json."""
     command = [python, "-m", "mirex_submission", "doctor", *options]
     done = subprocess.run(
         command, env={**os.environ, **environment}, cwd="/", capture_output=True, text=True, timeout=120
@@ -25,37 +28,33 @@ def doctor(*options, python=sys.executable, **environment):
     return done, json.loads(done.stdout)["facts"] if "--json" in options else {}
 
 
-def test_here_the_calls_can_run_and_text_and_json_have_the_same_facts(run_script):
+def test_here_all_commands_can_run_and_text_and_json_have_the_same_facts(run_script):
     done = run_script("mirex-submission.sh", "doctor")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.endswith("the four MIREX calls can run here\n")
-    told = json.loads(run_script("mirex-submission.sh", "doctor", "--json").stdout)
-    assert told["status"] == 0
-    facts = told["facts"]
+    report = json.loads(call("doctor", "--json").stdout)
+    assert report["version"] == mirex_submission.__version__ and report["status"] == 0
+    facts = report["facts"]
     assert {package.name for package in installation.packages()} <= facts.keys()
     for part in ("Python", "kernel of features", "libsndfile", "MP3 audio", "GPU", "processors", "memory", "/dev/shm"):
         assert part in facts
     for part, fact in facts.items():
         assert re.search(rf"^{fact['state']:8} {re.escape(part)} ", done.stdout, re.MULTILINE)
-        assert (fact["mend"] is None) == (fact["state"] == "ok")
+        assert set(fact) == {"state", "value", "fix"} and (fact["fix"] is None) == (fact["state"] == "ok")
     columns = {len(line) - len(line[9:].partition("  ")[2].lstrip()) for line in done.stdout.splitlines()[2:-2]}
-    assert len(columns) == 1  # what was found stands in one column
+    assert len(columns) == 1  # all values stand in one column
 
 
-def test_a_python_without_any_package_is_status_2_with_the_commands_that_mend_it(tmp_path):
+def test_a_python_without_any_package_is_status_2_with_the_command_that_installs_them(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
     python = str(tmp_path / "bin/python")
     done, facts = doctor("--json", python=python, PYTHONPATH=str(PROJECT))
-    assert done.returncode == 2
-    assert facts["numpy"] == {
-        "state": "FAULT",
-        "found": "not installed",
-        "mend": f"pip --python {python} install -c {PROJECT}/constraints.txt {PROJECT}",
-    }
-    # So do the other commands say.
+    assert done.returncode == 2 and "[check.installation]" in done.stderr
+    constraints = ["-c", f"{PROJECT}/constraints.txt"] if sys.version_info >= (3, 11) else []
+    fix = ["pip", "--python", python, "install", *constraints, str(PROJECT)]
+    assert facts["numpy"]["state"] == "error" and facts["numpy"]["fix"].split() == fix
     command = [python, "-m", "mirex_submission", "extract", "s", "list"]
     other = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(PROJECT)}, capture_output=True, text=True)
-    assert other.returncode == 2 and f"install this project with `{facts['numpy']['mend']}`" in other.stderr
+    assert other.returncode == 2 and facts["numpy"]["fix"] in other.stderr and "[usage.package]" in other.stderr
 
 
 def test_python_3_10_is_not_told_to_install_versions_that_need_3_11(monkeypatch):
@@ -64,26 +63,26 @@ def test_python_3_10_is_not_told_to_install_versions_that_need_3_11(monkeypatch)
     assert "constraints.txt" not in installation.install_command()
 
 
-def test_a_package_that_is_too_old_is_a_fault_and_one_that_an_extra_needs_is_not(tmp_path):
+def test_a_package_that_is_too_old_is_an_error_and_one_of_an_extra_is_optional(tmp_path):
     for name in ("xxhash", "dask"):
         (tmp_path / f"{name}-1.0.dist-info").mkdir()
         (tmp_path / f"{name}-1.0.dist-info/METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
     done, facts = doctor("--json", PYTHONPATH=str(tmp_path))
-    assert done.returncode == 2 and "1 fault(s): xxhash" in done.stderr
-    assert facts["xxhash"]["found"] == "1.0, needs >=3.0" and facts["xxhash"]["state"] == "FAULT"
-    assert facts["extra [dask]"]["state"] == "option" and "dask 1.0" in facts["extra [dask]"]["found"]
-    assert "[dask]" in facts["extra [dask]"]["mend"]
+    assert done.returncode == 2 and "xxhash" in done.stderr
+    assert [part for part, fact in facts.items() if fact["state"] == "error"] == ["xxhash"]
+    assert facts["xxhash"]["value"].startswith("1.0, ")
+    assert facts["extra [dask]"]["state"] == "optional" and "dask 1.0" in facts["extra [dask]"]["value"]
+    assert "[dask]" in facts["extra [dask]"]["fix"]
 
 
-def test_tensorflow_for_cpus_alone_is_tensorflow(tmp_path):
-    (tmp_path / "tensorflow_cpu-2.21.0.dist-info").mkdir()
-    (tmp_path / "tensorflow_cpu-2.21.0.dist-info/METADATA").write_text(
-        "Metadata-Version: 2.1\nName: tensorflow-cpu\nVersion: 2.21.0\n"
-    )
-    code = "from mirex_submission.system.runtime import versions; print(versions()['tensorflow'])"
-    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{PROJECT}"}
-    command = [sys.executable, "-S", "-c", code]  # without the packages that are installed
-    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "2.21.0\n"
+def test_tensorflow_for_cpus_alone_is_tensorflow(monkeypatch):
+    def version(name):
+        if name == "tensorflow-cpu":
+            return "2.21.0"
+        raise importlib.metadata.PackageNotFoundError
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    assert (installation.installed("tensorflow"), installation.installed("keras")) == ("2.21.0", "")
 
 
 @pytest.fixture
@@ -94,40 +93,32 @@ def copied(tmp_path):
     return tmp_path
 
 
-def test_without_compiled_kernels_the_calls_run_and_it_says_how_much_slower(copied):
-    done, facts = doctor("--json", PYTHONPATH=str(copied))
-    assert done.returncode == 0
-    for part, instead in (("kernel of features", "SciPy"), ("kernel of networks", "Keras")):
-        assert facts[part]["state"] == "warning" and instead in facts[part]["found"]
-        assert "gcc" in facts[part]["mend"]
-
-
-def test_scripts_that_cannot_be_executed_are_a_fault(copied):
+def test_missing_kernels_are_warnings_and_scripts_that_cannot_be_executed_an_error(copied):
     (copied / "bin/train.sh").chmod(0o644)
-    done, _ = doctor(PYTHONPATH=str(copied))
+    done, facts = doctor("--json", PYTHONPATH=str(copied))
     assert done.returncode == 2
-    first, mend = done.stdout.splitlines()[2:4]
-    assert re.fullmatch(r"FAULT    shell scripts +cannot be executed: train.sh", first)
-    assert mend.split() == ["->", "chmod", "+x", f"{copied}/bin/*.sh"]
-    assert done.stdout.endswith("MIREX calls cannot all run here\n")
+    for part in ("kernel of features", "kernel of networks"):
+        assert facts[part]["state"] == "warning" and "gcc" in facts[part]["fix"]
+    scripts = facts["shell scripts"]
+    assert scripts["state"] == "error" and "train.sh" in scripts["value"]
+    assert scripts["fix"] == f"chmod +x {copied}/bin/*.sh"
+    done, _ = doctor(PYTHONPATH=str(copied))
+    error, fix = done.stdout.splitlines()[2:4]
+    assert done.returncode == 2 and error.startswith("ERROR    shell scripts  ")
+    assert fix.split(maxsplit=1) == ["->", scripts["fix"]]
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-def test_a_gpu_that_is_asked_for_and_not_there_is_status_6():
-    done, facts = doctor("--json", "--device", "gpu")
-    assert done.returncode == 6 and json.loads(done.stdout)["status"] == 6
-    assert facts["GPU"]["state"] == "FAULT" and "[gpu]" in facts["GPU"]["mend"]
+def test_a_missing_gpu_is_status_6_if_it_is_requested_and_keras_is_not_loaded_for_it(tmp_path):
+    plain, gpu = call_all([["doctor"], ["doctor", "--json", "--device", "gpu"]], tmp_path)
+    assert (plain.status, gpu.status) == (0, 6)
+    assert not {"tensorflow", "keras", "matplotlib"} & gpu.modules
+    report = json.loads(gpu.stdout)
+    assert report["status"] == 6 and report["facts"]["GPU"]["state"] == "error"
+    assert "[gpu]" in report["facts"]["GPU"]["fix"]
 
 
-def test_keras_is_not_loaded_to_look_for_it():
-    code = (
-        "import sys; from mirex_submission.cli.main import main; main(['doctor']);"
-        "sys.exit(bool({'tensorflow', 'keras', 'matplotlib'} & set(sys.modules)))"
-    )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
-
-
-def test_what_a_process_may_have_is_told():
+def test_the_limits_of_the_process_are_reported():
     def limit():
         os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
         resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
@@ -136,5 +127,5 @@ def test_what_a_process_may_have_is_told():
     done = subprocess.run(command, preexec_fn=limit, capture_output=True, text=True)
     facts = json.loads(done.stdout)["facts"]
     assert done.returncode == 0 and facts["processors"]["state"] == "warning"
-    assert facts["processors"]["mend"] == "give -numThreads 1"
-    assert "ulimit -v leaves" in facts["memory"]["found"]
+    assert facts["processors"]["fix"] == "give -numThreads 1"
+    assert "ulimit -v" in facts["memory"]["value"]

@@ -1,92 +1,119 @@
-"""Lists told apart by what they hold, and what the lists of one task should not share."""
+"""The lists of one task: all their problems, and what two lists should not share or lack."""
 
 import os
 
 import pytest
 
-from mirex_submission.errors import ListError
-from mirex_submission.preflight.task_lists import read, sort_out, warnings_of
+from mirex_submission.errors import ListError, UsageError
+from mirex_submission.preflight.checks import ERROR, NOTE, WARNING
+from mirex_submission.preflight.task_lists import compare, read_task
 
 N = 12
 
 
-def write_task(folder, *, n_folds=3, leaks=0):
-    """The lists of a task of N tracks; of each fold's test list the first `leaks` are in its training list too."""
+def write_task(folder, *, n_folds=3, n_leaks=0):
+    """Write the lists of a task of N tracks; the first `n_leaks` of each test list are in its training list too."""
     paths = [f"/none/t{k:03}.wav" for k in range(N)]
-    names = ["features.txt"]
-    (folder / names[0]).write_text("".join(f"{path}\n" for path in paths))
+    features, training, test = [str(folder / "features.txt")], [], []
+    (folder / "features.txt").write_text("".join(f"{path}\n" for path in paths))
     for fold in range(n_folds):
-        test = paths[fold::n_folds]
-        train = [path for path in paths if path not in test] + test[:leaks]
-        names += [f"{fold}.train.txt", f"{fold}.test.txt"]
-        (folder / names[-2]).write_text("".join(f"{path}\tclass{int(path[-5]) % 3}\n" for path in train))
-        (folder / names[-1]).write_text("".join(f"{path}\n" for path in test))
-    return [str(folder / name) for name in names]
+        held_out = paths[fold::n_folds]
+        trained = [path for path in paths if path not in held_out] + held_out[:n_leaks]
+        training.append(str(folder / f"{fold}.train.txt"))
+        test.append(str(folder / f"{fold}.test.txt"))
+        (folder / f"{fold}.train.txt").write_text("".join(f"{path}\tclass{int(path[-5]) % 3}\n" for path in trained))
+        (folder / f"{fold}.test.txt").write_text("".join(f"{path}\n" for path in held_out))
+    return features, training, test
 
 
-def names_of(task):
-    return [os.path.basename(each.path) for each in task]
+def warnings_of(*lists):
+    _, problems = read_task(*lists)
+    return [problem.text for problem in problems if problem.severity == WARNING]
 
 
-@pytest.mark.parametrize("n_folds", [2, 3, 6])
-def test_feature_training_and_test_lists_are_known_by_what_they_hold(tmp_path, n_folds):
-    task = [read(path) for path in reversed(write_task(tmp_path, n_folds=n_folds))]
-    features, training, test = map(names_of, sort_out(task))
-    assert features == ["features.txt"]
-    assert sorted(training) == [f"{fold}.train.txt" for fold in range(n_folds)]
-    assert sorted(test) == [f"{fold}.test.txt" for fold in range(n_folds)]
-    assert warnings_of(task) == []
+def test_good_lists_are_read_in_order_with_a_note_for_each(tmp_path):
+    features, training, test = write_task(tmp_path)
+    task, problems = read_task(features, training, test)
+    read = [[task_list.path for task_list in lists] for lists in (task.features, task.training, task.test)]
+    assert read == [features, training, test]
+    assert [task_list.path for task_list in task.all] == [*features, *training, *test]
+    assert [problem.severity for problem in problems] == [NOTE] * 7
+    assert [problem.text.partition(": ")[0] for problem in problems] == [*features, *training, *test]
+    assert compare(task) == []
 
 
-def test_a_test_track_that_is_trained_on_in_its_own_fold_is_named_and_in_other_folds_it_is_as_it_should_be(tmp_path):
-    task = [read(path) for path in write_task(tmp_path, leaks=1)]
-    assert warnings_of(task) == [
-        f"{tmp_path}/{fold}.test.txt: 1 track(s) are in {tmp_path}/{fold}.train.txt too: take them out of one of the "
-        f"two: line 1 (/none/t00{fold}.wav)"
-        for fold in range(3)
-    ]
+def test_a_test_track_of_the_training_list_of_its_own_fold_is_named_with_its_line(tmp_path):
+    features, training, test = write_task(tmp_path, n_leaks=1)
+    warnings = warnings_of(features, training, test)
+    assert len(warnings) == 3
+    for fold, text in enumerate(warnings):
+        assert text.startswith(f"{test[fold]}: ") and text.endswith(" [list.leak]")
+        assert training[fold] in text and f"line 1 (/none/t00{fold}.wav)" in text
+    # In another order, each list is compared with that of another fold, which holds all its tracks.
+    others = warnings_of(features, training[1:] + training[:1], test)
+    assert all(f": {N // 3} track(s)" in text for text in others) and len(others) == 3
+    assert warnings_of(features, training, []) == warnings_of(features, [], test) == []
+
+
+def test_other_numbers_of_training_and_test_lists_are_a_usage_error(tmp_path):
+    features, training, test = write_task(tmp_path)
+    with pytest.raises(UsageError) as caught:
+        read_task(features, training, test[:2])
+    assert caught.value.code == "usage.folds"
 
 
 def test_a_path_that_no_feature_list_has_is_named_with_its_line(tmp_path):
-    paths = write_task(tmp_path)
-    for path in paths[1:3]:
+    features, training, test = write_task(tmp_path)
+    for path, line in ((training[0], "/none/new.wav\tclass0\n"), (test[1], "/none/other.wav\n")):
         with open(path, "a") as f:
-            f.write("/none/new.wav" + ("\tclass0\n" if "train" in path else "\n"))
-    found = warnings_of([read(path) for path in paths])
-    assert f"{paths[1]}: 1 track(s) are not in {paths[0]}: add them there: line 9 (/none/new.wav)" in found
-    assert f"{paths[2]}: 1 track(s) are not in {paths[0]}: add them there: line 5 (/none/new.wav)" in found
-    assert any(line.startswith(f"{paths[2]}: 1 track(s) are in {paths[1]} too") for line in found) and len(found) == 3
+            f.write(line)
+    first, second = warnings_of(features, training, test)
+    assert first.startswith(f"{training[0]}: ") and "line 9 (/none/new.wav)" in first
+    assert second.startswith(f"{test[1]}: ") and "line 5 (/none/other.wav)" in second
+    assert all(features[0] in text and text.endswith(" [list.not-in-features]") for text in (first, second))
+    assert warnings_of([], training, test) == []
 
 
-def test_a_list_most_lines_of_which_have_a_label_is_a_training_list_with_faults(tmp_path):
-    (tmp_path / "list").write_text("/none/a.wav\tx\n/none/b.wav\ty\n/none/c.wav\n")
-    with pytest.raises(ListError, match=r"list:3: no tab in '/none/c\.wav': write path<TAB>label"):
-        read(str(tmp_path / "list"))
-    (tmp_path / "list").write_text("/none/a.wav\n/none/b.wav\ty\n/none/c.wav\n")
-    with pytest.raises(ListError, match="list:2: a tab, then 'y': give one path a line here"):
-        read(str(tmp_path / "list"))
+def test_two_spellings_of_one_file_are_one_track(tmp_path):
+    (tmp_path / "train").write_text("/none/a.wav\tx\n/none/b.wav\ty\n")
+    (tmp_path / "test").write_text("/none/x/../a.wav\n")
+    (text,) = warnings_of([], [str(tmp_path / "train")], [str(tmp_path / "test")])
+    assert text.endswith(" [list.leak]")
 
 
-def test_file_names_with_a_tab_are_paths_where_such_files_are(tmp_path):
-    for name in ("a\tb.wav", "c\td.wav"):
-        (tmp_path / name).touch()
-    (tmp_path / "list").write_text(f"{tmp_path}/a\tb.wav\n{tmp_path}/c\td.wav\n")
-    found = read(str(tmp_path / "list"))
-    assert not found.labelled and len(found.tracks) == 2
+def test_all_problems_of_all_lists_are_reported_and_the_good_ones_are_read(tmp_path):
+    contents = {
+        "features": "/none/a.wav\n",
+        "train": "/none/a.wav\tx\n/none/b.wav\t\nno tab\n/none/c.wav\ty\n",
+        "test": "/none/d.wav\n\0\n",
+        "groups": "/none/a.wav\n",
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_text(content)
+    features, train, test, groups = (str(tmp_path / name) for name in contents)
+    task, problems = read_task([features], [train, str(tmp_path)], [test, str(tmp_path / "missing")], groups)
+    assert [task_list.path for task_list in task.all] == [features]
+    errors = [problem for problem in problems if problem.severity == ERROR]
+    assert {problem.kind for problem in errors} == {ListError}
+    assert [(problem.text.partition(": ")[0], problem.text.split("[")[-1]) for problem in errors] == [
+        (f"{train}:2", "list.no-label]"), (f"{train}:3", "list.no-tab]"), (str(tmp_path), "list.folder]"),
+        (f"{test}:2", "list.nul]"), (f"{tmp_path}/missing", "list.unreadable]"), (f"{groups}:1", "list.no-tab]"),
+    ]  # fmt: skip
 
 
-def test_a_list_that_is_a_pipe_is_refused_and_not_waited_for(tmp_path):
-    os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ListError, match="pipe: not a regular file"):
-        read(str(tmp_path / "pipe"))
+def test_a_list_may_be_a_pipe(tmp_path):
+    read_end, write_end = os.pipe()
+    os.write(write_end, b"/none/a.wav\n")
+    os.close(write_end)
+    task, _ = read_task([f"/dev/fd/{read_end}"], [], [])
+    os.close(read_end)
+    assert [track.path for track in task.features[0].tracks] == ["/none/a.wav"]
 
 
-def test_what_is_odd_about_each_list_is_said_once(tmp_path):
+def test_the_warnings_of_each_list_are_reported_once(tmp_path):
     (tmp_path / "train").write_text("/none/aa.wav\tx\n/none/aa.wav\tx\n/none/bb b.wav\ty\n")
     (tmp_path / "test").write_text("/none/cc.wav\n/none/cc.wav\n")
-    found = warnings_of([read(str(tmp_path / name)) for name in ("train", "test")])
-    assert [line.partition(": ")[2].partition(":")[0] for line in found] == [
-        "1 duplicate line(s)",
-        "1 path(s) with white space, at which the evaluator cuts the line",
-        "1 duplicate line(s)",
-    ]
+    warnings = warnings_of([], [str(tmp_path / "train")], [str(tmp_path / "test")])
+    assert [text.split("[")[-1] for text in warnings] == [
+        "list.duplicate]", "list.white-space-in-path]", "list.duplicate]",
+    ]  # fmt: skip

@@ -77,20 +77,19 @@ def test_folders_never_decide_an_identity(folder, name):
 
 
 def test_blanks_in_a_path_are_told():
-    assert path_warnings(["/my music/track1.wav", "/music/track2.wav"]) == [
-        "1 path(s) with white space, at which the evaluator cuts the line: /my music/track1.wav"
-    ]
+    [warning] = path_warnings(["/my music/track1.wav", "/music/track2.wav"])
+    assert warning.startswith("1 path(s)") and warning.endswith(": /my music/track1.wav [output.cut-line]")
 
 
 def test_first_dot_collisions_are_told_across_folders_and_case():
     [warning] = path_warnings(["/a/blues.00000.wav", "/a/blues.00001.wav", "/b/Rock.wav", "/c/rock.au", "/c/jazz.wav"])
     assert warning.startswith("2 track name(s)")
-    assert warning.endswith("/a/blues.00000.wav = /a/blues.00001.wav, /b/Rock.wav = /c/rock.au")
+    assert warning.endswith("/a/blues.00000.wav = /a/blues.00001.wav, /b/Rock.wav = /c/rock.au [output.same-name]")
 
 
 def test_names_shorter_than_three_characters_are_told():
     [warning] = path_warnings(["/a/ab", "/a/abc", "/a/c.w"])
-    assert warning == "1 file name(s) shorter than 3 characters, on which the evaluator fails: /a/ab"
+    assert warning.startswith("1 file name(s)") and warning.endswith(": /a/ab [output.short-name]")
 
 
 def test_a_path_listed_twice_does_not_collide_with_itself():
@@ -99,20 +98,20 @@ def test_a_path_listed_twice_does_not_collide_with_itself():
 
 def test_labels_that_merge_after_cleaning_are_told():
     [warning] = label_warnings(["R&B", "rock", "r'b", "RB", "R&B"])
-    assert warning.startswith("1 class(es) that the evaluator merges")
-    assert warning.endswith("""'R&B' = "r'b" = 'RB'""")
+    assert warning.startswith("1 class(es)")
+    assert warning.endswith("""'R&B' = "r'b" = 'RB' [output.same-label]""")
 
 
 def test_labels_without_ascii_letters_are_told_as_such_and_not_as_merged():
     [warning] = label_warnings(["日本", "中国", "rock"])
-    assert warning == "2 label(s) without an ASCII letter or digit, on which the evaluator fails: 日本, 中国"
+    assert warning.startswith("2 label(s)") and warning.endswith(": 日本, 中国 [output.no-letters]")
 
 
 def test_at_most_three_examples_are_given():
     [warning] = label_warnings([f"class {k}" for k in range(10)])
-    assert warning.endswith(": class 0, class 1, class 2, ...")
+    assert warning.endswith(": class 0, class 1, class 2, ... [output.cut-line]")
     [warning] = label_warnings([f"class {k}" for k in range(3)])
-    assert warning.endswith(": class 0, class 1, class 2")
+    assert warning.endswith(": class 0, class 1, class 2 [output.cut-line]")
 
 
 def test_the_names_of_a_plain_task_give_no_warning():
