@@ -3,8 +3,9 @@
 
 Every model, in float32 and with --precision auto, on noise of GTZAN's size: 900 tracks of 30 s, 30 segments each, in
 batches of 40. `epoch` is the median of those after the first, which compiles; `150 epochs` is the whole training from
-them; `fit` is an epoch of Keras' stock model.fit on the same segments in memory, timed in the same process, in turn
-with ours; `prediction` is a track's 30 segments, one call a track. Only ratios within a run count.
+them; `fit` is an epoch of Keras' model.fit one step at a time, on the same segments in memory, timed in turn with ours,
+which starts many steps at once on TensorFlow; `prediction` is a track's 30 segments, one call a track. Only ratios
+within a run count.
 """
 
 from __future__ import annotations
@@ -66,13 +67,13 @@ def measure(architecture, engines, args):
     rounds = [{name: seconds(run) for name, run in work.items()} for _ in range(args.rounds)]
     for run in predictions.values():
         run()
-    found = {}
+    result = {}
     for name in work:
-        epoch_s = statistics.median(each[name] for each in rounds)
-        found[name] = {"first_s": first[name], "epoch_s": epoch_s, "step_ms": 1e3 * epoch_s / -(-n // 40)}
+        epoch_s = statistics.median(times[name] for times in rounds)
+        result[name] = {"first_s": first[name], "epoch_s": epoch_s, "step_ms": 1e3 * epoch_s / -(-n // 40)}
         if name in predictions:
-            found[name]["prediction_ms"] = 1e3 * statistics.median(seconds(predictions[name]) for _ in range(50))
-    return found
+            result[name]["prediction_ms"] = 1e3 * statistics.median(seconds(predictions[name]) for _ in range(50))
+    return result
 
 
 def main():
@@ -89,7 +90,7 @@ def main():
     choices = ("float32", "auto")
     engines = {p: engine_of.start(args.device, threads=os.cpu_count() or 1, seed=0, precision=p) for p in choices}
     for precision, engine in engines.items():
-        print(f"--precision {precision}: {engine.said}")
+        print(f"--precision {precision}: {engine.description}")
     print(f"\n{args.tracks} tracks, {args.tracks * SEGMENTS} segments an epoch\n")
     print("| model | computed by | first epoch, s | epoch, s | ms a step | of fit | 150 epochs, s | prediction, ms |")
     print("|---|---|---|---|---|---|---|---|")

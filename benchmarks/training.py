@@ -5,7 +5,7 @@
 
 speed   milliseconds a segment in batches of 40 segments of 40 x 80; every round gives each contender 20 in turn.
         Ours draws and cuts its segments, as in training; stock `fit` has them in memory; PyTorch gets ready tensors.
-        The floor: the operations that a step needs (models/architectures.py) at the rate of a matrix product, best of 5
+        The floor: the operations that a step needs (networks/sizes.py) at the rate of a matrix product, best of 5
         in this run; in bytes, the weights read twice and written once a batch, and the segments.
 feeding the share of a step that drawing the order and cutting segments takes, for 100 and for 100,000 tracks.
 memory  a process of its own packs 1,000 and 50,000 tracks of 4 s and trains 20 batches: its peak, and what of its
@@ -175,7 +175,7 @@ def memory_of(n_tracks, threads):
     from mirex_submission.features.store import AudioState, FeatureStore, Header
     from mirex_submission.networks.engine import Engine
     from mirex_submission.networks.sizes import initial_weights
-    from mirex_submission.training.fit import pack
+    from mirex_submission.training.dataset import pack
     from mirex_submission.training.recipe import Recipe
     from mirex_submission.training.segments import make_epoch
 
@@ -184,11 +184,11 @@ def memory_of(n_tracks, threads):
         store, paths = FeatureStore(folder, spec), [f"/{k}.wav" for k in range(n_tracks)]
         for k, path in enumerate(paths):
             store.write(Header(path, AudioState(1, 2, 3), f"{k + 1:032x}", spec, len(frames), 4.0), frames)
-        found = pack(Path(folder), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
-        weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=found.mean, std=found.std, seed=0)
+        data = pack(Path(folder), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
+        weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=data.mean, std=data.std, seed=0)
         network = Engine(threads, "").network("2", weights, n_frames=80)
-        more = {"n_frames": 80, "room": found.order_room}
-        epoch = make_epoch(found.frames, found.starts_of(0), found.targets, Recipe(), **more)
+        more = {"n_frames": 80, "room": data.order_room}
+        epoch = make_epoch(data.frames, data.starts_of(0), data.targets, Recipe(), **more)
         for _ in zip(range(20), network.train(epoch), strict=False):
             pass
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

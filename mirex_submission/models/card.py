@@ -1,4 +1,4 @@
-"""MODEL_CARD.md beside a model: what it is, made from what, how well it learned, and what it is not for.
+"""MODEL_CARD.md beside a model: its origin, how well it learned, and what it is not for.
 
 A function of the bundle alone: the same model has the same card. Nothing reads it, so that it can be edited or deleted.
 """

@@ -69,6 +69,11 @@ class Engine:
         """Return whether it computes on a GPU."""
         return self.keras is not None and self.keras.n_gpus > 0
 
+    @property
+    def n_replicas(self) -> int:
+        """Return on how many devices one model is trained."""
+        return self.keras.strategy.num_replicas_in_sync if self.keras and self.keras.strategy else 1
+
     def network(self, architecture: str, weights: Weights, *, n_frames: int) -> Network:
         """Make a network of these weights, for segments of `n_frames` frames."""
         if self.keras is None:

@@ -203,9 +203,9 @@ class KerasNetwork:
         dropout = epoch.dropout_rng()
         self._seed_layers(dropout)
         self._trained.optimizer.learning_rate = epoch.learning_rate
-        n_at_once = max(1, _SEGMENTS_A_CALL // epoch.batch_size) * epoch.batch_size
-        for first in range(0, len(epoch.order), n_at_once):
-            chosen = epoch.order[first : first + n_at_once]
+        # No call begins with the smaller last mini-batch: Keras cannot divide that among several GPUs.
+        n_whole, n_a_call = len(epoch.order) // epoch.batch_size, max(1, _SEGMENTS_A_CALL // epoch.batch_size)
+        for chosen in np.split(epoch.order, np.arange(n_a_call, n_whole, n_a_call) * epoch.batch_size):
             n = len(chosen)
             inputs = [np.ascontiguousarray(cut(epoch.frames, epoch.starts[chosen], epoch.n_frames))]
             if self._is_papers:

@@ -179,8 +179,8 @@ def _train_job(
 
 
 def start_engine(recipe: Recipe, run: RunOptions) -> Engine:
-    """Start the engine that trains."""
-    return engines.start(
+    """Start the engine that trains. Raises UsageError where several GPUs cannot share a mini-batch."""
+    engine = engines.start(
         run.chosen_device,
         threads=run.threads,
         seed=recipe.seed,
@@ -189,6 +189,13 @@ def start_engine(recipe: Recipe, run: RunOptions) -> Engine:
         together=True,
         engine=run.engine,
     )
+    if recipe.batch_size % engine.n_replicas:
+        raise UsageError(
+            f"{engine.n_replicas} GPUs cannot share mini-batches of {recipe.batch_size} segments: give a --batch-size "
+            f"that {engine.n_replicas} divides, or fewer GPUs",
+            code="usage.several-gpus",
+        )
+    return engine
 
 
 def _shapes(network: str, engine: Engine | None, spec: FeatureSpec, n_classes: int) -> dict[str, tuple[int, ...]]:

@@ -29,7 +29,6 @@ def test_a_model_names_the_networks_to_train(model, networks):
     ("name", "value"),
     [
         ("model", "4"),
-        ("model", 2),
         ("segments", "all"),
         ("class_weights", "equal"),
         ("class_weights", None),
