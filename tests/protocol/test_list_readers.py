@@ -1,4 +1,4 @@
-"""Every reader of lists and tables: of any bytes at all it makes what it is to read, or a ListError that says where."""
+"""Every reader of lists and tables makes of any bytes its result, or a ListError that names the file."""
 
 import contextlib
 import copy
@@ -56,8 +56,8 @@ anything = st.binary(max_size=300) | st.lists(st.sampled_from(FRAGMENTS), max_si
 fuzz = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def check_faults(error, *files):
-    """Each fault begins with the file it is in."""
+def check_problems(error, *files):
+    """Check that each problem begins with its file."""
     lines = str(error).split("\n")
     assert lines and all(line.startswith(tuple(f"{file}:" for file in files)) for line in lines), lines
 
@@ -80,7 +80,7 @@ def test_unlabelled_lists_and_lists_of_groups(tmp_path, data):
         try:
             assert read(path)
         except ListError as error:
-            check_faults(error, path)
+            check_problems(error, path)
 
 
 @given(data=anything, group=st.sampled_from([None, "artist", ""]))
@@ -93,7 +93,7 @@ def test_tables_of_labelled_tracks(tmp_path, data, group):
         try:
             tracks = read_table(path, group=group)
         except ListError as error:
-            check_faults(error, path)
+            check_problems(error, path)
         else:
             assert tracks and all(track.label.strip() and track.group for track in tracks)
 
@@ -109,7 +109,7 @@ def test_the_lists_of_folds(lists, data, name):
             try:
                 assert read(lists)
             except ListError as error:
-                check_faults(error, lists, *lists.iterdir())
+                check_problems(error, lists, *lists.iterdir())
     file.write_bytes(sound)
     assert len(find_lists(lists).folds) == len(folds.read(lists, TRACKS)) == 2
 
@@ -123,7 +123,7 @@ def test_truth_and_outputs_that_are_judged(tmp_path, truth, output):
     try:
         judged = evaluate(tmp_path / "truth", {"A": tmp_path / "system"})
     except ListError as error:
-        check_faults(error, tmp_path / "truth/fold1.txt")
+        check_problems(error, tmp_path / "truth/fold1.txt")
     else:
         assert record(judged).systems[0].overall.n_tracks <= len(judged.folds[0].tracks)
 
@@ -165,7 +165,7 @@ def made(tmp_path_factory):
 
 
 @given(data=st.data())
-@settings(fuzz, max_examples=300)
+@settings(fuzz, max_examples=100)
 def test_results_and_runs_of_any_other_shape(made, tmp_path, data):
     _, sound, sound_runs = made
     for name, json_of, read in (
@@ -267,7 +267,7 @@ words = texts.filter(str.strip)
 
 
 @given(labels=st.lists(words, min_size=2, max_size=12), n_groups=st.integers(2, 5))
-@fuzz
+@settings(fuzz, max_examples=40)
 def test_folds_are_read_as_they_were_written(tmp_path_factory, labels, n_groups):
     tracks = [
         GroupedTrack(f"/none/{k} {label.replace('/', '')}.wav", label, group=f"g{k % n_groups}")
@@ -319,16 +319,17 @@ print(n, time.process_time() - began_s, resource.getrusage(resource.RUSAGE_SELF)
 """
 
 
+@pytest.mark.parametrize(("n", "most_mib"), [(50_000, 40), pytest.param(10**6, 475, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("reader", ["read_paths", "read_labelled"])
-def test_a_million_lines_take_less_than_500_mb(tmp_path, record_property, reader):
+def test_a_million_lines_take_less_than_500_mb(tmp_path, record_property, reader, n, most_mib):
     path = tmp_path / "list.txt"
     label = "\tclass{}" if reader == "read_labelled" else ""
     with open(path, "w") as f:
-        f.writelines(f"/data/task/audio/{k % 1000:03}/track{k:07}.wav{label.format(k % 10)}\n" for k in range(10**6))
-    # As a child of a small shell: a process begins with the peak memory of the one that it came from.
+        f.writelines(f"/data/task/audio/{k % 1000:03}/track{k:07}.wav{label.format(k % 10)}\n" for k in range(n))
+    # As a child of a small shell: a process begins with the peak memory of its parent.
     command = ["/bin/sh", "-c", '"$0" "$@"; exit $?', sys.executable, "-c", READ, reader, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    n, seconds, peak_mib = map(float, done.stdout.split())
+    n_read, seconds, peak_mib = map(float, done.stdout.split())
     record_property("seconds", seconds)
     print(f"{reader}: {seconds:.1f} s of CPU, {peak_mib:.0f} MiB")
-    assert n == 10**6 and peak_mib < 475
+    assert n_read == n and peak_mib < most_mib
