@@ -97,17 +97,17 @@ def test_class_names_and_number_are_never_assumed(list_file):
 
 def test_a_test_list_keeps_order_and_repeated_paths(list_file, warnings):
     assert read_paths(list_file("/b.wav\n/a.wav\n/b.wav\n")) == ["/b.wav", "/a.wav", "/b.wav"]
-    assert any("line 3 repeats line 1" in text and "[list.duplicate-line]" in text for text in warnings())
+    assert any("line 3 repeats line 1" in text and "[list.duplicate]" in text for text in warnings())
 
 
 @pytest.mark.parametrize(
     ("line", "shown", "code"),
     [
         ("/a.wav rock", "'/a.wav rock'", "list.no-tab"),
-        ("\trock", "", "list.empty-path"),
-        ("  \trock", "", "list.empty-path"),
-        ("/a.wav\t", "", "list.empty-label"),
-        ("/a.wav\t  ", "", "list.empty-label"),
+        ("\trock", "", "list.no-path"),
+        ("  \trock", "", "list.no-path"),
+        ("/a.wav\t", "", "list.no-label"),
+        ("/a.wav\t  ", "", "list.no-label"),
         (b"/a\xe9.wav\trock", "byte 0xe9 at column 3", "list.not-utf8"),
         ("/a\0.wav\trock", "NUL", "list.nul"),
         ("/one.wav\tjazz", "'/one.wav' is 'jazz' here and 'rock' in line 1", "list.two-labels"),
@@ -125,15 +125,15 @@ def test_all_faults_of_a_list_are_reported_at_once_in_order(list_file):
 
 
 def test_of_very_many_faults_the_rest_is_counted(list_file):
-    faults = faults_of(read_labelled, list_file("x\n" * (lists.MAX_FAULTS_SHOWN + 1234)))
-    assert len(faults) == lists.MAX_FAULTS_SHOWN + 1
+    faults = faults_of(read_labelled, list_file("x\n" * (lists.MAX_PROBLEMS_SHOWN + 1234)))
+    assert len(faults) == lists.MAX_PROBLEMS_SHOWN + 1
     assert "1,234 " in faults[-1]
 
 
 @pytest.mark.parametrize("data", [b"", b"\n\n", BOM, b"  \r\n"])
 @pytest.mark.parametrize("read", [read_paths, read_labelled])
 def test_no_line_at_all_is_a_fault(list_file, read, data):
-    assert "[list.empty]" in faults_of(read, list_file(data))[0]
+    assert "[list.no-entry]" in faults_of(read, list_file(data))[0]
 
 
 @pytest.mark.parametrize("read", [read_paths, read_labelled])
@@ -164,7 +164,7 @@ def test_a_duplicate_line_of_a_training_list_is_a_warning_and_counts_once(list_f
 
 def test_a_labelled_line_in_a_test_list_is_a_fault_but_a_file_name_with_a_tab_is_none(list_file, tmp_path):
     [fault] = faults_of(read_paths, list_file("/a.wav\trock"))
-    assert re.fullmatch(r":1: .*'rock'.*\[list\.unexpected-label\]", fault)
+    assert re.fullmatch(r":1: .*'rock'.*\[list\.label\]", fault)
     odd = tmp_path / "a\tb.wav"
     odd.touch()
     assert read_paths(list_file(f"{odd}\n")) == [str(odd)]
