@@ -137,10 +137,8 @@ def train(
         out = _held_out(readable, recipe, groups or {})
         job = _Job(scratch, recipe, spec, training, run, classes, readable, out, packages)
         if _train_job(job, engine, shapes, store, ends_s):
-            log.info(
-                "trained model %s on %d of %d tracks, %d classes; it is in %s",
-                recipe.model, len(readable), len(tracks), len(classes), job.folder,
-            )  # fmt: skip
+            counts = len(readable), len(tracks), len(classes)
+            log.info("trained model %s on %d of %d tracks, %d classes; it is in %s", recipe.model, *counts, job.folder)
     return job.folder
 
 

@@ -77,10 +77,8 @@ def train_network(
         What computes it.
     checkpoint : Checkpoint, optional
         Where to resume; None starts a new training.
-    save : callable
-        Called with a checkpoint at the end, and before that at most every `save_every_s` seconds.
-    save_every_s : float
-        Minimum time between checkpoints, in seconds.
+    save, save_every_s : callable, float
+        Stores a checkpoint; called at the end, and before that at most every so many seconds.
     ends_s : float
         When to end, by `time.monotonic`: no epoch starts that would probably take longer. The first one always starts.
 
@@ -118,11 +116,7 @@ def train_network(
             saved_s = time.monotonic()
     progress.close()
     save(checkpoint)
-    if len(checkpoint.history) > n_resumed:
-        log.info("%s: done in %s%s", task, duration(progress.elapsed_s), _figures(checkpoint.history))
-    if task.validation:
-        best = checkpoint.best_epoch + 1
-        log.info("%s: the model is that of epoch %d, the best on the held-out tracks", task, best)
+    _log_end(task, checkpoint, n_resumed, progress.elapsed_s)
     return checkpoint
 
 
@@ -207,6 +201,14 @@ def _log_expected(task: Task, epoch_s: float, n_left: int, left_s: float) -> Non
         n_fit = int(max(0.0, left_s) / epoch_s)
         text = f"{task}: the time limit leaves time for about {n_fit} of these {n_left} epochs"
         log.warning("%s", coded(text, code="training.time-limit"))
+
+
+def _log_end(task: Task, checkpoint: Checkpoint, n_resumed: int, elapsed_s: float) -> None:
+    if len(checkpoint.history) > n_resumed:
+        log.info("%s: done in %s%s", task, duration(elapsed_s), _figures(checkpoint.history))
+    if task.validation:
+        best = checkpoint.best_epoch + 1
+        log.info("%s: the model is that of epoch %d, the best on the held-out tracks", task, best)
 
 
 def _figures(history: Sequence[Mapping[str, float]]) -> str:
