@@ -18,7 +18,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.training.checkpoint import Checkpoints
 
 EPOCHS = 6
-CALL = ("--segments-per-track", "12", "--checkpoint-every", "0")
+CALL = ("--segments-per-track", "12", "--checkpoint-every", "0", "--no-picture")
 
 
 def files_of(scratch, name="model"):
