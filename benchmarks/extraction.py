@@ -42,10 +42,9 @@ import scipy.sparse
 import soundfile
 import soxr
 
-from mirex_submission.features import audio
-from mirex_submission.features import kernel as bandpower
+from mirex_submission.features import audio, kernel
 from mirex_submission.features.filterbank import mel_filterbank
-from mirex_submission.features.logmel import FLOOR, log_mel
+from mirex_submission.features.logmel import FLOOR, librosa_band_powers, log_mel
 from mirex_submission.features.spec import FeatureSpec, own_working_rate
 
 PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "librosa", "audioflux", "tensorflow", "torch", "essentia", "nnaudio")
@@ -164,13 +163,13 @@ def essentia_streaming(spec, es):
 def without_resampling(path):
     """22.05 kHz features from 44.1 kHz samples: a window as long in seconds, and only the bins below 11,025 Hz."""
     samples, low = audio.decode(path).samples, FeatureSpec(22050)
-    weights = bandpower.hann(2 * low.window) * np.float32(0.5)  # twice the samples make four times the power
+    weights = kernel.hann(2 * low.window) * np.float32(0.5)  # twice the samples make four times the power
     weights = weights * np.float32(2.0**-15) if samples.dtype == np.int16 else weights
-    slopes, *sides = bandpower._slopes(low.rate_hz, low.window, low.n_bands)
+    slopes, *sides = kernel._slopes(low.rate_hz, low.window, low.n_bands)
     sides = [np.pad(side, (0, low.window // 2)) for side in sides]  # the bins above weigh nothing
     mel = np.empty((1 + (len(samples) - 2 * low.window) // (2 * low.hop), low.n_bands), np.float32)
-    is_int16, roots, lanes = samples.dtype == np.int16, bandpower._roots(2 * low.window), bandpower.kernel.LANES[-1]
-    bandpower.kernel.band_powers(samples, is_int16, 2 * low.hop, weights, roots, slopes, *sides, mel, lanes)
+    is_int16, roots, lanes = samples.dtype == np.int16, kernel._roots(2 * low.window), kernel.LANES[-1]
+    kernel.compiled.band_powers(samples, is_int16, 2 * low.hop, weights, roots, slopes, *sides, mel, lanes)
     return np.log10(np.maximum(mel, np.float32(FLOOR)))
 
 
@@ -287,8 +286,10 @@ def measure_group(title, native_hz, paths, args, *, best):
     if native_hz == 44100:
         jobs |= {name: lambda clip, run=run: cpu_ms(run, clip.path) for name, run in LOW_RATE.items()}
     jobs["ours: log-Mel"] = lambda clip: cpu_ms(log_mel, clip.decoded, spec)
-    for way, powers in bandpower.KERNELS.items():
-        jobs[f"ours: band powers, {way}"] = lambda clip, run=powers: cpu_ms(run, clip.decoded, spec)
+    powers = {"librosa (no compiled kernel)": librosa_band_powers}
+    powers |= {f"compiled kernel, {n} at a time": functools.partial(kernel.band_powers, lanes=n) for n in kernel.LANES}
+    for way, run in powers.items():
+        jobs[f"ours: band powers, {way}"] = lambda clip, run=run: cpu_ms(run, clip.decoded, spec)
     ways = floor_jobs(spec)
     jobs |= {name: ways[name] for name in (READING, *best)} if best else ways
     measure(jobs, clips, 1)  # warms up

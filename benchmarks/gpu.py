@@ -3,8 +3,9 @@
 
 Every model, in float32 and with --precision auto, on noise of GTZAN's size: 900 tracks of 30 s, 30 segments each, in
 batches of 40. `epoch` is the median of those after the first, which compiles; `150 epochs` is the whole training from
-them; `fit` is an epoch of Keras' stock model.fit on the same segments in memory, timed in the same process, in turn
-with ours; `prediction` is a track's 30 segments, one call a track. Only ratios within a run count.
+them; `fit` is an epoch of Keras' model.fit one step at a time, on the same segments in memory, timed in turn with ours,
+which starts many steps at once on TensorFlow; `prediction` is a track's 30 segments, one call a track. Only ratios
+within a run count.
 """
 
 from __future__ import annotations
@@ -30,28 +31,29 @@ def stock_fit(architecture, epoch, xla):
     import keras
     import numpy as np
 
+    from mirex_submission.networks.epoch import cut
     from mirex_submission.networks.keras_network import build
-    from mirex_submission.training.segments import cut
 
     model = build(architecture, n_bands=N_BANDS, n_frames=N_FRAMES, n_classes=N_CLASSES)
     jit = "auto" if xla else False
     model.compile(keras.optimizers.SGD(0.02), "sparse_categorical_crossentropy", metrics=["accuracy"], jit_compile=jit)
     segments = np.ascontiguousarray(cut(epoch.frames, epoch.starts, N_FRAMES))
-    return lambda: model.fit(segments, epoch.targets, batch_size=epoch.recipe.batch_size, verbose=0)
+    return lambda: model.fit(segments, epoch.targets, batch_size=epoch.batch_size, verbose=0)
 
 
 def measure(architecture, engines, args):
     import numpy as np
 
+    from mirex_submission.networks.epoch import cut
     from mirex_submission.networks.sizes import initial_weights
     from mirex_submission.training.recipe import Recipe
-    from mirex_submission.training.segments import Epoch, cut
+    from mirex_submission.training.segments import make_epoch
 
     rng = np.random.default_rng(0)
     frames = rng.normal(-2, 1, (args.tracks * FRAMES_A_TRACK, N_BANDS)).astype(np.float32)
     n = args.tracks * SEGMENTS
     starts, targets = rng.integers(0, len(frames) - N_FRAMES, n), rng.integers(0, N_CLASSES, n)
-    epoch = Epoch(frames, N_FRAMES, starts, targets, None, Recipe(), 0)
+    epoch = make_epoch(frames, starts, targets, Recipe(), n_frames=N_FRAMES)
     sizes = {"n_bands": N_BANDS, "n_frames": N_FRAMES, "n_classes": N_CLASSES}
     weights = initial_weights(architecture, **sizes, mean=frames.mean(axis=0), std=frames.std(axis=0), seed=0)
     track = cut(frames, starts[:SEGMENTS], N_FRAMES)
@@ -65,13 +67,13 @@ def measure(architecture, engines, args):
     rounds = [{name: seconds(run) for name, run in work.items()} for _ in range(args.rounds)]
     for run in predictions.values():
         run()
-    found = {}
+    result = {}
     for name in work:
-        epoch_s = statistics.median(each[name] for each in rounds)
-        found[name] = {"first_s": first[name], "epoch_s": epoch_s, "step_ms": 1e3 * epoch_s / -(-n // 40)}
+        epoch_s = statistics.median(times[name] for times in rounds)
+        result[name] = {"first_s": first[name], "epoch_s": epoch_s, "step_ms": 1e3 * epoch_s / -(-n // 40)}
         if name in predictions:
-            found[name]["prediction_ms"] = 1e3 * statistics.median(seconds(predictions[name]) for _ in range(50))
-    return found
+            result[name]["prediction_ms"] = 1e3 * statistics.median(seconds(predictions[name]) for _ in range(50))
+    return result
 
 
 def main():
@@ -88,7 +90,7 @@ def main():
     choices = ("float32", "auto")
     engines = {p: engine_of.start(args.device, threads=os.cpu_count() or 1, seed=0, precision=p) for p in choices}
     for precision, engine in engines.items():
-        print(f"--precision {precision}: {engine.said}")
+        print(f"--precision {precision}: {engine.description}")
     print(f"\n{args.tracks} tracks, {args.tracks * SEGMENTS} segments an epoch\n")
     print("| model | computed by | first epoch, s | epoch, s | ms a step | of fit | 150 epochs, s | prediction, ms |")
     print("|---|---|---|---|---|---|---|---|")

@@ -180,7 +180,7 @@ def phase_pack(list_file, scratch, n):
     """Training's reading of the features into a mapped file, by the paper's recipe; memory beyond the libraries'."""
     program = load(scratch)
     program.start_keras(threads=2, seed=0)
-    from mirex_submission.training.fit import pack
+    from mirex_submission.training.dataset import pack
 
     paths, recipe = Path(list_file).read_text().splitlines()[:n], program.Recipe()
     store, before = program.FeatureStore(scratch, program.FeatureSpec(SHORT_HZ)), memory()

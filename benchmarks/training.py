@@ -5,7 +5,7 @@
 
 speed   milliseconds a segment in batches of 40 segments of 40 x 80; every round gives each contender 20 in turn.
         Ours draws and cuts its segments, as in training; stock `fit` has them in memory; PyTorch gets ready tensors.
-        The floor: the operations that a step needs (models/architectures.py) at the rate of a matrix product, best of 5
+        The floor: the operations that a step needs (networks/sizes.py) at the rate of a matrix product, best of 5
         in this run; in bytes, the weights read twice and written once a batch, and the segments.
 feeding the share of a step that drawing the order and cutting segments takes, for 100 and for 100,000 tracks.
 memory  a process of its own packs 1,000 and 50,000 tracks of 4 s and trains 20 batches: its peak, and what of its
@@ -37,7 +37,7 @@ def ours(architecture, threads):
     from mirex_submission.networks import engine
     from mirex_submission.networks.sizes import initial_weights
     from mirex_submission.training.recipe import Recipe
-    from mirex_submission.training.segments import Epoch
+    from mirex_submission.training.segments import make_epoch
 
     frames = np.random.default_rng(0).normal(-2, 1, (50_000, SIZES["n_bands"])).astype(np.float32)
     n_segments = BATCH * N_BATCHES
@@ -45,8 +45,12 @@ def ours(architecture, threads):
     targets = np.random.default_rng(2).integers(0, N_CLASSES, n_segments)
     weights = initial_weights(architecture, **SIZES, n_classes=N_CLASSES, mean=np.full(40, -2), std=np.ones(40), seed=0)
     network = engine.Engine(threads, "").network(architecture, weights, n_frames=SIZES["n_frames"])
-    epoch = Epoch(frames, SIZES["n_frames"], starts, targets, None, Recipe(), 0)
-    return lambda: sum(n_right for _, _, n_right in network.train(epoch))
+
+    def epoch():
+        drawn = make_epoch(frames, starts, targets, Recipe(), n_frames=SIZES["n_frames"])
+        return sum(n_right for _, _, n_right in network.train(drawn))
+
+    return epoch
 
 
 def data():
@@ -118,8 +122,9 @@ def speed(args):
 def feeding(args):
     import numpy as np
 
+    from mirex_submission.networks.epoch import cut
     from mirex_submission.training.recipe import Recipe
-    from mirex_submission.training.segments import batches, cut
+    from mirex_submission.training.segments import draw_order
 
     step_ms = {}
     for architecture in "123":
@@ -132,18 +137,18 @@ def feeding(args):
     result = {}
     for n_tracks in (100, 100_000):
         starts = np.random.default_rng(1).integers(0, len(frames) - 80, 30 * n_tracks)
-        start, order = time.perf_counter(), batches(len(starts), Recipe(), 0)
-        first = next(order)  # draws the order of the whole epoch
+        start = time.perf_counter()
+        order = draw_order(len(starts), Recipe(), 0)
         draw_ms = 1e3 * (time.perf_counter() - start) / (len(starts) / BATCH)
         seconds = []
-        for _, batch in zip(range(200), order, strict=False):
+        for first in range(0, min(200 * BATCH, len(order)), BATCH):
             start = time.perf_counter()
-            cut(frames, starts[batch], 80)
+            cut(frames, starts[order[first : first + BATCH]], 80)
             seconds.append(time.perf_counter() - start)
         feed_ms = draw_ms + 1e3 * statistics.median(seconds)
         shares = {a: feed_ms / ms for a, ms in step_ms.items()}
         shown = ", ".join(f"{100 * share:.1f} % of model {a}" for a, share in shares.items())
-        print(f"{n_tracks} tracks: {feed_ms:.3f} ms a batch of {len(first)}: {shown}")
+        print(f"{n_tracks} tracks: {feed_ms:.3f} ms a batch of {BATCH}: {shown}")
         result[n_tracks] = {"ms": feed_ms, "shares": shares}
     return result
 
@@ -170,19 +175,20 @@ def memory_of(n_tracks, threads):
     from mirex_submission.features.store import AudioState, FeatureStore, Header
     from mirex_submission.networks.engine import Engine
     from mirex_submission.networks.sizes import initial_weights
-    from mirex_submission.training.fit import pack
+    from mirex_submission.training.dataset import pack
     from mirex_submission.training.recipe import Recipe
-    from mirex_submission.training.segments import Epoch
+    from mirex_submission.training.segments import make_epoch
 
     spec, frames = FeatureSpec(), np.random.default_rng(0).normal(-2, 1, (114, 40)).astype(np.float32)
     with tempfile.TemporaryDirectory() as folder:
         store, paths = FeatureStore(folder, spec), [f"/{k}.wav" for k in range(n_tracks)]
         for k, path in enumerate(paths):
             store.write(Header(path, AudioState(1, 2, 3), f"{k + 1:032x}", spec, len(frames), 4.0), frames)
-        found = pack(Path(folder), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
-        weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=found.mean, std=found.std, seed=0)
+        data = pack(Path(folder), store, paths, [k % N_CLASSES for k in range(n_tracks)], Recipe())
+        weights = initial_weights("2", **SIZES, n_classes=N_CLASSES, mean=data.mean, std=data.std, seed=0)
         network = Engine(threads, "").network("2", weights, n_frames=80)
-        epoch = Epoch(found.frames, 80, found.starts_of(0), found.targets, None, Recipe(), 0, found.order_room)
+        more = {"n_frames": 80, "room": data.order_room}
+        epoch = make_epoch(data.frames, data.starts_of(0), data.targets, Recipe(), **more)
         for _ in zip(range(20), network.train(epoch), strict=False):
             pass
         status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())

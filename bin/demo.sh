@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh [FOLDER]: installs into .venv, synthesises a small labelled corpus, then extracts, trains and classifies it
-# with the real scripts and prints how many held-out clips came out right; then judges this submission and another one
-# on 3 folds and writes a report. FOLDER (default: demo/) keeps every file.
+# demo.sh [FOLDER]: installs into .venv, synthesises a small labelled corpus, extracts, trains and classifies it with the
+# real scripts and prints the accuracy on the held-out clips; then compares this submission with another one on 3 folds
+# and writes a report. FOLDER (default: demo/) keeps every file.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
@@ -25,17 +25,19 @@ echo "== bin/classify.sh SCRATCH TESTLIST OUTPUT" >&2
 "$project/bin/classify.sh" --probabilities "$folder/probabilities.csv" \
     "$folder/scratch" "$folder/corpus/test.txt" "$folder/output.txt"
 echo "== the held-out clips" >&2
-"$python" "$project/examples/score.py" "$folder/corpus/truth.txt" "$folder/output.txt"
+"$project/bin/mirex-submission.sh" evaluate --truth "$folder/corpus/truth.txt" --system "ours=$folder/output.txt" \
+    --out "$folder/figures"
 echo "== 3 folds of this submission and of examples/svm_submission" >&2
 "$project/bin/mirex-submission.sh" folds --from-folders "$folder/corpus/audio" --out "$folder/folds"
-"$project/examples/compare_two.sh" "$project/examples/svm_submission" "$folder/folds" "$folder/two" \
-    --train-options "ours=--epochs $epochs"
+"$project/examples/compare_systems.sh" "$folder/folds" "$folder/two" --train-options "ours=--epochs $epochs" \
+    --submission "ours=$project/bin" --submission "theirs=$project/examples/svm_submission"
 cat <<END
 
 audio and lists   $folder/corpus
 features, model   $folder/scratch
 predictions       $folder/output.txt
 probabilities     $folder/probabilities.csv
+figures           $folder/figures
 folds             $folder/folds
 both submissions  $folder/two/report.html
 END

@@ -49,5 +49,6 @@ call train --epochs 40 "$scratch" "$corpus/features.txt" "$corpus/train.txt"
 call classify "$scratch" "$corpus/test.txt" "$results/output.txt"
 call validate "$corpus/test.txt" "$corpus/train.txt" "$results/output.txt"
 step "the held-out clips"
-"$python" "$project/examples/score.py" "$corpus/truth.txt" "$results/output.txt"
+MIREX_PYTHON=$python "$project/bin/mirex-submission.sh" evaluate --truth "$corpus/truth.txt" \
+    --system "ours=$results/output.txt" --out "$results/figures"
 step "all is well; every file is in $folder"

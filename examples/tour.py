@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A tour of all that there is, from audio to figures, in Python and without a notebook: read it from top to bottom.
+"""A tour from audio to figures, in Python and without a notebook: read it from top to bottom.
 
     tour.py OUT [--clips 12] [--epochs 20]
 
-OUT gets a synthetic corpus and all that is made of it. With audio of your own leave the first step out.
+OUT gets a synthetic corpus, and everything that is computed from it. With your own audio, leave out the first step.
 """
 
 import argparse
@@ -13,8 +13,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from synthetic_corpus import write_corpus
 
-from mirex_submission import classify, evaluate, extract, log_mel, train
-from mirex_submission.estimator import MirexClassifier
+from mirex_submission import MirexClassifier, Recipe, classify, evaluate, extract, log_mel, train
 
 
 def main():
@@ -23,7 +22,7 @@ def main():
     parser.add_argument("--clips", type=int, default=12, help="of each of the four styles")
     parser.add_argument("--epochs", type=int, default=20, help="the paper's are 150")
     args = parser.parse_args()
-    scratch, answers = args.out / "scratch", args.out / "answers"
+    scratch, output = args.out / "scratch", args.out / "output.txt"
 
     print("1. A corpus, and the lists that an organiser would give.")
     lists = write_corpus(args.out / "corpus", n_clips=args.clips, seconds=6.0)
@@ -31,29 +30,26 @@ def main():
     paths, labels = zip(*pairs, strict=True)
     print(f"   {len(pairs)} training tracks of {len(set(labels))} classes; the first is {paths[0]}")
 
-    print("2. What the networks hear: log10 of the power in 40 Mel bands.")
+    print("2. The input of the networks: log10 of the power in 40 Mel bands.")
     frames = log_mel(paths[0])
     print(f"   {frames.shape[0]} frames of {frames.shape[1]} bands, from {frames.min():.1f} to {frames.max():.1f}")
 
-    print("3. The three calls of MIREX. The paper's model 2; features are kept in the scratch folder.")
+    print("3. The three steps of MIREX, with the paper's model 2. The scratch folder keeps the features.")
     records = extract(scratch, lists["features"])
-    print(f"   {sum(bool(record.content) for record in records.values())} of {len(records)} tracks can be heard")
-    model = train(scratch, lists["train"], epochs=args.epochs)
-    print(f"   the model is in {model}; MODEL_CARD.md in it says what it is")
-    found = classify(scratch, lists["test"], answers / "fold1.txt")
-    surest = int(found.probabilities.max(axis=1).argmax())
-    share = found.probabilities[surest].max()
-    print(f"   the surest answer: {found.tracks[surest].path} is {found.tracks[surest].label} ({share:.0%})")
+    print(f"   {sum(bool(record.content) for record in records.values())} of {len(records)} tracks are readable")
+    model = train(scratch, lists["train"], recipe=Recipe(epochs=args.epochs))
+    print(f"   the model is in {model}; MODEL_CARD.md there describes it")
+    result = classify(scratch, lists["test"], output)
+    surest = int(result.probabilities.max(axis=1).argmax())
+    track, probability = result.tracks[surest], result.probabilities[surest].max()
+    print(f"   the surest prediction: {track.path} is {track.label} ({probability:.0%})")
 
-    print("4. Judged as MIREX judges; the figures and the organisers' files are in OUT/figures.")
-    truth = args.out / "truth"
-    truth.mkdir(exist_ok=True)
-    (truth / "fold1.txt").write_bytes(lists["truth"].read_bytes())
-    overall = evaluate(truth, {"ours": answers}, args.out / "figures").systems[0].overall
+    print("4. MIREX's figures; OUT/figures has them and the organisers' files.")
+    overall = evaluate(lists["truth"], {"ours": output}, args.out / "figures").systems[0].overall
     print(f"   accuracy {overall.accuracy:.1%}; predictions (rows) against the truth (columns):")
     print("  ", str(np.asarray(overall.confusion)).replace("\n", "\n   "))
 
-    print("5. The same network in scikit-learn's cross-validation; every track was decoded once, in step 3.")
+    print("5. The same network in scikit-learn's cross-validation; each track was decoded once, in step 3.")
     classifier = MirexClassifier(scratch=scratch, epochs=args.epochs)
     scores = cross_val_score(classifier, paths, labels, cv=StratifiedKFold(2, shuffle=True, random_state=0))
     print(f"   {', '.join(f'{score:.1%}' for score in scores)} of the held-out half right")

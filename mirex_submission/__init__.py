@@ -1,8 +1,9 @@
 """Lidy and Schindler's MIREX 2016 parallel convolutional networks as a train/test classification submission.
 
 From Python, `extract`, `train`, `classify` and `evaluate` do what the commands of the same names do. Their options are
-FeatureOptions, Recipe, TrainingOptions, ClassificationOptions, ExtractionOptions and RunOptions; TrackTable names the
-columns of a DataFrame; `log_mel` computes the features of one track; MirexClassifier is the estimator for scikit-learn.
+FeatureOptions, Recipe, TrainingOptions, ClassificationOptions, ExtractionOptions, EvaluateOptions and RunOptions;
+TrackTable names the columns of a DataFrame. `log_mel` computes the features of one track; MirexClassifier is the
+estimator for scikit-learn.
 Importing this package imports nothing else: each name is loaded when it is first used.
 """
 
@@ -15,10 +16,11 @@ from mirex_submission.version import __version__
 
 if TYPE_CHECKING:
     from mirex_submission.estimator import MirexClassifier
+    from mirex_submission.evaluation.judging.publish import evaluate_systems as evaluate
+    from mirex_submission.evaluation.options import EvaluateOptions
     from mirex_submission.features.clip import log_mel
     from mirex_submission.protocol.in_memory import TrackTable
     from mirex_submission.runs.classify import classify
-    from mirex_submission.runs.evaluate import evaluate
     from mirex_submission.runs.extract import extract
     from mirex_submission.runs.options import (
         ClassificationOptions,
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
 _MODULES = {
     "MirexClassifier": "estimator",
-    "evaluate": "runs.evaluate",
+    "EvaluateOptions": "evaluation.options",
+    "evaluate": "evaluation.judging.publish:evaluate_systems",
     "log_mel": "features.clip",
     "TrackTable": "protocol.in_memory",
     "classify": "runs.classify",
@@ -46,6 +49,7 @@ _MODULES = {
 }
 __all__ = [
     "ClassificationOptions",
+    "EvaluateOptions",
     "ExtractionOptions",
     "FeatureOptions",
     "MirexClassifier",
@@ -65,7 +69,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    module, _, own_name = _MODULES[name].partition(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), own_name or name)
 
 
 def __dir__() -> list[str]:

@@ -43,8 +43,8 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     scratch : folder for features, which may be that of any other calls, at the same time too: each file is decoded
         once for all of them. None: a temporary folder of this process, removed when it ends.
     random_state : the seed of everything random, from 0 to 2^32 - 1; or a RandomState or None, which draw one.
-    threads : for each fit and each prediction; None: the machine's, at most 4. With `n_jobs` of a search give 1.
-    model, epochs, ..., device, max_bad, strict : options of `mirex-submission train --help`.
+    threads : of each fit and each prediction. With `n_jobs` of a search give 1.
+    model, epochs, ..., device, engine, max_bad, strict : as in Recipe, FeatureOptions, TrainingOptions and RunOptions.
 
     Attributes
     ----------

@@ -71,13 +71,13 @@ def statistics(y):
 
 
 def store_statistics(path, stored):
-    """Write the statistics of one file to `stored`; of what cannot be heard an empty array."""
+    """Write the statistics of one file to `stored`; an empty array for an unreadable one."""
     try:
-        found = statistics(waveform(path))
+        row = statistics(waveform(path))
     except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others are to go on
-        print(f"{path}: cannot be heard: {error}", file=sys.stderr, flush=True)
-        found = np.zeros(0, np.float32)
-    write(stored, lambda file: np.save(file, found))
+        print(f"{path}: unreadable: {error}", file=sys.stderr, flush=True)
+        row = np.zeros(0, np.float32)
+    write(stored, lambda file: np.save(file, row))
 
 
 def extract(paths, scratch, threads):
@@ -99,46 +99,46 @@ def extract(paths, scratch, threads):
             statistics(np.random.default_rng(0).normal(size=SHORTEST_S * RATE_HZ).astype(np.float32))
             tasks = (joblib.delayed(store_statistics)(path, stored[path]) for path in missing)
             joblib.Parallel(n_jobs=threads)(tasks)
-    found = {path: np.load(file) for path, file in stored.items()}
-    n_unheard = sum(not len(row) for row in found.values())
-    if n_unheard:
-        print(f"{n_unheard} of {len(found)} tracks cannot be heard", file=sys.stderr)
-    return found
+    rows = {path: np.load(file) for path, file in stored.items()}
+    n_unreadable = sum(not len(row) for row in rows.values())
+    if n_unreadable:
+        print(f"{n_unreadable} of {len(rows)} tracks are unreadable", file=sys.stderr)
+    return rows
 
 
 def train(tracks, group_of, scratch, threads):
     """Choose C and gamma, and store them with the training features: classify fits the same machine again."""
     from sklearn.model_selection import GridSearchCV, StratifiedGroupKFold
 
-    found = extract([path for path, _ in tracks], scratch, threads)
-    heard = [(path, label) for path, label in tracks if len(found[path])]
-    labels = np.array([label for _, label in heard])
+    rows = extract([path for path, _ in tracks], scratch, threads)
+    readable = [(path, label) for path, label in tracks if len(rows[path])]
+    labels = np.array([label for _, label in readable])
     if len(set(labels)) < 2:
-        sys.exit("training needs tracks that can be heard, of at least 2 classes")
-    features = np.stack([found[path] for path, _ in heard])
-    groups = [group_of.get(path, path) for path, _ in heard]
+        sys.exit("training needs readable tracks of at least 2 classes")
+    features = np.stack([rows[path] for path, _ in readable])
+    groups = [group_of.get(path, path) for path, _ in readable]
     n_groups = min(len({g for g, x in zip(groups, labels, strict=True) if x == label}) for label in set(labels))
     chosen = {"svc__C": 8.0, "svc__gamma": 2.0**-8}
     if n_groups >= 2:
         folds = StratifiedGroupKFold(min(5, n_groups), shuffle=True, random_state=0)
         search = GridSearchCV(machine(), GRID, cv=folds, n_jobs=threads, refit=False)
         chosen = search.fit(features, labels, groups=groups).best_params_
-        said = ", ".join(f"{name.removeprefix('svc__')} {value:g}" for name, value in chosen.items())
-        print(f"{search.best_score_:.1%} right in {folds.n_splits} inner folds with {said}", file=sys.stderr)
+        shown = ", ".join(f"{name.removeprefix('svc__')} {value:g}" for name, value in chosen.items())
+        print(f"{search.best_score_:.1%} right in {folds.n_splits} inner folds with {shown}", file=sys.stderr)
     write(scratch / "model.npz", lambda file: np.savez(file, features=features, labels=labels, **chosen))
 
 
 def classify(paths, scratch, threads):
-    """A label for each path; what cannot be heard gets the most frequent one of the training."""
+    """A label for each path; an unreadable track gets the most frequent one of the training."""
     if not (scratch / "model.npz").exists():
-        sys.exit(f"{scratch}: no model: call train.sh with this scratch folder first")
+        sys.exit(f"{scratch}: no model: run train.sh with this scratch folder first")
     with np.load(scratch / "model.npz") as model:
         labels = model["labels"]
         parameters = {name: float(model[name]) for name in GRID}
         fitted = machine().set_params(**parameters).fit(model["features"], labels)
-    found = extract(paths, scratch, threads)
+    rows = extract(paths, scratch, threads)
     usual = Counter(labels.tolist()).most_common(1)[0][0]
-    return [fitted.predict(found[path][None])[0] if len(found[path]) else usual for path in paths]
+    return [fitted.predict(rows[path][None])[0] if len(rows[path]) else usual for path in paths]
 
 
 def machine():
@@ -156,10 +156,10 @@ def lines(path):
 
 def pairs(path):
     """(path, label) of each line; the label follows the last tab."""
-    found = [tuple(line.rsplit("\t", 1)) for line in lines(path)]
-    if any(len(pair) < 2 for pair in found):
+    rows = [tuple(line.rsplit("\t", 1)) for line in lines(path)]
+    if any(len(row) < 2 for row in rows):
         sys.exit(f"{path}: a line has no tab: write path<TAB>label")
-    return found
+    return rows
 
 
 def write(path, fill):

@@ -160,12 +160,13 @@ def add_features(parser: argparse.ArgumentParser) -> None:
 
 
 def features(args: argparse.Namespace) -> None:
-    from mirex_submission.features import inspect, lookup
+    from mirex_submission.features import inspect
 
     options = read_options(args, FeatureOptions)
     scratch = Path(args.scratch).absolute() if args.scratch else None
-    header, frames, source = lookup.find_features(
-        args.track, scratch, rate=options.rate, n_bands=options.bands, n_frames=options.frames
+    rate_hz = None if options.rate == "auto" else int(options.rate)
+    header, frames, source = inspect.find_features(
+        args.track, scratch, rate_hz=rate_hz, n_bands=options.bands, n_frames=options.frames
     )
     if args.export:
         inspect.export(frames, header.spec, args.export)

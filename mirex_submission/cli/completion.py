@@ -7,9 +7,10 @@ from collections.abc import Mapping
 
 from mirex_submission.errors import UsageError
 from mirex_submission.networks import registry as networks
+from mirex_submission.networks.registry import MODELS
 from mirex_submission.system import option as opt
 from mirex_submission.system.installation import install_extra
-from mirex_submission.training.recipe import MODELS, model
+from mirex_submission.training.recipe import model
 
 SHELLS = ("bash", "zsh")
 

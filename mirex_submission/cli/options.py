@@ -47,7 +47,7 @@ def add_options(parser: argparse.ArgumentParser, options: type[Options], *names:
     """
     group = parser.add_argument_group(title) if title else parser
     for field in dataclasses.fields(options):
-        if not names or field.name in names:
+        if "help" in field.metadata and (not names or field.name in names):
             flags = dict.fromkeys([opt.flag_of(field), f"--{field.name.replace('_', '-')}"])
             group.add_argument(*flags, dest=field.name, help=field.metadata["help"], **_arguments(field))
 

@@ -1,18 +1,20 @@
-"""The log-Mel frames of one audio file or waveform, for callers in Python."""
+"""The log-Mel frames of one audio file or one waveform, for Python users."""
 
 from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from numbers import Real
-from typing import TYPE_CHECKING
+
+import numpy as np
+import soxr
 
 from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features import audio, logmel
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, FeatureSpec, own_working_rate
 
-if TYPE_CHECKING:
-    import numpy as np
+log = logging.getLogger(__name__)
 
 
 def log_mel(
@@ -23,22 +25,33 @@ def log_mel(
     n_frames: int = DEFAULT_FRAMES,
     working_rate_hz: int | None = None,
 ) -> np.ndarray:
-    """The log-Mel frames of an audio file or of a waveform, bit for bit those that a submission extracts.
+    """Compute the log-Mel frames of an audio file or of a waveform, bit-identical to those that a submission extracts.
 
     Parameters
     ----------
-    source : path of an audio file, or np.ndarray [shape=(n,)], mono: floats with full scale 1.0, or int16.
-    rate_hz : sampling rate of a waveform; a file has its own.
-    n_bands : Mel bands from 0 Hz to half the working rate.
-    n_frames : frames a segment; a clip shorter than a segment is repeated until it fills one.
-    working_rate_hz : 11025, 22050 or 44100, to which all is resampled; None: the first of them that the source's own
+    source : path, or np.ndarray [shape=(n,)]
+        An audio file, or a mono waveform: floats with full scale 1.0, or int16.
+    rate_hz : int, optional
+        Sampling rate of a waveform; a file has its own.
+    n_bands : int
+        Mel bands from 0 Hz to half the working rate.
+    n_frames : int
+        Frames a segment; a clip shorter than a segment is repeated until it fills one.
+    working_rate_hz : int, optional
+        11025, 22050 or 44100, to which the samples are resampled. By default the first of them that the source's own
         rate does not exceed, or 44100.
 
     Returns
     -------
-    np.ndarray [shape=(n_frames of the clip, n_bands), float32], log10 of band power.
+    np.ndarray [shape=(n_frames of the clip, n_bands), float32]
+        log10 of band power.
 
-    Raises UsageError for a wrong call, AudioError for a file that cannot be heard.
+    Raises
+    ------
+    UsageError
+        The call is wrong.
+    AudioError
+        The file is unreadable, empty or silent.
     """
 
     def spec_of(native_hz: int) -> FeatureSpec:
@@ -47,46 +60,56 @@ def log_mel(
 
     if isinstance(source, (str, bytes, os.PathLike)):
         if rate_hz is not None:
-            raise UsageError("rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'")
-        path = os.fsdecode(source)
-        try:
-            spec = spec_of(audio.native_rate(path))
-            waveform = audio.decode(path, rate_hz=spec.rate_hz)
-        except AudioError as error:
-            raise AudioError(f"{path}: {error}") from error
-        if waveform.note:
-            logging.getLogger(__name__).warning("%s: %s", path, waveform.note)
-        return logmel.log_mel(waveform.samples, spec)
+            text = "rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'"
+            raise UsageError(text, code="usage.waveform-rate")
+        return _of_file(os.fsdecode(source), spec_of)
     lowest_hz, highest_hz = audio.RATES_HZ
     if not isinstance(rate_hz, Real) or not lowest_hz <= rate_hz <= highest_hz:
-        raise UsageError(f"rate_hz {rate_hz!r}: give the waveform's sampling rate, from {lowest_hz} to {highest_hz} Hz")
+        raise UsageError(
+            f"rate_hz {rate_hz!r}: give the waveform's sampling rate, from {lowest_hz} to {highest_hz} Hz",
+            code="usage.waveform-rate",
+        )
     spec = spec_of(rate_hz)
     samples = _float_samples(source)
     if rate_hz != spec.rate_hz:
-        import soxr
-
         samples = soxr.resample(samples, rate_hz, spec.rate_hz)
     if not len(samples):
-        raise UsageError(f"the waveform is empty: no samples at {spec.rate_hz} Hz")
+        raise UsageError(f"the waveform is empty: no samples at {spec.rate_hz} Hz", code="usage.waveform")
     return logmel.log_mel(samples, spec)
 
 
+def _of_file(path: str, spec_of: Callable[[int], FeatureSpec]) -> np.ndarray:
+    try:
+        spec = spec_of(audio.native_rate(path))
+        recording = audio.Recording(path, rate_hz=spec.rate_hz)
+        frames = logmel.log_mel_of_blocks(recording, spec)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error.text}", code=error.code) from error
+    if recording.note:
+        log.warning("%s: %s", path, recording.note)
+    return frames
+
+
 def _float_samples(waveform: np.ndarray) -> np.ndarray:
-    """The samples as float32 with full scale 1.0, [shape=(n,)], every one a number whose power is one too."""
-    import numpy as np
-
-    from mirex_submission.features.mixing import MAX_SAMPLE
-
+    """Convert to float32 with full scale 1.0, [shape=(n,)], every sample and its power finite. Raises UsageError."""
     waveform = np.asarray(waveform)
     if waveform.ndim != 1:
-        raise UsageError(f"a waveform of shape {waveform.shape}: give one channel, or the mean of all, as shape (n,)")
+        raise UsageError(
+            f"a waveform of shape {waveform.shape}: give one channel, or the mean of all, as shape (n,)",
+            code="usage.waveform",
+        )
     if not np.issubdtype(waveform.dtype, np.floating) and not np.issubdtype(waveform.dtype, np.int16):
-        raise UsageError(f"a waveform of {waveform.dtype}: give floats with full scale 1.0, or int16")
+        raise UsageError(
+            f"a waveform of {waveform.dtype}: give floats with full scale 1.0, or int16", code="usage.waveform"
+        )
     with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused below
         samples = waveform.astype(np.float32, copy=False)
     if np.issubdtype(waveform.dtype, np.int16):
         samples *= np.float32(2.0**-15)
-    bad = np.flatnonzero(~(np.abs(samples) <= MAX_SAMPLE))
+    bad = np.flatnonzero(~(np.abs(samples) <= audio.MAX_SAMPLE))
     if len(bad):
-        raise UsageError(f"{len(bad)} samples of the waveform are not finite, or beyond 2^31; the first is [{bad[0]}]")
+        raise UsageError(
+            f"{len(bad)} samples of the waveform are not finite, or beyond 2^31; the first is [{bad[0]}]",
+            code="usage.waveform",
+        )
     return samples

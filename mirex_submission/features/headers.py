@@ -1,4 +1,4 @@
-"""The headers of audio files: each read once a run, many at a time, for a disk or a network may be slow to answer."""
+"""The headers of audio files: read once a run, many at a time, for a disk or a network may be slow to answer."""
 
 from __future__ import annotations
 
@@ -13,20 +13,26 @@ from mirex_submission.system.progress import Progress
 
 
 class Headers:
-    """What has been read so far; `threads` read side by side."""
+    """The headers that were read so far.
+
+    Parameters
+    ----------
+    threads : int
+        Number of files to read side by side.
+    """
 
     def __init__(self, threads: int) -> None:
         self._threads = threads
         self._known: dict[str, AudioHeader | str] = {}
 
     def of(self, paths: Iterable[str]) -> dict[str, AudioHeader | str]:
-        """Each distinct path's header, or the reason why there is none."""
+        """Read the headers of the distinct paths; of a file without a header, the reason."""
         paths = list(dict.fromkeys(paths))
         new = [path for path in paths if path not in self._known]
         progress = Progress("headers", len(new), unit="files")
         parallel = joblib.Parallel(n_jobs=self._threads, backend="threading", return_as="generator")
-        for path, found in zip(new, parallel(joblib.delayed(_read)(path) for path in new), strict=True):
-            self._known[path] = found
+        for path, header in zip(new, parallel(joblib.delayed(_read)(path) for path in new), strict=True):
+            self._known[path] = header
             progress.advance()
         progress.close()
         return {path: self._known[path] for path in paths}

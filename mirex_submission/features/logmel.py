@@ -1,8 +1,10 @@
-"""Waveform to log-Mel frames: Hann window, FFT, Mel filterbank on the power spectrum, log10 above a floor.
+"""Waveform to log-Mel frames: the definition of the features, by librosa.
 
-Conventions: frames without padding ("uncentred"), so frame k covers samples [k * hop, k * hop + window); the periodic
-Hann window; Slaney's Mel scale and area normalisation (filterbank.py). All in float32: a band that lies more than 70 dB
-below the loudest of its frame, as beside a pure tone, carries the rounding of the transform.
+The Mel power spectrogram is `librosa.feature.melspectrogram` with its defaults (periodic Hann window, power spectrum,
+Slaney's Mel scale and area normalisation, bands from 0 Hz to half the rate) and frames without padding (center=False):
+frame k covers samples [k * hop, k * hop + window). A fixed floor and log10 follow. Where the compiled kernel was built
+(kernel.py), it computes the same powers, to 1e-4 in log10 units: a test proves it. Both work in float32: a band that
+lies more than 70 dB below the loudest one of its frame, as beside a pure tone, carries the rounding of the transform.
 """
 
 from __future__ import annotations
@@ -11,28 +13,32 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from mirex_submission.features.kernel import band_powers
+from mirex_submission.features import kernel
 from mirex_submission.features.spec import FeatureSpec
 
 # Near the noise floor of 16 bits; what is quieter is as good as silence. In units of band power at full scale 1.0.
 FLOOR = 1e-10
+_LEAST_FRAMES = 128  # computed at a time of a clip in blocks: fewer would cost more calls
 
 
-_STEP_FRAMES = 128  # of a clip in blocks a multiple is computed at a time, so that SciPy's products are the same too
+def method() -> str:
+    """Name the way in which the frames are computed here, for the log."""
+    return f"compiled kernel, {kernel.LANES[-1]} at a time" if kernel.compiled else "librosa (no compiled kernel)"
 
 
 def log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """The log-Mel frames of a whole clip, in one pass.
-
-    A clip shorter than a segment is repeated until it fills one.
+    """Compute the log-Mel frames of a whole clip. A clip shorter than a segment is repeated until it fills one.
 
     Parameters
     ----------
-    samples : np.ndarray [shape=(n,)], mono at `spec.rate_hz`, n > 0; full scale is 1.0 for floats, 32768 for int16.
+    samples : np.ndarray [shape=(n,)]
+        Mono at `spec.rate_hz`, n > 0; full scale is 1.0 for floats, 32768 for int16.
+    spec : FeatureSpec
 
     Returns
     -------
-    np.ndarray [shape=(n_frames, n_bands), float32], log10 of band power, at least log10(FLOOR).
+    np.ndarray [shape=(n_frames, n_bands), float32]
+        log10 of band power, at least log10(FLOOR).
     """
     if len(samples) < spec.segment_samples:
         samples = np.tile(samples, -(-spec.segment_samples // len(samples)))[: spec.segment_samples]
@@ -40,14 +46,16 @@ def log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
 
 def log_mel_of_blocks(blocks: Iterable[np.ndarray], spec: FeatureSpec) -> np.ndarray:
-    """The same frames to the bit from a clip's samples in blocks, of which only those still needed are held."""
+    """Compute the same frames from a clip's samples in blocks, of which only those still needed stay in memory.
+
+    With the compiled kernel they are bit-identical to those of `log_mel`, however the blocks fall.
+    """
     done = np.empty((0, spec.n_bands), np.float32)
     rest = np.empty(0, np.int16)
     for block in blocks:
         n = 1 + (len(rest) - spec.window) // spec.hop if len(rest) >= spec.segment_samples else 0
-        if n >= _STEP_FRAMES:
-            n -= n % _STEP_FRAMES
-            done = _appended(done, _frames(rest[: spec.window + (n - 1) * spec.hop], spec))
+        if n >= _LEAST_FRAMES:
+            done = _appended(done, _frames(rest, spec))
             rest = rest[n * spec.hop :]
         rest = np.concatenate([rest, block]) if len(rest) else block
     if not len(done):
@@ -56,14 +64,38 @@ def log_mel_of_blocks(blocks: Iterable[np.ndarray], spec: FeatureSpec) -> np.nda
 
 
 def _frames(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    mel = band_powers(samples, spec)
-    np.maximum(mel, np.float32(FLOOR), out=mel)
-    np.log10(mel, out=mel)
-    return mel
+    """Compute the log-Mel frames of at least one window of samples."""
+    powers = kernel.band_powers(samples, spec) if kernel.compiled else librosa_band_powers(samples, spec)
+    np.maximum(powers, np.float32(FLOOR), out=powers)
+    np.log10(powers, out=powers)
+    return powers
+
+
+def librosa_band_powers(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+    """Compute the Mel band powers of every whole frame by librosa; arguments and result as in `kernel.band_powers`."""
+    import librosa  # only here: it takes more than a second, which a process with the kernel saves
+
+    is_int16 = samples.dtype == np.int16
+    samples = samples.astype(np.float32)
+    if is_int16:
+        samples *= np.float32(2.0**-15)
+    powers = librosa.feature.melspectrogram(
+        y=samples,
+        sr=spec.rate_hz,
+        n_fft=spec.window,
+        hop_length=spec.hop,
+        window="hann",
+        center=False,
+        power=2.0,
+        n_mels=spec.n_bands,
+        fmin=0.0,
+        fmax=spec.rate_hz / 2,
+    )
+    return np.ascontiguousarray(powers.T, np.float32)
 
 
 def _appended(frames: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Both in one array, made of the first, which the system can mostly enlarge where it is."""
+    """Append frames to an array, which the system can mostly enlarge where it is."""
     n = len(frames)
     frames.resize((n + len(more), frames.shape[1]), refcheck=False)
     frames[n:] = more

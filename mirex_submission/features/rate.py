@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import xxhash
 
@@ -25,6 +26,13 @@ from mirex_submission.system.paths import full_path
 log = logging.getLogger(__name__)
 
 
+class _Task(msgspec.Struct):
+    """The JSON line of a record: working rate, and hash of the state of the task's files ("" if the user set it)."""
+
+    rate_hz: int
+    state: str
+
+
 def choose_rate(
     scratch: Path,
     paths: Sequence[str],
@@ -34,14 +42,28 @@ def choose_rate(
     given_hz: int | None = None,
     headers: Headers | None = None,
 ) -> int:
-    """The working rate in Hz: the one of the last whole task if that holds all of `paths`, else what their headers say.
+    """Choose the working rate: that of the last whole task if it holds all of `paths`, else by the files' headers.
 
-    Every fold thus has the rate of its task.
+    So every fold has the rate of its task.
 
-    whole_task : `paths` are all files of a task (a feature list). Their rate is remembered; headers are read again only
-        if the list or any of its files has changed.
-    given_hz : the rate that the user wants, which decides.
-    headers : what has been read already, and takes up what is read now.
+    Parameters
+    ----------
+    scratch : Path
+    paths : sequence of str
+    threads : int
+        Headers to read side by side.
+    whole_task : bool
+        `paths` are all files of a task (a feature list). Their rate is remembered; their headers are read again only if
+        the list or any of its files has changed.
+    given_hz : int, optional
+        Rate that the user wants, which decides.
+    headers : Headers, optional
+        Headers that were read before; it takes up those that are read now.
+
+    Returns
+    -------
+    int
+        Working rate in Hz.
     """
     if given_hz and not whole_task:
         return given_hz
@@ -51,20 +73,20 @@ def choose_rate(
     state = _state(files) if whole_task and not given_hz else ""
     known = None if given_hz else _read(record)
     if known:
-        rate_hz, known_state, known_hashes = known
-        if state == known_state if whole_task else np.isin(hashes, known_hashes).all():
-            log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", rate_hz)
-            return rate_hz
+        task, task_hashes = known
+        if state == task.state if whole_task else np.isin(hashes, task_hashes).all():
+            log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", task.rate_hz)
+            return task.rate_hz
     rate_hz = given_hz or _rate_of_headers(paths, headers or Headers(threads))
     if whole_task:
-        body = json.dumps({"rate_hz": rate_hz, "state": state}).encode() + b"\n" + hashes.astype("<u8").tobytes()
-        write_file(record, seal(body))
+        line = json.dumps({"rate_hz": rate_hz, "state": state}).encode()
+        write_file(record, seal(line + b"\n" + hashes.astype("<u8").tobytes()))
     return rate_hz
 
 
 def _rate_of_headers(paths: Sequence[str], headers: Headers) -> int:
-    found = headers.of(paths)  # of a file without one it is said when the track is extracted
-    rates = [header.rate_hz for path in paths if isinstance(header := found[path], AudioHeader)]
+    known = headers.of(paths)  # a file without a header is reported when the track is extracted
+    rates = [header.rate_hz for path in paths if isinstance(header := known[path], AudioHeader)]
     chosen = working_rate(rates)
     counts = Counter(rates)
     log.info(
@@ -79,24 +101,23 @@ def _path_hash(path: str) -> int:
 
 
 def _state(files: Sequence[str]) -> str:
-    """One hash of what the file system says of all files."""
+    """Hash size and times of all files."""
     whole = xxhash.xxh3_128()
     for file in files:
         try:
             s = os.stat(file)
-            said = f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
+            state = f"{s.st_size} {s.st_mtime_ns} {s.st_ctime_ns}"
         except (OSError, ValueError):
-            said = "none"
-        whole.update(os.fsencode(f"{file}\0{said}\0"))
+            state = "none"
+        whole.update(os.fsencode(f"{file}\0{state}\0"))
     return whole.hexdigest()
 
 
-def _read(record: Path) -> tuple[int, str, np.ndarray] | None:
-    """Rate, state and path hashes of the last whole task; None if there is no record or it is none of ours."""
+def _read(record: Path) -> tuple[_Task, np.ndarray] | None:
+    """Read the record and the path hashes of the last whole task; None if there is no valid record."""
     try:
         line, _, hashes = (unseal(record.read_bytes()) or b"").partition(b"\n")
-        task = json.loads(line)
-        rate_hz, state, of_paths = task["rate_hz"], task["state"], np.frombuffer(hashes, "<u8")
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        task, task_hashes = msgspec.json.decode(line, type=_Task), np.frombuffer(hashes, "<u8")
+    except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return None
-    return (rate_hz, state, of_paths) if type(rate_hz) is int and rate_hz in WORKING_RATES_HZ else None
+    return (task, task_hashes) if task.rate_hz in WORKING_RATES_HZ else None

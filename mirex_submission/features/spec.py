@@ -1,4 +1,4 @@
-"""What features are made: one frozen FeatureSpec, scaled in proportion to the sampling rate as the paper says.
+"""Which features are made: one frozen FeatureSpec, scaled in proportion to the sampling rate as the paper says.
 
 The paper gives its sizes at 44.1 kHz: a Hann window of 3072 samples, 50 % overlap, 40 Mel bands, segments of 124,416
 samples = 80 frames. That is framing without padding ("uncentred"): 3072 + 79 x 1536 = 124,416.
@@ -15,7 +15,7 @@ from mirex_submission.errors import UsageError
 WORKING_RATES_HZ = (11025, 22050, 44100)
 DEFAULT_BANDS = 40
 DEFAULT_FRAMES = 80
-MAX_BANDS = 2048  # more are a slip, and would fill the memory
+MAX_BANDS = 2048  # more can only be a slip, and would fill the memory
 MAX_FRAMES = 100_000
 REFERENCE_RATE_HZ = 44100
 REFERENCE_WINDOW = 3072
@@ -27,9 +27,19 @@ ALGORITHM_VERSION = 2
 class FeatureSpec:
     """Everything that decides a track's log-Mel frames.
 
-    rate_hz : working rate, one of WORKING_RATES_HZ.
-    n_bands : Mel bands from 0 Hz to half the rate.
-    n_frames : frames a segment.
+    Parameters
+    ----------
+    rate_hz : int
+        Working rate, one of WORKING_RATES_HZ.
+    n_bands : int
+        Mel bands from 0 Hz to half the rate.
+    n_frames : int
+        Frames a segment.
+
+    Raises
+    ------
+    UsageError
+        A value is of another type or out of range.
     """
 
     rate_hz: int = 22050
@@ -38,10 +48,11 @@ class FeatureSpec:
 
     def __post_init__(self) -> None:
         if type(self.rate_hz) is not int or self.rate_hz not in WORKING_RATES_HZ:
-            raise UsageError(f"rate {self.rate_hz} Hz: choose one of {', '.join(map(str, WORKING_RATES_HZ))}")
-        for what, n, most in (("bands", self.n_bands, MAX_BANDS), ("frames", self.n_frames, MAX_FRAMES)):
+            rates = ", ".join(map(str, WORKING_RATES_HZ))
+            raise UsageError(f"rate {self.rate_hz} Hz: choose one of {rates}", code="usage.feature-rate")
+        for name, n, most in (("bands", self.n_bands, MAX_BANDS), ("frames", self.n_frames, MAX_FRAMES)):
             if type(n) is not int or not 1 <= n <= most:
-                raise UsageError(f"{n!r} {what}: give a whole number from 1 to {most}")
+                raise UsageError(f"{n!r} {name}: give a whole number from 1 to {most}", code="usage.feature-size")
 
     @property
     def window(self) -> int:
@@ -64,22 +75,22 @@ class FeatureSpec:
         return self.segment_samples // self.hop
 
     def frames_in(self, duration_s: float) -> int:
-        """Frames of a clip of so many seconds; a short one is repeated until it fills a segment."""
+        """Count the frames of a clip of this duration; a short one is repeated until it fills a segment."""
         return max(self.n_frames, 1 + (int(duration_s * self.rate_hz) - self.window) // self.hop)
 
     @property
     def id(self) -> str:
-        """Names the folder of features made to this spec."""
+        """Name of the folder of features made to this spec."""
         return f"{self.rate_hz}hz-{self.n_bands}x{self.n_frames}-v{ALGORITHM_VERSION}"
 
 
 def own_working_rate(native_hz: int) -> int:
-    """The working rate for a file by itself: the next higher of 11.025, 22.05 and 44.1 kHz; above, 44.1 kHz."""
+    """Choose the working rate in Hz for one file: the next higher of WORKING_RATES_HZ; above, 44.1 kHz."""
     return next((rate for rate in WORKING_RATES_HZ if native_hz <= rate), WORKING_RATES_HZ[-1])
 
 
 def working_rate(native_rates_hz: Sequence[int], *, share: float = 0.95) -> int:
-    """The one working rate of a task: the highest that at least `share` of its files reach by themselves.
+    """Choose the one working rate in Hz of a task: the highest that at least `share` of its files reach by themselves.
 
     Bands made at different rates mean different frequencies, so a task has one rate; without any file, 22.05 kHz.
     """

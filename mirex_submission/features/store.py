@@ -1,10 +1,10 @@
 """Feature files in the scratch folder: one a track, verified when read, made again when anything about it changed.
 
-A file is named by the hash of the track's full path - not by the file name, which two folders may share - and is
+A file is named by the hash of the track's full path (two folders may hold files of the same name) and is
     line 1  "mirex-features 3 <XXH3-128 of line 2> <XXH3-128 of all that follows line 1>"
     line 2  JSON header: what it was made from (path, size, times and content hash of the audio, the spec) and its shape
     rest    the frames, float32 little-endian, row by row
-There is no pickle and nothing to run in it.
+There is no pickle, and nothing in it can run.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
+import msgspec
 import numpy as np
 import xxhash
 
@@ -33,23 +34,39 @@ _HEADER_BYTES = 16384  # enough for a header with the longest path that a system
 class AudioState:
     """What tells one state of an audio file from another without reading it: size and times in nanoseconds."""
 
-    size: int
-    modified_ns: int
+    size: Annotated[int, msgspec.Meta(ge=0)]
+    modified_ns: int  # negative before 1970
     changed_ns: int
 
     @classmethod
     def of(cls, path: str) -> AudioState:
+        """Get the present state of the file at `path`. Raises OSError."""
         s = os.stat(path)
         return cls(s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where features come from. `content` is the hash of the audio file's bytes; `note` what was odd about it."""
+    """Where features come from.
+
+    Parameters
+    ----------
+    path : str
+        Full path of the audio file.
+    audio : AudioState
+    content : str
+        XXH3-128 of the audio file's bytes, in hexadecimal.
+    spec : FeatureSpec
+    n_frames : int
+    duration_s : float
+        Duration of the decoded audio.
+    note : str
+        What is odd about the audio, or "".
+    """
 
     path: str
     audio: AudioState
-    content: str
+    content: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]+$")]
     spec: FeatureSpec
     n_frames: int
     duration_s: float
@@ -57,12 +74,12 @@ class Header:
 
     @property
     def n_bytes(self) -> int:
-        """Of the frames."""
+        """Size of the frames in bytes."""
         return 4 * self.n_frames * self.spec.n_bands
 
 
 def content_hash(path: str) -> str:
-    """XXH3-128 of a file's bytes, in hexadecimal: read at the speed of memory, where BLAKE2b cost a third of all."""
+    """Hash a file's bytes by XXH3-128, in hexadecimal: at the speed of memory; BLAKE2b took a third of all time."""
     whole = xxhash.xxh3_128()
     with open(path, "rb") as f:
         while block := f.read(1 << 20):
@@ -78,19 +95,19 @@ class FeatureStore:
         self.folder = Path(scratch) / "features" / spec.id
 
     def file_of(self, path: str) -> Path:
-        """The file that holds (or would hold) the features of the track at `path`."""
+        """Get the file that holds (or would hold) the features of the track at `path`."""
         name = digest(full_path(path).encode("utf-8", "surrogateescape"))
         return self.folder / name[:2] / f"{name}{SUFFIX}"
 
     def fresh(self, path: str, *, content_decides: bool = True) -> Header | None:
-        """The header of stored features that still belong to the audio at `path`, or None.
+        """Read the header of stored features, if they still belong to the audio at `path`.
 
-        Size or modification time changed: None. Only the inode's change time differs, as after a copy-over that puts
-        the old time back, or a mere chmod: the content decides. Without `content_decides` no audio is read, and such
-        features count as fresh.
+        If the audio's size or modification time changed, they do not. If only the inode's change time differs, as
+        after a chmod, or after a copy that restores the modification time, the content decides. Without
+        `content_decides` no audio is read, and such features count as fresh.
         """
         header = self._header(path)
-        if header is None or header.spec != self.spec or header.path != full_path(path):
+        if header is None or not self._belongs(header, path):
             return None
         try:
             now = AudioState.of(path)
@@ -104,9 +121,8 @@ class FeatureStore:
         return header
 
     def verified(self, path: str) -> Header | None:
-        """The same, after reading all of it: neither the stored features nor the audio have changed in any bit."""
-        stored = self.read(path)
-        header = self.fresh(path) if stored else None
+        """Do the same after reading all of it: neither the stored features nor the audio have changed in any bit."""
+        header = self.fresh(path) if self.read(path) else None
         return header if header and content_hash(path) == header.content else None
 
     def write(self, header: Header, frames: np.ndarray) -> None:
@@ -117,34 +133,38 @@ class FeatureStore:
         write_file(self.file_of(header.path), start, raw, durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
-        """The verified header and frames [shape=(n_frames, n_bands), float32], or None if missing or damaged."""
+        """Read and verify header and frames [shape=(n_frames, n_bands), float32]; None if missing or damaged."""
         stored = read_file(self.file_of(path))
-        if stored is None or stored[0].spec != self.spec or stored[0].path != full_path(path):
-            return None
-        return stored
+        return stored if stored and self._belongs(stored[0], path) else None
+
+    def _belongs(self, header: Header, path: str) -> bool:
+        """Tell whether features with this header are of this spec and of the track at `path`."""
+        return header.spec == self.spec and header.path == full_path(path)
 
     def _header(self, path: str) -> Header | None:
-        """The verified header alone, if what follows is as long as it says; the frames are verified when read."""
+        """Read and verify the header alone, if the frames have the right length; `read` verifies the frames."""
         try:
             with open(self.file_of(path), "rb") as f:
-                start = f.read(_HEADER_BYTES)
+                start = _start_of(f.read(_HEADER_BYTES))
                 size = os.fstat(f.fileno()).st_size
         except OSError:
             return None
-        found = _start_of(start)
-        return found[0] if found and size == found[2] + found[0].n_bytes else None
+        if start is None:
+            return None
+        header, _, n = start
+        return header if size == n + header.n_bytes else None
 
 
 def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
-    """The verified header and frames of one stored file, or None if it is missing or damaged."""
+    """Read and verify header and frames of one stored file; None if it is missing or damaged."""
     try:
         data = file.read_bytes()
     except OSError:
         return None
-    found = _start_of(data[:_HEADER_BYTES])
-    if found is None:
+    start = _start_of(data[:_HEADER_BYTES])
+    if start is None:
         return None
-    header, whole, n = found
+    header, whole, n = start
     raw = memoryview(data)[n:]  # of a long track there is one copy in memory
     if len(raw) != header.n_bytes or _digest(data[:n].partition(b"\n")[2], raw) != whole:
         return None
@@ -156,7 +176,7 @@ def _digest(*parts: bytes | memoryview) -> bytes:
 
 
 def _start_of(data: bytes) -> tuple[Header, bytes, int] | None:
-    """The verified header, the digest of header and frames, and where the frames begin; None if it is damaged."""
+    """Get the verified header, the digest of header and frames, and where the frames begin; None if it is damaged."""
     first, _, rest = data.partition(b"\n")
     line, newline, _ = rest.partition(b"\n")
     of_line, _, whole = first.removeprefix(_MAGIC).partition(b" ")
@@ -165,18 +185,10 @@ def _start_of(data: bytes) -> tuple[Header, bytes, int] | None:
 
 
 def _parse(line: bytes) -> Header | None:
-    """The header in a line, or None if anything about it is not as `write` has it."""
+    """Decode the header strictly; None if it is not as `write` makes it."""
     try:
-        fields = json.loads(line)
-        header = Header(**{**fields, "audio": AudioState(**fields["audio"]), "spec": FeatureSpec(**fields["spec"])})
-    except (ValueError, TypeError, KeyError, RecursionError, UsageError):
+        # json, for a path may hold surrogates (bytes that are no UTF-8), which msgspec's decoder drops.
+        header = msgspec.convert(json.loads(line), Header)
+    except (ValueError, RecursionError, msgspec.MsgspecError, UsageError):
         return None
-    is_sound = (
-        all(type(text) is str for text in (header.path, header.content, header.note))
-        and all(type(n) is int for n in (header.n_frames, *dataclasses.astuple(header.audio)))
-        and header.audio.size >= 0  # times may lie before 1970
-        and type(header.duration_s) in (int, float)
-        and re.fullmatch("[0-9a-f]+", header.content)
-        and header.n_frames >= header.spec.n_frames
-    )
-    return header if is_sound else None
+    return header if header.n_frames >= header.spec.n_frames else None

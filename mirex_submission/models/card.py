@@ -1,4 +1,4 @@
-"""MODEL_CARD.md beside a model: what it is, made from what, how well it learned, and what it is not for.
+"""MODEL_CARD.md beside a model: its origin, how well it learned, and what it is not for.
 
 A function of the bundle alone: the same model has the same card. Nothing reads it, so that it can be edited or deleted.
 """
@@ -17,7 +17,7 @@ import jinja2
 from mirex_submission.models.bundle import Bundle
 from mirex_submission.system.atomic import write_file
 from mirex_submission.system.progress import printable
-from mirex_submission.training.checkpoint import State
+from mirex_submission.training.checkpoint import Checkpoint
 
 FILE = "MODEL_CARD.md"
 
@@ -68,7 +68,7 @@ def as_markdown(bundle: Bundle) -> str:
 
 def _network(bundle: Bundle, name: str) -> dict[str, object]:
     history = bundle.history[name]
-    k = State({}, history).best_epoch if bundle.recipe.patience else len(history) - 1
+    k = Checkpoint({}, history).best_epoch if bundle.recipe.patience else len(history) - 1
     return {
         "name": name,
         "package": " ".join(bundle.packages.get(name, ("the paper",))),

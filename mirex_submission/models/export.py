@@ -1,7 +1,6 @@
-"""`mirex-submission export`: a trained model for other programs, verified before it is put in place.
+"""Export of a trained model to other programs, verified before it is put in place.
 
-The networks are those of the bundle, built by the engine like those of a classification on Keras; what is exported is
-run as its users would run it, on audio, and must give their probabilities.
+The export is loaded and run as its users do, on audio, and must give the probabilities of the Keras networks.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 
@@ -26,7 +25,8 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import Bundle
 from mirex_submission.models.prediction import Predictor
-from mirex_submission.networks.engine import Engine, Network
+from mirex_submission.networks.engine import Network, start
+from mirex_submission.networks.epoch import cut
 from mirex_submission.system.atomic import (
     check_writable,
     clear_leftovers,
@@ -36,8 +36,8 @@ from mirex_submission.system.atomic import (
     write_file,
 )
 from mirex_submission.system.installation import install_extra
-from mirex_submission.system.runtime import start_keras, versions
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.system.runtime import versions
+from mirex_submission.training.segments import segment_starts
 from mirex_submission.version import __version__
 
 if TYPE_CHECKING:
@@ -51,68 +51,106 @@ _MOST_TRACKS = 10  # of the training, to verify on
 
 
 class _Example(NamedTuple):
-    """One track to verify on: its samples, its segments, and the Keras networks' mean probabilities of each."""
+    """One track to verify on: its samples, its segments, and the Keras networks' mean probabilities of each segment."""
 
     samples: np.ndarray
     segments: np.ndarray
     probabilities: np.ndarray
 
 
+class _Examples(NamedTuple):
+    """All tracks to verify on, and where they come from, for the log."""
+
+    source: str
+    tracks: list[_Example]
+
+    def verify_segments(self, run: Callable[[np.ndarray], np.ndarray], path: Path) -> None:
+        """Raise MirexError where probabilities of segments differ."""
+        differences = [np.abs(run(x.segments) - x.probabilities).max() for x in self.tracks]
+        _verify(differences, f"{sum(len(x.segments) for x in self.tracks)} segments of {self.source}", path)
+
+    def verify_waveforms(self, run: Callable[[np.ndarray], np.ndarray], path: Path) -> None:
+        """Raise MirexError where probabilities of whole tracks differ."""
+        differences = [np.abs(run(x.samples) - x.probabilities.mean(axis=0)).max() for x in self.tracks]
+        _verify(differences, f"the waveforms of {self.source}", path)
+
+
 def export(
     folder: Path, file_format: str, output: str | None, *, audio_paths: Sequence[str] = (), threads: int
 ) -> Path:
-    """Write the model in `folder` in another format; returns the path of what was written.
+    """Write a model in another format.
 
-    file_format : "savedmodel", "onnx" or "tflite". output : "" or None for the folder's name with the format behind.
-    audio_paths : what to verify the export on; else tracks of the training, one of each class, as far as they are
-        still there; else a generated signal.
+    Parameters
+    ----------
+    folder : Path
+        Folder of the model.
+    file_format : {"savedmodel", "onnx", "tflite"}
+        Format.
+    output : str, optional
+        Path; default: the name of the folder with the format as its suffix.
+    audio_paths : sequence of str
+        Audio to verify the export on; default: training tracks, one of each class, as far as they are still there; else
+        a generated signal.
+    threads : int
+        Threads of TensorFlow.
 
-    Raises UsageError, ModelError, StorageError; AudioError for given audio that cannot be heard; MirexError, and writes
-    nothing, if a probability of the export is further than TOLERANCE from that of the Keras networks.
+    Returns
+    -------
+    Path
+        What was written.
+
+    Raises
+    ------
+    UsageError, ModelError, StorageError
+        The call is wrong, the model is damaged, the output cannot be written.
+    AudioError
+        Given audio is unreadable.
+    MirexError
+        A probability differs by more than TOLERANCE from that of the Keras networks; nothing is written.
     """
     bundle = bundles.load(folder)
     path = Path(output or f"{folder.name}.{file_format}").absolute()
     _check_call(file_format, path)
-    said, waveforms = _waveforms(bundle, audio_paths)
-    keras = start_keras(threads=threads, seed=bundle.recipe.seed)
-    networks = Predictor(folder, bundle, Engine(threads, keras.said, keras)).networks
-    log.info("%s", keras.said)
-
-    from mirex_submission.models import formats, graphs  # TensorFlow, which is set up by now
-
-    examples = [_example(samples, networks, bundle) for samples in waveforms]
-
-    def verify(of_segments: Callable[[np.ndarray], np.ndarray]) -> None:
-        found = [np.abs(of_segments(x.segments) - x.probabilities).max() for x in examples]
-        _verify(found, f"{sum(len(x.segments) for x in examples)} segments of {said}", path)
-
+    source, waveforms = _waveforms(bundle, audio_paths)
+    engine = start("cpu", threads=threads, seed=bundle.recipe.seed, engine="keras")
+    networks = Predictor(folder, bundle, engine).networks
+    log.info("%s", engine.description)
+    examples = _Examples(source, [_example(samples, networks, bundle) for samples in waveforms])
     models = [cast("KerasNetwork", network).model for network in networks]
-    of_segments = graphs.of_segments(models, bundle.spec)
-    about = json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n"
     try:
         with temporary_folder(path.parent) as beside:
-            if file_format == "savedmodel":
-                new = beside / path.name
-                of_waveform = graphs.of_waveform(of_segments, len(bundle.classes), bundle.spec)
-                formats.save(new, about, models, {SEGMENTS: of_segments, WAVEFORM: of_waveform})
-                run = formats.saved_model(new)
-                verify(functools.partial(run, SEGMENTS))
-                found = [np.abs(run(WAVEFORM, x.samples) - x.probabilities.mean(axis=0)).max() for x in examples]
-                _verify(found, f"the waveforms of {said}", path)
-                replace_folder(new, path)
-            elif file_format == "onnx":
-                data = formats.to_onnx(of_segments, about)
-                verify(formats.onnx_model(data))
-                write_file(path, data)
-            else:
-                data = formats.to_tflite(of_segments, beside)
-                verify(formats.tflite_model(data))
-                write_file(f"{path}.json", about.encode())
-                write_file(path, data)
+            _write(file_format, path, beside, models, bundle, examples)
     except OSError as error:
         raise storage_error(error, path) from error
     log.info("output: %s", path)
     return path
+
+
+def _write(
+    file_format: str, path: Path, beside: Path, models: Sequence[Any], bundle: Bundle, examples: _Examples
+) -> None:
+    """Convert the networks, verify the result, and put it in place."""
+    from mirex_submission.models import formats  # TensorFlow, which is set up by now
+
+    of_segments = formats.of_segments(models, bundle.spec)
+    about = json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n"
+    if file_format == "savedmodel":
+        new = beside / path.name
+        of_waveform = formats.of_waveform(of_segments, len(bundle.classes), bundle.spec)
+        formats.save(new, about, models, {SEGMENTS: of_segments, WAVEFORM: of_waveform})
+        run = formats.saved_model(new)
+        examples.verify_segments(functools.partial(run, SEGMENTS), path)
+        examples.verify_waveforms(functools.partial(run, WAVEFORM), path)
+        replace_folder(new, path)
+    elif file_format == "onnx":
+        data = formats.to_onnx(of_segments, about)
+        examples.verify_segments(formats.onnx_model(data), path)
+        write_file(path, data)
+    else:
+        data = formats.to_tflite(of_segments, beside)
+        examples.verify_segments(formats.tflite_model(data), path)
+        write_file(f"{path}.json", about.encode())
+        write_file(path, data)
 
 
 def _example(samples: np.ndarray, networks: Sequence[Network], bundle: Bundle) -> _Example:
@@ -124,7 +162,7 @@ def _example(samples: np.ndarray, networks: Sequence[Network], bundle: Bundle) -
 
 
 def describe(bundle: Bundle) -> dict[str, object]:
-    """What a user of the export must know: its classes in the order of the probabilities, its features, its origin."""
+    """Describe a model for users of the export: classes in the order of the probabilities, features, origin."""
     spec = bundle.spec
     return {
         "program": f"mirex-submission {__version__}",
@@ -149,24 +187,32 @@ def describe(bundle: Bundle) -> dict[str, object]:
 
 
 def _check_call(file_format: str, path: Path) -> None:
-    """Raise now what would else be known after the conversion only."""
+    """Raise the errors that can be known before the conversion."""
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
-        raise UsageError(f"export is done by TensorFlow, and not on KERAS_BACKEND={backend}: unset it")
+        raise UsageError(f"export needs TensorFlow, but KERAS_BACKEND={backend}: unset it", code="usage.export-backend")
     if file_format == "onnx":
         missing = [name for name in ("onnx", "onnxruntime", "tf2onnx") if not importlib.util.find_spec(name)]
         if missing:
-            raise UsageError(f"--format onnx: not installed: {', '.join(missing)}: {install_extra('export')}")
+            raise UsageError(
+                f"--format onnx: not installed: {', '.join(missing)}: {install_extra('export')}",
+                code="usage.export-extra",
+            )
     if file_format != "savedmodel":
         if path.suffix != f".{file_format}":
-            raise UsageError(f"{path}: give --output a name that ends in .{file_format}")
+            raise UsageError(f"{path}: give --output a name that ends in .{file_format}", code="usage.export-output")
         check_writable(path)
         return
     try:
         if path.exists() and not path.is_dir():
-            raise UsageError(f"{path}: a file, and a SavedModel is a folder: give another --output")
+            raise UsageError(
+                f"{path}: a file, and a SavedModel is a folder: give another --output", code="usage.export-output"
+            )
         if path.is_dir() and os.listdir(path) and not (path / "saved_model.pb").is_file():
-            raise UsageError(f"{path}: holds what is no SavedModel and would be lost: give another --output")
+            raise UsageError(
+                f"{path}: not a SavedModel, and its files would be lost: give another --output",
+                code="usage.export-output",
+            )
         with temporary_folder(path.parent):
             pass
     except OSError as error:
@@ -175,32 +221,32 @@ def _check_call(file_format: str, path: Path) -> None:
 
 
 def _waveforms(bundle: Bundle, audio_paths: Sequence[str]) -> tuple[str, list[np.ndarray]]:
-    """What they are, for the log, and the samples of each, float32 at the working rate."""
+    """Return a description for the log, and the samples of each track, float32 at the working rate."""
     if audio_paths:
         return "the given audio", [_decoded(path, bundle.spec) for path in audio_paths]
-    found: dict[str, np.ndarray] = {}
+    by_label: dict[str, np.ndarray] = {}
     for track in bundle.tracks:
-        if len(found) < _MOST_TRACKS and track.label not in found and os.path.exists(track.path):
+        if len(by_label) < _MOST_TRACKS and track.label not in by_label and os.path.exists(track.path):
             try:
-                found[track.label] = _decoded(track.path, bundle.spec)
+                by_label[track.label] = _decoded(track.path, bundle.spec)
             except AudioError as error:
                 log.debug("%s", error)
-    if found:
-        return f"{len(found)} training tracks", list(found.values())
-    return "a generated signal, for no training track is there any more", [_generated(bundle.spec)]
+    if by_label:
+        return f"{len(by_label)} training tracks", list(by_label.values())
+    return "a generated signal, because no training track exists any more", [_generated(bundle.spec)]
 
 
 def _decoded(path: str, spec: FeatureSpec) -> np.ndarray:
-    """The first block of a file, which is a clip whole, and of hours the first minute or two."""
+    """Decode the first block of a file: a whole clip, or the first minute or two of a long file."""
     try:
         (samples,) = itertools.islice(Recording(path, rate_hz=spec.rate_hz), 1)
     except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error
+        raise AudioError(f"{path}: {error.text}", code=error.code) from error
     return samples * np.float32(2.0**-15) if samples.dtype == np.int16 else samples
 
 
 def _generated(spec: FeatureSpec) -> np.ndarray:
-    """Two segments of a rising tone in noise that comes and goes."""
+    """Generate two segments of a rising tone in noise of varying level."""
     time_s = np.arange(2 * spec.segment_samples) / spec.rate_hz
     noise = np.random.default_rng(0).normal(0, 0.1, len(time_s)) * np.square(np.sin(3 * time_s))
     return np.asarray(noise + 0.3 * np.sin(2 * np.pi * (100 + 150 * time_s) * time_s), np.float32)
@@ -208,8 +254,10 @@ def _generated(spec: FeatureSpec) -> np.ndarray:
 
 def _verify(differences: Sequence[float], on: str, path: Path) -> None:
     worst = float(np.max(differences))
-    if not worst <= TOLERANCE:  # nor NaN
+    if not worst <= TOLERANCE:  # true for NaN too
         raise MirexError(
-            f"{path}: not written: on {on} a probability is {worst:.1e} from the Keras networks', more than {TOLERANCE}"
+            f"{path}: not written: on {on} a probability is {worst:.1e} from that of the Keras networks, "
+            f"more than {TOLERANCE}",
+            code="model.export-differs",
         )
     log.info("verified on %s: at most %.1e from the probabilities of the Keras networks", on, worst)

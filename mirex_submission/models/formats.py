@@ -1,6 +1,7 @@
-"""A classifier's TensorFlow functions in the formats of other programs, and back, as those programs would run them.
+"""Networks as TensorFlow functions, written in the formats of other programs, and read back as those would run them.
 
-What is exported says what it is: `about`, a JSON object of class names and feature parameters, goes with it.
+Keras' `Model.export` writes the same formats, but names neither the output nor the waveform's signature, and drops the
+metadata: so the functions are made here. `about`, a JSON object of class names and feature parameters, goes with them.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,11 +19,82 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from mirex_submission.features.filterbank import mel_filterbank
+from mirex_submission.features.logmel import FLOOR
+from mirex_submission.features.spec import FeatureSpec
+
 # An exported function of segments: float32 [n, n_bands, n_frames] to class probabilities [n, n_classes].
 Run: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 ABOUT = "mirex.json"
 _OPSET = 17  # of ONNX: from 2022, which every runtime that is still kept can run
+
+
+def of_segments(models: Sequence[Callable[..., Any]], spec: FeatureSpec) -> Any:
+    """Make the tf.function of segments.
+
+    Parameters
+    ----------
+    models : sequence of keras.Model
+        Networks, which standardise segments themselves.
+    spec : FeatureSpec
+        Size of a segment.
+
+    Returns
+    -------
+    tf.function
+        float32 log_mel [n, n_bands, n_frames], log10 of band power as it is stored, to {"probabilities": float32
+        [n, n_classes]}, the mean over the networks.
+    """
+
+    def probabilities(log_mel: Any) -> dict[str, Any]:
+        return {"probabilities": tf.add_n([model(log_mel, training=False) for model in models]) / len(models)}
+
+    segments = tf.TensorSpec([None, spec.n_bands, spec.n_frames], tf.float32, name="log_mel")
+    return tf.function(probabilities, input_signature=[segments])
+
+
+def of_waveform(classify_segments: Any, n_classes: int, spec: FeatureSpec) -> Any:
+    """Make the tf.function of the waveform of a whole track.
+
+    Segments are computed one after the other, so that memory does not grow beyond that of the waveform.
+
+    Parameters
+    ----------
+    classify_segments : tf.function
+        Result of `of_segments`.
+    n_classes : int
+        Number of classes.
+    spec : FeatureSpec
+        Features.
+
+    Returns
+    -------
+    tf.function
+        float32 waveform [n], n > 0, mono at spec.rate_hz with full scale 1.0, to {"probabilities": float32
+        [n_classes]}, the mean over consecutive segments. A track shorter than a segment is repeated until it fills one.
+    """
+    filters = mel_filterbank(spec.rate_hz, spec.window, spec.n_bands).T
+
+    def log_mel(samples: Any) -> Any:
+        # Its default window is the periodic Hann window, and frames beyond the end are not padded but left out.
+        spectrum = tf.signal.stft(samples, spec.window, spec.hop, fft_length=spec.window)
+        power = tf.square(tf.math.real(spectrum)) + tf.square(tf.math.imag(spectrum))
+        return tf.math.log(tf.maximum(power @ filters, FLOOR)) / math.log(10)
+
+    def of_one(samples: Any) -> Any:
+        return classify_segments(tf.transpose(log_mel(samples))[tf.newaxis])["probabilities"][0]
+
+    def probabilities(waveform: Any) -> dict[str, Any]:
+        with tf.control_dependencies([tf.debugging.assert_positive(tf.size(waveform), "the waveform is empty")]):
+            n = tf.size(waveform)  # known only after the check: else the division may fail first
+        n_times = -(-spec.segment_samples // n)
+        whole = tf.tile(waveform, [n_times])[: tf.maximum(n, spec.segment_samples)]
+        segments = tf.signal.frame(whole, spec.segment_samples, spec.frames_between_segments * spec.hop)
+        by_segment = tf.map_fn(of_one, segments, fn_output_signature=tf.TensorSpec([n_classes], tf.float32))
+        return {"probabilities": tf.reduce_mean(by_segment, axis=0)}
+
+    return tf.function(probabilities, input_signature=[tf.TensorSpec([None], tf.float32, name="waveform")])
 
 
 def save(folder: Path, about: str, models: Sequence[Any], signatures: Mapping[str, Any]) -> None:
@@ -40,12 +113,12 @@ def _save(folder: Path, models: Sequence[Any], signatures: Mapping[str, Any]) ->
     module.models = list(models)
     try:
         tf.saved_model.save(module, str(folder), signatures=dict(signatures))
-    except tf.errors.OpError as error:  # its own word for what the system says of the disk
+    except tf.errors.OpError as error:  # how it reports errors of the disk
         raise OSError(errno.EIO, error.message) from error
 
 
 def saved_model(folder: Path) -> Callable[[str, np.ndarray], np.ndarray]:
-    """The functions of a SavedModel: the name of a signature and its input, to class probabilities."""
+    """Load a SavedModel; the function takes the name of a signature and its input, and returns class probabilities."""
     loaded = tf.saved_model.load(str(folder))
 
     def run(name: str, x: np.ndarray) -> np.ndarray:
@@ -57,7 +130,7 @@ def saved_model(folder: Path) -> Callable[[str, np.ndarray], np.ndarray]:
 
 
 def to_tflite(of_segments: Any, beside: Path) -> bytes:
-    """A TFLite (LiteRT) model of the function of segments, of any number of segments, float32.
+    """Convert the function of segments to TFLite (LiteRT), float32, for any number of segments.
 
     beside : a folder for a SavedModel of it. By itself the converter makes one in the system's folder for temporary
         files, and where that cannot be written drops the names of input and output without a word.
@@ -70,15 +143,15 @@ def to_tflite(of_segments: Any, beside: Path) -> bytes:
 
 
 def tflite_model(data: bytes) -> Run:
-    """The function in a TFLite model."""
+    """Load a TFLite model."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that tf.lite will once go
+        warnings.simplefilter("ignore")  # that tf.lite will be removed
         runner = tf.lite.Interpreter(model_content=data).get_signature_runner()
     return lambda segments: np.asarray(runner(log_mel=segments)["probabilities"])
 
 
 def to_onnx(of_segments: Any, about: str) -> bytes:
-    """An ONNX model of the function of segments; each value of `about` is JSON text in its metadata_props."""
+    """Convert the function of segments to ONNX; each value of `about` becomes JSON text in its metadata_props."""
     import onnx
     import tf2onnx
 
@@ -92,7 +165,7 @@ def to_onnx(of_segments: Any, about: str) -> bytes:
 
 
 def onnx_model(data: bytes) -> Run:
-    """The function in an ONNX model."""
+    """Load an ONNX model."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
@@ -100,7 +173,7 @@ def onnx_model(data: bytes) -> Run:
 
 
 def _frozen(function: Any) -> Any:
-    """The same function with constants for all that it captured.
+    """Return the same function with constants for all that it captured.
 
     Without it TFLite's converter loses the variables of Keras 3, and tf2onnx makes inputs of the standardisation.
     """

@@ -12,8 +12,9 @@ from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
 from mirex_submission.models.bundle import Bundle, load_weights
 from mirex_submission.networks.engine import Engine
+from mirex_submission.networks.epoch import cut
 from mirex_submission.system.paths import full_path
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.training.segments import segment_starts
 
 _AT_ONCE = 1000  # segments: those of hours would fill memory
 
@@ -25,7 +26,7 @@ class Predictor:
     """
 
     def __init__(self, folder: Path, bundle: Bundle, engine: Engine) -> None:
-        """Raises ModelError where a network cannot be loaded."""
+        """Load the networks. Raises ModelError where one cannot be loaded."""
         self.bundle = bundle
         try:
             self.networks = [
@@ -33,10 +34,10 @@ class Predictor:
                 for architecture in bundle.recipe.networks
             ]
         except UsageError as error:  # an added one that is broken
-            raise ModelError(f"{folder}: {error}") from error
+            raise ModelError(f"{folder}: {error.text}", code=error.code) from error
 
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
-        """Class probabilities of the track's segments, averaged over the networks: [n_segments, n_classes]."""
+        """Compute class probabilities of a track's segments, the mean over the networks, [n_segments, n_classes]."""
         spec, recipe = self.bundle.spec, self.bundle.recipe
         starts = segment_starts(len(frames), header.content, spec, recipe)
         of_parts = []
@@ -48,10 +49,20 @@ class Predictor:
 
 
 def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
-    """A track's class and its mean probabilities, from those of its segments [n_segments, n_classes].
+    """Decide the class of a track.
 
-    how : "mean": the class of the highest mean probability, the decision that the authors call maximum probability.
-        "majority": the class that most segments choose; the mean decides between equals.
+    Parameters
+    ----------
+    probabilities : np.ndarray
+        Class probabilities of its segments, [n_segments, n_classes].
+    how : {"mean", "majority"}
+        "mean": the class of the highest mean probability, which the authors call maximum probability. "majority": the
+        class that most segments choose; the mean decides between equals.
+
+    Returns
+    -------
+    (int, np.ndarray)
+        The class, and the mean probabilities [n_classes].
     """
     mean = probabilities.mean(axis=0)
     if how == "majority":
@@ -61,7 +72,7 @@ def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
 
 
 def overlap(bundle: Bundle, tracks: Iterable[Extracted]) -> list[str]:
-    """The paths of those test tracks that the model was trained on, by path or by content."""
+    """Return the paths of the test tracks that the model was trained on, by path or by content."""
     paths = {track.path for track in bundle.tracks}
     contents = {track.content for track in bundle.tracks}
     return [t.path for t in tracks if t.content and (full_path(t.path) in paths or t.content in contents)]

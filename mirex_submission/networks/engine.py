@@ -1,4 +1,4 @@
-"""What computes the networks: the native kernel on a CPU, or Keras on whatever its backend finds."""
+"""The engine that computes networks: the native kernel on a CPU, or Keras on the device of its backend."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ from typing import Protocol
 import numpy as np
 
 from mirex_submission.errors import DeviceError, UsageError
-from mirex_submission.networks import sizes as architectures
+from mirex_submission.networks import sizes
 from mirex_submission.networks.compiled import kernel
+from mirex_submission.networks.epoch import Epoch
 from mirex_submission.networks.sizes import ARCHITECTURES, Weights
-from mirex_submission.system.runtime import Keras, hosts, start_keras
-from mirex_submission.training.segments import Epoch
-
-_FRAMES_BYTES = 4_000_000_000  # of frames on a GPU; int32 can count them
+from mirex_submission.system.runtime import Keras, start_keras
 
 
 class Network(Protocol):
@@ -27,33 +25,57 @@ class Network(Protocol):
     def weights(self) -> Weights: ...
 
     def probabilities(self, segments: np.ndarray) -> np.ndarray:
-        """Class probabilities [n, n_classes] of log-Mel segments [n, n_bands, n_frames]."""
+        """Compute the class probabilities [n, n_classes] of log-Mel segments [n, n_bands, n_frames]."""
 
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
-        """One step of SGD on the mean cross-entropy for every mini-batch of the epoch.
+        """Take one step of SGD on the mean cross-entropy for every mini-batch of the epoch.
 
-        Yields now and then how many segments are done since the last time, the sum of their losses, and how many of
-        them were classified rightly.
+        Yields
+        ------
+        (int, float, int)
+            From time to time: how many segments were trained on since the last time, the sum of their losses, and how
+            many of them were classified correctly.
         """
 
 
 @dataclass(frozen=True)
 class Engine:
-    """said : what it is, for the log and the bundle. keras : None for the native kernel.
+    """An engine that was started.
 
-    dtype : Keras' policy, float32 or mixed_bfloat16.
+    Parameters
+    ----------
+    threads : int
+        Threads of the computation.
+    description : str
+        Engine, device and precision, for the log and the model.
+    keras : Keras, optional
+        Keras as it was started; None for the native kernel.
+    dtype : {"float32", "mixed_bfloat16"}
+        Keras' dtype policy.
     """
 
     threads: int
-    said: str
+    description: str
     keras: Keras | None = None
     dtype: str = "float32"
 
     @property
+    def name(self) -> str:
+        """Return "keras" or "native"."""
+        return "keras" if self.keras else "native"
+
+    @property
     def on_gpu(self) -> bool:
+        """Return whether it computes on a GPU."""
         return self.keras is not None and self.keras.n_gpus > 0
 
+    @property
+    def n_replicas(self) -> int:
+        """Return on how many devices one model is trained."""
+        return self.keras.strategy.num_replicas_in_sync if self.keras and self.keras.strategy else 1
+
     def network(self, architecture: str, weights: Weights, *, n_frames: int) -> Network:
+        """Make a network of these weights, for segments of `n_frames` frames."""
         if self.keras is None:
             from mirex_submission.networks.kernel import NativeNetwork
 
@@ -61,14 +83,12 @@ class Engine:
             return NativeNetwork(kernel, architecture, weights, threads=self.threads)
         from mirex_submission.networks.keras_network import KerasNetwork
 
-        # On a CPU XLA made these networks 1.4 to 20 times slower than TensorFlow's oneDNN kernels.
         return KerasNetwork(
             architecture,
             weights,
             n_frames=n_frames,
             dtype=self.dtype,
-            xla=self.on_gpu,
-            frames_bytes=_FRAMES_BYTES if self.on_gpu else 0,
+            on_gpu=self.on_gpu,
             strategy=self.keras.strategy,
         )
 
@@ -76,37 +96,33 @@ class Engine:
         self, architecture: str, *, n_bands: int, n_frames: int, n_classes: int, mean: np.ndarray, std: np.ndarray,
         seed: int,
     ) -> Weights:  # fmt: skip
-        """What a training starts from: see architectures.py, and keras_network.py of what a package adds."""
+        """Draw the weights that a training starts from (see `sizes.initial_weights`)."""
         if architecture in ARCHITECTURES:
-            draw = architectures.initial_weights
+            draw = sizes.initial_weights
         else:
             from mirex_submission.networks.keras_network import initial_weights as draw
-        sizes = {"n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
-        return draw(architecture, **sizes, mean=mean, std=std, seed=seed)
-
-    def on_all_hosts(self, value: float) -> list[float]:
-        """The `value` that each host calls this with: they wait for each other."""
-        if self.keras is None or self.keras.strategy is None:
-            return [value]
-        from mirex_submission.networks.keras_steps import gather
-
-        return gather(value, self.keras.strategy)
+        shape = {"n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes}
+        return draw(architecture, **shape, mean=mean, std=std, seed=seed)
 
 
 def check_device(device: str) -> None:
-    """Raise DeviceError where a GPU is asked for and the system has none, which is known without starting Keras."""
+    """Check without starting Keras that the system has a GPU if one is requested.
+
+    Raises
+    ------
+    DeviceError
+        The system has no device of a GPU.
+    """
     if device.startswith("gpu") and not _may_have_gpu():
         raise _no_gpu(len(_numbers(device)), 0, "this system (no /dev/nvidia*, /dev/kfd or /dev/dxg)")
 
 
-def needs_keras(device: str, networks: Collection[str]) -> bool:
-    """Whether start() loads Keras, and not only the native kernel."""
-    asked = bool(os.environ.get("KERAS_BACKEND")) or device.startswith("gpu") or hosts()[1] > 1
-    return asked or not _kernel_computes(networks) or (device == "auto" and _may_have_gpu())
-
-
-def _kernel_computes(networks: Collection[str]) -> bool:
-    return kernel is not None and set(networks) <= set(ARCHITECTURES)
+def needs_keras(device: str, networks: Collection[str], engine: str = "auto") -> bool:
+    """Return whether `start` loads Keras."""
+    if engine != "auto":
+        return engine == "keras"
+    wants_keras = bool(os.environ.get("KERAS_BACKEND")) or not _kernel_computes(networks)
+    return wants_keras or device.startswith("gpu") or (device == "auto" and _may_have_gpu())
 
 
 def start(
@@ -117,62 +133,121 @@ def start(
     networks: Collection[str] = (),
     precision: str = "float32",
     together: bool = False,
+    engine: str = "auto",
 ) -> Engine:
-    """Choose the engine, and start Keras if it is that.
+    """Choose the engine, and start Keras if that is the choice.
 
-    device : "cpu"; "gpu", the first one; "gpu:1,2", those; or "auto": a GPU if there is one. $KERAS_BACKEND, if set,
-        means Keras on any device.
-    networks : those to compute: the native kernel has only the paper's.
-    precision : "float32", or "auto": bfloat16 in between where a GPU computes with it.
-    together : train one model on all these GPUs, and on all hosts of $TF_CONFIG.
+    Parameters
+    ----------
+    device : str
+        "cpu"; "gpu", the first one; "gpu:1,2", those; or "auto": a GPU if there is one.
+    threads : int
+        Threads of the computation.
+    seed : int
+        Seed of Keras and its backend.
+    networks : collection of str
+        Networks to compute; the native kernel has only the paper's.
+    precision : {"float32", "auto"}
+        "auto": bfloat16 between input and logits where a GPU has it.
+    together : bool
+        Train one model on all these GPUs.
+    engine : {"auto", "keras", "native"}
+        "auto": the native kernel on a CPU; Keras on a GPU, with $KERAS_BACKEND, or where the kernel is missing.
 
-    Raises DeviceError if a GPU is asked for and not found, UsageError if the backend cannot do what is asked for.
+    Raises
+    ------
+    DeviceError
+        A requested GPU, or the native kernel, is missing.
+    UsageError
+        The engine or its backend cannot do what is requested.
     """
-    kind, gpus = device.partition(":")[0], _numbers(device)
-    n_hosts = hosts()[1] if together else 1
-    several = n_hosts > 1 or len(gpus) > 1
-    backend = os.environ.get("KERAS_BACKEND")
-    if several and backend not in (None, "", "tensorflow"):
-        raise UsageError(f"several GPUs or hosts train one model only on TensorFlow, not on KERAS_BACKEND={backend}")
-    foreign = set(networks) - set(ARCHITECTURES)
-    if several and foreign:
-        raise UsageError(f"several GPUs or hosts train the paper's networks only, not {', '.join(foreign)}")
-    wants_keras = bool(backend) or not _kernel_computes(networks) or n_hosts > 1
-    if kind == "gpu" or (kind == "auto" and (wants_keras or _may_have_gpu())):
+    if engine == "native":
+        _check_native(device, networks)
+        return _native(threads)
+    gpus, backend = _numbers(device), os.environ.get("KERAS_BACKEND")
+    if len(gpus) > 1:
+        _check_several_gpus(backend, networks)
+    wants_keras = engine == "keras" or bool(backend) or not _kernel_computes(networks)
+    asks_gpu = device.startswith("gpu")
+    if asks_gpu or (device == "auto" and (wants_keras or _may_have_gpu())):
         keras = start_keras(threads=threads, seed=seed, gpus=gpus, together=together)
-        if keras.n_gpus == len(gpus) or (kind == "auto" and wants_keras):
+        if keras.n_gpus == len(gpus) or (wants_keras and not asks_gpu):
             return _with_keras(keras, threads, precision)
-        if kind == "gpu":
-            raise _no_gpu(len(gpus), keras.n_gpus, keras.said)
+        if asks_gpu:
+            raise _no_gpu(len(gpus), keras.n_gpus, keras.description)
     if wants_keras:
-        return _with_keras(start_keras(threads=threads, seed=seed, together=together), threads, precision)
+        return _with_keras(start_keras(threads=threads, seed=seed), threads, precision)
+    return _native(threads)
+
+
+def _kernel_computes(networks: Collection[str]) -> bool:
+    return kernel is not None and set(networks) <= set(ARCHITECTURES)
+
+
+def _native(threads: int) -> Engine:
     assert kernel
     return Engine(threads, f"native kernel, CPU, vectors of {kernel.LANES[-1]}, {threads} threads, float32")
 
 
+def _check_native(device: str, networks: Collection[str]) -> None:
+    added = sorted(set(networks) - set(ARCHITECTURES))
+    if device.startswith("gpu"):
+        raise UsageError(
+            f"--engine native computes on a CPU, but --device is {device}: leave out one of them",
+            code="usage.native-gpu",
+        )
+    if added:
+        raise UsageError(
+            f"--engine native has the paper's networks only, not {', '.join(added)}: leave out --engine",
+            code="usage.native-network",
+        )
+    if kernel is None:
+        raise DeviceError(
+            "--engine native: no compiled kernel is installed: install a C compiler, then install this package again, "
+            "or leave out --engine",
+            code="device.no-kernel",
+        )
+
+
+def _check_several_gpus(backend: str | None, networks: Collection[str]) -> None:
+    if backend not in (None, "", "tensorflow"):
+        raise UsageError(
+            f"several GPUs train one model on TensorFlow only, not on KERAS_BACKEND={backend}: unset it, or name "
+            "one GPU",
+            code="usage.several-gpus",
+        )
+    added = sorted(set(networks) - set(ARCHITECTURES))
+    if added:
+        raise UsageError(
+            f"several GPUs train the paper's networks only, not {', '.join(added)}: name one GPU",
+            code="usage.several-gpus",
+        )
+
+
 def _with_keras(keras: Keras, threads: int, precision: str) -> Engine:
     mixed = precision == "auto" and keras.n_gpus and keras.has_bfloat16
-    said = f"{keras.said}, {'bfloat16' if mixed else 'float32'}"
+    description = f"{keras.description}, {'bfloat16' if mixed else 'float32'}"
     if keras.strategy:
-        said += f", {keras.strategy.num_replicas_in_sync} replicas by {type(keras.strategy).__name__}"
-    return Engine(threads, said, keras, "mixed_bfloat16" if mixed else "float32")
+        description += f", {keras.strategy.num_replicas_in_sync} replicas by {type(keras.strategy).__name__}"
+    return Engine(threads, description, keras, "mixed_bfloat16" if mixed else "float32")
 
 
 def _numbers(device: str) -> list[int]:
-    """The GPUs that are named, or the first one."""
+    """Return the numbers of the GPUs that are named, or of the first one."""
     numbers = device.partition(":")[2]
     return [int(number) for number in numbers.split(",")] if numbers else [0]
 
 
-def _no_gpu(n_asked: int, n_found: int, by: str) -> DeviceError:
+def _no_gpu(n_requested: int, n_present: int, by: str) -> DeviceError:
     return DeviceError(
-        f"{n_asked} GPU asked for, and {n_found} found by {by}. The usual causes: the host has no driver for it, or "
-        "one older than the libraries (see `nvidia-smi`); the container was started without it (`--gpus all`), or the "
-        "host lacks the NVIDIA container runtime; the libraries for it are not installed (`pip install .[gpu]`), or "
-        "this is the image for CPUs (`bin/docker-build.sh --gpu`). --device cpu does without"
+        f"{n_requested} GPU requested, but {by} has {n_present}. Usual causes: the host has no driver, or one older "
+        "than the libraries (see `nvidia-smi`); the container was started without `--gpus all`, or the host lacks the "
+        "NVIDIA container runtime; the libraries are not installed (`pip install .[gpu]`), or this is the image for "
+        "CPUs (`bin/docker-build.sh --gpu`). --device cpu computes without a GPU",
+        code="device.no-gpu",
     )
 
 
 def _may_have_gpu() -> bool:
-    """Whether the system has a device that Keras' backend might find: asking it takes seconds."""
+    """Return whether the system has a device that may be a GPU: asking Keras' backend takes seconds."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or any(Path(f"/dev/{name}").exists() for name in ("dxg", "kfd"))

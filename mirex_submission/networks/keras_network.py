@@ -1,5 +1,8 @@
-"""Networks in Keras 3: the paper's, where the native kernel cannot be used (a GPU, another backend, a machine without a
-compiler), and those that packages add."""
+"""Networks computed by Keras 3: the paper's (paper.py) on a GPU or with any backend, and those that packages add.
+
+Training is Keras' own `fit`. Loops of our own, one call an epoch, were not faster on a CPU: docs/training.md has the
+figures.
+"""
 
 from __future__ import annotations
 
@@ -11,75 +14,72 @@ import keras
 import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError
+from mirex_submission.networks import paper
 from mirex_submission.networks import registry as networks
-from mirex_submission.networks.keras_steps import Steps, backend_of
-from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE, Weights
-from mirex_submission.training.segments import Epoch, cut, draw_kept
+from mirex_submission.networks.epoch import Epoch, cut, draw_kept
+from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, Weights
 
-layers = keras.layers
-
-# Segments of one call of the compiled loop: an epoch of GTZAN's size, where the device holds the frames; few enough to
-# keep memory small where each call brings its own.
-_SEGMENTS_A_CALL = {True: 32_768, False: 4_096}
+# Segments of one call of fit: few enough to keep memory small, enough for its overhead not to matter.
+_SEGMENTS_A_CALL = 4096
+# TensorFlow on a GPU starts so many steps at once, for a step takes less time there than to start it.
+_STEPS_A_START = 32
 
 
 def build(architecture: str, *, n_bands: int, n_frames: int, n_classes: int, dtype: str = "float32") -> keras.Model:
-    """The network, the paper's or one that a package adds: log-Mel segments [n, n_bands, n_frames] -> probabilities.
+    """Build a network, the paper's or one that a package adds (see `paper.build` for the parameters).
 
-    dtype : Keras' policy for all layers between the standardised input and the logits.
-
-    Raises UsageError where no package adds it, or its function fails.
+    Raises
+    ------
+    UsageError
+        No package adds the network, or its function fails.
     """
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(dtype)  # of every layer that names none
+    sizes: dict[str, Any] = {"n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes, "dtype": dtype}
+    if architecture in ARCHITECTURES:
+        return paper.build(architecture, **sizes)
+    function, package = networks.function_of(architecture), " ".join(networks.package_of(architecture))
+
+    def features(segment: keras.KerasTensor) -> keras.KerasTensor:
+        y = function(segment)
+        if not isinstance(y, keras.KerasTensor) or len(y.shape) != 2 or y.shape[1] is None:
+            raise UsageError(
+                f"model {architecture}: the function of {package} returns {getattr(y, 'shape', type(y).__name__)} "
+                "instead of (None, n): end it with a Flatten or a global pooling",
+                code="model.network-output",
+            )
+        return y
+
     try:
-        segment = keras.Input((n_bands, n_frames), name="log_mel")
-        x = layers.Normalization(axis=1, name="standardise", dtype="float32")(segment)
-        x = layers.Reshape((n_bands, n_frames, 1), name="channel")(x)
-        x = _paper(architecture, x) if architecture in ARCHITECTURES else _added(architecture, x)
-        x = layers.Dense(n_classes, name="class_probabilities", dtype="float32")(x)
-        x = layers.Softmax(name="probabilities", dtype="float32")(x)
-        return keras.Model(segment, x, name=f"model_{architecture}")
-    except Exception as error:  # whatever a stranger's function raises, as on segments that are too small for it
-        if architecture in ARCHITECTURES or isinstance(error, MirexError):
-            raise
-        said = f"model {architecture}: the function of {' '.join(networks.package_of(architecture))} fails on segments"
-        raise UsageError(f"{said} of {n_bands} bands x {n_frames} frames: {type(error).__name__}: {error}") from error
-    finally:
-        keras.config.set_dtype_policy(policy)
-
-
-def _paper(architecture: str, segments: keras.KerasTensor) -> keras.KerasTensor:
-    """The paper's networks, with the names that their weights have in architectures.py."""
-    flat = []
-    for p in ARCHITECTURES[architecture]:
-        y = layers.Conv2D(p.filters, p.kernel, data_format="channels_last", name=f"{p.name}_convolution")(segments)
-        y = layers.MaxPooling2D(p.pool, data_format="channels_last", name=f"{p.name}_pooling")(y)
-        # The leaky ReLU rises everywhere, so it commutes with the maximum: applied after the pooling it gives the same
-        # values to the bit, from 15 to 20 times fewer cells.
-        y = layers.LeakyReLU(negative_slope=LEAKY_SLOPE, name=f"{p.name}_activation")(y)
-        flat.append(layers.Flatten(name=f"{p.name}_flatten")(y))
-    x = layers.Concatenate(name="merge")(flat) if len(flat) > 1 else flat[0]
-    x = layers.Dense(DENSE_UNITS, activation="sigmoid", name="dense")(x)
-    return layers.Dropout(DROPOUT_RATE, name="dropout", dtype="float32")(x)
-
-
-def _added(architecture: str, segments: keras.KerasTensor) -> keras.KerasTensor:
-    """What the function of a package makes of the segments."""
-    features = networks.function_of(architecture)(segments)
-    if not isinstance(features, keras.KerasTensor) or len(features.shape) != 2 or features.shape[1] is None:
-        found = getattr(features, "shape", type(features).__name__)
-        said = f"model {architecture}: the function of {' '.join(networks.package_of(architecture))} gives {found}"
-        raise UsageError(f"{said}, and not (None, n): end it with a Flatten or a global pooling")
-    return features
+        return paper.build(architecture, **sizes, features=features)
+    except MirexError:
+        raise
+    except Exception as error:  # any exception of a stranger's function, as for segments that are too small
+        raise UsageError(
+            f"model {architecture}: the function of {package} fails on segments of {n_bands} bands x {n_frames} "
+            f"frames: {type(error).__name__}: {error}",
+            code="model.network-fails",
+        ) from error
 
 
 def initial_weights(
     architecture: str, *, n_bands: int, n_frames: int, n_classes: int, mean: np.ndarray, std: np.ndarray, seed: int
 ) -> Weights:
-    """What a training of a network that a package adds starts from, as its layers' initialisers draw it.
+    """Draw the weights that a training of an added network starts from, by the initialisers of its layers.
 
-    mean, std : of each band, [shape=(n_bands,)], in log10 units. Raises UsageError as build().
+    Parameters
+    ----------
+    architecture : str
+        Name of the network.
+    n_bands, n_frames, n_classes : int
+        Size of a segment, and number of classes.
+    mean, std : np.ndarray
+        Of each band, [n_bands], in log10 units; the network standardises its input with them.
+    seed : int
+        Seed of the initialisers.
+
+    Raises
+    ------
+    UsageError
+        See `build`.
     """
     keras.utils.set_random_seed(seed)
     model = build(architecture, n_bands=n_bands, n_frames=n_frames, n_classes=n_classes)
@@ -88,18 +88,17 @@ def initial_weights(
 
 
 def _variables(architecture: str, model: keras.Model) -> dict[str, keras.Variable]:
-    """All that a training changes, by name.
+    """Return all variables that a training changes, by the names of the weights.
 
-    Those of an added network are numbered: its layers' names may be Keras', which counts on through a process.
+    Those of an added network are numbered, because Keras numbers layers without a name through the whole process.
     """
     if architecture in ARCHITECTURES:
-        named = [layer for layer in model.layers if layer.trainable_variables]
-        return {f"{layer.name}/{name}": getattr(layer, name) for layer in named for name in ("kernel", "bias")}
+        return {variable.path: variable for variable in model.trainable_variables}
     head, standardise = model.get_layer("class_probabilities"), model.get_layer("standardise")
-    ours = {id(variable) for layer in (head, standardise) for variable in layer.weights}
-    theirs = [variable for variable in model.weights if id(variable) not in ours]
-    found = {f"{k:03d}/{variable.name}": variable for k, variable in enumerate(theirs)}
-    return found | {"class_probabilities/kernel": head.kernel, "class_probabilities/bias": head.bias}
+    common = {id(variable) for layer in (head, standardise) for variable in layer.weights}
+    added = [variable for variable in model.weights if id(variable) not in common]
+    numbered = {f"{k:03d}/{variable.name}": variable for k, variable in enumerate(added)}
+    return numbered | {"class_probabilities/kernel": head.kernel, "class_probabilities/bias": head.bias}
 
 
 def _value(variable: keras.Variable) -> np.ndarray:
@@ -107,9 +106,27 @@ def _value(variable: keras.Variable) -> np.ndarray:
 
 
 class KerasNetwork:
-    """An engine.Network.
+    """A network that Keras computes, an `engine.Network`.
 
-    frames_bytes : how many bytes of frames may be held on the device. strategy : of tf.distribute, or None.
+    Parameters
+    ----------
+    architecture : str
+        Name of the network.
+    weights : Weights
+        Its weights.
+    n_frames : int
+        Frames of a segment.
+    dtype : {"float32", "mixed_bfloat16"}
+        Keras' dtype policy.
+    on_gpu : bool
+        Whether the backend computes on a GPU.
+    strategy : tf.distribute.Strategy, optional
+        Set where several GPUs train one model.
+
+    Raises
+    ------
+    ModelError
+        The weights are those of another network.
     """
 
     def __init__(
@@ -119,97 +136,95 @@ class KerasNetwork:
         *,
         n_frames: int,
         dtype: str = "float32",
-        xla: bool = False,
-        frames_bytes: int = 0,
+        on_gpu: bool = False,
         strategy: Any = None,
     ) -> None:
         n_bands, n_classes = len(weights["standardise/mean"]), len(weights["class_probabilities/bias"])
+        # XLA made TensorFlow 1.4 to 20 times slower on a CPU; JAX always compiles, and PyTorch is not asked to.
+        on_tensorflow = keras.backend.backend() == "tensorflow"
+        jit_compile = {"tensorflow": on_gpu and strategy is None, "jax": True}.get(keras.backend.backend(), False)
+        self._given, self._is_papers = weights, architecture in ARCHITECTURES
         with strategy.scope() if strategy else contextlib.nullcontext():
             self.model = build(architecture, n_bands=n_bands, n_frames=n_frames, n_classes=n_classes, dtype=dtype)
-            standardise = self.model.get_layer("standardise")
-            standardise.adapt_mean.assign(weights["standardise/mean"])
-            standardise.adapt_variance.assign(np.square(weights["standardise/std"]))
-            standardise.finalize_state()
+            self.model.jit_compile = jit_compile
             self._variables = _variables(architecture, self.model)
             self._assign(architecture, weights)
-            kept, head = keras.Input((DENSE_UNITS,), name="kept"), self.model.get_layer("class_probabilities")
-            if architecture in ARCHITECTURES:
-                # In training not the dropout layer, but what every engine draws: the same units for the same seed.
-                features = layers.Multiply(name="dropped", dtype="float32")(
-                    [self.model.get_layer("dense").output, kept]
-                )
-            else:
-                features = head.input
-            logits = keras.Model([self.model.input, kept], head(features))
-        weights_of_layers = {id(variable) for variable in logits.weights}
-        self._seeds = [variable for variable in logits.variables if id(variable) not in weights_of_layers]
-        self._given = weights
-        self._backend = backend_of(self.model, logits, n_frames=n_frames, xla=xla, strategy=strategy)
-        self._frames_bytes = frames_bytes
-        self._put: tuple[np.ndarray, Any] | None = None  # frames, and the same on the device
+            self._trained = self._training_model()
+            self._trained.compile(
+                keras.optimizers.SGD(),
+                # Weights are divided by the size of the mini-batch: the sum is the mean, on several GPUs too.
+                keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
+                metrics=["accuracy"],
+                jit_compile=jit_compile,
+                steps_per_execution=_STEPS_A_START if on_tensorflow and on_gpu else 1,
+            )
+        weights_of_layers = {id(variable) for variable in self._trained.weights}
+        self._seeds = [variable for variable in self._trained.variables if id(variable) not in weights_of_layers]
+
+    def _training_model(self) -> keras.Model:
+        """Return the model to logits, with the same layers and variables."""
+        head = self.model.get_layer("class_probabilities")
+        if not self._is_papers:
+            return keras.Model([self.model.input], head(head.input))
+        # In place of the dropout layer, the units that every engine drops: the same for the same seed.
+        kept = keras.Input((DENSE_UNITS,), name="kept")
+        y = keras.layers.Multiply(name="dropped", dtype="float32")([self.model.get_layer("dense").output, kept])
+        return keras.Model([self.model.input, kept], head(y))
 
     def _assign(self, architecture: str, weights: Weights) -> None:
-        """Raises ModelError where they are those of another network."""
+        standardise = self.model.get_layer("standardise")
+        standardise.adapt_mean.assign(weights["standardise/mean"])
+        standardise.adapt_variance.assign(np.square(weights["standardise/std"]))
+        standardise.finalize_state()
         values = {name: value for name, value in weights.items() if not name.startswith("standardise/")}
-        shapes, expected = ({name: tuple(v.shape) for name, v in each.items()} for each in (values, self._variables))
-        if architecture not in ARCHITECTURES and shapes != expected:
+        shapes, expected = ({name: tuple(v.shape) for name, v in x.items()} for x in (values, self._variables))
+        if not self._is_papers and shapes != expected:
             raise ModelError(
-                f"model {architecture}: its weights are not those of the network as it is installed now: train again, "
-                "or install the version of its package that it was trained with"
+                f"model {architecture}: its weights do not fit the network that is installed now: train again, or "
+                "install the version of its package that it was trained with",
+                code="model.network-changed",
             )
         for name, variable in self._variables.items():
             variable.assign(np.reshape(values[name], variable.shape))
 
     @property
     def weights(self) -> Weights:
+        """Return a copy of the weights."""
         # The kernels of the paper's convolutions have one channel, which their weights leave out.
         values = {name: np.reshape(_value(v), self._given[name].shape) for name, v in self._variables.items()}
         return {name: values.get(name, given) for name, given in self._given.items()}
 
     def probabilities(self, segments: np.ndarray) -> np.ndarray:
-        return self._backend.probabilities(segments)
+        """Compute class probabilities; see `engine.Network`."""
+        return np.asarray(self.model.predict_on_batch(np.ascontiguousarray(segments)))
 
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
-        on_device = epoch.frames.nbytes <= self._frames_bytes
-        if on_device and (self._put is None or self._put[0] is not epoch.frames):
-            self._put = epoch.frames, self._backend.put(epoch.frames)
-        batches, dropout = list(epoch.batches()), epoch.dropout_rng()
-        for seed in self._seeds:  # of layers that draw: as the weights' state, they are to be the same after a kill
-            seed.assign(dropout.integers(0, 2**31, seed.shape))
+        """Train on the mini-batches of an epoch; see `engine.Network`."""
+        dropout = epoch.dropout_rng()
+        self._seed_layers(dropout)
+        self._trained.optimizer.learning_rate = epoch.learning_rate
+        # No call begins with the smaller last mini-batch: Keras cannot divide that among several GPUs.
+        n_whole, n_a_call = len(epoch.order) // epoch.batch_size, max(1, _SEGMENTS_A_CALL // epoch.batch_size)
+        for chosen in np.split(epoch.order, np.arange(n_a_call, n_whole, n_a_call) * epoch.batch_size):
+            n = len(chosen)
+            inputs = [np.ascontiguousarray(cut(epoch.frames, epoch.starts[chosen], epoch.n_frames))]
+            if self._is_papers:
+                inputs.append(draw_kept(dropout, n) / np.float32(1 - DROPOUT_RATE))
+            targets = epoch.targets[chosen].astype(np.int32)
+            batch_sizes = np.minimum(epoch.batch_size, n - np.arange(n) // epoch.batch_size * epoch.batch_size)
+            history = self._trained.fit(
+                inputs,
+                targets,
+                sample_weight=epoch.weights(chosen) / batch_sizes.astype(np.float32),
+                batch_size=epoch.batch_size,
+                shuffle=False,
+                verbose=0,
+            ).history
+            yield n, float(history["loss"][0]) * n, round(float(history["accuracy"][0]) * n)
+
+    def _seed_layers(self, rng: np.random.Generator) -> None:
+        """Seed the layers that draw at random, so that a resumed training draws the same as a straight one."""
+        for seed in self._seeds:
+            seed.assign(rng.integers(0, 2**31, seed.shape))
         if self._seeds:  # PyTorch's own dropout draws from the state of its process instead
-            keras.utils.set_random_seed(int(dropout.integers(0, 2**31)))
-        # Calls of one shape, for each shape is compiled.
-        n_calls = -(-len(epoch.starts) // _SEGMENTS_A_CALL[on_device])
-        n_steps = -(-len(batches) // n_calls)
-        for first in range(0, len(batches), n_steps):
-            steps = _steps(epoch, batches[first : first + n_steps], n_steps, dropout)
-            if on_device and self._put:
-                frames = self._put[1]
-            else:
-                segments = cut(epoch.frames, steps.starts.ravel(), epoch.n_frames)
-                frames = self._backend.put(segments.transpose(0, 2, 1).reshape(-1, segments.shape[1]))
-                in_order = np.arange(steps.starts.size, dtype=np.int32) * epoch.n_frames
-                steps = steps._replace(starts=in_order.reshape(steps.starts.shape))
-            loss, n_right = self._backend.run(frames, steps, epoch.recipe.learning_rate)
-            yield int(steps.counted.sum()), loss, round(n_right)
-
-
-def _steps(epoch: Epoch, batches: list[np.ndarray], n_steps: int, dropout: np.random.Generator) -> Steps:
-    """Batches as arrays, filled up to n_steps of the full size, with segments of the last batch.
-
-    They do not count; but a layer that looks at a whole batch, as a batch normalisation, is not to see other than data.
-    """
-    shape = n_steps, epoch.recipe.batch_size
-    steps = Steps(
-        starts=np.tile(np.resize(epoch.starts[batches[-1]], shape[1]).astype(np.int32), (n_steps, 1)),
-        targets=np.zeros(shape, np.int32),
-        weights=np.zeros(shape, np.float32),
-        counted=np.zeros(shape, np.float32),
-        kept=np.zeros((*shape, DENSE_UNITS), bool),
-    )
-    for k, batch in enumerate(batches):
-        part = k, slice(len(batch))
-        steps.starts[part], steps.targets[part] = epoch.starts[batch], epoch.targets[batch]
-        steps.weights[part], steps.counted[part] = epoch.weights(batch), 1
-        steps.kept[part] = draw_kept(dropout, len(batch))
-    return steps
+            keras.utils.set_random_seed(int(rng.integers(0, 2**31)))

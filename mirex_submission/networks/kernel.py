@@ -1,8 +1,8 @@
-"""A network on the CPU: probabilities, gradients and SGD by the compiled kernel (csrc/) and BLAS.
+"""The native kernel: probabilities, gradients and SGD on a CPU, in C (csrc/) and BLAS.
 
 The same function and the same gradients as the Keras network, within rounding. A framework's layers write out the
 whole convolution, of which the pooling keeps one cell in 15 to 20, and then a gradient that is zero everywhere else;
-here neither exists. And a step of some milliseconds is not spent on dispatching operations.
+here neither exists, and a step of some milliseconds does not wait for operations to be dispatched.
 
 Work is cut into parts of fixed sizes, and their results are added in a fixed order: the number of threads changes no
 bit. The input gets no gradient, for it is data.
@@ -17,15 +17,15 @@ from types import ModuleType
 
 import numpy as np
 
+from mirex_submission.networks.epoch import Epoch, cut, draw_kept
 from mirex_submission.networks.sizes import ARCHITECTURES, DROPOUT_RATE, LEAKY_SLOPE, Pipeline, Weights, output_sizes
-from mirex_submission.training.segments import Epoch, cut, draw_kept
 
 _SEGMENTS = 5  # of the convolutions in one part
 _OUTPUTS = 1400  # of the merged ones in one part of a product with the dense layer's kernel
 
 
 class NativeNetwork:
-    """An engine.Network. Its weights are float32; architectures.py has their names and shapes."""
+    """A network that the native kernel computes, an `engine.Network`; sizes.py has the names of its weights."""
 
     def __init__(self, kernel: ModuleType, architecture: str, weights: Weights, *, threads: int) -> None:
         self._weights = {name: np.array(value, np.float32, order="C") for name, value in weights.items()}
@@ -43,13 +43,13 @@ class NativeNetwork:
         return _softmax(self._dense(_sigmoid(self._dense(merged, "dense")), "class_probabilities"))
 
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
-        dropout, rate = epoch.dropout_rng(), np.float32(epoch.recipe.learning_rate)
+        dropout, rate = epoch.dropout_rng(), np.float32(epoch.learning_rate)
         for batch in epoch.batches():
             segments = cut(epoch.frames, epoch.starts[batch], epoch.n_frames)
             kept = draw_kept(dropout, len(batch)) / np.float32(1 - DROPOUT_RATE)
-            with np.errstate(all="ignore"):  # of a training that diverges; its loss tells
-                found = self._step(segments, epoch.targets[batch], epoch.weights(batch), kept, rate)
-            yield len(batch), *found
+            with np.errstate(all="ignore"):  # a training that diverges is seen by its loss
+                loss, n_correct = self._step(segments, epoch.targets[batch], epoch.weights(batch), kept, rate)
+            yield len(batch), loss, n_correct
 
     def _step(
         self, segments: np.ndarray, targets: np.ndarray, weights: np.ndarray, kept: np.ndarray, rate: np.float32
@@ -72,12 +72,12 @@ class NativeNetwork:
         by_merged = self._by_input(by_hidden, "dense")
         self._descend("class_probabilities", hidden, by_logits, rate)
         self._descend("dense", merged, by_hidden, rate)
-        for pipeline, offset, found in zip(self._pipelines, self._offsets(x)[:-1], places, strict=True):
-            self._descend_pipeline(pipeline, offset, x, merged, found, by_merged, rate)
+        for pipeline, offset, at in zip(self._pipelines, self._offsets(x)[:-1], places, strict=True):
+            self._descend_pipeline(pipeline, offset, x, merged, at, by_merged, rate)
         return float(losses.sum(dtype=np.float64)), n_right
 
     def _forward(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """The standardised segments, the merged outputs of the pipelines, and where each one's maxima were."""
+        """Return standardised segments, merged outputs of the pipelines, and the places of each pipeline's maxima."""
         x, w = np.empty(segments.shape, np.float32), self._weights
         offsets = self._offsets(x)
         merged = np.empty((len(x), offsets[-1]), np.float32)
@@ -86,8 +86,8 @@ class NativeNetwork:
         def run(part: slice) -> None:
             np.subtract(segments[part], self._mean, out=x[part])
             np.multiply(x[part], self._scale, out=x[part])
-            for p, offset, found in zip(self._pipelines, offsets[:-1], places, strict=True):
-                arrays = w[f"{p.name}_convolution/kernel"], w[f"{p.name}_convolution/bias"], merged[part], found[part]
+            for p, offset, at in zip(self._pipelines, offsets[:-1], places, strict=True):
+                arrays = w[f"{p.name}_convolution/kernel"], w[f"{p.name}_convolution/bias"], merged[part], at[part]
                 self._kernel.forward(*self._sizes(p, x[part], offsets[-1], offset), x[part], *arrays)
 
         self._in_parts(len(x), _SEGMENTS, run)
@@ -118,11 +118,11 @@ class NativeNetwork:
         bias -= rate * by_bias.sum(axis=0)
 
     def _sizes(self, p: Pipeline, x: np.ndarray, stride: int, offset: int) -> tuple[object, ...]:
-        """What the kernel wants to know before the arrays."""
+        """Return the arguments of the kernel that come before the arrays."""
         return x.shape, (*p.kernel, p.filters), p.pool, (stride, offset), LEAKY_SLOPE, self._kernel.LANES[-1]
 
     def _offsets(self, x: np.ndarray) -> list[int]:
-        """Where each pipeline's outputs begin in a row of the merged ones, and where the last one's end."""
+        """Return where each pipeline's outputs begin in a row of the merged ones, and where the last ones end."""
         return [0, *np.cumsum(output_sizes(self._pipelines, *x.shape[1:])).tolist()]
 
     def _dense(self, x: np.ndarray, layer: str) -> np.ndarray:

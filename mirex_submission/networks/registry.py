@@ -8,6 +8,7 @@ ever looked up here: neither a path nor a module that it holds is imported.
 from __future__ import annotations
 
 import functools
+import re
 import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
@@ -15,67 +16,82 @@ from pathlib import Path
 from typing import Any
 
 from mirex_submission.errors import UsageError
-from mirex_submission.training.recipe import MODELS, is_model
 
 GROUP = "mirex_submission.networks"
+MODELS = ("1", "2", "3", "all")  # the paper's networks, and the mean of all three
+
+
+def is_model(name: object) -> bool:
+    """Return whether a model may have this name: one of MODELS, or a letter, then letters, digits, '_', '.', '-'."""
+    return name in MODELS or (isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name)))
 
 
 @functools.cache
 def _registered() -> dict[str, list[EntryPoint]]:
-    found: dict[str, list[EntryPoint]] = {}
+    registered: dict[str, list[EntryPoint]] = {}
     for entry in entry_points(group=GROUP):
         if is_model(entry.name) and entry.name not in MODELS:
-            found.setdefault(entry.name, []).append(entry)
-    return found
+            registered.setdefault(entry.name, []).append(entry)
+    return registered
 
 
 def names() -> list[str]:
-    """The networks that installed packages add."""
+    """Return the networks that installed packages add."""
     return sorted(_registered())
 
 
 def package_of(name: str) -> tuple[str, str]:
-    """The package that adds this network, and its version. Raises UsageError where none, or more than one, does."""
+    """Return the package that adds this network, and its version. Raises UsageError where not exactly one does."""
     return _package(_find(name))
 
 
 def function_of(name: str) -> Callable[[Any], Any]:
-    """The function that is registered: loads the package. Raises UsageError."""
+    """Load the package and return the registered function. Raises UsageError."""
     entry = _find(name)
     try:
-        found = entry.load()
+        function = entry.load()
     except Exception as error:  # whatever a stranger's module raises
-        raise UsageError(f"model {name}: {_said(entry)} cannot be loaded: {type(error).__name__}: {error}") from error
-    if not callable(found):
-        raise UsageError(f"model {name}: {_said(entry)} registers {entry.value}, which is no function")
-    return found  # type: ignore[no-any-return]
+        raise UsageError(
+            f"model {name}: {_label(entry)} cannot be loaded: {type(error).__name__}: {error}",
+            code="model.network-fails",
+        ) from error
+    if not callable(function):
+        raise UsageError(
+            f"model {name}: {_label(entry)} registers {entry.value}, which is not a function",
+            code="model.network-fails",
+        )
+    return function  # type: ignore[no-any-return]
 
 
 def identity(name: str) -> str:
-    """What a training with this network is known by: its package, version, and the text of its module."""
+    """Return what identifies the network of a training: its package, version, and the hash of its module's text."""
     from mirex_submission.system.atomic import digest
 
     function_of(name)
     entry = _find(name)
     file = sys.modules[entry.module].__file__
-    return f"{name} {_said(entry)} {digest(Path(file).read_bytes()) if file else ''}"
+    return f"{name} {_label(entry)} {digest(Path(file).read_bytes()) if file else ''}"
 
 
 def _find(name: str) -> EntryPoint:
-    found = _registered().get(name, [])
-    if not found:
+    entries = _registered().get(name, [])
+    if not entries:
         known = ", ".join([*MODELS, *names()])
         raise UsageError(
-            f"model {name}: no installed package adds such a network: install it, or choose one of {known}"
+            f"model {name}: no installed package adds such a network: install it, or choose one of {known}",
+            code="usage.model",
         )
-    if len({_package(entry) for entry in found}) > 1:
-        raise UsageError(f"model {name}: {' and '.join(map(_said, found))} both add it: uninstall one of them")
-    return found[0]
+    if len({_package(entry) for entry in entries}) > 1:
+        raise UsageError(
+            f"model {name}: {' and '.join(map(_label, entries))} both add it: uninstall one of them",
+            code="model.network-twice",
+        )
+    return entries[0]
 
 
 def _package(entry: EntryPoint) -> tuple[str, str]:
     return (entry.dist.name, entry.dist.version) if entry.dist else ("", "")
 
 
-def _said(entry: EntryPoint) -> str:
+def _label(entry: EntryPoint) -> str:
     return " ".join(_package(entry))

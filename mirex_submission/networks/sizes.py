@@ -1,10 +1,8 @@
-"""The three networks of Lidy and Schindler (MIREX 2016): what they are, apart from what computes them.
+"""Sizes and initial weights of the paper's three networks, for the native kernel, which runs without Keras.
 
-Input of each: log-Mel segments, float32 ``[batch, n_bands, n_frames]`` - frequency first, as the paper writes its
-shapes. Each band is standardised; parallel pipelines of convolution, max pooling and leaky ReLU see the same segment;
-their outputs are flattened and merged, and go through 200 sigmoid units and dropout to a softmax. All convolutions are
-valid (unpadded), stride 1; poolings do not overlap and drop an incomplete rest, which is what gives the paper's printed
-shapes. Computed by native.py on a CPU and by keras_network.py anywhere.
+networks/paper.py is the definition to read; tests/networks/test_paper.py proves that this table equals its layers. A
+network sees log-Mel segments, float32 [batch, n_bands, n_frames]. Convolutions are unpadded with stride 1; poolings do
+not overlap, and drop an incomplete rest.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ Weights: TypeAlias = "dict[str, np.ndarray]"
 
 @dataclass(frozen=True)
 class Pipeline:
-    """One convolution with its pooling; kernel and pool are (bands, frames)."""
+    """A convolution and its pooling; kernel and pool are (bands, frames)."""
 
     name: str
     filters: int
@@ -43,14 +41,14 @@ ARCHITECTURES: dict[str, tuple[Pipeline, ...]] = {
 
 
 def smallest_input(architecture: str) -> tuple[int, int]:
-    """The smallest (n_bands, n_frames) that leaves every pipeline of the network at least one pooled value."""
+    """Return the smallest (n_bands, n_frames) that leaves every pipeline at least one pooled value."""
     pipelines = ARCHITECTURES[architecture]
     bands, frames = (max(p.kernel[axis] + p.pool[axis] - 1 for p in pipelines) for axis in (0, 1))
     return bands, frames
 
 
 def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -> list[int]:
-    """How many values each pipeline gives for a segment."""
+    """Return how many values each pipeline gives for a segment."""
 
     def n_cells(p: Pipeline) -> int:
         sizes = zip((n_bands, n_frames), p.kernel, p.pool, strict=True)
@@ -60,10 +58,10 @@ def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -
 
 
 def operations(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> tuple[int, int]:
-    """Floating-point operations that a segment cannot do without: to predict it, and to train on it.
+    """Count the floating-point operations that a segment needs at least: to predict it, and to train on it.
 
-    Of a convolution only what the pooling looks at; backwards only the cells that the pooling kept, and no gradient by
-    the input. A dense layer costs as much again by its weights, and again by its input.
+    A convolution is counted where the pooling looks, and backwards where the pooling kept a cell, without the gradient
+    by the input. The gradients of a dense layer by its weights and by its input cost as much as the layer each.
     """
     pipelines = ARCHITECTURES[architecture]
     outputs = output_sizes(pipelines, n_bands, n_frames)
@@ -74,7 +72,7 @@ def operations(architecture: str, *, n_bands: int, n_frames: int, n_classes: int
 
 
 def weight_shapes(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> dict[str, tuple[int, ...]]:
-    """The shape of every weight, in the order of the layers."""
+    """Return the shape of every weight, in the order of the layers."""
     pipelines = ARCHITECTURES[architecture]
     kernels: dict[str, tuple[int, ...]] = {f"{p.name}_convolution": (*p.kernel, p.filters) for p in pipelines}
     kernels["dense"] = (sum(output_sizes(pipelines, n_bands, n_frames)), DENSE_UNITS)
@@ -88,9 +86,23 @@ def weight_shapes(architecture: str, *, n_bands: int, n_frames: int, n_classes: 
 def initial_weights(
     architecture: str, *, n_bands: int, n_frames: int, n_classes: int, mean: np.ndarray, std: np.ndarray, seed: int
 ) -> Weights:
-    """What a training starts from: kernels uniform after Glorot and Bengio (AISTATS 2010), biases 0.
+    """Draw the weights that a training starts from: Glorot uniform kernels, biases 0.
 
-    mean, std : of each band, [shape=(n_bands,)], in log10 units; the network standardises its input with them.
+    Parameters
+    ----------
+    architecture : {"1", "2", "3"}
+        Name of the network.
+    n_bands, n_frames, n_classes : int
+        Size of a segment, and number of classes.
+    mean, std : np.ndarray
+        Of each band, [n_bands], in log10 units; the network standardises its input with them.
+    seed : int
+        Random seed.
+
+    References
+    ----------
+    .. [1] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks",
+       AISTATS 2010.
     """
     rng = np.random.default_rng(seed)
     weights = {}

@@ -10,7 +10,7 @@ from mirex_submission.networks.sizes import Weights
 
 
 def to_bytes(weights: Weights) -> bytes:
-    """The same bytes for the same weights."""
+    """Return weights as bytes: the same bytes for the same weights."""
     file = io.BytesIO()
     # It dates every entry 1980. No weight is named like its own argument.
     np.savez(file, **weights)  # type: ignore[arg-type]
@@ -18,7 +18,7 @@ def to_bytes(weights: Weights) -> bytes:
 
 
 def from_bytes(data: bytes) -> Weights:
-    """Raises ValueError for what are no weights."""
+    """Read weights. Raises ValueError if the bytes are not weights."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
             weights = {name: file[name] for name in file.files}

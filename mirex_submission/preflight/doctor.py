@@ -201,7 +201,7 @@ def _gpus(device: str, threads: int) -> Iterator[Fact]:
         engines.check_device(device if requested else "gpu")
         value = "the system has one; `doctor --device gpu` asks Keras for it, which takes 5 s"
         if requested:
-            value = engines.start(device, threads=threads, seed=0).said
+            value = engines.start(device, threads=threads, seed=0).description
     except DeviceError as error:
         if requested:
             yield Fact("GPU", ERROR, str(error), install_command("gpu"), DeviceError)

@@ -1,4 +1,4 @@
-"""The lists of MIREX train/test tasks: read with every problem named, written whole or not at all.
+"""The lists of MIREX train/test tasks: read with every problem named.
 
 All are UTF-8 text (with or without a byte order mark), one entry a line, no header; LF, CRLF and CR end a line; blank
 lines count for nothing. A feature or test list has one path a line. A training list, a ground truth and our output
@@ -8,11 +8,8 @@ path is relative to the folder that the command is called from.
 
 from __future__ import annotations
 
-import csv
-import io
 import logging
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +19,6 @@ from typing import Any
 from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
-from mirex_submission.system.atomic import write_file
 from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
@@ -177,31 +173,6 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
         ) from None
 
 
-def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
-    """Write the file that the evaluator reads: `path<TAB>label` a line, whole or not at all."""
-    lines = []
-    for track in predictions:
-        if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
-            raise ListError(f"{output_path}: cannot hold {track.path!r} with label {track.label!r}")
-        lines.append(f"{track.path}\t{track.label}\n")
-    write_file(output_path, "".join(lines).encode("utf-8"))
-
-
-def write_probabilities(
-    csv_path: str | os.PathLike[str],
-    classes: Sequence[str],
-    rows: Iterable[tuple[str, str, Iterable[float]]],
-) -> None:
-    """Write a CSV of `path, label, one probability a class`, with a header; rows are (path, label, probabilities)."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", *classes])
-    for path, label, probabilities in rows:
-        # Nine digits give a float32 back exactly.
-        writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
-    write_file(csv_path, text.getvalue().encode("utf-8"))
-
-
 def list_error(list_path: str | os.PathLike[str], problems: Sequence[str]) -> ListError:
     """Make the error that names every problem, one a line; of very many the first ones and the number of the rest."""
     more = len(problems) - MAX_PROBLEMS_SHOWN
@@ -216,7 +187,7 @@ class Problems:
         self.list_path = list_path
         self.lines: list[tuple[int, str]] = []
 
-    def add(self, number: int | None, problem: str, advice: str, *, code: str = "") -> None:
+    def add(self, number: int | None, problem: str, advice: str, *, code: str) -> None:
         """Add the problem of a line, or of the whole list where `number` is None."""
         where = f"{self.list_path}" if number is None else f"{self.list_path}:{number}"
         self.lines.append((number or 0, coded(f"{where}: {problem}: {advice}", code=code)))

@@ -67,17 +67,17 @@ def path_warnings(paths: Sequence[str]) -> list[str]:
         _line(
             "path(s) with white space, at which the evaluator cuts the line",
             list(dict.fromkeys(broken)),
-            code="list.white-space-in-path",
+            code="output.cut-line",
         ),
         _line(
             "track name(s) that several files share up to the first dot: the evaluator sees one track",
             list(collisions.values()),
-            code="list.same-name",
+            code="output.same-name",
         ),
         _line(
             f"file name(s) shorter than {MIN_NAME_LENGTH} characters, on which the evaluator fails",
             list(dict.fromkeys(short)),
-            code="list.short-name",
+            code="output.short-name",
         ),
     )
 
@@ -93,17 +93,17 @@ def label_warnings(labels: Iterable[str]) -> list[str]:
         _line(
             "label(s) with white space, at which the evaluator cuts the line",
             [label for label in labels if breaks_line(label)],
-            code="list.white-space-in-label",
+            code="output.cut-line",
         ),
         _line(
             "class(es) that the evaluator merges: labels equal in their ASCII letters and digits",
             merged,
-            code="list.same-label",
+            code="output.same-label",
         ),
         _line(
             "label(s) without an ASCII letter or digit, on which the evaluator fails",
             by_clean.get("", []),
-            code="list.label-without-letters",
+            code="output.no-letters",
         ),
     )
 

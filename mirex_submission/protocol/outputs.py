@@ -1,13 +1,16 @@
-"""A system's output as the organisers' evaluator (NEMA) takes it, and all in it on which NEMA fails or miscounts.
+"""The output of a system: writing it, and reading it as the organisers' evaluator (NEMA) does.
 
-What NEMA does is in `Kind`, from its sources: `ClassificationTextFile` reads a file, `EvaluatorImpl` and
-`ClassificationEvaluator` match it with the truth. Where the names of the tracks are sound, what is read here is what
-NEMA reads. Labels are compared by `class_key`; a class is a number, in the order of the keys, as NEMA orders classes.
+`Kind` says where NEMA fails or miscounts, from its sources: `ClassificationTextFile` reads a file, `EvaluatorImpl` and
+`ClassificationEvaluator` match it with the truth. Where the names of the tracks are sound, this module reads what NEMA
+reads. Labels are compared by `class_key`. A class is a number, in the order of the keys, as NEMA orders classes.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import os
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,70 +19,182 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mirex_submission.evaluation.judging.metrics import NO_PREDICTION
+from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.lists import Track, numbered_lines
+from mirex_submission.system.atomic import write_file
+
+NO_PREDICTION = -1
+
+
+def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
+    """Write `path<TAB>label` lines, the file that the evaluator reads, whole or not at all.
+
+    Raises
+    ------
+    ListError
+        If a path or label cannot stand in a line.
+    StorageError
+        If the disk does not take the file.
+    """
+    lines = []
+    for track in predictions:
+        if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
+            problem = f"{output_path}: a line cannot hold {track.path!r} with label {track.label!r}"
+            raise ListError(f"{problem}: rename the file or the class", code="output.unwritable")
+        lines.append(f"{track.path}\t{track.label}\n")
+    write_file(output_path, "".join(lines).encode("utf-8"))
+
+
+def write_probabilities(
+    csv_path: str | os.PathLike[str],
+    classes: Sequence[str],
+    rows: Iterable[tuple[str, str, Iterable[float]]],
+) -> None:
+    """Write a CSV file with the columns path, label, and one probability a class.
+
+    Parameters
+    ----------
+    csv_path : path-like
+        File to write, whole or not at all.
+    classes : sequence of str
+        Labels that head the columns of probabilities.
+    rows : iterable of (path, label, probabilities)
+        One row a track; as many probabilities as classes.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["path", "label", *classes])
+    for path, label, probabilities in rows:
+        # Nine digits give a float32 back exactly.
+        writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
+    write_file(csv_path, text.getvalue().encode("utf-8"))
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a kind of problem is treated.
+
+    Parameters
+    ----------
+    evaluator : str
+        What the organisers' evaluator does.
+    counted : str
+        How this package counts it.
+    advice : str
+        What the user can do.
+    code : str
+        Stable code of the problem.
+    """
+
+    evaluator: str
+    counted: str
+    advice: str
+    code: str
 
 
 class Kind(Enum):
-    """What can be wrong: what the evaluator does, how it is counted here, what to do about it."""
+    """Everything in an output on which the evaluator fails or miscounts; `code` is `output.` and the name."""
 
-    NO_OUTPUT = (
+    NO_OUTPUT = Treatment(
         "refuses the system, whose folds are not the task's",
         "its tracks have no prediction",
         "write one output a fold",
+        code="output.no-output",
     )
-    EMPTY = (
+    EMPTY = Treatment(
         "counts the fold as 0 %, and divides 0 by 0 if all outputs are empty",
         "its tracks have no prediction",
         "write a line for each track of the test list",
+        code="output.empty",
     )
-    NO_LABEL = ("stops with an error", "left out", "write path<TAB>label")
-    CUT_LINE = ("cuts the line there", "read as a whole", "use paths and labels without white space")
-    UNKNOWN_LABEL = ("stops with an error", "as no prediction", "write the label as the training list spells it")
-    UNKNOWN_TRACK = (
+    NO_LABEL = Treatment("stops with an error", "left out", "write path<TAB>label", code="output.no-label")
+    CUT_LINE = Treatment(
+        "cuts the line there",
+        "read as a whole",
+        "use paths and labels without white space",
+        code="output.cut-line",
+    )
+    UNKNOWN_LABEL = Treatment(
+        "stops with an error",
+        "as no prediction",
+        "write the label as the training list spells it",
+        code="output.unknown-label",
+    )
+    UNKNOWN_TRACK = Treatment(
         "counts the track too if another fold has it, and else stops with an error",
         "left out",
         "write the path as the test list spells it",
+        code="output.unknown-track",
     )
-    REPEATED_TRACK = (
+    REPEATED_TRACK = Treatment(
         "takes the last line of a path, but counts each path of a name",
         "the last line counts",
         "write each track once",
+        code="output.repeated-track",
     )
-    MISSING_TRACK = (
+    MISSING_TRACK = Treatment(
         "counts it as wrong in its fold and leaves it out of the overall figure",
         "the same",
         "write a line for each track of the test list",
+        code="output.missing-track",
     )
-    SAME_NAME = ("takes both for one track", "told apart by file name or path", "rename the files")
-    SHORT_NAME = ("stops with an error", "counted like any other", "rename the file")
-    NO_LETTERS = ("stops with an error", "a class like any other", "give the class a name with ASCII letters or digits")
-    SAME_LABEL = ("takes both for one class", "the same", "give the classes names that differ in letters or digits")
+    SAME_NAME = Treatment(
+        "takes both for one track", "told apart by file name or path", "rename the files", code="output.same-name"
+    )
+    SHORT_NAME = Treatment("stops with an error", "counted like any other", "rename the file", code="output.short-name")
+    NO_LETTERS = Treatment(
+        "stops with an error",
+        "a class like any other",
+        "give the class a name with ASCII letters or digits",
+        code="output.no-letters",
+    )
+    SAME_LABEL = Treatment(
+        "takes both for one class",
+        "the same",
+        "give the classes names that differ in letters or digits",
+        code="output.same-label",
+    )
 
-    def __init__(self, evaluator: str, counted: str, advice: str) -> None:
-        self.evaluator, self.counted, self.advice = evaluator, counted, advice
+    def __init__(self, treatment: Treatment) -> None:
+        self.evaluator, self.counted, self.advice = treatment.evaluator, treatment.counted, treatment.advice
+        self.code = treatment.code
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing on which the evaluator fails or miscounts; where: a file, or file:line."""
+    """A place where the evaluator fails or miscounts.
+
+    Parameters
+    ----------
+    where : str
+        A file, or `file:line`.
+    found : str
+        What is wrong there.
+    kind : Kind
+        Which kind of problem it is.
+    """
 
     where: str
     found: str
     kind: Kind
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The message without its code."""
         return f"{self.where}: {self.found}: the evaluator {self.kind.evaluator}: {self.kind.advice}"
+
+    def __str__(self) -> str:
+        return coded(self.text, code=self.kind.code)
 
 
 def class_key(label: str) -> str:
-    """By what a label is compared: as the evaluator cleans it, or as spelled where that would leave nothing."""
+    """Return the text by which a label is compared: cleaned as the evaluator does, or as spelled if nothing is left."""
     return nema.clean_label(label) or label
 
 
 def class_names(tracks: Iterable[Track]) -> dict[str, str]:
-    """{key: label as first spelled} of all classes, in the order of their numbers."""
+    """Map the key of each class to its label as first spelled, in the order of the classes' numbers."""
     spelled: dict[str, str] = {}
     for track in tracks:
         spelled.setdefault(class_key(track.label), track.label)
@@ -91,32 +206,36 @@ class TestList:
 
     The first of the three that fits exactly one track decides. Where no two tracks share the evaluator's name, that is
     the evaluator's own rule; where some do, it still tells them apart.
+
+    Parameters
+    ----------
+    paths : sequence of str
+        Paths of the test list, each once.
     """
 
     __test__ = False  # pytest takes the name for a test's
+    _NAMINGS = (os.path.normpath, nema.file_name, nema.track_id)
 
     def __init__(self, paths: Sequence[str]) -> None:
         self.paths = paths
-        self._found: list[dict[str, list[int]]] = []
+        self._tracks_of: list[dict[str, list[int]]] = []
         for naming in self._NAMINGS:
-            found = defaultdict(list)
-            for number, path in enumerate(paths):
-                found[naming(path)].append(number)
-            self._found.append(found)
-
-    _NAMINGS = (os.path.normpath, nema.file_name, nema.track_id)
+            tracks_of = defaultdict(list)
+            for track, path in enumerate(paths):
+                tracks_of[naming(path)].append(track)
+            self._tracks_of.append(tracks_of)
 
     def find(self, path: str) -> int | None:
-        """The number of the track that `path` names, if there is exactly one."""
-        for naming, found in zip(self._NAMINGS, self._found, strict=True):
-            numbers = found.get(naming(path), ())
-            if len(numbers) == 1:
-                return numbers[0]
+        """Return the number of the track that `path` names, None if that is not exactly one."""
+        for naming, tracks_of in zip(self._NAMINGS, self._tracks_of, strict=True):
+            tracks = tracks_of.get(naming(path), ())
+            if len(tracks) == 1:
+                return tracks[0]
         return None
 
 
 class _Reading(NamedTuple):
-    """One way to read a line: the words taken for path and label, and which track and class they are."""
+    """One way to read a line: the words taken for path and label, and the numbers of their track and class."""
 
     path: str
     label: str
@@ -131,82 +250,116 @@ class _Reading(NamedTuple):
 def read_output(
     output: str | os.PathLike[str], test_list: TestList, classes: Mapping[str, int]
 ) -> tuple[np.ndarray, list[Finding]]:
-    """The class that an output gives each track of the test list, int64 [shape=(n_tracks,)], and what is wrong with it.
+    """Read the class that an output gives each track of the test list, and everything that is wrong with the output.
 
-    classes : {class_key: number}; a line is read up to its last tab, or else at white space as the evaluator does,
-        whichever names a track and a class of the task.
+    Parameters
+    ----------
+    output : path-like
+        The system's file. A line is read up to its last tab, or else at white space as the evaluator does, whichever
+        names a track and a class of the task.
+    test_list : TestList
+        The tracks of the fold.
+    classes : mapping
+        Number of each class by its `class_key`.
 
-    Raises ListError only if the file cannot be read at all.
+    Returns
+    -------
+    predicted : np.ndarray [shape=(n_tracks,), dtype=int64]
+        Class numbers, NO_PREDICTION where there is none.
+    findings : list of Finding
+        The problems, in the order of lines, then the tracks without a line.
+
+    Raises
+    ------
+    ListError
+        Only if the file cannot be read at all.
     """
     name = os.fspath(output)
     predicted = np.full(len(test_list.paths), NO_PREDICTION)
     line_of: dict[int, int] = {}
     findings = []
     number = 0
-
-    def reading(path: str, label: str) -> _Reading:
-        return _Reading(path, label, test_list.find(path), classes.get(class_key(label)))
-
     for number, raw in numbered_lines(output):
         where = f"{name}:{number}"
         line = raw.decode("utf-8", errors="replace")  # as Java reads it
-        path, _, label = line.rpartition("\t")
-        words = nema.split_line(line)
-        by_tab = [reading(path, label)] if path and label.strip() else []
-        by_words = [reading(*words)] if words else []
-        if not by_tab and not by_words:
+        readings = _readings(line, test_list, classes)
+        if not readings:
             findings.append(Finding(where, f"no label in {line!r}", Kind.NO_LABEL))
             continue
-        best = min(by_tab + by_words, key=lambda read: read.meaning.count(None))
+        best = min(readings, key=lambda reading: reading.meaning.count(None))
         if best.track is None:
-            found = f"{best.path!r} names no track of the test list, or several"
-            findings.append(Finding(where, found, Kind.UNKNOWN_TRACK))
+            problem = f"{best.path!r} names no track of the test list, or several"
+            findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
             continue
         if best.track in line_of:
-            found = f"{best.path!r} is the track of line {line_of[best.track]} too"
-            findings.append(Finding(where, found, Kind.REPEATED_TRACK))
+            problem = f"{best.path!r} is the track of line {line_of[best.track]} too"
+            findings.append(Finding(where, problem, Kind.REPEATED_TRACK))
         if best.class_number is None:
             findings.append(Finding(where, f"label {best.label!r} is no class of the task", Kind.UNKNOWN_LABEL))
-        elif any(read.meaning != best.meaning for read in by_words):
+        elif readings[-1].meaning != best.meaning:  # the last one is the evaluator's
             findings.append(Finding(where, f"white space in {best.path!r} or {best.label!r}", Kind.CUT_LINE))
         line_of[best.track] = number
         predicted[best.track] = NO_PREDICTION if best.class_number is None else best.class_number
     if not number:
-        findings.append(Finding(name, "no line", Kind.EMPTY))
-    else:
-        missing = (path for track, path in enumerate(test_list.paths) if track not in line_of)
-        findings += [Finding(name, f"no line for {path!r}", Kind.MISSING_TRACK) for path in missing]
-    return predicted, findings
+        return predicted, [Finding(name, "no line", Kind.EMPTY)]
+    missing = (path for track, path in enumerate(test_list.paths) if track not in line_of)
+    return predicted, findings + [Finding(name, f"no line for {path!r}", Kind.MISSING_TRACK) for path in missing]
+
+
+def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> list[_Reading]:
+    """Read a line at its last tab and then as the evaluator does; without what has no path or no label."""
+    path, _, label = line.rpartition("\t")
+    pairs = [(path, label)] if path and label.strip() else []
+    words = nema.split_line(line)
+    pairs += [words] if words else []
+    return [_Reading(path, label, test_list.find(path), classes.get(class_key(label))) for path, label in pairs]
 
 
 def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list[Finding]:
-    """What the evaluator trips over in the paths and labels of (list, track) entries; each kind once a path or label.
+    """Find the paths and labels of lists on which the evaluator fails; each kind once a path or label.
 
-    A track without a label is one of a test list.
+    Parameters
+    ----------
+    entries : iterable of (list, Track)
+        The tracks of one list or several; a track without a label is one of a test list.
     """
     findings = []
-    paths: set[str] = set()
-    labels: set[str] = set()
     first_path: dict[str, str] = {}
     first_label: dict[str, str] = {}
+    paths: set[str] = set()
+    labels: set[str] = set()
     for list_path, track in entries:
         where, path, label = f"{os.fspath(list_path)}:{track.line}", os.path.normpath(track.path), track.label
         if path not in paths:
             paths.add(path)
-            if nema.breaks_line(path):
-                findings.append(Finding(where, f"white space in {path!r}", Kind.CUT_LINE))
-            if len(nema.file_name(path)) < nema.MIN_NAME_LENGTH:
-                found = f"a file name of fewer than {nema.MIN_NAME_LENGTH} characters in {path!r}"
-                findings.append(Finding(where, found, Kind.SHORT_NAME))
-            if (same := first_path.setdefault(nema.track_id(path), path)) != path:
-                findings.append(Finding(where, f"{path!r} is named like {same!r} up to the first dot", Kind.SAME_NAME))
+            findings += _path_findings(where, path, first_path.setdefault(nema.track_id(path), path))
         if label and label not in labels:
             labels.add(label)
-            if nema.breaks_line(label):
-                findings.append(Finding(where, f"white space in label {label!r}", Kind.CUT_LINE))
-            if not nema.clean_label(label):
-                findings.append(Finding(where, f"label {label!r} has no ASCII letter or digit", Kind.NO_LETTERS))
-            elif (same := first_label.setdefault(nema.clean_label(label), label)) != label:
-                found = f"label {label!r} has the letters and digits of {same!r}"
-                findings.append(Finding(where, found, Kind.SAME_LABEL))
+            findings += _label_findings(where, label, first_label.setdefault(nema.clean_label(label), label))
+    return findings
+
+
+def _path_findings(where: str, path: str, namesake: str) -> list[Finding]:
+    """Check one path; `namesake` is the first path that the evaluator takes for the same track."""
+    findings = []
+    if nema.breaks_line(path):
+        findings.append(Finding(where, f"white space in {path!r}", Kind.CUT_LINE))
+    if len(nema.file_name(path)) < nema.MIN_NAME_LENGTH:
+        problem = f"a file name of fewer than {nema.MIN_NAME_LENGTH} characters in {path!r}"
+        findings.append(Finding(where, problem, Kind.SHORT_NAME))
+    if namesake != path:
+        findings.append(Finding(where, f"{path!r} is named like {namesake!r} up to the first dot", Kind.SAME_NAME))
+    return findings
+
+
+def _label_findings(where: str, label: str, namesake: str) -> list[Finding]:
+    """Check one label; `namesake` is the first label that the evaluator takes for the same class."""
+    findings = []
+    if nema.breaks_line(label):
+        findings.append(Finding(where, f"white space in label {label!r}", Kind.CUT_LINE))
+    if not nema.clean_label(label):
+        findings.append(Finding(where, f"label {label!r} has no ASCII letter or digit", Kind.NO_LETTERS))
+    elif namesake != label:
+        problem = f"label {label!r} has the letters and digits of {namesake!r}"
+        findings.append(Finding(where, problem, Kind.SAME_LABEL))
     return findings

@@ -120,6 +120,6 @@ def _backend(run: RunOptions) -> Problem:
     from mirex_submission.networks import engine as engines
 
     try:
-        return Problem(NOTE, engines.start(run.chosen_device, threads=run.threads, seed=0).said)
+        return Problem(NOTE, engines.start(run.chosen_device, threads=run.threads, seed=0).description)
     except DeviceError as error:
         return Problem(ERROR, str(error), DeviceError)

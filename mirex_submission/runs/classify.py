@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import ModelError, UsageError, coded
-from mirex_submission.protocol import lists
+from mirex_submission.protocol import lists, outputs
 from mirex_submission.protocol.in_memory import ListSource, as_list
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import ClassificationOptions, RunOptions
@@ -60,7 +60,8 @@ class Classification:
         unreadable = set(self.unreadable)
         rows = [(track.path, track.label, track.path not in unreadable) for track in self.tracks]
         frame = pd.DataFrame(rows, columns=["path", "label", "readable"])
-        return frame.join(pd.DataFrame(self.probabilities, columns=list(self.classes)), rsuffix=" (class)")
+        columns = [f"{label} (class)" if label in frame else label for label in self.classes]
+        return frame.join(pd.DataFrame(self.probabilities, columns=columns))
 
 
 def classify(
@@ -106,7 +107,7 @@ def classify(
         from mirex_submission.models import bundle as bundles
         from mirex_submission.preflight import checks
 
-        outputs = output_files(scratch, output, classification.probabilities, inputs=[test_list])
+        files = output_files(scratch, output, classification.probabilities, inputs=[test_list])
         paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
         model = bundles.load(bundles.folder_of(scratch, classification.name))
         if not run.no_check:
@@ -115,7 +116,7 @@ def classify(
                 n_jobs=run.threads, device=run.chosen_device,
             )  # fmt: skip
             checks.begin(planned, Headers(run.threads))
-        return classify_paths(scratch, paths, *outputs, classification=classification, run=run)
+        return classify_paths(scratch, paths, *files, classification=classification, run=run)
 
 
 def output_files(
@@ -174,9 +175,13 @@ def classify_paths(
         check_writable(file)
     clear_leftovers(scratch)
     engine = engines.start(
-        run.chosen_device, threads=run.threads, seed=model.recipe.seed, networks=model.recipe.networks
+        run.chosen_device,
+        threads=run.threads,
+        seed=model.recipe.seed,
+        networks=model.recipe.networks,
+        engine=run.engine,
     )
-    log.info("%s", engine.said)
+    log.info("%s", engine.description)
     predictor, store = Predictor(folder, model, engine), FeatureStore(scratch, model.spec)
     records = extraction.extract(paths, store, Workers(run.threads))
     trained = overlap(model, records.values())
@@ -185,13 +190,13 @@ def classify_paths(
         log.warning("%s", coded(f"{text}: {', '.join(trained[:3])}", code="list.trained-track"))
     result = _predict(paths, records, predictor, store)
     if probabilities:
-        lists.write_probabilities(
+        outputs.write_probabilities(
             probabilities,
             model.classes,
             ((track.path, track.label, row) for track, row in zip(result.tracks, result.probabilities, strict=True)),
         )
     if output:
-        lists.write_predictions(output, result.tracks)
+        outputs.write_predictions(output, result.tracks)
     _log(result, output)
     check_readable(records.keys() - set(result.unreadable), records, strict=run.strict)
     return result

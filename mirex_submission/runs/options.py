@@ -23,14 +23,6 @@ from mirex_submission.training.recipe import VOTES, model
 ENGINES = ("auto", "native", "keras")
 
 
-def device(value: Any) -> str:
-    """Convert a device: auto, cpu, gpu, or numbers of GPUs."""
-    numbers = str(value).partition(":")[2].split(",")
-    if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", str(value)) or len(set(numbers)) < len(numbers):
-        raise ValueError(f"{value!r}: give auto, cpu, gpu, or the numbers of GPUs, such as gpu:1,2")
-    return str(value)
-
-
 def shard(value: Any) -> tuple[int, int]:
     """Convert I/N to (I, N)."""
     text = value if isinstance(value, str) else "/".join(map(str, value))
@@ -71,7 +63,7 @@ class RunOptions(Options):
         flag="-numThreads",
     )  # fmt: skip
     device: str | None = option(
-        None, "auto: a GPU if there is one (default: $MIREX_DEVICE or auto)", convert=device,
+        None, "auto: a GPU if there is one (default: $MIREX_DEVICE or auto)", convert=opt.device,
         metavar="auto|cpu|gpu|gpu:1,2",
     )  # fmt: skip
     engine: str = option("auto", "auto: native on a CPU, Keras on a GPU or with $KERAS_BACKEND", choices=ENGINES)
@@ -84,7 +76,7 @@ class RunOptions(Options):
         if self.device is not None:
             return self.device
         try:
-            return device(os.environ.get("MIREX_DEVICE") or "auto")
+            return opt.device(os.environ.get("MIREX_DEVICE") or "auto")
         except ValueError as error:
             raise UsageError(f"$MIREX_DEVICE: {error}", code="usage.option") from error
 

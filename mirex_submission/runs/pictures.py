@@ -9,7 +9,7 @@ from pathlib import Path
 import joblib
 
 from mirex_submission.errors import AudioError
-from mirex_submission.features import extraction, plot
+from mirex_submission.features import extraction, picture
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.atomic import write_file
 from mirex_submission.system.progress import Progress
@@ -23,13 +23,16 @@ MIN_IN_PARALLEL = 16  # fewer are drawn before another process would have loaded
 
 
 def draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: Workers) -> None:
-    if workers.local and len(paths) < MIN_IN_PARALLEL:
-        workers = Workers(1)
     progress = Progress("plots", len(paths), unit="tracks")
     try:
-        with workers.joined():
-            for _ in workers.run(joblib.delayed(_draw)(path, store, folder) for path in paths):
+        if workers.local and len(paths) < MIN_IN_PARALLEL:
+            for path in paths:
+                _draw(path, store, folder)
                 progress.advance()
+        else:
+            with workers.joined():
+                for _ in workers.run(joblib.delayed(_draw)(path, store, folder) for path in paths):
+                    progress.advance()
     except WorkerLost as error:
         raise AudioError("a process that draws was killed, as when memory runs out: try fewer --jobs") from error
     progress.close()
@@ -44,4 +47,4 @@ def _draw(path: str, store: FeatureStore, folder: Path) -> None:
         # Two folders may share a file name; and a name has at most 255 bytes.
         stem = Path(path).stem.encode()[:200].decode(errors="ignore")
         name = f"{stem}-{store.file_of(path).stem[:8]}.png"
-        write_file(folder / name, plot.draw(frames, starts, store.spec, title=path), durable=False)
+        write_file(folder / name, picture.draw(frames, starts, store.spec, title=path), durable=False)

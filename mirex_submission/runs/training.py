@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +73,7 @@ def train(
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
+        from mirex_submission.runs import train as fitting
 
         tracks, task_paths, groups = _read(train_list, feature_list, training, recipe)
         paths = [*task_paths, *(track.path for track in tracks)]
@@ -82,7 +83,9 @@ def train(
         spec = choose_spec(scratch, paths, features, headers, whole_task=feature_list is not None)
         _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
         del headers  # those of a million files are 200 MB
-        return _fit(scratch, tracks, spec, groups, task_paths, recipe=recipe, training=training, run=run)
+        return fitting.train(
+            scratch, tracks, recipe, spec, training=training, run=run, feature_paths=task_paths, groups=groups
+        )
 
 
 def train_and_classify(
@@ -100,6 +103,7 @@ def train_and_classify(
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
+        from mirex_submission.runs import train as fitting
 
         inputs = [source for source in (train_list, test_list, training.groups) if source is not None]
         outputs = output_files(scratch, output, training.probabilities, inputs=inputs)
@@ -114,7 +118,7 @@ def train_and_classify(
         spec = choose_spec(scratch, paths, features, headers)
         _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
-        _fit(scratch, tracks, spec, groups, (), recipe=recipe, training=training, run=run)
+        fitting.train(scratch, tracks, recipe, spec, training=training, run=run, groups=groups)
         named = ClassificationOptions(name=training.name)
         return classify_paths(scratch, test_paths, *outputs, classification=named, run=run)
 
@@ -134,6 +138,7 @@ def dry_run(
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
         from mirex_submission.preflight import cost
+        from mirex_submission.runs import train as fitting
 
         tracks, task_paths, _ = _read(train_list, feature_list, training, recipe)
         paths = [*task_paths, *(track.path for track in tracks)]
@@ -141,7 +146,8 @@ def dry_run(
         headers = Headers(run.threads)
         spec = choose_spec(scratch, paths, features, headers)
         _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
-        return cost.plan(scratch, tracks, recipe, spec, headers, threads=run.threads, device=run.chosen_device)
+        start = functools.partial(fitting.start_engine, recipe, run)
+        return cost.plan(scratch, tracks, recipe, spec, headers, start=start)
 
 
 def check_sizes(recipe: Recipe, features: FeatureOptions) -> None:
@@ -222,36 +228,3 @@ def _check(
         device=run.chosen_device,
     )
     checks.begin(planned, headers)
-
-
-def _fit(
-    scratch: Path,
-    tracks: list[Track],
-    spec: FeatureSpec,
-    groups: dict[str, str],
-    feature_paths: Sequence[str],
-    *,
-    recipe: Recipe,
-    training: TrainingOptions,
-    run: RunOptions,
-) -> Path:
-    from mirex_submission.runs import train as fitting
-
-    return fitting.train(
-        scratch,
-        tracks,
-        recipe,
-        spec,
-        threads=run.threads,
-        feature_paths=feature_paths,
-        name=training.name,
-        max_bad=training.max_bad / 100,
-        strict=run.strict,
-        device=run.chosen_device,
-        restart=training.restart,
-        save_every_s=training.checkpoint_every,
-        time_limit_s=math.inf if training.time_limit is None else training.time_limit,
-        picture=not training.no_picture,
-        tensorboard=Path(training.tensorboard).absolute() if training.tensorboard else None,
-        groups=groups,
-    )

@@ -17,6 +17,7 @@ from typing import Any
 from mirex_submission.errors import UsageError
 
 Converter = Callable[[Any], Any]
+FILE_NAME = r"\w[\w.-]*"
 MAX_THREADS = 100_000  # joblib fails on more
 
 
@@ -63,8 +64,8 @@ def converted(field: dataclasses.Field[Any], value: Any) -> Any:
     ValueError
         The value is not allowed; the message gives the reason.
     """
-    if value is None and field.default is None:
-        return None
+    if (value is None and field.default is None) or "help" not in field.metadata:
+        return value
     if isinstance(field.default, bool):
         if not isinstance(value, bool):
             raise ValueError(f"{value!r} is neither True nor False")
@@ -82,7 +83,10 @@ def converted(field: dataclasses.Field[Any], value: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """Base of all option dataclasses: every field is converted and checked when an instance is made."""
+    """Base of all option dataclasses: every option is converted and checked when an instance is made.
+
+    A field that is not made by `option` is no argument of the command line, and is taken as it is.
+    """
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
@@ -174,9 +178,17 @@ def path(value: Any) -> str:
 
 def file_name(value: Any) -> str:
     """Check a name that becomes the name of a file or folder."""
-    if not isinstance(value, str) or not re.fullmatch(r"\w[\w.-]*", value):
+    if not isinstance(value, str) or not re.fullmatch(FILE_NAME, value):
         raise ValueError(f"{value!r}: use letters, digits, '_', '-' and '.' only")
     return value
+
+
+def device(value: Any) -> str:
+    """Convert a device: auto, cpu, gpu, or numbers of GPUs."""
+    numbers = str(value).partition(":")[2].split(",")
+    if not re.fullmatch(r"auto|cpu|gpu(:\d+(,\d+)*)?", str(value)) or len(set(numbers)) < len(numbers):
+        raise ValueError(f"{value!r}: give auto, cpu, gpu, or the numbers of GPUs, such as gpu:1,2")
+    return str(value)
 
 
 seed = integer_between(0, 2**32 - 1)

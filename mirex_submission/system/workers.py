@@ -33,7 +33,7 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that run tasks.
+    """Processes that run tasks: never the calling process, which a crash would end.
 
     Parameters
     ----------
@@ -86,8 +86,17 @@ class Workers:
             ):
                 yield
         else:
+            # For one, joblib would work in the calling process: of two, one works at a time (see run).
+            n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))
+            # Tasks hold no arrays, so joblib needs no folder for them; it fails below a path that is not ASCII.
             with joblib.parallel_config(
-                "loky", n_jobs=self.n_jobs, inner_max_num_threads=1, initializer=_end_with, initargs=(os.getpid(),)
+                "loky",
+                n_jobs=n_jobs,
+                temp_folder=os.devnull,
+                max_nbytes=None,
+                inner_max_num_threads=1,
+                initializer=_end_with,
+                initargs=(os.getpid(),),
             ):
                 yield
 
@@ -121,8 +130,12 @@ class Workers:
                     for first in tasks:  # takes one task; islice takes the others of the round
                         yield from parallel(chain([first], islice(tasks, n_round - 1)))
             else:
+                is_one = self.local and joblib.effective_n_jobs(self.n_jobs) == 1
                 with _interrupt_waits() if self.local else contextlib.nullcontext():
-                    results = joblib.Parallel(return_as="generator_unordered")(tasks)
+                    parallel = joblib.Parallel(
+                        return_as="generator_unordered", pre_dispatch=1 if is_one else "2 * n_jobs"
+                    )
+                    results = parallel(tasks)
                 yield from results
         except _lost_worker_errors(self.backend) as error:
             raise WorkerLost(str(error)) from error

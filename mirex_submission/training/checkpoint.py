@@ -1,7 +1,7 @@
-"""A training's state after whole epochs, on disk: verified, whole or not at all, the last two of them.
+"""Checkpoints of a training after whole epochs, on disk: verified, whole or not at all, the last two of them.
 
-SGD has no memory but the weights, and everything random is drawn anew for each epoch from the seed; so the weights and
-the number of epochs are all that a training needs to go on and end in the bits of one that was never interrupted.
+SGD keeps nothing but the weights, and all random numbers of an epoch are drawn anew from the seed. So a training
+resumes from the weights and the number of epochs, and ends in the same bits as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -13,12 +13,16 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
-from mirex_submission.errors import StorageError
+import msgspec
+
+from mirex_submission.errors import StorageError, coded
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.networks.sizes import Weights
 from mirex_submission.networks.weights import from_bytes, to_bytes
 from mirex_submission.system.atomic import digest, seal, unseal, write_file
+from mirex_submission.training.history import EpochFigures
 from mirex_submission.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
@@ -28,10 +32,17 @@ _BEST = "best/"
 
 
 @dataclass
-class State:
-    """Weights after len(history) epochs, and the loss and accuracy of each.
+class Checkpoint:
+    """Weights after len(history) epochs.
 
-    best : the weights of the epoch with the lowest loss on held-out tracks, where there are any.
+    Parameters
+    ----------
+    weights : Weights
+        Weights after the last epoch.
+    history : list of dict
+        Figures of each epoch, see `training.history`.
+    best : Weights, optional
+        Weights of the epoch with the lowest loss on held-out tracks, where there are any.
     """
 
     weights: Weights
@@ -40,24 +51,25 @@ class State:
 
     @property
     def best_epoch(self) -> int:
-        """The first one with the lowest loss on held-out tracks, from 0."""
+        """Return the first epoch with the lowest loss on held-out tracks, from 0."""
         losses = [epoch["validation_loss"] for epoch in self.history]
         return losses.index(min(losses))
 
     def is_done(self, recipe: Recipe) -> bool:
+        """Return whether the training with this recipe ends here."""
         return len(self.history) >= self._last_epoch(recipe)
 
     def is_past(self, recipe: Recipe) -> bool:
-        """Whether a training with this recipe would have ended earlier."""
+        """Return whether a training with this recipe would have ended earlier."""
         return len(self.history) > self._last_epoch(recipe)
 
     def _last_epoch(self, recipe: Recipe) -> int:
-        """After how many epochs the training ends, as far as the history tells."""
-        lowest, since = math.inf, 0
+        """Return after how many epochs the training ends, as far as the history tells."""
+        lowest, n_since = math.inf, 0
         for k, epoch in enumerate(self.history[: recipe.epochs] if recipe.patience else ()):
-            since = 0 if epoch["validation_loss"] < lowest else since + 1
+            n_since = 0 if epoch["validation_loss"] < lowest else n_since + 1
             lowest = min(lowest, epoch["validation_loss"])
-            if since >= recipe.patience:
+            if n_since >= recipe.patience:
                 return k + 1
         return recipe.epochs
 
@@ -70,80 +82,97 @@ def key_of(
     spec: FeatureSpec,
     recipe: Recipe,
 ) -> str:
-    """Names what a network's training is made from; when it is to end is no part of it.
+    """Return the key of a training: a hash of all that decides its weights, but not of when it ends.
 
-    contents, labels, held_out : of the tracks, in the order of the list.
+    Parameters
+    ----------
+    architecture : str
+        Name of the network, or the identity of an added one.
+    contents, labels, held_out : sequences
+        Content hash, label, and whether it is held out, of each track in the order of the list.
+    spec, recipe : FeatureSpec, Recipe
+        Features and settings.
     """
     parts = [architecture, list(contents), list(labels), list(map(int, held_out)), spec.id, recipe.of_one_epoch]
     return digest(json.dumps(parts).encode())
 
 
 class Checkpoints:
-    """The states of one training in a folder."""
+    """The checkpoints of one training in a folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the model.
+    key : str
+        See `key_of`.
+    shapes : mapping
+        Shapes of the network's weights.
+    """
 
     def __init__(self, folder: Path, key: str, shapes: Mapping[str, tuple[int, ...]]) -> None:
-        """shapes : of the network's weights."""
         self.folder, self.key, self._shapes = folder, key, dict(shapes)
 
-    def save(self, state: State) -> None:
-        """Keep it and the one before; those of more epochs were given up.
+    def save(self, checkpoint: Checkpoint) -> None:
+        """Store a checkpoint; keep the one before it, and delete all others.
 
-        Where the disk does not take it the training goes on without: its end shows whether a model has room.
+        If the disk does not take it, the training goes on with a warning: there may be room for the model at its end.
         """
-        best = {f"{_BEST}{name}": value for name, value in (state.best or {}).items()}
-        body = json.dumps(state.history).encode() + b"\n" + to_bytes({**state.weights, **best})
-        new = self.folder / f"{self.key}-{len(state.history):06d}.checkpoint"
+        best = {f"{_BEST}{name}": value for name, value in (checkpoint.best or {}).items()}
+        n_epochs = len(checkpoint.history)
+        body = json.dumps(checkpoint.history).encode() + b"\n" + to_bytes({**checkpoint.weights, **best})
+        new = self.folder / f"{self.key}-{n_epochs:06d}.checkpoint"
         try:
             write_file(new, seal(body))
         except StorageError as error:
-            log.warning("the state after epoch %d is not kept: %s", len(state.history), error)
+            text = f"the checkpoint after epoch {n_epochs} is not stored: {error.text}"
+            log.warning("%s", coded(text, code="training.checkpoint-not-stored"))
             return
         files = self._files()
-        at = files.index(new) if new in files else 0  # the folder may have vanished since
-        for other in files[:at] + files[at + KEPT :]:
-            with contextlib.suppress(OSError):  # a leftover is harmless
-                other.unlink()
+        # Those of more epochs are of a training that was given up; and the folder may have vanished since.
+        at = files.index(new) if new in files else 0
+        _delete(files[:at] + files[at + KEPT :])
 
-    def load(self, recipe: Recipe) -> State | None:
-        """The last state that is whole, and on the way of a training with this recipe."""
+    def load(self, recipe: Recipe) -> Checkpoint | None:
+        """Load the newest checkpoint that is whole and not past the end of a training with this recipe."""
         for file in self._files():
             try:
-                state = self._read(file)
-                is_past = state.is_past(recipe)
-            except (OSError, ValueError, TypeError, KeyError, RecursionError):
-                log.warning("%s: a damaged state of the training is passed over", file)
+                checkpoint = self._read(file)
+                is_past = checkpoint.is_past(recipe)
+            except (OSError, ValueError, KeyError, RecursionError):
+                log.warning("%s", coded(f"{file}: damaged checkpoint ignored", code="training.checkpoint-damaged"))
                 continue
             if not is_past:
-                return state
-            log.info("%s: a state after %d epochs is not used", file, len(state.history))
+                return checkpoint
+            log.info("%s: a checkpoint after %d epochs is not used", file, len(checkpoint.history))
         return None
 
-    def _read(self, file: Path) -> State:
-        """Raises OSError or another error for what is no state of this training."""
-        line, _, weights = (unseal(file.read_bytes()) or b"").partition(b"\n")
-        history, arrays = json.loads(line), from_bytes(weights)
-        best = {name.removeprefix(_BEST): arrays.pop(name) for name in list(arrays) if name.startswith(_BEST)}
-        for found in (arrays, best) if best else (arrays,):
-            if {name: weight.shape for name, weight in found.items()} != self._shapes:
+    def _read(self, file: Path) -> Checkpoint:
+        """Raises OSError, or ValueError if the file is not a checkpoint of this training."""
+        line, _, body = (unseal(file.read_bytes()) or b"").partition(b"\n")
+        history = cast("list[dict[str, float]]", msgspec.json.decode(line, type=list[EpochFigures]))
+        weights = from_bytes(body)
+        best = {name.removeprefix(_BEST): weights.pop(name) for name in list(weights) if name.startswith(_BEST)}
+        for arrays in (weights, best) if best else (weights,):
+            if {name: weight.shape for name, weight in arrays.items()} != self._shapes:
                 raise ValueError("the weights of another network")
-        if not all(type(figure) is float for epoch in history for figure in (epoch["loss"], *epoch.values())):
-            raise ValueError("no history")
-        return State(arrays, list(history), best or None)
+        return Checkpoint(weights, history, best or None)
 
     def clear(self, *, but: int = 0) -> None:
-        """Delete them, but for the last so many."""
-        for file in self._files()[but:]:
-            with contextlib.suppress(OSError):  # a leftover is harmless
-                file.unlink()
+        """Delete all but the newest `but`."""
+        _delete(self._files()[but:])
 
     def _files(self) -> list[Path]:
-        """Newest first."""
+        """Return the files, newest first."""
         return sorted(self.folder.glob(f"{self.key}-*.checkpoint"), reverse=True)
 
 
 def clear_checkpoints(folder: Path, *, but: Collection[str] = ()) -> None:
-    """Delete the states of every training in a folder, but of those with these keys."""
-    for file in folder.glob("*.checkpoint"):
-        if file.name.partition("-")[0] not in but:
-            with contextlib.suppress(OSError):  # a leftover is harmless
-                file.unlink()
+    """Delete the checkpoints of all trainings in a folder, except those with these keys."""
+    _delete(file for file in folder.glob("*.checkpoint") if file.name.partition("-")[0] not in but)
+
+
+def _delete(files: Iterable[Path]) -> None:
+    for file in files:
+        with contextlib.suppress(OSError):  # a leftover does no harm
+            file.unlink()

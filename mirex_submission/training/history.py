@@ -1,31 +1,48 @@
-"""How a training went: loss and accuracy of every epoch, as a table, as a picture and for TensorBoard."""
+"""History of a training: loss and accuracy of every epoch, as a table, as a picture and for TensorBoard."""
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeAlias, TypedDict
+
+# Network -> figures of each epoch: "loss", "accuracy", and "validation_loss", "validation_accuracy" of held-out tracks.
+Histories: TypeAlias = "Mapping[str, Sequence[Mapping[str, float]]]"
 
 
-def as_csv(history: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
-    """A line an epoch: model,epoch,loss,accuracy, and the same two of held-out tracks where there are any.
-
-    history : network -> loss and accuracy of each epoch.
-    """
-    columns = dict.fromkeys(
-        ["loss", "accuracy", *(name for epochs in history.values() for name in (epochs or [{}])[0])]
-    )
-    file = io.StringIO()
-    table = csv.writer(file, lineterminator="\n")
-    table.writerow(["model", "epoch", *columns])
-    for network, epochs in history.items():
-        table.writerows([network, k + 1, *(epoch[name] for name in columns)] for k, epoch in enumerate(epochs))
-    return file.getvalue()
+class _Trained(TypedDict):
+    loss: float
+    accuracy: float
 
 
-def write_tensorboard(folder: Path, history: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
-    """Events for `tensorboard --logdir FOLDER`, a run a network. Loads TensorFlow, which takes some seconds."""
+class EpochFigures(_Trained, total=False):
+    """Figures of one epoch as they are stored; for strict reading."""
+
+    validation_loss: float
+    validation_accuracy: float
+
+
+def to_frame(history: Histories) -> Any:
+    """Return a pandas DataFrame with a row an epoch: model, epoch, loss, accuracy, and those of held-out tracks."""
+    import pandas as pd
+
+    rows = [
+        {"model": network, "epoch": k + 1, **epoch}
+        for network, epochs in history.items()
+        for k, epoch in enumerate(epochs)
+    ]
+    columns = dict.fromkeys(["model", "epoch", "loss", "accuracy", *(name for row in rows[:1] for name in row)])
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def as_csv(history: Histories) -> str:
+    """Return `to_frame` as CSV."""
+    return str(to_frame(history).to_csv(index=False, lineterminator="\n"))
+
+
+def write_tensorboard(folder: Path, history: Histories) -> None:
+    """Write events for `tensorboard --logdir FOLDER`, one run for each network; loads TensorFlow."""
     import tensorflow as tf
 
     # What tf.summary.scalar does, which exists only where TensorBoard is installed.
@@ -37,8 +54,8 @@ def write_tensorboard(folder: Path, history: Mapping[str, Sequence[Mapping[str, 
                     tf.summary.write(name, tf.constant(value, tf.float32), step=k + 1, metadata=scalars)
 
 
-def draw(history: Mapping[str, Sequence[Mapping[str, float]]]) -> bytes:
-    """The learning curves as a PNG."""
+def draw(history: Histories) -> bytes:
+    """Draw the learning curves as a PNG file."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 6), layout="constrained")

@@ -1,4 +1,4 @@
-"""Which training tracks are held out, to see when a training has learned what it can: whole groups of every class."""
+"""Choice of held-out tracks, whose loss ends a training: whole groups, of every class if possible."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import UsageError, coded
 
 log = logging.getLogger(__name__)
 
@@ -16,11 +16,24 @@ SHARE = 10  # one track in so many is held out
 
 
 def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[str], *, seed: int) -> np.ndarray:
-    """Bool [shape=(n_tracks,)]: a share of as many classes as can be, no group and no audio on both sides.
+    """Hold out a share of the tracks, of as many classes as possible; no group and no audio is on both sides.
 
-    contents : each track's content hash. groups : such as its artist.
+    Parameters
+    ----------
+    labels, contents, groups : sequences of str
+        Label, content hash, and group, such as the artist, of each track. The order of the tracks has no influence.
+    seed : int
+        Random seed.
 
-    The tracks' order decides nothing. Raises UsageError if no such part leaves every class some tracks to train on.
+    Returns
+    -------
+    np.ndarray
+        Whether each track is held out, bool [n_tracks].
+
+    Raises
+    ------
+    UsageError
+        No choice leaves every class some tracks to train on.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -32,22 +45,24 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of classes with fewer tracks than parts: what matters of it is said below
         splits = list(parts.split(y, y, [whole[k] for k in order])) if parts else []
-    possible = [out for trained, out in splits if {y[k] for k in trained} == set(labels) and len(out)]
+    possible = [part for trained, part in splits if {y[k] for k in trained} == set(labels) and len(part)]
     if not possible:
         raise UsageError(
             "--patience: no tracks can be held out such that no group is on both sides and every class keeps some to "
-            "train on: give more groups, or do without"
+            "train on: give more groups, or leave out --patience",
+            code="training.hold-out",
         )
-    found = np.zeros(len(labels), bool)
-    found[[order[k] for k in max(possible, key=lambda out: len({y[k] for k in out}))]] = True
-    absent = sorted(set(labels) - {label for label, held in zip(labels, found, strict=True) if held})
+    out = np.zeros(len(labels), bool)
+    out[[order[k] for k in max(possible, key=lambda part: len({y[k] for k in part}))]] = True
+    absent = sorted(set(labels) - {label for label, held in zip(labels, out, strict=True) if held})
     if absent:
-        log.warning("no held-out track of class %s", ", ".join(map(repr, absent)))
-    return found
+        text = f"no held-out track of class {', '.join(map(repr, absent))}"
+        log.warning("%s", coded(text, code="training.no-held-out-class"))
+    return out
 
 
 def _joined(contents: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """For each track a name that it shares with all that it must stay with, by group or by content."""
+    """Return for each track a name that it shares with all tracks of its group and of its content."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 

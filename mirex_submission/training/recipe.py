@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from dataclasses import dataclass
 from typing import Any
 
+from mirex_submission.networks.registry import MODELS, is_model
 from mirex_submission.system.option import Options, integer_between, option, positive_number, seed
 
-MODELS = ("1", "2", "3", "all")  # of the paper; installed packages add others (networks/registry.py)
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
 VOTES = ("mean", "majority")
 PRECISIONS = ("float32", "auto")
 MAX_SEGMENTS = 100_000  # of a track; more would fill the memory
-
-
-def is_model(name: object) -> bool:
-    """Return whether a model can have this name: one of MODELS, or a letter, then letters, digits, '_', '.', '-'."""
-    return name in MODELS or (isinstance(name, str) and bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9_.-]*", name)))
 
 
 def model(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""The walk-throughs of examples/, each with a small task and a foreign system of three lines."""
+"""The examples: a comparison of systems, a Slurm array and the tour, each on a small task."""
 
 import json
 import subprocess
@@ -29,19 +29,15 @@ def theirs(tmp_path):
     return folder
 
 
-@pytest.fixture
-def walk(run_script, lists, theirs, tmp_path):
-    """Run a walk-through; returns its stdout and the accuracies that it found."""
+QUICK = ["--train-options", "ours=--epochs 2 --segments-per-track 4 --model 1"]
 
-    def run(name, *systems):
-        arguments = {"LISTS": lists, "OUT": tmp_path / "out", "COMMAND_DIR": theirs}
-        quick = ["--train-options", "ours=--epochs 2 --segments-per-track 4 --model 1"] if "ours" in systems else []
-        words = ["COMMAND_DIR"] * ("theirs" in systems) + ["LISTS", "OUT"]
-        script = str(PROJECT / "examples" / f"{name}.sh")
-        done = run_script(script, *(arguments[word] for word in words), *quick)
-        assert done.returncode == 0, done.stderr
-        usage = run_script(script)
-        assert (usage.returncode, usage.stderr) == (2, f"usage: {name}.sh {' '.join(words)}\n")
+
+@pytest.fixture
+def compare(run_script, lists, tmp_path):
+    """Run the comparison; returns how it ended and the accuracy of each system."""
+
+    def run(*options):
+        done = run_script(str(PROJECT / "examples/compare_systems.sh"), lists, tmp_path / "out", *options)
         results = json.loads((tmp_path / "out/results/results.json").read_text())
         assert (tmp_path / "out/report.html").read_text().startswith("<!DOCTYPE html>")
         return done, {system["name"]: system["overall"]["accuracy"] for system in results["systems"]}
@@ -49,31 +45,20 @@ def walk(run_script, lists, theirs, tmp_path):
     return run
 
 
-def test_our_system_is_judged_and_its_outputs_are_validated(walk):
-    done, accuracies = walk("judge_ours", "ours")
-    assert list(accuracies) == ["ours"]
-    assert done.stderr.count("the evaluator would take it and count all") == 2
-
-
-def test_a_foreign_system_is_judged_by_its_scripts_and_by_its_outputs_alike(walk):
-    done, accuracies = walk("judge_foreign", "theirs")
-    assert accuracies == {"theirs": 1 / len(STYLES)}
-    assert [line.split()[:2] for line in done.stdout.splitlines() if "theirs" in line] == [["theirs", "25.00%"]] * 2
-
-
-def test_two_systems_are_compared(walk):
-    done, accuracies = walk("compare_two", "ours", "theirs")
+def test_two_systems_are_compared(compare, theirs):
+    done, accuracies = compare("--submission", f"ours={PROJECT / 'bin'}", "--submission", f"theirs={theirs}", *QUICK)
+    assert done.returncode == 0, done.stderr
     assert accuracies["theirs"] == 1 / len(STYLES) < accuracies["ours"]
     rows = [line for line in done.stdout.splitlines() if line.startswith(("ours,theirs,", "theirs,ours,"))]
     assert len(rows) == 2, done.stdout
 
 
-def test_what_fails_is_in_the_report_and_in_the_status(run_script, lists, theirs, tmp_path):
+def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, theirs, run_script):
     (theirs / "trainAndClassify.sh").write_text("#!/bin/sh\necho no licence\n")
-    done = run_script(str(PROJECT / "examples/judge_foreign.sh"), theirs, lists, tmp_path / "out")
-    assert done.returncode == 8, done.stderr
-    assert "ends: no licence" in (tmp_path / "out/report.html").read_text()
-    assert (tmp_path / "out/from_outputs/results.json").exists()
+    done, accuracies = compare("--submission", theirs)
+    assert (done.returncode, accuracies) == (8, {"theirs": 0.0}), done.stderr
+    assert "no licence" in done.stderr
+    assert run_script(str(PROJECT / "examples/compare_systems.sh")).returncode == 2
 
 
 def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, tmp_path):
@@ -82,7 +67,7 @@ def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, 
     slurm = {"SLURM_CPUS_PER_TASK": "2", "MIREX": str(PROJECT / "bin/mirex-submission.sh")}
     script = PROJECT / "examples/slurm_folds.sh"
     done = run_script(script, *words, env=slurm, cwd=tmp_path)
-    assert done.returncode == 0 and "24 tracks ready (24 new" in done.stderr, done.stderr
+    assert done.returncode == 0, done.stderr
     for task in ("1", "2"):
         done = run_script(script, *words, env={**slurm, "SLURM_ARRAY_TASK_ID": task}, cwd=tmp_path)
         assert done.returncode == 0 and "2 threads" in done.stderr, done.stderr
@@ -98,5 +83,5 @@ def test_the_tour_goes_from_audio_to_figures(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [line[:2] for line in done.stdout.splitlines() if line[0].isdigit()] == ["1.", "2.", "3.", "4.", "5."]
-    assert "12 of 12 tracks can be heard" in done.stdout
+    assert "12 of 12 tracks" in done.stdout
     assert (tmp_path / "scratch/model/MODEL_CARD.md").is_file() and (tmp_path / "figures/results.json").is_file()

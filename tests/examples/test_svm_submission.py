@@ -60,16 +60,16 @@ def task(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(call, task):
-    """What the three calls said, and the folder with SCRATCH and the output."""
+    """How the three calls ended, and the folder with SCRATCH and the output."""
     folder, lists = task
     calls = (
         ("extractFeatures.sh", 2, lists["features"]),
         ("train.sh", 1, lists["train"]),
         ("classify.sh", 1, lists["test"], folder / "output.txt"),
     )
-    said = [call(script, folder / "scratch", *args, threads=threads) for script, threads, *args in calls]
-    assert [run.returncode for run in said] == [0, 0, 0], said
-    return said, folder, lists
+    runs = [call(script, folder / "scratch", *args, threads=threads) for script, threads, *args in calls]
+    assert [run.returncode for run in runs] == [0, 0, 0], runs
+    return runs, folder, lists
 
 
 def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
@@ -81,13 +81,13 @@ def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
 
 def test_it_tells_most_styles_apart_and_an_mp3_from_its_wave_nowhere(done):
     _, folder, lists = done
-    found = dict(line.split("\t") for line in lines_of(folder / "output.txt"))
-    right = sum(found[path] == label for path, label in (line.split("\t") for line in lines_of(lists["truth"])))
+    label_of = dict(line.split("\t") for line in lines_of(folder / "output.txt"))
+    right = sum(label_of[path] == label for path, label in (line.split("\t") for line in lines_of(lists["truth"])))
     assert right >= 6, "of 8; chance gives 2"
-    assert found[str(folder / "odd" / "copy.mp3")] == found[lines_of(lists["test"])[0]]
+    assert label_of[str(folder / "odd" / "copy.mp3")] == label_of[lines_of(lists["test"])[0]]
 
 
-def test_what_cannot_be_heard_is_named_and_left_out_of_the_training(done):
+def test_unreadable_tracks_are_named_and_left_out_of_the_training(done):
     (extract, train, classify), folder, _ = done
     for name, reason in (
         ("silent", "silent"),
@@ -95,9 +95,9 @@ def test_what_cannot_be_heard_is_named_and_left_out_of_the_training(done):
         ("text", "Error"),
         ("nowhere", "No such file|Error"),
     ):
-        assert re.search(rf"{name}\.wav: cannot be heard: .*({reason})", extract.stderr)
-    for said, count in ((extract, "4 of 30"), (train, "2 of 18"), (classify, "4 of 14")):
-        assert f"{count} tracks cannot be heard" in said.stderr
+        assert re.search(rf"{name}\.wav: unreadable: .*({reason})", extract.stderr)
+    for run, count in ((extract, "4 of 30"), (train, "2 of 18"), (classify, "4 of 14")):
+        assert f"{count} tracks are unreadable" in run.stderr
     with np.load(folder / "scratch" / "model.npz") as model:  # refuses pickles
         assert model["features"].shape == (16, 190)
         assert np.isfinite(model["features"]).all()
@@ -117,7 +117,7 @@ def test_features_are_stored_once_made_again_if_gone_and_the_same_calls_give_the
     assert gone.exists()
 
 
-def test_what_goes_wrong_is_said_with_a_status(call, task, tmp_path):
+def test_errors_have_a_status(call, task, tmp_path):
     _, lists = task
     no_model = call("classify.sh", tmp_path / "scratch", lists["test"], tmp_path / "out.txt")
     assert no_model.returncode != 0 and "no model" in no_model.stderr and not (tmp_path / "out.txt").exists()
@@ -142,8 +142,8 @@ def test_groups_stay_together_in_the_inner_folds(module, monkeypatch, tmp_path, 
     rng = np.random.default_rng(0)
     sounds = rng.normal(size=(10, 190))
     paths = [f"/{artist}/{n}.wav" for artist in range(10) for n in range(6)]
-    found = {path: sounds[int(path[1])] + 0.01 * rng.normal(size=190) for path in paths}
-    monkeypatch.setattr(module, "extract", lambda *args: found)
+    rows = {path: sounds[int(path[1])] + 0.01 * rng.normal(size=190) for path in paths}
+    monkeypatch.setattr(module, "extract", lambda *args: rows)
     tracks = [(path, f"class{int(path[1]) % 2}") for path in paths]
     inner = []
     for group_of in ({}, {path: path[1] for path in paths}):

@@ -1,4 +1,4 @@
-"""Decoding: every format, sample format and channel count to mono float32; resampling; files that cannot be heard."""
+"""Decoding: every format, sample format and channel count to mono float32; resampling; files without audio."""
 
 import os
 
@@ -136,14 +136,14 @@ def test_truncated_flac_carries_a_note(tmp_path):
     path = tmp_path / "a.flac"
     write(path, np.random.default_rng(3).uniform(-0.5, 0.5, 4 * RATE))
     path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
-    assert decode(str(path)).note
+    assert decode(str(path)).note.endswith(" [audio.truncated]")
 
 
 def test_samples_that_are_not_numbers_count_as_zero_and_are_noted(tmp_path):
     original = tones(1)
     original[100:103, 0] = np.nan, np.inf, -np.inf
     waveform = decode(write(tmp_path / "a.wav", original, subtype="FLOAT"))
-    assert waveform.note.startswith("3 samples are no audio")
+    assert waveform.note.startswith("3 ") and waveform.note.endswith(" [audio.not-finite]")
     np.testing.assert_array_equal(waveform.samples[100:103], 0)
     assert np.isfinite(waveform.samples).all()
 
@@ -153,37 +153,40 @@ def test_text_renamed_to_audio_is_refused(tmp_path, extension):
     path = tmp_path / f"a.{extension}"
     path.write_text("These are not the samples you are looking for.\n" * 200)
     for read in (decode, native_rate):
-        with pytest.raises(AudioError, match=r"^cannot be decoded: \w"):
+        with pytest.raises(AudioError) as caught:
             read(str(path))
+        assert caught.value.code == "audio.undecodable"
 
 
 @pytest.mark.parametrize(
-    ("make", "reason"),
+    ("make", "code"),
     [
-        (lambda p: p.touch(), "^empty file"),
-        (lambda p: write(p, np.zeros((0, 2))), "^empty: no samples"),
-        (lambda p: write(p, np.zeros((RATE, 2))), "^silent"),
-        (lambda p: write(p, np.full(RATE, np.nan), subtype="FLOAT"), "22050 samples are no audio"),
-        (lambda p: p.mkdir(), "^a folder"),
-        (os.mkfifo, "^not a regular file"),
-        (lambda p: None, "^cannot be read: No such file"),
-        (lambda p: p.symlink_to(p), "^cannot be read: .*symbolic links"),
+        (lambda p: p.touch(), "audio.empty"),
+        (lambda p: write(p, np.zeros((0, 2))), "audio.empty"),
+        (lambda p: write(p, np.zeros((RATE, 2))), "audio.silent"),
+        (lambda p: write(p, np.full(RATE, np.nan), subtype="FLOAT"), "audio.not-finite"),
+        (lambda p: p.mkdir(), "audio.no-file"),
+        (os.mkfifo, "audio.no-file"),
+        (lambda p: None, "audio.unreadable"),
+        (lambda p: p.symlink_to(p), "audio.unreadable"),
     ],
     ids=["empty", "no samples", "silent", "NaN", "folder", "FIFO", "missing", "link to itself"],
 )
-def test_what_cannot_be_heard_is_an_audio_error_with_its_reason(tmp_path, make, reason):
+def test_a_file_without_audio_is_an_audio_error_with_its_code(tmp_path, make, code):
     path = tmp_path / "a.wav"
     make(path)
-    with pytest.raises(AudioError, match=reason):
+    with pytest.raises(AudioError) as caught:
         decode(str(path))
+    assert str(caught.value).endswith(f" [{code}]")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
 def test_file_without_permission_is_an_audio_error(tmp_path):
     path = write(tmp_path / "a.wav", tones(1))
     os.chmod(path, 0)
-    with pytest.raises(AudioError, match=r"Permission denied|System error"):
+    with pytest.raises(AudioError) as caught:
         decode(path)
+    assert caught.value.code == "audio.unreadable"
 
 
 @pytest.mark.parametrize("n_channels", [1, 2])

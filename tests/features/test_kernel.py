@@ -1,4 +1,4 @@
-"""The compiled kernel: that it is built, its ways agree, and wrong sizes are refused before memory is touched."""
+"""The compiled kernel: it is built, it equals the definition by librosa, and it refuses sizes that do not agree."""
 
 import shutil
 import sysconfig
@@ -7,33 +7,49 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mirex_submission.features import kernel as bandpower
-from mirex_submission.features.compiled import kernel
+from mirex_submission.features import kernel
+from mirex_submission.features.logmel import FLOOR, librosa_band_powers, method
 from mirex_submission.features.spec import FeatureSpec
 
-compiled = pytest.mark.skipif(kernel is None, reason="no compiler was found when this was installed")
+compiled = pytest.mark.skipif(not kernel.compiled, reason="no compiler was found when this was installed")
 
 
 @pytest.mark.skipif(
     not (shutil.which("gcc") and Path(sysconfig.get_path("include"), "Python.h").exists()), reason="needs GCC"
 )
 def test_the_kernel_is_built_where_there_is_a_compiler():
-    assert kernel is not None
-    assert f"compiled kernel, {kernel.LANES[-1]} at a time" == bandpower.FASTEST
+    assert kernel.compiled and kernel.LANES[0] == 4
+    assert method() == f"compiled kernel, {kernel.LANES[-1]} at a time"
+
+
+@compiled
+@pytest.mark.parametrize("lanes", kernel.LANES)
+@pytest.mark.parametrize("dtype", [np.int16, np.float32])
+@pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
+def test_the_kernel_equals_librosa_to_1e_4_in_log10_units(rate_hz, dtype, lanes):
+    spec = FeatureSpec(rate_hz)
+    n = 3 * rate_hz
+    tones = np.sin(2 * np.pi * np.cumsum(np.linspace(50, rate_hz / 2.5, n)) / rate_hz)
+    samples = np.linspace(0.001, 0.6, n) * tones + 0.01 * np.random.default_rng(3).uniform(-1, 1, n)
+    samples = (samples * 2**15).astype(dtype) if dtype is np.int16 else samples.astype(dtype)
+    ours, expected = (
+        np.log10(np.maximum(powers, FLOOR))
+        for powers in (kernel.band_powers(samples, spec, lanes=lanes), librosa_band_powers(samples, spec))
+    )
+    assert ours.dtype == expected.dtype == np.float32 and ours.shape == expected.shape
+    assert (expected > expected.max(axis=1, keepdims=True) - 7).all()
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-4)
 
 
 @compiled
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
-def test_every_processor_gives_the_same_but_for_rounding(rate_hz):
-    spec = FeatureSpec(rate_hz)
+def test_every_width_of_vectors_gives_the_same_but_for_rounding(rate_hz):
     samples = np.random.default_rng(3).uniform(-1, 1, 3 * rate_hz).astype(np.float32)
-    expected = bandpower.KERNELS["SciPy (no compiled kernel)"](samples, spec)
-    powers = [way(samples, spec) for way in bandpower.KERNELS.values()]
-    assert len(powers) == 1 + len(kernel.LANES) and kernel.LANES[0] == 4
+    powers = [kernel.band_powers(samples, FeatureSpec(rate_hz), lanes=lanes) for lanes in kernel.LANES]
     for power in powers:
-        np.testing.assert_allclose(power, expected, rtol=1e-5)
+        np.testing.assert_allclose(power, powers[0], rtol=1e-5)
     if kernel.LANES == (4, 8, 16):  # both fuse multiplications and additions
-        np.testing.assert_array_equal(powers[2], powers[3])
+        np.testing.assert_array_equal(powers[1], powers[2])
 
 
 def arguments(**changed):
@@ -51,7 +67,7 @@ def arguments(**changed):
 def test_the_smallest_window_by_hand():
     frame_power = 32.0**2  # of ones: all in bin 0, which is on the first slope, so rising in band 0
     args = arguments()
-    kernel.band_powers(*args)
+    kernel.compiled.band_powers(*args)
     np.testing.assert_allclose(args[8], [[frame_power, 0]] * 4, atol=1e-9)
 
 
@@ -85,10 +101,10 @@ def test_the_smallest_window_by_hand():
 )
 def test_sizes_that_do_not_agree_are_refused(changed, words):
     with pytest.raises(ValueError, match=words):
-        kernel.band_powers(*arguments(**changed))
+        kernel.compiled.band_powers(*arguments(**changed))
 
 
 @compiled
 def test_an_array_that_is_not_contiguous_is_refused():
     with pytest.raises((ValueError, BufferError), match="contiguous"):
-        kernel.band_powers(*arguments(samples=np.ones(160, np.float32)[::2]))
+        kernel.compiled.band_powers(*arguments(samples=np.ones(160, np.float32)[::2]))

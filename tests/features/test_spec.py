@@ -49,13 +49,13 @@ def test_id_names_a_folder_and_tells_specs_apart():
 
 @pytest.mark.parametrize("rate_hz", [0, -22050, 8000, 22051, 48000])
 def test_other_working_rates_are_refused(rate_hz):
-    with pytest.raises(UsageError, match=rf"rate {rate_hz} Hz: choose one of 11025, 22050, 44100"):
+    with pytest.raises(UsageError, match=r"11025, 22050, 44100 \[usage.feature-rate\]$"):
         FeatureSpec(rate_hz=rate_hz)
 
 
 @pytest.mark.parametrize("sizes", [{"n_bands": 0}, {"n_frames": 0}, {"n_bands": -1}])
 def test_sizes_below_one_are_refused(sizes):
-    with pytest.raises(UsageError, match="from 1 to"):
+    with pytest.raises(UsageError, match=r"\[usage.feature-size\]$"):
         FeatureSpec(**sizes)
 
 
@@ -101,5 +101,5 @@ def test_a_task_without_readable_files_has_mirex_usual_rate():
 
 @pytest.mark.parametrize("sizes", [{"n_bands": 10**6}, {"n_frames": 10**8}, {"n_bands": 40.0}, {"n_frames": True}])
 def test_sizes_that_can_only_be_a_slip_are_refused(sizes):
-    with pytest.raises(UsageError, match="give a whole number from 1 to"):
+    with pytest.raises(UsageError, match=r"\[usage.feature-size\]$"):
         FeatureSpec(**sizes)

@@ -7,11 +7,14 @@ import shutil
 import numpy as np
 import pytest
 import soundfile
+import xxhash
 
 from mirex_submission.errors import StorageError
+from mirex_submission.features.extraction import extract
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
 from mirex_submission.system.atomic import digest
+from mirex_submission.system.workers import Workers
 
 SPEC = FeatureSpec(rate_hz=11025, n_bands=3, n_frames=2)
 FRAMES = np.arange(-6, 6, dtype=np.float32).reshape(4, 3) / 7
@@ -193,7 +196,8 @@ def test_a_folder_where_the_file_should_be_is_a_storage_error(store, track):
         {"n_frames": 5}, {"n_frames": -4}, {"n_frames": 4.0}, {"n_frames": "4"}, {"n_frames": True}, {"n_frames": 1},
         {"content": "no hash"}, {"content": 3}, {"content": ""}, {"note": None}, {"path": 3}, {"duration_s": "1"},
         {"spec": {"rate_hz": 8000, "n_bands": 3, "n_frames": 2}}, {"spec": None}, {"audio": {"size": 1}},
-        {"audio": {"size": "1", "modified_ns": 2, "changed_ns": 3}}, {"colour": "red"},
+        {"audio": {"size": "1", "modified_ns": 2, "changed_ns": 3}},
+        {"audio": {"size": -1, "modified_ns": 2, "changed_ns": 3}},
     ],
     ids=str,
 )  # fmt: skip
@@ -205,3 +209,55 @@ def test_a_header_that_nobody_could_have_written_is_none_though_its_digests_are_
         digests = f"{digest(forged)} {digest(forged, raw)}\n".encode()
         store.file_of(track).write_bytes(first[: first.index(b"3 ") + 2] + digests + forged + raw)
         assert (store.read(track) is None) == (store.fresh(track) is None) == bool(fields)
+
+
+# As commit 156b048 wrote it, of a path that is no UTF-8.
+OLD_NAME = "e2/e24ce215d41064c79f1409f7cbd59255.logmel"
+OLD_FILE = (
+    b"mirex-features 3 9a1ce5285ccf1c279ae61733ff410ff4 96da727e72ff7e9ceabb3dbc840acca1\n"
+    b'{"path": "/music/\\udcff\\u00e9.wav", "audio": {"size": 1234, "modified_ns": 1700000000123456789, '
+    b'"changed_ns": 1700000000987654321}, "content": "0123456789abcdef0123456789abcdef", '
+    b'"spec": {"rate_hz": 11025, "n_bands": 3, "n_frames": 2}, "n_frames": 4, "duration_s": 0.5, '
+    b'"note": "damaged after 0.4 s (Unspecified internal error)"}\n' + (np.arange(-6, 6, dtype="<f4") / 8).tobytes()
+)
+OLD_HEADER = Header(
+    "/music/\udcffé.wav", AudioState(1234, 1700000000123456789, 1700000000987654321), "0123456789abcdef" * 2, SPEC, 4,
+    0.5, "damaged after 0.4 s (Unspecified internal error)",
+)  # fmt: skip
+
+
+def test_a_file_of_commit_156b048_is_read_and_is_what_is_written_today(store):
+    file = store.folder / OLD_NAME
+    file.parent.mkdir(parents=True)
+    file.write_bytes(OLD_FILE)
+    header, frames = store.read(OLD_HEADER.path)
+    assert header == OLD_HEADER
+    np.testing.assert_array_equal(frames, np.arange(-6, 6).reshape(4, 3) / 8)
+    store.write(header, frames)
+    assert file.read_bytes() == OLD_FILE
+
+
+def test_features_stored_by_commit_156b048_are_not_made_again(store, track, monkeypatch):
+    """Written here byte by byte, for they hold the times of a file of this test."""
+    stat = os.stat(track)
+    state = {"size": stat.st_size, "modified_ns": stat.st_mtime_ns, "changed_ns": stat.st_ctime_ns}
+    spec = {"rate_hz": 11025, "n_bands": 3, "n_frames": 2}
+    fields = {"path": track, "audio": state, "content": content_hash(track), "spec": spec}
+    line = json.dumps({**fields, "n_frames": 4, "duration_s": 0.5, "note": ""}).encode() + b"\n"
+    digests = f"{xxhash.xxh3_128_hexdigest(line)} {xxhash.xxh3_128_hexdigest(line + FRAMES.tobytes())}\n".encode()
+    store.file_of(track).parent.mkdir(parents=True)
+    store.file_of(track).write_bytes(b"mirex-features 3 " + digests + line + FRAMES.tobytes())
+    monkeypatch.setattr(Workers, "joined", lambda self: pytest.fail("features are made again"))
+    for verify in (False, True):
+        assert extract([track], store, Workers(1), verify=verify)[track].content == content_hash(track)
+    np.testing.assert_array_equal(store.read(track)[1], FRAMES)
+
+
+def test_a_field_that_a_later_version_adds_is_ignored(store, track):
+    store.write(header_of(track), FRAMES)
+    line = (
+        json.dumps({**json.loads(store.file_of(track).read_bytes().split(b"\n")[1]), "colour": "red"}).encode() + b"\n"
+    )
+    start = f"mirex-features 3 {digest(line)} {digest(line, FRAMES.tobytes())}\n".encode()
+    store.file_of(track).write_bytes(start + line + FRAMES.tobytes())
+    assert store.read(track)[0] == header_of(track)

@@ -17,14 +17,14 @@ def _no_backend(monkeypatch):
 def test_the_native_kernel_on_a_machine_without_a_gpu(device, monkeypatch):
     monkeypatch.setattr(engines, "_may_have_gpu", lambda: False)
     started = engines.start(device, threads=3, seed=0)
-    assert started.keras is None and "native kernel, CPU" in started.said and "3 threads" in started.said
+    assert started.keras is None and "native kernel, CPU" in started.description and "3 threads" in started.description
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_keras_where_the_user_names_its_backend(device, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     started = engines.start(device, threads=2, seed=0)
-    assert started.keras and "TensorFlow" in started.said
+    assert started.keras and "TensorFlow" in started.description
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
@@ -47,12 +47,12 @@ def test_a_gpu_that_is_found_is_used(monkeypatch):
 
 def test_a_gpu_that_is_asked_for_and_not_there_is_status_6_with_the_usual_causes():
     causes = r"no driver.*nvidia-smi.*--gpus all.*NVIDIA container runtime.*\[gpu\].*image for CPUs"
-    with pytest.raises(DeviceError, match=f"1 GPU asked for, and 0 found by .*{causes}") as raised:
+    with pytest.raises(DeviceError, match=causes) as raised:
         engines.start("gpu", threads=2, seed=0)
-    assert raised.value.exit_status == 6
+    assert raised.value.exit_status == 6 and raised.value.code == "device.no-gpu"
 
 
-def found(n_gpus, *, has_bfloat16=True, asked=None):
+def finds(n_gpus, *, has_bfloat16=True, asked=None):
     """A start_keras that finds so many GPUs, and notes what it is asked for."""
 
     def start(**options):
@@ -66,14 +66,14 @@ def found(n_gpus, *, has_bfloat16=True, asked=None):
 @pytest.mark.parametrize(("device", "gpus"), [("gpu", [0]), ("gpu:3", [3]), ("gpu:1,2", [1, 2])])
 def test_the_gpus_that_are_named_are_used_and_without_a_name_the_first(device, gpus, monkeypatch):
     asked = {}
-    monkeypatch.setattr(engines, "start_keras", found(len(gpus), asked=asked))
+    monkeypatch.setattr(engines, "start_keras", finds(len(gpus), asked=asked))
     assert engines.start(device, threads=2, seed=0, together=True).on_gpu
     assert asked["gpus"] == gpus and asked["together"]
 
 
 def test_a_gpu_too_many_is_status_6(monkeypatch):
-    monkeypatch.setattr(engines, "start_keras", found(1))
-    with pytest.raises(DeviceError, match="2 GPU asked for, and 1 found"):
+    monkeypatch.setattr(engines, "start_keras", finds(1))
+    with pytest.raises(DeviceError, match=r"2 GPU .* 1.*\[device\.no-gpu\]"):
         engines.start("gpu:0,1", threads=2, seed=0)
 
 
@@ -97,7 +97,7 @@ def test_numbers_of_gpus_are_among_those_that_the_system_shows(shown, gpus, visi
 
 def test_several_gpus_are_tensorflows(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
-    with pytest.raises(UsageError, match="only on TensorFlow, not on KERAS_BACKEND=jax"):
+    with pytest.raises(UsageError, match=r"KERAS_BACKEND=jax.*\[usage\.several-gpus\]"):
         engines.start("gpu:0,1", threads=2, seed=0)
 
 
@@ -112,11 +112,53 @@ def test_several_gpus_are_tensorflows(monkeypatch):
 )
 def test_bfloat16_only_where_it_is_asked_for_and_a_gpu_has_it(precision, n_gpus, has_bfloat16, dtype, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
-    monkeypatch.setattr(engines, "start_keras", found(n_gpus, has_bfloat16=has_bfloat16))
+    monkeypatch.setattr(engines, "start_keras", finds(n_gpus, has_bfloat16=has_bfloat16))
     started = engines.start("auto", threads=2, seed=0, precision=precision)
     assert started.dtype == dtype
-    assert started.said.endswith(", bfloat16" if dtype == "mixed_bfloat16" else ", float32")
+    assert started.description.endswith(", bfloat16" if dtype == "mixed_bfloat16" else ", float32")
 
 
 def test_a_cpu_computes_in_float32_and_says_so():
-    assert engines.start("cpu", threads=2, seed=0, precision="auto").said.endswith("2 threads, float32")
+    assert engines.start("cpu", threads=2, seed=0, precision="auto").description.endswith("2 threads, float32")
+
+
+# --engine.
+
+
+def test_keras_on_a_cpu_where_it_is_requested():
+    started = engines.start("cpu", threads=2, seed=0, engine="keras")
+    assert started.name == "keras" and "TensorFlow" in started.description and "CPU" in started.description
+
+
+def test_the_native_kernel_where_it_is_requested_whatever_else_there_is(monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    monkeypatch.setattr(engines, "_may_have_gpu", lambda: True)
+    monkeypatch.setattr(engines, "start_keras", None)
+    assert engines.start("auto", threads=2, seed=0, engine="native").name == "native"
+
+
+@pytest.mark.parametrize(
+    ("device", "networks", "error", "code"),
+    [("gpu:0", (), UsageError, "usage.native-gpu"), ("cpu", ("own",), UsageError, "usage.native-network")],
+)
+def test_what_the_native_kernel_cannot_do_is_an_error(device, networks, error, code):
+    with pytest.raises(error) as raised:
+        engines.start(device, threads=2, seed=0, networks=networks, engine="native")
+    assert raised.value.code == code
+
+
+def test_the_native_kernel_without_a_compiler_is_status_6(monkeypatch):
+    monkeypatch.setattr(engines, "kernel", None)
+    with pytest.raises(DeviceError) as raised:
+        engines.start("cpu", threads=2, seed=0, engine="native")
+    assert raised.value.code == "device.no-kernel"
+
+
+@pytest.mark.parametrize(
+    ("engine", "backend", "expected"),
+    [("auto", "", False), ("auto", "jax", True), ("keras", "", True), ("native", "jax", False)],
+)
+def test_whether_keras_is_loaded_is_known_before(engine, backend, expected, monkeypatch):
+    monkeypatch.setattr(engines, "_may_have_gpu", lambda: False)
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    assert engines.needs_keras("auto", ["2"], engine) == expected

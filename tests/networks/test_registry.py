@@ -177,11 +177,11 @@ def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_erro
     assert "trained with their-package 1.0, and is computed with their-package 1.1" in caplog.text
     for other in (WITH_STATE.replace("Dense(8", "Dense(9"), WITH_STATE.replace("Flatten()(x)", "Flatten()")):
         install(other, version="2.0")
-        with pytest.raises(ModelError, match=r"not those of the network as it is installed|fails on segments"):
+        with pytest.raises(ModelError, match=r"model\.network-(changed|fails)"):
             classify(tmp_path, corpus, tmp_path / "out.txt")
     install(WITH_STATE, package="another-package")
     install(WITH_STATE, network="no-more")
-    with pytest.raises(ModelError, match="is of the package their-package, and here another-package adds it"):
+    with pytest.raises(ModelError, match=r"their-package, .*another-package.*\[model\.package\]"):
         classify(tmp_path, corpus, tmp_path / "out.txt")
 
 
@@ -194,16 +194,16 @@ def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_erro
         ("import no_such_module", "their-package 1.0 cannot be loaded: ModuleNotFoundError"),
         ("raise SyntaxError('here')", "cannot be loaded: SyntaxError: here"),
         ("", "cannot be loaded: AttributeError"),
-        ("network = 3", "registers their_module:network, which is no function"),
+        ("network = 3", "registers their_module:network, .*model\\.network-fails"),
         (
             "def network(): pass",
             "the function of their-package 1.0 fails on segments of 40 bands x 80 frames: TypeError",
         ),
         (
             "import keras\ndef network(x): return keras.layers.ReLU()(x)",
-            r"gives \(None, 40, 80, 1\), and not",
+            r"model\.network-output",
         ),
-        ("def network(x): return 3", "gives int, and not"),
+        ("def network(x): return 3", r"model\.network-output"),
         ("import keras\ndef network(x): return keras.Input((8,))", "fails on segments.* ValueError"),
         (WITH_STATE.replace("Flatten()", "Flatten(name='standardise')"), "fails on segments.* ValueError"),
         ("import keras\ndef network(x): return keras.layers.Conv2D(3, 100)(x)", "fails on segments of 40 bands"),
@@ -219,7 +219,7 @@ def test_what_is_no_network_is_a_usage_error_before_anything_is_extracted(instal
 def test_two_packages_of_one_name_are_a_usage_error_that_names_both(install):
     install(WITH_STATE)
     install(WITH_STATE, package="their-rival")
-    with pytest.raises(UsageError, match=r"their-\w+ 1.0 and their-\w+ 1.0 both add it"):
+    with pytest.raises(UsageError, match=r"their-\w+ 1.0 and their-\w+ 1.0 .*\[model\.network-twice\]"):
         networks.package_of("own")
 
 
@@ -251,17 +251,17 @@ def named(tmp_path):
 @pytest.mark.parametrize("name", ["os:system", "their_module:network", "../own", "/tmp/own", "a/b", "1.py", "", 3])
 def test_no_name_in_a_bundle_leads_to_code_that_is_not_registered(install, named, tmp_path, name):
     install(f"open({str(tmp_path / 'ran')!r}, 'w')\n{WITH_STATE}")
-    with pytest.raises(ModelError, match="not understood"):
+    with pytest.raises(ModelError, match=r"\[model\.damaged\]"):
         bundles.load(named(name))
     for unknown in ("their_module", "os", "their_module.network"):
-        with pytest.raises(ModelError, match=f"model {unknown}: no installed package adds such a network"):
+        with pytest.raises(ModelError, match=rf"model {unknown}: .*\[model\.package\]"):
             bundles.load(named(unknown))
-    with pytest.raises(ModelError, match="is of the package os, and here their-package adds it"):
+    with pytest.raises(ModelError, match=r"package os, .*\[model\.package\]"):
         bundles.load(named("own", package="os"))
     assert bundles.load(named("own")).recipe.model == "own"
     assert not (tmp_path / "ran").exists()  # not even then: it is loaded when it is computed
 
 
 def test_several_gpus_are_for_the_papers_networks():
-    with pytest.raises(UsageError, match="train the paper's networks only, not own"):
+    with pytest.raises(UsageError, match=r"own.*\[usage\.several-gpus\]"):
         engines.start("gpu:0,1", threads=1, seed=0, networks=["own"], together=True)

@@ -15,18 +15,19 @@ from hypothesis import strategies as st
 from report_data import make_results
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.evaluation.crossval.runs import read_runs
+from mirex_submission.evaluation.crossval.record import read_runs
 from mirex_submission.evaluation.folds import split as folds
 from mirex_submission.evaluation.folds.lists import find_lists
 from mirex_submission.evaluation.folds.sources import GroupedTrack, read_table
 from mirex_submission.evaluation.judging import results
 from mirex_submission.evaluation.judging.evaluate import evaluate
+from mirex_submission.evaluation.judging.probabilities import read_probabilities
 from mirex_submission.evaluation.judging.results import record
 from mirex_submission.evaluation.judging.tables import write_results
-from mirex_submission.evaluation.report.mistakes import most_confident
+from mirex_submission.evaluation.report.curves import read_history
 from mirex_submission.evaluation.report.page import write_report
-from mirex_submission.protocol.lists import read_labelled, read_unlabelled, write_predictions, write_probabilities
-from mirex_submission.protocol.outputs import class_key
+from mirex_submission.protocol.lists import read_labelled, read_unlabelled
+from mirex_submission.protocol.outputs import class_key, write_predictions, write_probabilities
 
 TRACKS = [GroupedTrack(f"/none/{label}{n}.wav", label, group=f"{n}") for n in range(4) for label in ("rock", "jazz")]
 PARTS = ("train", "test", "truth")
@@ -124,7 +125,7 @@ def test_truth_and_outputs_that_are_judged(tmp_path, truth, output):
     except ListError as error:
         check_problems(error, tmp_path / "truth/fold1.txt")
     else:
-        assert record(judged)["systems"][0]["overall"]["n_tracks"] <= len(judged.folds[0].tracks)
+        assert record(judged).systems[0].overall.n_tracks <= len(judged.folds[0].tracks)
 
 
 # JSON and CSV that a report is made of.
@@ -242,26 +243,25 @@ def test_json_that_is_nothing_of_ours_is_a_list_error(tmp_path, text):
 @given(data=anything)
 @fuzz
 def test_histories_and_probabilities(tmp_path, data):
-    runs = {"systems": {"A": {"folds": {"fold1": {"history": "h.csv"}}}}}
-    (tmp_path / "runs.json").write_text(json.dumps(runs))
-    tracks = [{"path": "/none/rock0.wav", "label": "rock", "predicted": {"A": "jazz"}}]
     for head in (b"", b"model,epoch,loss,accuracy\n", b"path,label,rock,jazz\n"):
-        for name in ("h.csv", "p.csv"):
-            (tmp_path / name).write_bytes(head + data)
-        read = read_runs(tmp_path)
-        assert bool(read.histories.get("A")) + len(read.notes) <= 1
-        with contextlib.suppress(ValueError):
-            for mistake in most_confident("A", [{"name": "1", "tracks": tracks}], {"1": tmp_path / "p.csv"}):
-                assert 0 <= mistake.probability <= 1
+        path = tmp_path / "table.csv"
+        path.write_bytes(head + data)
+        for read in (read_history, read_probabilities):
+            try:
+                table = read(path)
+            except ListError as error:
+                check_problems(error, path)
+            else:
+                rows = table.rows.values() if read is read_probabilities else ()
+                assert all(((row >= 0) & (row <= 1)).all() for row in rows)
 
 
-def test_a_field_that_is_too_long_for_csv_is_a_note_or_a_value_error(tmp_path):
-    long = "x" * (csv.field_size_limit() + 1)
-    (tmp_path / "p.csv").write_text(long)
-    with pytest.raises(ValueError, match="line 1: field larger"):
-        most_confident("A", [{"name": "1", "tracks": []}], {"1": tmp_path / "p.csv"})
-    (tmp_path / "runs.json").write_text('{"systems": {"A": {"folds": {"1": {"history": "p.csv"}}}}}')
-    assert "field larger" in read_runs(tmp_path).notes[0]
+def test_a_field_that_is_too_long_for_csv_is_a_list_error(tmp_path):
+    path = tmp_path / "p.csv"
+    path.write_text("x" * (csv.field_size_limit() + 1))
+    for read in (read_history, read_probabilities):
+        with pytest.raises(ListError, match=f"^{path}:1: "):
+            read(path)
 
 
 # Files are read as they were written.
@@ -297,11 +297,11 @@ def test_probabilities_are_read_as_they_were_written(tmp_path, classes, names, s
     given_ = np.random.default_rng(seed).dirichlet(np.ones(len(classes)), len(names)).astype(np.float32)
     paths = [f"/none/{k}{name.replace('/', '')}" for k, name in enumerate(names)]
     write_probabilities(tmp_path / "p.csv", classes, zip(paths, [classes[0]] * len(paths), given_, strict=True))
-    tracks = [{"path": path, "label": "another", "predicted": {"A": classes[0]}} for path in paths]
-    found = most_confident("A", [{"name": "1", "tracks": tracks}], {"1": tmp_path / "p.csv"})
-    assert {mistake.path: np.float32(mistake.probability) for mistake in found} == dict(
-        zip(paths, given_[:, 0], strict=True)
-    )
+    table = read_probabilities(tmp_path / "p.csv")
+    for path, row in zip(paths, given_, strict=True):
+        assert [np.float32(table.of(path, label)) for label in classes] == list(row)
+        assert table.ranked(path)[0][1] == table.rows[path].max()
+    assert np.isnan(table.of("/another", classes[0])) and np.isnan(table.of(paths[0], "no class"))
 
 
 @pytest.mark.parametrize("systems", [["A"], ["A", "B"], ["a b", "☃", "C"]])
@@ -311,7 +311,7 @@ def test_results_are_read_as_they_were_written(tmp_path, systems):
         write_predictions(tmp_path / system / "1.txt", TRACKS[k:])
     judged = evaluate(tmp_path / "truth", {system: tmp_path / system for system in systems})
     write_results(judged, tmp_path / "out", ["evaluate"])
-    assert results.read(tmp_path / "out/results.json") == json.loads(json.dumps(record(judged, ["evaluate"])))
+    assert results.read(tmp_path / "out/results.json") == record(judged, ["evaluate"])
 
 
 READ = """

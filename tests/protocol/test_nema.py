@@ -83,18 +83,18 @@ def parts_of(warning):
 
 def test_white_space_in_a_path_is_a_warning():
     [warning] = path_warnings(["/my music/track1.wav", "/music/track2.wav"])
-    assert parts_of(warning) == (1, "/my music/track1.wav", "list.white-space-in-path")
+    assert parts_of(warning) == (1, "/my music/track1.wav", "output.cut-line")
 
 
 def test_first_dot_collisions_across_folders_and_case_are_a_warning():
     [warning] = path_warnings(["/a/blues.00000.wav", "/a/blues.00001.wav", "/b/Rock.wav", "/c/rock.au", "/c/jazz.wav"])
     pairs = "/a/blues.00000.wav = /a/blues.00001.wav, /b/Rock.wav = /c/rock.au"
-    assert parts_of(warning) == (2, pairs, "list.same-name")
+    assert parts_of(warning) == (2, pairs, "output.same-name")
 
 
 def test_names_shorter_than_three_characters_are_a_warning():
     [warning] = path_warnings(["/a/ab", "/a/abc", "/a/c.w"])
-    assert parts_of(warning) == (1, "/a/ab", "list.short-name")
+    assert parts_of(warning) == (1, "/a/ab", "output.short-name")
 
 
 def test_a_path_listed_twice_does_not_collide_with_itself():
@@ -103,18 +103,18 @@ def test_a_path_listed_twice_does_not_collide_with_itself():
 
 def test_labels_that_merge_after_cleaning_are_a_warning():
     [warning] = label_warnings(["R&B", "rock", "r'b", "RB", "R&B"])
-    assert parts_of(warning) == (1, """'R&B' = "r'b" = 'RB'""", "list.same-label")
+    assert parts_of(warning) == (1, """'R&B' = "r'b" = 'RB'""", "output.same-label")
 
 
 def test_labels_without_ascii_letters_are_a_warning_and_are_not_merged():
     [warning] = label_warnings(["日本", "中国", "rock"])
-    assert parts_of(warning) == (2, "日本, 中国", "list.label-without-letters")
+    assert parts_of(warning) == (2, "日本, 中国", "output.no-letters")
 
 
 @pytest.mark.parametrize(("n", "more"), [(10, ", ..."), (3, "")])
 def test_at_most_three_examples_are_given(n, more):
     [warning] = label_warnings([f"class {k}" for k in range(n)])
-    assert parts_of(warning) == (n, f"class 0, class 1, class 2{more}", "list.white-space-in-label")
+    assert parts_of(warning) == (n, f"class 0, class 1, class 2{more}", "output.cut-line")
 
 
 def test_the_names_of_a_plain_task_give_no_warning():

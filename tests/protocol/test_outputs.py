@@ -1,4 +1,4 @@
-"""An output as the organisers' evaluator takes it, and what it fails on."""
+"""Outputs: written whole, read as the organisers' evaluator does, and everything on which it fails."""
 
 import os
 import re
@@ -8,10 +8,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirex_submission.errors import ListError
-from mirex_submission.evaluation.judging.metrics import NO_PREDICTION
-from mirex_submission.protocol.lists import Track
-from mirex_submission.protocol.outputs import Kind, TestList, check_names, class_key, class_names, read_output
+from mirex_submission.errors import ListError, StorageError
+from mirex_submission.protocol.lists import Track, read_labelled
+from mirex_submission.protocol.outputs import (
+    NO_PREDICTION,
+    Kind,
+    TestList,
+    check_names,
+    class_key,
+    class_names,
+    read_output,
+    write_predictions,
+    write_probabilities,
+)
 
 PATHS = ["/data/one.wav", "/data/two.wav", "/my music/three.wav"]
 CLASSES = {"blues": 0, "hiphop": 1, "rb": 2}
@@ -43,9 +52,9 @@ def test_a_line_that_only_the_evaluators_own_splitting_makes_sense_of_is_read_so
 
 
 def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
-    predicted, found = read("/my music/three.wav\tblues\n/data/one.wav\thip hop\n/data/two.wav\tblues\n")
+    predicted, findings = read("/my music/three.wav\tblues\n/data/one.wav\thip hop\n/data/two.wav\tblues\n")
     assert predicted == [1, 0, 0]
-    assert found == [(":1", Kind.CUT_LINE), (":2", Kind.CUT_LINE)]
+    assert findings == [(":1", Kind.CUT_LINE), (":2", Kind.CUT_LINE)]
 
 
 @pytest.mark.parametrize(
@@ -58,9 +67,9 @@ def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
     ],
 )
 def test_a_line_that_cannot_count_is_found_and_left_out(read, line, kind, predicted):
-    found = read(f"\n{line}\n", PATHS[:1])
+    outcome = read(f"\n{line}\n", PATHS[:1])
     missing = [] if kind is Kind.UNKNOWN_LABEL else [("", Kind.MISSING_TRACK)]
-    assert found == (predicted, [(":2", kind), *missing])
+    assert outcome == (predicted, [(":2", kind), *missing])
 
 
 def test_of_several_lines_for_one_track_the_last_counts(read):
@@ -91,12 +100,16 @@ def test_names_that_collide_are_told_apart_by_file_name_and_where_these_collide_
     assert [albums.find(f"/a/{name}.wav") for name in ("cd2/01", "./cd1/01", "cd3/01", "cd3/02")] == [1, 0, None, 2]
 
 
-def test_a_finding_says_where_what_the_evaluator_does_and_what_to_do(tmp_path):
+def test_a_finding_names_the_line_and_ends_with_its_code(tmp_path):
     output = tmp_path / "output.txt"
     output.write_text("/data/one.wav\tpolka\n")
     [finding] = read_output(output, TestList(PATHS[:1]), CLASSES)[1]
-    expected = "label 'polka' is no class of the task: the evaluator stops with an error: write the label as"
-    assert str(finding).startswith(f"{output}:1: {expected}")
+    assert str(finding).startswith(f"{output}:1: ") and "'polka'" in str(finding)
+    assert str(finding).endswith(" [output.unknown-label]")
+
+
+def test_the_code_of_a_kind_is_its_name():
+    assert all(kind.code == f"output.{kind.name.lower().replace('_', '-')}" for kind in Kind)
 
 
 def test_classes_are_in_the_order_of_the_evaluators_keys_and_spelled_as_first_seen():
@@ -119,8 +132,8 @@ def test_each_name_that_the_evaluator_fails_on_is_found_once_with_its_line():
         Track("/b/x", "日本", line=5),
         Track("/a/one.wav", "rb", line=9),
     ]
-    found = [(finding.where, finding.kind) for finding in check_names(("list.txt", track) for track in tracks)]
-    assert found == [
+    places = [(finding.where, finding.kind) for finding in check_names(("list.txt", track) for track in tracks)]
+    assert places == [
         ("list.txt:3", Kind.CUT_LINE),
         ("list.txt:3", Kind.SAME_LABEL),
         ("list.txt:4", Kind.SAME_NAME),
@@ -181,3 +194,56 @@ def test_a_sound_output_is_taken_whole_in_any_order(tmp_path_factory, labels, ra
     predicted, findings = read_output(output, TestList([f"/data/{name}.mp3" for name in labels]), CLASSES)
     assert findings == []
     np.testing.assert_array_equal(predicted, [CLASSES[class_key(label)] for label in labels.values()])
+
+
+# Writing.
+
+TWO = [Track("/a/one.wav", "rock"), Track("/a/two.wav", "jazz")]
+
+
+def test_predictions_are_path_tab_label_a_line_in_order_in_folders_made_as_needed(tmp_path):
+    output = tmp_path / "new" / "deep er" / "output.txt"
+    write_predictions(output, [*TWO, TWO[0]])
+    assert output.read_bytes() == b"/a/one.wav\trock\n/a/two.wav\tjazz\n/a/one.wav\trock\n"
+
+
+@pytest.mark.parametrize(
+    "track", [Track("/a", "x\ty"), Track("/a", "x\ny"), Track("/a\r", "x"), Track("/a"), Track("", "x")]
+)
+def test_what_the_output_cannot_hold_is_refused_and_the_old_output_stays(tmp_path, track):
+    output = tmp_path / "output.txt"
+    output.write_text("old")
+    with pytest.raises(ListError, match=r"\[output\.unwritable\]"):
+        write_predictions(output, [*TWO, track])
+    assert output.read_text() == "old"
+    assert os.listdir(tmp_path) == ["output.txt"]
+
+
+def test_an_output_that_cannot_be_written_is_a_fault_of_the_disk(tmp_path):
+    with pytest.raises(StorageError, match="cannot be written"):
+        write_predictions(tmp_path, TWO)
+
+
+def test_probabilities_are_a_csv_with_a_header(tmp_path):
+    rows = [('/a "b",c.wav', "rock", [0.75, 0.25]), ("/d.wav", "R&B, soul", [0.1, 0.9])]
+    write_probabilities(tmp_path / "p.csv", ["rock", "R&B, soul"], rows)
+    assert (tmp_path / "p.csv").read_text(encoding="utf-8").split("\n") == [
+        'path,label,rock,"R&B, soul"',
+        '"/a ""b"",c.wav",rock,0.75,0.25',
+        '/d.wav,"R&B, soul",0.1,0.9',
+        "",
+    ]
+
+
+def text(forbidden):
+    """Any text that UTF-8 and a list can hold and that is not blank."""
+    characters = st.characters(exclude_categories=["Cs"], exclude_characters=forbidden)
+    return st.text(characters, min_size=1).filter(str.strip)
+
+
+@given(path=text("\0\r\n").filter(lambda path: path[0] != "\ufeff"), label=text("\t\r\n"))
+@settings(deadline=None)
+def test_any_label_without_tab_or_newline_survives_writing_and_reading(tmp_path_factory, path, label):
+    output = tmp_path_factory.getbasetemp() / "round-trip.txt"
+    write_predictions(output, [Track(path, label)])
+    assert read_labelled(output, min_classes=1) == [Track(path, label)]

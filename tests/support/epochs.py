@@ -3,7 +3,7 @@
 import numpy as np
 
 from mirex_submission.training.recipe import Recipe
-from mirex_submission.training.segments import Epoch
+from mirex_submission.training.segments import make_epoch
 
 
 def epoch_of(segments, targets, *, number=0, class_weights=None, **recipe):
@@ -11,7 +11,9 @@ def epoch_of(segments, targets, *, number=0, class_weights=None, **recipe):
     n, n_bands, n_frames = segments.shape
     frames = np.ascontiguousarray(segments.transpose(0, 2, 1)).reshape(-1, n_bands)
     recipe = Recipe(**{"batch_size": n, **recipe})
-    return Epoch(frames, n_frames, np.arange(n) * n_frames, np.asarray(targets), class_weights, recipe, number)
+    starts = np.arange(n) * n_frames
+    more = {"n_frames": n_frames, "number": number, "class_weights": class_weights}
+    return make_epoch(frames, starts, np.asarray(targets), recipe, **more)
 
 
 def train(network, segments, targets, **more):

@@ -10,7 +10,8 @@ import soundfile
 
 from mirex_submission.evaluation.judging.evaluate import evaluate
 from mirex_submission.evaluation.judging.tables import write_results
-from mirex_submission.protocol.lists import Track, write_predictions, write_probabilities
+from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.outputs import write_predictions, write_probabilities
 
 
 def make_results(folder, labels, systems, *, n_folds=3, n_tracks=8, seed=0):

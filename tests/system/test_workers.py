@@ -22,7 +22,6 @@ import soundfile
 from project import PROJECT
 
 from mirex_submission.errors import StorageError, UsageError
-from mirex_submission.features import extraction
 from mirex_submission.features.extraction import extract
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
@@ -96,7 +95,7 @@ def tracks(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def sequential(tracks, tmp_path_factory):
-    """The records and the stored files of a run in this process."""
+    """The records and the stored files of a run that extracts one track at a time."""
     store = FeatureStore(tmp_path_factory.mktemp("sequential"), SPEC)
     return extract(tracks, store, Workers(1)), stored(store)
 
@@ -154,9 +153,8 @@ def ray():
 
 
 @pytest.fixture
-def loky(monkeypatch):
-    """Two processes of this machine, which start for any work, however small."""
-    monkeypatch.setattr(extraction, "WORKER_START_S", 1e-9)
+def loky():
+    """Two processes of this machine."""
     return Workers(2)
 
 
@@ -212,7 +210,8 @@ def test_bad_tracks_become_records_on_a_cluster_too(workers, tracks, tmp_path):
     bad = [str(tmp_path / "text.wav"), str(tmp_path / "missing.wav"), "no\0path.wav"]
     records = extract([*bad, *tracks[:9]], FeatureStore(tmp_path / "scratch", SPEC), workers)
     assert [records[path].content for path in bad] == ["", "", ""]
-    assert all(records[path].reason for path in bad)
+    for path, code in zip(bad, ("audio.undecodable", "audio.unreadable", "audio.unexpected"), strict=True):
+        assert records[path].reason.endswith(f" [{code}]")
     assert all(records[path].content for path in tracks[:9])
 
 
@@ -241,7 +240,7 @@ def test_a_track_that_kills_every_worker_is_named_and_costs_no_other(workers, tr
     records = extract(tracks, store, workers)
     (victim,) = [path for path, record in records.items() if not record.content]
     assert os.path.basename(victim) == VICTIM
-    assert records[victim].reason
+    assert records[victim].reason.endswith(" [audio.crash]")
     assert store.deaths.stat().st_size >= 2  # it got a second chance
     assert stored(store) == {k: v for k, v in sequential[1].items() if k != store.file_of(victim).name}
 

@@ -9,7 +9,7 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.networks.weights import to_bytes
 from mirex_submission.system.atomic import seal
 from mirex_submission.training import checkpoint
-from mirex_submission.training.checkpoint import Checkpoints, State, clear_checkpoints, key_of
+from mirex_submission.training.checkpoint import Checkpoint, Checkpoints, clear_checkpoints, key_of
 from mirex_submission.training.recipe import Recipe
 
 SHAPES = {"a/kernel": (3, 4), "b": (2,)}
@@ -19,7 +19,7 @@ CONTENTS, LABELS = ["aa", "bb", "cc"], ["x", "y", "x"]
 def make(epochs, seed=0):
     rng = np.random.default_rng([seed, epochs])
     weights = {name: rng.normal(size=shape).astype(np.float32) for name, shape in SHAPES.items()}
-    return State(weights, [{"loss": 1 / (k + 3), "accuracy": k / 7} for k in range(epochs)])
+    return Checkpoint(weights, [{"loss": 1 / (k + 3), "accuracy": k / 7} for k in range(epochs)])
 
 
 def same(a, b):
@@ -41,7 +41,7 @@ def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(ch
     checkpoints.save(make(1))
     (checkpoints.folder / f"{checkpoints.key}-000002.checkpoint").mkdir()  # cannot be replaced by a file
     checkpoints.save(make(2))
-    assert "the state after epoch 2 is not kept" in caplog.text
+    assert "[training.checkpoint-not-stored]" in caplog.text
     assert same(checkpoints.load(Recipe(epochs=1)), make(1))
 
 
@@ -106,14 +106,19 @@ def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
         (b"[]", {"b": make(2).weights["b"]}),
         (b"[]", make(2).weights | {"best/b": np.zeros(2, np.float32)}),
         (b"{}", {}),
+        (b'[{"loss": 1.0}]', make(2).weights),
+        (b'[{"loss": 1.0, "accuracy": true}]', make(2).weights),
         (b"3", make(2).weights),
         (b"[3]", make(2).weights),
         (b"[{}]", make(2).weights),
         (b'[{"loss": "low"}]', make(2).weights),
         (b"[" * 100_000, make(2).weights),
     ],
-    ids=["shape", "too few", "half a best", "nothing", "number", "no epochs", "no loss", "no figure", "deep"],
-)
+    ids=[
+        "shape", "too few", "half a best", "nothing", "no accuracy", "a truth", "number", "no epochs", "no loss",
+        "no figure", "deep",
+    ],
+)  # fmt: skip
 def test_a_state_that_no_training_of_this_network_wrote_is_passed_over_though_its_digest_is_right(
     checkpoints, history, weights
 ):

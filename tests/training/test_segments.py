@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.networks.epoch import cut
 from mirex_submission.training.recipe import Recipe
-from mirex_submission.training.segments import batches, cut, dropout_rng, n_segments, segment_starts
+from mirex_submission.training.segments import draw_order, make_epoch, n_segments, segment_starts
 
 SPEC = FeatureSpec()
 CONTENT = "5e" * 20
@@ -95,21 +96,30 @@ def test_a_cut_is_a_slice_of_the_frames_with_frequency_first():
         np.testing.assert_array_equal(segment, frames[start : start + 80].T)
 
 
+def epoch_of(n=500, number=0, room=None, **recipe):
+    nothing = np.zeros(n, int)
+    return make_epoch(np.zeros((1, 1)), nothing, nothing, Recipe(**recipe), n_frames=1, number=number, room=room)
+
+
+def dropout_rng(seed, number):
+    return epoch_of(seed=seed, number=number).dropout_rng()
+
+
 @pytest.mark.parametrize(("n_segments", "sizes"), [(100, [40, 40, 20]), (40, [40]), (41, [40, 1]), (3, [3])])
 def test_each_epochs_batches_are_a_permutation(n_segments, sizes):
     for epoch in range(3):
-        found = list(batches(n_segments, Recipe(), epoch))
-        assert [len(batch) for batch in found] == sizes
-        np.testing.assert_array_equal(np.sort(np.concatenate(found)), np.arange(n_segments))
+        batches = list(epoch_of(n_segments, epoch).batches())
+        assert [len(batch) for batch in batches] == sizes
+        np.testing.assert_array_equal(np.sort(np.concatenate(batches)), np.arange(n_segments))
 
 
 def test_batches_differ_by_epoch_and_seed_and_by_nothing_else():
     def order(epoch, **recipe):
-        return np.concatenate(list(batches(500, Recipe(**recipe), epoch))).tolist()
+        return np.concatenate(list(epoch_of(500, epoch, **recipe).batches())).tolist()
 
     assert order(0) == order(0) == order(0, batch_size=7, model="1")
     room = np.full(500, 9, np.uint32)
-    assert np.concatenate(list(batches(500, Recipe(), 0, room))).tolist() == room.tolist() == order(0)
+    assert epoch_of(500, 0, room).order is room and room.tolist() == order(0)
     orders = [order(0), order(1), order(2), order(0, seed=1), list(range(500))]
     assert len(set(map(tuple, orders))) == len(orders)
 
@@ -123,7 +133,7 @@ def test_the_dropout_of_an_epoch_differs_by_epoch_and_seed_and_by_nothing_else()
 
 
 def test_dropout_order_and_segments_share_no_random_numbers():
-    order = np.concatenate(list(batches(30, Recipe(), 1)))
+    order = draw_order(30, Recipe(), 1)
     drawn = starts(content="1"), dropout_rng(0, 1).integers(0, 781, size=30)
     assert not np.array_equal(*drawn)  # 781 starts are in a track of 860 frames
     assert not np.array_equal(order, dropout_rng(0, 1).permutation(30))

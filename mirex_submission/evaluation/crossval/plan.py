@@ -1,14 +1,14 @@
-"""All calls that a cross-validation makes of one submission, and where everything lies:
+"""All steps that a cross-validation runs of one submission, and where everything lies:
 
     SCRATCH/submissions/HOME/scratch          its scratch folder: for extraction, and with ours for all models
     SCRATCH/submissions/HOME/folds/NAME.FOLD  any other's scratch folder for a fold
-    SCRATCH/submissions/HOME/calls            what was called, and how it ended
-    OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a call
+    SCRATCH/submissions/HOME/steps            the record of each step
+    OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a step
 
-Systems of one folder that differ in their options share its HOME: what they call alike is called once, as extraction
-is, and with ours a training that several classify with. A fold of any submission but ours works in a copy of what
-extraction left, for its model has no name, and must not depend on which folds ran before, beside or halfway. The copy
-goes when the fold has ended well.
+Systems of one folder that differ in their options share its HOME: an equal step runs once for all of them, as
+extraction does, and with ours a training that several classify with. A fold of any submission but ours works in a copy
+of what extraction left, for its model has no name, and must not depend on which folds ran before, beside or halfway.
+The copy is removed when the fold has ended well.
 """
 
 from __future__ import annotations
@@ -22,16 +22,55 @@ from pathlib import Path
 
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
-from mirex_submission.evaluation.crossval.system import OWN_OPTIONS, Submission
+from mirex_submission.evaluation.crossval.system import Submission
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
+from mirex_submission.system.option import FILE_NAME
+
+_OWN_OPTIONS = ("--name", "--probabilities")  # of our scripts; each fold gets other values
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What the steps of one system are called with, beside MIREX's arguments.
+
+    Parameters
+    ----------
+    train, classify : sequence of str
+        More options of its train script (or trainAndClassify) and of its classify script.
+    threads : int
+        -numThreads of each step.
+    device : str
+        --device of our own scripts.
+    """
+
+    train: Sequence[str] = ()
+    classify: Sequence[str] = ()
+    threads: int = 1
+    device: str = "auto"
 
 
 @dataclass(frozen=True)
 class FoldPlan:
-    """The calls of one fold, in order, its scratch folder and the files that it leaves.
+    """The steps of one fold, in order.
 
-    copied : whether `scratch` is to be a copy of what extraction left. models_history : the learning curve in our own
-    model's folder, which is kept as `history`; None, like `probabilities`, with other submissions.
+    Parameters
+    ----------
+    lists : FoldLists
+        The fold's lists.
+    steps : list of Step
+        Train and classify, or both in one.
+    scratch : Path
+        The scratch folder.
+    copied : bool
+        Whether `scratch` is to be a copy of what extraction left.
+    output : Path
+        The predictions.
+    probabilities : Path or None
+        The probabilities that our own classification writes.
+    models_history : Path or None
+        The learning curve in our own model's folder, which is kept as `history`.
+    history : Path
+        Where the learning curve is kept.
     """
 
     lists: FoldLists
@@ -45,13 +84,27 @@ class FoldPlan:
 
     @property
     def failed(self) -> Path:
-        """Where the output of a call that failed is kept, under a name that is no output's."""
+        """Where the output of a failed step is kept, under a name that no output has."""
         return self.output.with_name(f"{self.output.name}.failed")
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The calls of one submission; extraction : None if it has no script for it. scratch : what extraction works in."""
+    """The steps of one submission.
+
+    Parameters
+    ----------
+    submission : Submission
+        The system.
+    scratch : Path
+        The folder that extraction works in.
+    extraction : Step or None
+        None if it has no script for it.
+    outputs : Path
+        Folder of the predictions.
+    folds : list of FoldPlan
+        In the order of the task's folds.
+    """
 
     submission: Submission
     scratch: Path
@@ -60,95 +113,124 @@ class Plan:
     folds: list[FoldPlan]
 
 
-def plan(
-    task: TaskLists,
-    submission: Submission,
-    scratch: Path,
-    out: Path,
-    train_options: Sequence[str] = (),
-    classify_options: Sequence[str] = (),
-    *,
-    threads: int,
-    device: str,
-) -> Plan:
-    """What to call of `submission`.
+def plan(task: TaskLists, submission: Submission, scratch: Path, out: Path, options: StepOptions) -> Plan:
+    """Plan the steps of one submission.
 
-    Raises UsageError for options of a script that it does not have, for those of ours that are set here, and for names
-    of folds that no model of ours can have.
+    Parameters
+    ----------
+    task : TaskLists
+        Lists of all folds.
+    submission : Submission
+        The system.
+    scratch, out : Path
+        Folder for scratch folders and records, and folder for outputs and logs.
+    options : StepOptions
+        What its steps are called with.
+
+    Returns
+    -------
+    Plan
+
+    Raises
+    ------
+    UsageError
+        For options of a script that the system does not have, for options of our scripts that are set here, and for
+        names of folds that no model of ours can have.
     """
-    if classify_options and not submission.separate:
-        raise UsageError(f"{submission.name}: has no classify.sh for --classify-options")
-    home, results = scratch / "submissions" / submission.home, out / submission.name
-    outputs, shared = results / "outputs", home / "scratch"
-    if submission.own:
-        set_here = {word.partition("=")[0] for word in [*train_options, *classify_options]} & set(OWN_OPTIONS)
-        if set_here:
-            raise UsageError(f"{submission.name}: {', '.join(sorted(set_here))}: each fold is given its own")
-        for lists in task.folds:
-            if not re.fullmatch(r"\w[\w.-]*", lists.name):
-                raise UsageError(
-                    f"{lists.test}: {submission.name} cannot name a model {lists.name!r}: rename its lists, with "
-                    "letters, digits, '_', '-' and '.' only"
-                )
+    _check(task, submission, options)
+    return _Planner(submission, scratch / "submissions" / submission.home, out / submission.name, options).plan(task)
 
-    def step(
-        call: str,
-        argv: list[str],
-        reads: Sequence[Path],
-        after: str,
-        *,
-        fold: str = "",
-        where: str = "",
-        leaves: Sequence[Path] = (),
-        folder: Path | None = None,
-    ) -> Step:
-        """where : what tells the records of this call from those of the other folds and systems."""
-        record = home / "calls" / (f"{where}.{call}.json" if where else f"{call}.json")
-        log = results / "logs" / (f"{fold}.{call}.log" if fold else f"{call}.log")
-        return Step(call, argv, reads, after, leaves, folder, log, record)
 
-    def fold_plan(lists: FoldLists, after: str) -> FoldPlan:
-        fold, own = lists.name, submission.own
-        alone = f"{submission.name}.{fold}"
-        model = f"{fold}{_mark(train_options)}"
-        folder = shared if own else home / "folds" / alone
-        output = outputs / f"{fold}.txt"
-        probabilities = results / "probabilities" / f"{fold}.csv" if own else None
-        models_history = folder / "models" / model / "history.csv" if own else None
-        if submission.separate:
-            argv = submission.train(folder, lists.train, train_options, threads=threads, model=model, device=device)
-            leaves = [models_history, models_history.with_name("bundle.json")] if models_history else []
-            where = model if own else alone
-            train = step("train", argv, [lists.train], after, fold=fold, where=where, leaves=leaves, folder=folder)
-            argv = submission.classify(
-                folder,
-                lists.test,
-                output,
-                classify_options,
-                threads=threads,
-                model=model,
-                device=device,
-                probabilities=probabilities,
+def _check(task: TaskLists, submission: Submission, options: StepOptions) -> None:
+    if options.classify and not submission.separate:
+        problem = f"{submission.name}: has no classify.sh for --classify-options"
+        raise UsageError(problem, code="crossval.no-script")
+    if not submission.own:
+        return
+    set_here = {word.partition("=")[0] for word in [*options.train, *options.classify]} & set(_OWN_OPTIONS)
+    if set_here:
+        problem = f"{submission.name}: {', '.join(sorted(set_here))}: each fold is given its own"
+        raise UsageError(problem, code="crossval.own-option")
+    for lists in task.folds:
+        if not re.fullmatch(FILE_NAME, lists.name):
+            raise UsageError(
+                f"{lists.test}: {submission.name} cannot name a model {lists.name!r}: rename its lists, with "
+                "letters, digits, '_', '-' and '.' only",
+                code="crossval.fold-name",
             )
-            leaves = [output, *([probabilities] if probabilities else [])]
-            steps = [train, step("classify", argv, [lists.test], train.key, fold=fold, where=alone, leaves=leaves)]
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Plans one submission; home : its scratch folders and records; results : its outputs and logs."""
+
+    submission: Submission
+    home: Path
+    results: Path
+    options: StepOptions
+
+    def plan(self, task: TaskLists) -> Plan:
+        scratch, extraction = self.home / "scratch", None
+        if "extract" in self.submission.scripts:
+            argv = self.submission.argv("extract", [], scratch, task.features, threads=self.options.threads)
+            log = self.results / "logs" / "extract.log"
+            record = self.home / "steps" / "extract.json"
+            extraction = Step("extract", argv, [task.features], self.submission.digest, [], scratch, log, record)
+        after = extraction.key if extraction else self.submission.digest
+        folds = [self._fold(lists, after, scratch) for lists in task.folds]
+        return Plan(self.submission, scratch, extraction, self.results / "outputs", folds)
+
+    def _fold(self, lists: FoldLists, after: str, shared: Path) -> FoldPlan:
+        own, fold = self.submission.own, lists.name
+        scratch = shared if own else self.home / "folds" / f"{self.submission.name}.{fold}"
+        output = self.results / "outputs" / f"{fold}.txt"
+        probabilities = self.results / "probabilities" / f"{fold}.csv" if own else None
+        model = f"{fold}{_mark(self.options.train)}"
+        models_history = scratch / "models" / model / "history.csv" if own else None
+        if self.submission.separate:
+            train = self._train(lists, after, scratch, model, models_history)
+            steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities)]
         else:
-            argv = submission.train_and_classify(
-                folder, lists.train, lists.test, output, train_options, threads=threads
-            )
-            reads = [lists.train, lists.test]
-            steps = [step("trainAndClassify", argv, reads, after, fold=fold, where=alone, leaves=[output])]
-        history = results / "history" / f"{fold}.csv"
-        return FoldPlan(lists, steps, folder, not own, output, probabilities, models_history, history)
+            steps = [self._train_and_classify(lists, after, scratch, output)]
+        history = self.results / "history" / f"{fold}.csv"
+        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history)
 
-    extraction = None
-    if "extract" in submission.scripts:
-        argv = submission.extract(shared, task.features, threads=threads)
-        extraction = step("extract", argv, [task.features], submission.digest, folder=shared)
-    after = extraction.key if extraction else submission.digest
-    return Plan(submission, shared, extraction, outputs, [fold_plan(lists, after) for lists in task.folds])
+    def _train(self, lists: FoldLists, after: str, scratch: Path, model: str, history: Path | None) -> Step:
+        options = [*self._own_options(model), *self.options.train]
+        argv = self.submission.argv("train", options, scratch, lists.train, threads=self.options.threads)
+        leaves = [history, history.with_name("bundle.json")] if history else []
+        # A training of ours serves all systems with the same options.
+        record = self._record("train", model if self.submission.own else f"{self.submission.name}.{lists.name}")
+        return Step("train", argv, [lists.train], after, leaves, scratch, self._log(lists, "train"), record)
+
+    def _classify(
+        self, lists: FoldLists, after: str, scratch: Path, output: Path, model: str, probabilities: Path | None
+    ) -> Step:
+        options = self._own_options(model)
+        if probabilities:
+            options += ["--probabilities", str(probabilities)]
+        options += self.options.classify
+        argv = self.submission.argv("classify", options, scratch, lists.test, output, threads=self.options.threads)
+        leaves = [output, *([probabilities] if probabilities else [])]
+        record = self._record("classify", f"{self.submission.name}.{lists.name}")
+        return Step("classify", argv, [lists.test], after, leaves, None, self._log(lists, "classify"), record)
+
+    def _train_and_classify(self, lists: FoldLists, after: str, scratch: Path, output: Path) -> Step:
+        name, paths = "trainAndClassify", (scratch, lists.train, lists.test, output)
+        argv = self.submission.argv(name, self.options.train, *paths, threads=self.options.threads)
+        record = self._record(name, f"{self.submission.name}.{lists.name}")
+        return Step(name, argv, [lists.train, lists.test], after, [output], None, self._log(lists, name), record)
+
+    def _own_options(self, model: str) -> list[str]:
+        return ["--name", model, "--device", self.options.device] if self.submission.own else []
+
+    def _log(self, lists: FoldLists, step: str) -> Path:
+        return self.results / "logs" / f"{lists.name}.{step}.log"
+
+    def _record(self, step: str, owner: str) -> Path:
+        return self.home / "steps" / f"{owner}.{step}.json"
 
 
 def _mark(options: Sequence[str]) -> str:
-    """What tells a model that was trained with these options from others of the same fold."""
+    """Return a suffix that tells a model that was trained with these options from others of the same fold."""
     return f"-{hashlib.sha256(json.dumps(list(options)).encode()).hexdigest()[:8]}" if options else ""

@@ -1,77 +1,149 @@
-"""What was called, as `runs.json` beside results.json: from it a report has times, memory, logs and exact commands.
+"""How the systems were run, as `runs.json` beside `results.json`: times, memory, logs and exact commands.
 
-systems      {name: command_dir, extraction (a call, or null), folds {name: calls, output, probabilities, history,
-             sha256 of these three, faults}}: paths from here, or null for what there is not; faults: why an output
-             does not count, or not all of it
-a call       call, argv, status, seconds, cpu_seconds, peak_mb, log, attempts, fault: see calls.Call and calls.Ended
-versions, lists {path: SHA-256}, started, commands
+The classes below are the format: they write the file and read it. Paths of outputs, probabilities and histories are
+relative to the file's folder, so that results that are moved as a whole stay whole.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
+import msgspec
+from msgspec import Struct, field
+
+from mirex_submission.errors import ListError
 from mirex_submission.evaluation.crossval.run import FoldRun, SystemRun
-from mirex_submission.evaluation.crossval.step import Call
+from mirex_submission.evaluation.crossval.step import StepResult
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
 from mirex_submission.evaluation.judging import validate as validation
+from mirex_submission.evaluation.judging.results import Count, Number, from_json
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.outputs import Kind
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.runtime import versions
 
+RUNS = "runs.json"
+
+
+class StepRecord(Struct, frozen=True):
+    """One shell call of a system's script; problem: why it does not count, None if it does."""
+
+    name: str = field(name="call", default="extract")
+    argv: list[str] = []
+    status: Count | None = None
+    seconds: Number | None = None
+    cpu_seconds: Number | None = None
+    peak_mb: Number | None = None
+    log: str | None = None
+    attempts: Count | None = None
+    problem: str | None = field(name="fault", default=None)
+
+
+class FoldRecord(Struct, frozen=True):
+    """The steps of a fold and the files that it left; problems: why its output does not count, or not all of it."""
+
+    steps: list[StepRecord] = field(name="calls", default_factory=list)
+    output: str | None = None
+    probabilities: str | None = None
+    history: str | None = None
+    sha256: dict[str, str | None] = {}
+    problems: list[str] = field(name="faults", default_factory=list)
+
+
+class SystemRecord(Struct, frozen=True):
+    """The steps of a system; extraction serves all folds."""
+
+    command_dir: str = ""
+    extraction: StepRecord | None = None
+    folds: dict[str, FoldRecord] = {}
+
+
+class RunRecord(Struct, frozen=True):
+    """The whole file; lists: path to SHA-256."""
+
+    systems: dict[str, SystemRecord] = {}
+    versions: dict[str, str] = {}
+    lists: dict[str, str] = {}
+    started: str | None = None
+    commands: list[str] = []
+
+    def steps(self) -> Iterator[tuple[str, str | None, StepRecord]]:
+        """Yield system, fold (None for the extraction) and step."""
+        for name, system in self.systems.items():
+            if system.extraction:
+                yield name, None, system.extraction
+            for fold, fold_record in system.folds.items():
+                yield from ((name, fold, step) for step in fold_record.steps)
+
+    def problems(self) -> dict[str, list[str]]:
+        """Return {`SYSTEM FOLD`: why its output does not count, or not all of it}."""
+        return {
+            f"{name} {fold}": fold_record.problems
+            for name, system in self.systems.items()
+            for fold, fold_record in system.folds.items()
+            if fold_record.problems
+        }
+
 
 def write_runs(
     path: Path, task: TaskLists, runs: Sequence[SystemRun], *, started: str, command: str
 ) -> dict[str, list[str]]:
-    """Write runs.json; returns {`NAME FOLD`: its faults} for those that have any."""
-    faults = {}
-    systems: dict[str, Any] = {}
-    for system in runs:
-        name = system.plan.submission.name
-        folds = {}
-        for fold, run in zip(system.plan.folds, system.folds, strict=True):
-            found = _faults(fold.lists, run, system.extraction)
-            if found:
-                faults[f"{name} {fold.lists.name}"] = found
-            files = {name: getattr(run, name) for name in ("output", "probabilities", "history")}
-            folds[fold.lists.name] = {
-                **dataclasses.asdict(run),
-                **{name: file and _within(file, path.parent) for name, file in files.items()},
-                "sha256": {name: file and sha256(file) for name, file in files.items()},
-                "faults": found,
-            }
-        systems[name] = {
-            "command_dir": system.plan.submission.folder,
-            "extraction": system.extraction and dataclasses.asdict(system.extraction),
-            "folds": folds,
-        }
-    record = {
-        "systems": systems,
-        "versions": versions(),
-        "lists": task.hashes(),
-        "started": started,
-        "commands": [command],
-    }
-    write_file(path, json.dumps(record, indent=1, default=str).encode())
-    return faults
+    """Write runs.json; return {`SYSTEM FOLD`: its problems} for those that have any."""
+    record = RunRecord(
+        systems={system.plan.submission.name: _system_record(system, path.parent) for system in runs},
+        versions=versions(),
+        lists=task.hashes(),
+        started=started,
+        commands=[command],
+    )
+    write_file(path, json.dumps(msgspec.to_builtins(record), indent=1).encode())
+    return record.problems()
 
 
-def _within(file: Path, folder: Path) -> str:
-    """Its path from the folder: results that are moved as a whole stay whole."""
-    return str(file.relative_to(folder))
+def _system_record(system: SystemRun, folder: Path) -> SystemRecord:
+    folds = {}
+    for fold, run in zip(system.plan.folds, system.folds, strict=True):
+        files = {"output": run.output, "probabilities": run.probabilities, "history": run.history}
+        folds[fold.lists.name] = FoldRecord(
+            steps=[_step_record(step) for step in run.steps],
+            **{name: str(file.relative_to(folder)) if file else None for name, file in files.items()},
+            sha256={name: sha256(file) if file else None for name, file in files.items()},
+            problems=_problems(fold.lists, run, system.extraction),
+        )
+    extraction = _step_record(system.extraction) if system.extraction else None
+    return SystemRecord(str(system.plan.submission.folder), extraction, folds)
 
 
-def _faults(fold: FoldLists, run: FoldRun, extraction: Call | None) -> list[str]:
-    for call in filter(None, (extraction, *run.calls)):
-        if call.fault:
-            return [f"{call.call}: {call.fault}"]
-    assert run.output  # as no call has a fault
+def _step_record(step: StepResult) -> StepRecord:
+    return StepRecord(**msgspec.structs.asdict(step))
+
+
+def _problems(fold: FoldLists, run: FoldRun, extraction: StepResult | None) -> list[str]:
+    for step in filter(None, (extraction, *run.steps)):
+        if step.problem:
+            return [f"{step.name}: {step.problem}"]
+    assert run.output  # as no step has a problem
     tracks, labelled = lists.read_unlabelled(fold.test), lists.read_labelled(fold.train, for_evaluator=False)
     findings = validation.output_findings(tracks, labelled, run.output)
-    # White space that cuts a line is in the lists' own paths and labels: no fault of who repeats them.
+    # White space that cuts a line is in the lists' own paths and labels: the system only repeats them.
     return [str(finding) for finding in findings if finding.kind is not Kind.CUT_LINE]
+
+
+def read_runs(folder: Path) -> RunRecord | None:
+    """Read `runs.json` in the folder; return None where there is no such file.
+
+    Raises
+    ------
+    ListError
+        The file is there, and cannot be read or is not as `crossval` writes it.
+    """
+    path = folder / RUNS
+    try:
+        return from_json(path.read_bytes(), RunRecord)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        text = f"{path}: cannot be read: {error}: write it again with crossval, or remove it"
+        raise ListError(text, code="report.runs-invalid") from error

@@ -1,6 +1,6 @@
 """Runs the plans of a cross-validation: extraction once, then the folds, one after the other or side by side.
 
-What has ended well before is not called again; whatever ends a run ends its calls, and the same run goes on from there.
+A step that has ended well before is not repeated. Whatever ends a run ends its steps, and the same command resumes it.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from mirex_submission.errors import StorageError, UsageError
+from mirex_submission.errors import StorageError, UsageError, coded
 from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan
-from mirex_submission.evaluation.crossval.step import Call, Step
+from mirex_submission.evaluation.crossval.step import Step, StepResult
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, Submission
 from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
 from mirex_submission.system.progress import duration
@@ -34,9 +34,9 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True)
 class FoldRun:
-    """The calls of one fold and the files that it left, None for what it did not."""
+    """The results of one fold's steps and the files that it left, None for those that it did not."""
 
-    calls: list[Call]
+    steps: list[StepResult]
     output: Path | None = None
     probabilities: Path | None = None
     history: Path | None = None
@@ -44,10 +44,10 @@ class FoldRun:
 
 @dataclass(frozen=True)
 class SystemRun:
-    """What became of one submission; folds : in the order of the plan, empty where extraction failed."""
+    """The results of one submission; folds : in the order of the plan, without steps where extraction failed."""
 
     plan: Plan
-    extraction: Call | None
+    extraction: StepResult | None
     folds: list[FoldRun]
 
 
@@ -60,23 +60,43 @@ def run(
     limit_s: float,
     environment: Mapping[str, str],
 ) -> list[SystemRun]:
-    """Make all calls of one plan after the other that have not ended well before.
+    """Run all steps that have not ended well before, one submission after the other.
 
-    n_jobs : folds side by side; with several GPUs each has one of its own, as far as they go. limit_s : of each call.
-    environment : the caller's, before this program set anything for itself.
+    Parameters
+    ----------
+    plans : sequence of Plan
+        The submissions.
+    scratch : Path
+        Folder of the scratch folders and records.
+    n_jobs : int
+        Folds side by side; with several GPUs each fold gets one of its own, as far as they go.
+    device : str
+        With "cpu" no step sees a GPU.
+    limit_s : float
+        Time limit of each step in seconds.
+    environment : mapping
+        The caller's environment, before this program set anything for itself.
 
-    A submission that fails has calls with a fault. Raises UsageError where another run is on `scratch`, and
-    StorageError.
+    Returns
+    -------
+    list of SystemRun
+        A submission that fails has steps with a problem.
+
+    Raises
+    ------
+    UsageError
+        If another run uses `scratch`.
+    StorageError
+        If the disk does not take the files.
     """
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
     with _locked(scratch):
-        runs = [_System(plan, n_jobs, limit_s, environment).run() for plan in plans]
+        runs = [_SystemRunner(plan, n_jobs, limit_s, environment).run() for plan in plans]
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
         if submission.current_digest() != submission.digest:
-            log.warning(
-                "%s: its files have changed meanwhile: the next run makes all its calls again", submission.folder
-            )
+            warning = f"{submission.folder}: its files have changed meanwhile: the next run repeats all its steps"
+            log.warning("%s", coded(warning, code="crossval.changed-submission"))
     return runs
 
 
@@ -91,13 +111,14 @@ def _locked(scratch: Path) -> Iterator[None]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise UsageError(f"{scratch}: another crossval is running here: wait, or give another --scratch") from None
+        problem = f"{scratch}: another crossval is running here: wait, or give another --scratch"
+        raise UsageError(problem, code="crossval.locked") from None
     finally:
         os.close(lock)
 
 
-class _System:
-    """One submission's calls, while they are made."""
+class _SystemRunner:
+    """Runs the steps of one submission."""
 
     def __init__(self, plan: Plan, n_jobs: int, limit_s: float, environment: Mapping[str, str]) -> None:
         self._plan, self._n_jobs, self._limit_s = plan, n_jobs, limit_s
@@ -113,15 +134,15 @@ class _System:
         make_folder(plan.outputs)
         if plan.extraction:
             [extraction] = self._side_by_side([partial(self._extract, plan.extraction)])
-        if extraction and extraction.fault:
+        if extraction and extraction.problem:
             return SystemRun(plan, extraction, [FoldRun([]) for _ in plan.folds])
         return SystemRun(plan, extraction, self._side_by_side([partial(self._fold, fold) for fold in plan.folds]))
 
-    def _side_by_side(self, works: Sequence[Callable[[], _Result]]) -> list[_Result]:
-        """Do all of them, n_jobs at a time. Whatever is raised, here or in one of them, ends all calls."""
+    def _side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Run all tasks, n_jobs at a time. Any exception, here or in one of them, ends all steps."""
         with ThreadPoolExecutor(self._n_jobs) as pool:
             try:
-                futures = [pool.submit(work) for work in works]
+                futures = [pool.submit(task) for task in tasks]
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
                 return [future.result() for future in futures]
@@ -130,69 +151,72 @@ class _System:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
 
-    def _extract(self, step: Step) -> Call:
+    def _extract(self, step: Step) -> StepResult:
         name, folder = self._plan.submission.name, self._plan.scratch
 
         def prepare() -> None:
-            # Ours tells by itself what of it is still true; of any other what another extraction left is not to be.
-            if not self._plan.submission.own and not step.begun():
+            # Our extraction checks what it finds there; of any other system nothing of another extraction may stay.
+            if not self._plan.submission.own and not step.attempts():
                 remove(folder)
             make_folder(folder)
 
-        return self._call(name, step, self._environment, prepare)
+        return self._run_step(name, step, self._environment, prepare)
 
     def _fold(self, fold: FoldPlan) -> FoldRun:
-        what = f"{self._plan.submission.name} {fold.lists.name}"
-        before = [call for step in fold.steps if (call := step.noted())]
-        if len(before) == len(fold.steps) and fold.steps[-1].finished():
-            log.info("%s: done before", what)
-            return _collect(fold, before)
+        title = f"{self._plan.submission.name} {fold.lists.name}"
+        earlier = [result for step in fold.steps if (result := step.earlier_result())]
+        if len(earlier) == len(fold.steps) and fold.steps[-1].finished():
+            log.info("%s: done before", title)
+            return _collect(fold, earlier)
         gpu = self._gpus.get()
         environment = {**self._environment, "CUDA_VISIBLE_DEVICES": gpu} if gpu else self._environment
-        calls: list[Call] = []
+        results: list[StepResult] = []
         try:
             for step in fold.steps:
-                calls.append(self._call(what, step, environment, partial(self._prepare, fold, step)))
-                if calls[-1].fault:
+                results.append(self._run_step(title, step, environment, partial(self._prepare, fold, step)))
+                if results[-1].problem:
                     break
         finally:
             self._gpus.put(gpu)
-        return _collect(fold, calls)
+        return _collect(fold, results)
 
     def _prepare(self, fold: FoldPlan, step: Step) -> None:
-        """Leave nothing of an earlier time, which could be taken for what this call or the next one writes."""
+        """Remove earlier files, which could be taken for what this step or the next one writes."""
         for path in (fold.output, fold.failed, fold.probabilities, fold.history):
             if path:
                 remove(path)
         if fold.copied and step is fold.steps[0]:
             _copy(self._plan.scratch, fold.scratch)
 
-    def _call(self, whose: str, step: Step, environment: Mapping[str, str], prepare: Callable[[], object]) -> Call:
-        what = f"{whose} {step.call}"
-        call = step.finished()
-        if call:
-            log.info("%s: done before", what)
-            return call
+    def _run_step(
+        self, owner: str, step: Step, environment: Mapping[str, str], prepare: Callable[[], object]
+    ) -> StepResult:
+        title = f"{owner} {step.name}"
+        result = step.finished()
+        if result:
+            log.info("%s: done before", title)
+            return result
         prepare()
-        log.info("%s: begins; its log is %s", what, step.log)
-        call = step.run(environment=environment, limit_s=self._limit_s, stop=self._stop)
-        if call.fault:
-            log.warning("%s: %s", what, call.fault)
+        log.info("%s: begins; its log is %s", title, step.log)
+        result = step.run(environment=environment, limit_s=self._limit_s, stop=self._stop)
+        if result.problem:
+            log.warning("%s: %s", title, result.problem)
         else:
-            log.info("%s: done in %s, peak memory %.0f MB", what, duration(call.seconds), call.peak_mb)
-        return call
+            log.info("%s: done in %s, peak memory %.0f MB", title, duration(result.seconds), result.peak_mb)
+        return result
 
 
-def _collect(fold: FoldPlan, calls: list[Call]) -> FoldRun:
-    if calls[-1].fault:
+def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
+    """Keep the files of a fold: its output under another name if a step failed."""
+    if results[-1].problem:
         with contextlib.suppress(FileNotFoundError):
             fold.output.rename(fold.failed)
-        return FoldRun(calls)
+        return FoldRun(results)
     if fold.copied:
         remove(fold.scratch)
     if fold.models_history and fold.models_history.exists():
         write_file(fold.history, fold.models_history.read_bytes())
-    return FoldRun(calls, fold.output, fold.probabilities, fold.history if fold.history.exists() else None)
+    return FoldRun(results, fold.output, fold.probabilities, fold.history if fold.history.exists() else None)
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -203,11 +227,13 @@ def _copy(source: Path, target: Path) -> None:
         command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(target)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            raise StorageError(f"{target}: cannot be made a copy of {source}: {done.stderr.strip()}: free some space")
+            problem = f"{target}: cannot be made a copy of {source}: {done.stderr.strip()}: free some space"
+            raise StorageError(problem, code="crossval.copy")
 
 
 def _environment_of(submission: Submission, environment: Mapping[str, str]) -> dict[str, str]:
-    # bin/mirex-submission.sh sets it for itself; a system in Python may need what lies beside its script.
+    """Return the environment of a submission's steps."""
+    # bin/mirex-submission.sh sets it for itself; a system in Python may need the modules beside its script.
     inherited = {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
     if submission.folder.resolve() == OWN_FOLDER or not submission.own:  # another version of ours has its own Python
         inherited.setdefault("MIREX_PYTHON", sys.executable)
@@ -215,7 +241,7 @@ def _environment_of(submission: Submission, environment: Mapping[str, str]) -> d
 
 
 def _gpus(environment: Mapping[str, str]) -> list[str]:
-    """The GPUs that calls may use."""
+    """List the GPUs that steps may use."""
     if "CUDA_VISIBLE_DEVICES" in environment:
         return [gpu for gpu in environment["CUDA_VISIBLE_DEVICES"].split(",") if gpu]
     try:

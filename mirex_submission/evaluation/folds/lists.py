@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import lists
 from mirex_submission.system.atomic import sha256
 from mirex_submission.system.paths import full_path
@@ -30,72 +31,109 @@ class FoldLists:
 
 @dataclass(frozen=True)
 class TaskLists:
-    """The lists of a whole task."""
+    """The lists of a whole task: of all features, and of each fold."""
 
     folder: Path
     features: Path
     folds: list[FoldLists]
 
     def hashes(self) -> dict[str, str]:
-        """{path: SHA-256} of every list."""
+        """Return {path: SHA-256} of every list."""
         paths = [self.features, *(path for fold in self.folds for path in (fold.train, fold.test, fold.truth))]
         return {str(path): sha256(path) for path in paths}
 
 
 def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
-    """The lists in `folder`, checked. Raises ListError with every fault of all of them."""
+    """Find the lists in a folder and check them against each other.
+
+    Raises
+    ------
+    ListError
+        With every problem of all lists, each with its `file:line`.
+    """
     folder = Path(folder).absolute()
     folds = [FoldLists(name, *(folder / f"{name}.{part}.txt" for part in PARTS)) for name in fold_names(folder)]
     task = TaskLists(folder, folder / "features.txt", folds)
-    faults = _faults(task)
-    if faults:
-        raise lists.list_error(folder, faults)
+    problems = _TaskReader(task).problems()
+    if problems:
+        raise lists.list_error(folder, problems)
     return task
 
 
 def fold_names(folder: Path) -> list[str]:
-    """The folds that have lists in `folder`, fold10 after fold9. Raises ListError if there are none."""
+    """Return the names of the folds that have lists in `folder`, fold10 after fold9.
+
+    Raises
+    ------
+    ListError
+        If there are none.
+    """
     names = [path.name.removesuffix(".test.txt") for path in folder.glob("*.test.txt")]
     if not names:
-        raise ListError(f"{folder}: no *.test.txt: give the folder with the lists of the folds")
-    return sorted(
-        names, key=lambda name: [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
-    )
+        raise ListError(f"{folder}: no *.test.txt: give the folder with the lists of the folds", code="folds.no-lists")
+    return sorted(names, key=natural_order)
 
 
-def _faults(task: TaskLists) -> list[str]:
-    found: list[str] = []
-    labels: dict[str, tuple[str, str]] = {}
+def natural_order(name: str) -> list[str | int]:
+    """Return a key that sorts names by their words and numbers, fold10 after fold9."""
+    return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
 
-    def read(path: Path, *, labelled: bool) -> dict[str, str]:
-        """{track: where it stands}; empty if the list itself is wrong."""
+
+class _TaskReader:
+    """The lists of a task while they are checked: what is wrong so far, and the first label of each track."""
+
+    def __init__(self, task: TaskLists) -> None:
+        self._task = task
+        self._problems: list[str] = []
+        self._first_label: dict[str, tuple[str, str]] = {}  # full path: label, and where it stands
+
+    def problems(self) -> list[str]:
+        """Check all lists; returns one message a problem."""
+        features = self._read(self._task.features, labelled=False)
+        for fold in self._task.folds:
+            train, truth = self._read(fold.train, labelled=True), self._read(fold.truth, labelled=True)
+            test = self._read(fold.test, labelled=False)
+            if features and train and truth and test:
+                self._problems += _contradictions(fold, self._task.features.name, features, train, test, truth)
+        return self._problems
+
+    def _read(self, path: Path, *, labelled: bool) -> dict[str, str]:
+        """Map each track of a list to its `file:line: path`; empty if the list itself is wrong."""
         try:
             if labelled:
                 tracks = lists.read_labelled(path, min_classes=1, for_evaluator=False)
             else:
                 tracks = lists.read_unlabelled(path)
         except ListError as error:
-            found.extend(str(error).splitlines())
+            self._problems += str(error).splitlines()
             return {}
         for track in tracks if labelled else ():
             where = f"{path}:{track.line}"
-            label, first = labels.setdefault(full_path(track.path), (track.label, where))
+            label, first = self._first_label.setdefault(full_path(track.path), (track.label, where))
             if label != track.label:
-                found.append(f"{where}: {track.path!r} is {track.label!r} here and {label!r} in {first}: correct one")
+                problem = f"{where}: {track.path!r} is {track.label!r} here and {label!r} in {first}: correct one"
+                self._problems.append(coded(problem, code="folds.two-labels"))
         return {full_path(track.path): f"{path}:{track.line}: {track.path!r}" for track in tracks}
 
-    features = read(task.features, labelled=False)
-    for fold in task.folds:
-        train, truth = read(fold.train, labelled=True), read(fold.truth, labelled=True)
-        test = read(fold.test, labelled=False)
-        if not (features and train and truth and test):
-            continue
-        for tracks, wrong, what in (
-            (train, train.keys() - features.keys(), f"not in {task.features.name}: add it there"),
-            (test, test.keys() - features.keys(), f"not in {task.features.name}: add it there"),
-            (test, test.keys() & train.keys(), f"in {fold.train.name} too: take it out of one of the two"),
-            (test, test.keys() - truth.keys(), f"not in {fold.truth.name}: add it there with its label"),
-            (truth, truth.keys() - test.keys(), f"not in {fold.test.name}: add it there"),
-        ):
-            found += [f"{where} is {what}" for track, where in tracks.items() if track in wrong]
-    return found
+
+def _contradictions(
+    fold: FoldLists,
+    features_name: str,
+    features: dict[str, str],
+    train: dict[str, str],
+    test: dict[str, str],
+    truth: dict[str, str],
+) -> Iterator[str]:
+    """Compare the lists of one fold, {track: where it stands}, with each other and with all features."""
+    for listed in (train, test):
+        for track in (track for track in listed if track not in features):
+            problem = f"{listed[track]} is not in {features_name}: add it there"
+            yield coded(problem, code="folds.not-in-features")
+    for track in (track for track in test if track in train):
+        problem = f"{test[track]} is in {fold.train.name} too: take it out of one of the two"
+        yield coded(problem, code="folds.train-and-test")
+    for track in (track for track in test if track not in truth):
+        problem = f"{test[track]} is not in {fold.truth.name}: add it there with its label"
+        yield coded(problem, code="folds.no-truth-of-track")
+    for track in (track for track in truth if track not in test):
+        yield coded(f"{truth[track]} is not in {fold.test.name}: add it there", code="folds.not-tested")

@@ -1,28 +1,34 @@
-"""Where labelled tracks come from: a table, folders named by their class, or a loader of mirdata.
+"""Labelled tracks with their groups: from a table, from folders named by their class, or from a loader of mirdata.
 
-A table is UTF-8 text with a header line and a tab between columns (no quotes): `path`, `label` and any other, such as
-`artist` or `album`. A relative path in it is relative to the folder of the table, or to one that is given.
+A table has a header with the columns `path`, `label` and any other, such as `artist` or `album`. Its suffix tells its
+format: `.csv`, `.xlsx` and `.parquet`; any other file is UTF-8 text with a tab between columns and no quotes. All cells
+are text, also those like `NA` or `1`. A relative path is relative to the folder of the table, or to one that is given.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from mirex_submission.errors import ListError, UsageError
+from mirex_submission.errors import ListError, UsageError, coded
 from mirex_submission.protocol.lists import Problems, Track, is_path
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.paths import full_path
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 log = logging.getLogger(__name__)
 
 AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
-# What mirdata's loaders call a label. `canonical_composer` is maestro's, `tags` are the moods of MTG-Jamendo.
+# The label in mirdata's loaders: `canonical_composer` is maestro's, `tags` are the moods of MTG-Jamendo.
 MIRDATA_LABELS = ("genre", "genres", "mood", "composer", "canonical_composer", "tags")
 
 
@@ -36,60 +42,140 @@ class GroupedTrack(Track):
 def read_table(
     table_path: str | os.PathLike[str], *, group: str | None = None, root: str | os.PathLike[str] | None = None
 ) -> list[GroupedTrack]:
-    """The tracks of a table, in its order.
+    """Read the tracks of a table, in its order.
 
-    group : the column that says what belongs together; by default, and where its cell is empty, a track is its own
-        group. Case and the number of blanks do not tell groups apart.
-    root : what relative paths are relative to; by default the folder of the table.
+    Parameters
+    ----------
+    table_path : path-like
+        TSV, CSV, Excel (.xlsx) or Parquet file.
+    group : str, optional
+        Column whose equal cells belong together, whatever their case and number of blanks. Without it, and where its
+        cell is empty, a track is its own group.
+    root : path-like, optional
+        Folder of relative paths; by default that of the table.
 
-    Raises ListError with every fault of the table.
+    Returns
+    -------
+    list of GroupedTrack
+
+    Raises
+    ------
+    ListError
+        With every problem of the table, each with its `file:line`, or `file:row` of a binary table.
+    UsageError
+        If the package that reads the format is not installed.
     """
-    faults = Problems(table_path)
-    lines = iter(faults.read_lines())
-    number, header = next(lines, (1, ""))
-    columns = header.split("\t")
-    wanted = ["path", "label", *([group] if group else [])]
-    for name in wanted:
-        if columns.count(name) != 1:
-            found = f"{columns.count(name)} columns named {name!r} among {', '.join(map(repr, columns))}"
-            faults.add(number, found, "the first line names the columns, with a tab between them")
-    if faults.lines:
-        faults.finish(n_entries=0, expected="path<TAB>label")
-    at = [columns.index(name) for name in wanted]
+    problems = Problems(table_path)
+    frame = _frame(Path(table_path), problems)
+    columns = ["path", "label", *([group] if group else [])]
+    for name in columns:
+        count = list(frame.columns).count(name)
+        if count != 1:
+            problem = f"{count} columns named {name!r} among {', '.join(map(repr, frame.columns))}"
+            problems.add(1, problem, "name each column once in the first line", code="folds.columns")
+            problems.finish(n_entries=0, expected="path<TAB>label")
     root = os.path.abspath(root or os.path.dirname(os.path.abspath(table_path)))
-    tracks: list[GroupedTrack] = []
-    line_of: dict[str, int] = {}
-    missing = []
-    for number, line in lines:
-        cells = line.split("\t")
-        if len(cells) != len(columns):
-            faults.add(number, f"{len(cells)} cells, but {len(columns)} columns", "write a tab between all columns")
-            continue
-        spelled, label, *grouped = (cells[k] for k in at)
-        path = full_path(os.path.join(root, spelled))
-        if not label.strip():
-            faults.add(number, "an empty label", "write the track's class")
-        elif is_path(spelled, number, faults):
-            if path in line_of:
-                faults.add(number, f"{spelled!r} is in line {line_of[path]} too", "keep one of the two lines")
-            elif not os.path.isfile(path):
-                missing.append((number, f"no file {path!r}"))
-            line_of.setdefault(path, number)
-            tracks.append(_grouped(path, label, *grouped))
-    if len(missing) > 1 and len(missing) == len(tracks):  # a wrong root is one fault
-        missing = [(missing[0][0], f"{missing[0][1]}, and none of {len(missing) - 1} others")]
-    for number, found in missing:
-        faults.add(number, found, f"correct the path, or what it is relative to with --root (now {root})")
-    faults.finish(n_entries=len(tracks), expected="path<TAB>label")
+    tracks = _tracks(frame[columns], root, problems)
+    problems.finish(n_entries=len(tracks), expected="path<TAB>label")
     if group:
         _warn_of_ungrouped(os.fspath(table_path), tracks, group)
     return tracks
 
 
-def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
-    """The audio files below each folder in `folder`, whose name is their class; each track is its own group.
+def _frame(path: Path, problems: Problems) -> pd.DataFrame:
+    """Read a table as text; the index of a row is its line, or its row in a binary table."""
+    import pandas as pd
 
-    Hidden files, and files of other kinds than AUDIO_SUFFIXES, are left out. Raises ListError.
+    suffix = path.suffix.lower()
+    if suffix not in (".xlsx", ".parquet"):
+        return _text_frame(problems, separator="," if suffix == ".csv" else "\t")
+    try:
+        if suffix == ".xlsx":
+            frame = pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
+        else:
+            frame = pd.read_parquet(path, engine="pyarrow")
+    except ImportError as error:
+        raise UsageError(f"{path}: {error}: {install_extra('tables')}", code="folds.table-package") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise ListError(
+            f"{path}: cannot be read: {reason}: check the path of the table", code="list.unreadable"
+        ) from None
+    except Exception as error:  # noqa: BLE001 - each format has errors of its own for a damaged file
+        problem = f"{path}: not a {suffix} table: {error}"
+        raise ListError(f"{problem}: save it again, or as TSV", code="folds.damaged-table") from None
+    frame.index = pd.RangeIndex(2, len(frame) + 2)  # as a spreadsheet numbers the rows below the header
+    return frame.astype(object).where(frame.notna(), "").map(str)
+
+
+def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
+    """Read a text table. Blank lines count for nothing; a line that ends early has empty cells."""
+    import csv
+
+    import pandas as pd
+
+    lines = list(problems.read_lines())
+    numbers = [number for number, _ in lines]
+    if not lines:
+        problems.finish(n_entries=0, expected="path<TAB>label")
+    try:
+        rows = pd.read_csv(
+            io.StringIO("".join(f"{line}\n" for _, line in lines)),
+            sep=separator,
+            header=None,
+            dtype=str,
+            keep_default_na=False,
+            quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
+        )
+    except pd.errors.ParserError as error:
+        match = re.search(r"in line (\d+)", str(error))
+        number = numbers[int(match[1]) - 1] if match else None
+        problems.add(
+            number, str(error).rpartition("error: ")[2].strip(), "give each line as many cells", code="folds.cells"
+        )
+        problems.finish(n_entries=0, expected="path<TAB>label")
+    # With a line end within quotes the lines of a CSV file are not its rows.
+    rows.index = pd.Index(numbers if len(numbers) == len(rows) else range(1, len(rows) + 1))
+    return rows.iloc[1:].set_axis(rows.iloc[0].tolist(), axis=1)
+
+
+def _tracks(frame: pd.DataFrame, root: str, problems: Problems) -> list[GroupedTrack]:
+    """Check path and label of each row; columns are path, label and perhaps a group."""
+    tracks: list[GroupedTrack] = []
+    line_of: dict[str, int] = {}
+    missing: list[tuple[int, str]] = []
+    for number, spelled, label, *group in frame.itertuples(name=None):
+        path = full_path(os.path.join(root, spelled))
+        if not label.strip():
+            problems.add(number, "an empty label", "write the track's class", code="list.no-label")
+        elif re.search(r"[\t\r\n]", label) or re.search(r"[\r\n]", spelled):
+            problem = f"a line end or a tab in {spelled!r} or {label!r}"
+            problems.add(number, problem, "rename it: no list can hold it", code="folds.unlistable-name")
+        elif is_path(spelled, number, problems):
+            if path in line_of:
+                problem = f"{spelled!r} is in line {line_of[path]} too"
+                problems.add(number, problem, "keep one of the two lines", code="folds.repeated-track")
+            elif not os.path.isfile(path):
+                missing.append((number, f"no file {path!r}"))
+            line_of.setdefault(path, number)
+            tracks.append(_grouped(path, label, *group))
+    if len(missing) > 1 and len(missing) == len(tracks):  # a wrong root is one problem
+        missing = [(missing[0][0], f"{missing[0][1]}, and none of {len(missing) - 1} others")]
+    for number, problem in missing:
+        advice = f"correct the path, or what it is relative to with --root (now {root})"
+        problems.add(number, problem, advice, code="folds.no-file")
+    return tracks
+
+
+def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
+    """Find the audio files below each folder in `folder`, whose name is their class; each track is its own group.
+
+    Hidden files, and files with other suffixes than AUDIO_SUFFIXES, are left out.
+
+    Raises
+    ------
+    ListError
+        If there is no audio file, a folder cannot be read, or a name cannot stand in a list.
     """
     tracks, others = [], []
     top = os.path.abspath(folder)
@@ -104,62 +190,99 @@ def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
     if others:
         log.info("%s: %d file(s) left out: no audio, or in no class's folder: %s", top, len(others), _shown(others))
     if not tracks:
-        raise ListError(f"{top}: no audio file in a folder below: give the folder that holds a folder for each class")
+        problem = f"{top}: no audio file in a folder below"
+        raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
     _check_names(tracks)
     return tracks
 
 
 def from_mirdata(name: str, home: str | os.PathLike[str], *, group: str | None = None) -> list[GroupedTrack]:
-    """The tracks of mirdata's loader `name` over the data in `home` that have one label, and an audio file there.
+    """Take the tracks of one of mirdata's loaders that have one label, and an audio file on the disk.
 
-    group : the attribute of mirdata's tracks that says what belongs together (`artist`, `album_id`).
+    Nothing is downloaded.
 
-    Raises UsageError without mirdata or such a loader, and ListError if there is nothing to use. Downloads nothing.
+    Parameters
+    ----------
+    name : str
+        Name of the loader.
+    home : path-like
+        Folder of its data.
+    group : str, optional
+        Attribute of mirdata's tracks that says what belongs together, such as `artist` or `album_id`.
+
+    Raises
+    ------
+    UsageError
+        Without mirdata, or if it has no such loader or attribute.
+    ListError
+        If there is no track to use.
     """
-    try:
-        import mirdata
-    except ModuleNotFoundError as error:
-        said = f"--from-mirdata: the Python package {error.name!r} is missing"
-        raise UsageError(f"{said}: {install_extra('mirdata')}") from None
-    if name not in mirdata.list_datasets():
-        raise UsageError(f"mirdata has no loader {name!r}: one of {', '.join(mirdata.list_datasets())}")
     home = os.path.abspath(home)
+    loaded = _load_mirdata(name, home)
+    attributes = dir(loaded[0]) if loaded else []
+    label_attribute = next((attribute for attribute in MIRDATA_LABELS if attribute in attributes), None)
+    if label_attribute is None:
+        problem = f"mirdata's {name}: its tracks have no {', '.join(MIRDATA_LABELS)}"
+        raise ListError(f"{problem}: take another loader", code="folds.mirdata-label")
+    if group and group not in attributes:
+        shown = ", ".join(attribute for attribute in attributes if not attribute.startswith("_"))
+        problem = f"mirdata's {name}: its tracks have no {group!r}"
+        raise UsageError(f"{problem}: --group takes one of {shown}", code="folds.mirdata-group")
     try:
-        loaded = list(mirdata.initialize(name, data_home=home).load_tracks().values())
-        attributes = dir(loaded[0]) if loaded else []
-        of_label = next((attribute for attribute in MIRDATA_LABELS if attribute in attributes), None)
-        if of_label is None:
-            raise ListError(f"mirdata's {name}: its tracks have no {', '.join(MIRDATA_LABELS)}: take another loader")
-        if group and group not in attributes:
-            shown = ", ".join(attribute for attribute in attributes if not attribute.startswith("_"))
-            raise UsageError(f"mirdata's {name}: its tracks have no {group!r}: --group takes one of {shown}")
-        rows = []
-        for track in loaded:
-            group_name = _single(getattr(track, group)) if group else ""
-            rows.append((_audio_of(track), _single(getattr(track, of_label)), group_name))
-    except OSError as error:  # mirdata's word for an index or metadata that is not there
-        fetch = f"mirdata.initialize({name!r}, {home!r}).download()"
-        raise ListError(f"mirdata's {name} in {home}: {error}: fetch it with `import mirdata; {fetch}`") from None
+        rows = [
+            (
+                _audio_of(track),
+                _single(getattr(track, label_attribute)),
+                _single(getattr(track, group)) if group else "",
+            )
+            for track in loaded
+        ]
+    except OSError as error:
+        raise _not_fetched(name, home, error) from None
     tracks = [_grouped(path, label, group_name) for path, label, group_name in rows if label and os.path.isfile(path)]
     if not tracks:
-        raise ListError(f"mirdata's {name}: none of {len(rows)} tracks has one {of_label} and its audio in {home}")
+        problem = f"mirdata's {name}: none of {len(rows)} tracks has one {label_attribute} and its audio in {home}"
+        raise ListError(f"{problem}: check the folder", code="folds.no-audio")
     if len(tracks) < len(rows):
         log.warning("mirdata's %s: left out %d of %d tracks: no audio file, or not one %s", name,
-                    len(rows) - len(tracks), len(rows), of_label)  # fmt: skip
+                    len(rows) - len(tracks), len(rows), label_attribute)  # fmt: skip
     _check_names(tracks)
     if group:
         _warn_of_ungrouped(f"mirdata's {name}", tracks, group)
     return tracks
 
 
+def _load_mirdata(name: str, home: str) -> list[Any]:
+    """Load the tracks of a loader of mirdata."""
+    try:
+        import mirdata
+    except ModuleNotFoundError as error:
+        problem = f"--from-mirdata: the Python package {error.name!r} is missing"
+        raise UsageError(f"{problem}: {install_extra('mirdata')}", code="folds.no-mirdata") from None
+    if name not in mirdata.list_datasets():
+        problem = f"mirdata has no loader {name!r}: one of {', '.join(mirdata.list_datasets())}"
+        raise UsageError(problem, code="folds.mirdata-loader")
+    try:
+        return list(mirdata.initialize(name, data_home=home).load_tracks().values())
+    except OSError as error:
+        raise _not_fetched(name, home, error) from None
+
+
+def _not_fetched(name: str, home: str, error: OSError) -> ListError:
+    """Return the error for an index or metadata of mirdata that is missing."""
+    fetch = f"mirdata.initialize({name!r}, {home!r}).download()"
+    problem = f"mirdata's {name} in {home}: {error}"
+    return ListError(f"{problem}: fetch it with `import mirdata; {fetch}`", code="folds.mirdata-data")
+
+
 def _audio_of(track: Any) -> str:
-    """The first path that a track of mirdata has to its audio (`audio_path`, `audio_path_mono`), or ""."""
+    """Return the first path that a track of mirdata has to its audio (`audio_path`, `audio_path_mono`), or ""."""
     paths = [value for key, value in sorted(vars(track).items()) if key.startswith("audio") and isinstance(value, str)]
     return os.path.abspath(paths[0]) if paths else ""
 
 
 def _single(value: Any) -> str:
-    """One word of mirdata's: text, or the only text of a list; "" for none or several."""
+    """Return a text, or the only text of a list; "" for none or several."""
     values = list(value) if isinstance(value, list | tuple | set) else [value]
     return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
 
@@ -171,18 +294,21 @@ def _grouped(path: str, label: str, group: str = "") -> GroupedTrack:
 def _warn_of_ungrouped(source: str, tracks: Sequence[GroupedTrack], group: str) -> None:
     alone = [track.path for track in tracks if track.group == track.path]
     if alone:
-        log.warning("%s: %d track(s) without %s, each a group of its own: %s", source, len(alone), group, _shown(alone))
+        warning = f"{source}: {len(alone)} track(s) without {group}, each a group of its own: {_shown(alone)}"
+        log.warning("%s", coded(warning, code="folds.no-group"))
 
 
 def _check_names(tracks: Sequence[GroupedTrack]) -> None:
     """Raise ListError if a name on the disk cannot stand in a list."""
-    bad = [t.path for t in tracks if re.search(r"[\r\n]|[\ud800-\udfff]", t.path) or "\t" in t.label]
-    if bad:
-        raise ListError("\n".join(f"{path!r}: cannot stand in a list: rename the file or folder" for path in bad))
+    paths = [t.path for t in tracks if re.search(r"[\r\n]|[\ud800-\udfff]", t.path) or "\t" in t.label]
+    if paths:
+        lines = (f"{path!r}: cannot stand in a list: rename the file or folder" for path in paths)
+        raise ListError("\n".join(coded(line, code="folds.unlistable-name") for line in lines))
 
 
 def _cannot_list(error: OSError) -> None:
-    raise ListError(f"{error.filename}: cannot be read: {error.strerror}: check the folder")
+    problem = f"{error.filename}: cannot be read: {error.strerror}"
+    raise ListError(f"{problem}: check the folder", code="folds.unreadable-folder")
 
 
 def _shown(paths: Sequence[str]) -> str:

@@ -7,18 +7,42 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
+from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
 from mirex_submission.protocol.lists import Track, read_labelled
-from mirex_submission.protocol.outputs import Finding, Kind, TestList, check_names, class_key, class_names, read_output
+from mirex_submission.protocol.outputs import (
+    NO_PREDICTION,
+    Finding,
+    Kind,
+    TestList,
+    check_names,
+    class_key,
+    class_names,
+    read_output,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
 class Fold:
-    """A fold's truth: its file, its tracks, and their classes, int64 [shape=(n_tracks,)]."""
+    """The truth of one fold.
+
+    Parameters
+    ----------
+    file : FoldTruth
+        Its name and file.
+    tracks : list of Track
+        Its tracks, in the order of the file.
+    truth : np.ndarray [shape=(n_tracks,), dtype=int64]
+        Class numbers of the tracks.
+    """
 
     file: FoldTruth
     tracks: list[Track]
@@ -27,10 +51,22 @@ class Fold:
 
 @dataclass(frozen=True)
 class System:
-    """What one system answered, fold by fold, and its figures with their 95 % intervals.
+    """The answers of one system, fold by fold, and its figures with their 95 % intervals.
 
-    outputs : the file of each fold, None where there is none.
-    predicted : of each fold the classes, int64 [shape=(n_tracks,)], metrics.NO_PREDICTION where there is none.
+    Parameters
+    ----------
+    name : str
+        The system's name.
+    outputs : list of Path or None
+        The file of each fold, None where there is none.
+    predicted : list of np.ndarray [shape=(n_tracks,), dtype=int64]
+        Class numbers of each fold, NO_PREDICTION where there is none.
+    folds, fold_intervals : list of Score, list of (float, float)
+        The figures of each fold, and the interval of its accuracy.
+    overall, overall_interval : Score, (float, float)
+        The figures of all folds together.
+    findings : list of Finding
+        What the evaluator would fail on or miscount.
     """
 
     name: str
@@ -45,9 +81,24 @@ class System:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything that is known of all systems, which are in the order of their names.
+    """Everything about all systems.
 
-    by_class, by_fold : Friedman's test over the overall recalls and over the folds' accuracies; None for one system.
+    Parameters
+    ----------
+    classes : list of str
+        Labels as the truth spells them, in the order of their numbers.
+    folds : list of Fold
+        The truth.
+    systems : list of System
+        In the order of their names.
+    truth_findings : list of Finding
+        Names in the truth on which the evaluator would fail.
+    by_class, by_fold : Comparison or None
+        Friedman's test over the overall recalls and over the folds' accuracies; None for a single system.
+    pairs : list of McNemar
+        A test for each pair of systems.
+    seed : int
+        Seed of the bootstrap.
     """
 
     classes: list[str]
@@ -61,100 +112,180 @@ class Evaluation:
 
     @cached_property
     def findings(self) -> list[Finding]:
+        """The findings of the truth and of all systems."""
         return [*self.truth_findings, *(finding for system in self.systems for finding in system.findings)]
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each fold, track and system.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns fold, path, truth, system, predicted (None where there is no prediction) and probability: that of
+            the predicted class, from `NAME.csv` beside the output `NAME.txt`, NaN where it is not known.
+
+        Raises
+        ------
+        ListError
+            A file of probabilities is not as `classify --probabilities` writes it.
+        """
+        import pandas as pd
+
+        labels: dict[int, str | None] = dict(enumerate(self.classes)) | {NO_PREDICTION: None}
+        rows = []
+        for k, fold in enumerate(self.folds):
+            tables = [read_probabilities(path) if (path := beside(s.outputs[k])) else None for s in self.systems]
+            for n, track in enumerate(fold.tracks):
+                for system, table in zip(self.systems, tables, strict=True):
+                    predicted = labels[system.predicted[k][n]]
+                    probability = table.of(track.path, predicted) if table and predicted is not None else np.nan
+                    rows.append(
+                        (fold.file.name, track.path, labels[fold.truth[n]], system.name, predicted, probability)
+                    )
+        columns = ["fold", "path", "truth", "system", "predicted", "probability"]
+        # As objects, for pandas would turn None into NaN among texts.
+        return pd.DataFrame(rows, columns=columns, dtype=object).astype({"probability": "float64"})
+
+
+@dataclass(frozen=True)
+class _Task:
+    """The truth as systems are judged by it.
+
+    Parameters
+    ----------
+    folds : list of Fold
+        The truth of each fold.
+    number_of : dict
+        {key of a class: its number}.
+    tested : list of np.ndarray [shape=(n_tracks,), dtype=int64]
+        Which track of the task each line of a fold's truth is: a track may be in several folds.
+    seed : int
+        Seed of the bootstrap.
+    """
+
+    folds: list[Fold]
+    number_of: dict[str, int]
+    tested: list[np.ndarray]
+    seed: int
+
+    def right(self, predicted: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Compare class numbers with the truth: of each fold bool [shape=(n_tracks,)]."""
+        return [fold.truth == classes for fold, classes in zip(self.folds, predicted, strict=True)]
 
 
 def evaluate(
     truth: str | os.PathLike[str], systems: Mapping[str, str | os.PathLike[str]], *, seed: int = 0
 ) -> Evaluation:
-    """Compare the outputs in each system's folder with the truth.
+    """Compare the outputs of each system with the truth.
 
-    truth, systems : folders with one list a fold, matched by file name (see pairing); {system's name: its folder}.
-    seed : of the bootstrap.
+    Parameters
+    ----------
+    truth : path-like
+        Folder, pattern or file of the truth, one list a fold (`pairing` says how files belong to folds).
+    systems : mapping
+        {name of a system: folder, pattern or file of its outputs}.
+    seed : int
+        Seed of the bootstrap.
 
-    Raises ListError for a truth that is wrong, and for names or files that leave a doubt. What is wrong with an
-    output is a finding, and the rest counts.
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ListError
+        If the truth is wrong, or an output belongs to no fold. What is wrong within an output is a finding, and the
+        rest of it counts.
     """
     files = fold_truths(truth)
-    return judge(files, {name: outputs_of(folder, files) for name, folder in systems.items()}, seed=seed)
+    return judge(files, {name: outputs_of(source, files) for name, source in systems.items()}, seed=seed)
 
 
 def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], *, seed: int = 0) -> Evaluation:
-    """The same, where it is known which file is whose: {system's name: its output of each fold, None without one}."""
-    outputs = dict(sorted(outputs.items()))
+    """Compare outputs with the truth where the file of each fold is given.
+
+    Parameters
+    ----------
+    files : sequence of FoldTruth
+        The truth of each fold.
+    outputs : mapping
+        {name of a system: its output of each fold, None without one}.
+    seed : int
+        Seed of the bootstrap.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    ListError
+        If the truth is wrong.
+    """
     lists = [read_labelled(file.path, min_classes=1, for_evaluator=False) for file in files]
-    names = class_names(track for tracks in lists for track in tracks)
-    number_of = {key: number for number, key in enumerate(names)}
-    folds = [
-        Fold(file, tracks, np.array([number_of[class_key(track.label)] for track in tracks]))
-        for file, tracks in zip(files, lists, strict=True)
-    ]
-    tested = _tested(folds)
-    judged = [_system(name, outputs[name], folds, number_of, tested, seed) for name in outputs]
-    several = len(judged) > 1
-    recalls = np.stack([system.overall.recalls for system in judged], axis=1)
-    accuracies = np.array([[fold.accuracy for fold in system.folds] for system in judged]).T
-    right = np.stack([np.concatenate(_right(folds, system.predicted)) for system in judged], axis=1)
-    first_test = np.unique(np.concatenate(tested), return_index=True)[1]
+    classes = class_names(track for tracks in lists for track in tracks)
+    task = _task(files, lists, {key: number for number, key in enumerate(classes)}, seed)
+    names = sorted(outputs)
+    systems = [_judge_system(name, outputs[name], task) for name in names]
+    recalls = np.stack([system.overall.recalls for system in systems], axis=1)
+    accuracies = np.array([[fold.accuracy for fold in system.folds] for system in systems]).T
+    right = np.stack([np.concatenate(task.right(system.predicted)) for system in systems], axis=1)
+    first_test = np.unique(np.concatenate(task.tested), return_index=True)[1]
+    several = len(systems) > 1
     return Evaluation(
-        classes=list(names.values()),
-        folds=folds,
-        systems=judged,
-        truth_findings=check_names((fold.file.path, track) for fold in folds for track in fold.tracks),
-        by_class=significance.friedman_tkhsd(recalls, list(outputs)) if several else None,
-        by_fold=significance.friedman_tkhsd(accuracies, list(outputs)) if several else None,
+        classes=list(classes.values()),
+        folds=task.folds,
+        systems=systems,
+        truth_findings=check_names((fold.file.path, track) for fold in task.folds for track in fold.tracks),
+        by_class=significance.friedman_tkhsd(recalls, names) if several else None,
+        by_fold=significance.friedman_tkhsd(accuracies, names) if several else None,
         # A track that several folds test counts in the first of them: the test takes independent tracks.
-        pairs=significance.mcnemar(right[first_test], list(outputs)),
+        pairs=significance.mcnemar(right[first_test], names),
         seed=seed,
     )
 
 
-def _tested(folds: Sequence[Fold]) -> list[np.ndarray]:
-    """Which track of the task each line of a fold's truth is: of each fold int64 [shape=(n_tracks,)]."""
-    numbers: dict[str, int] = {}
-    return [
-        np.array([numbers.setdefault(os.path.normpath(track.path), len(numbers)) for track in fold.tracks])
+def _task(files: Sequence[FoldTruth], lists: Sequence[list[Track]], number_of: dict[str, int], seed: int) -> _Task:
+    folds = [
+        Fold(file, tracks, np.array([number_of[class_key(track.label)] for track in tracks]))
+        for file, tracks in zip(files, lists, strict=True)
+    ]
+    track_numbers: dict[str, int] = {}
+    tested = [
+        np.array([track_numbers.setdefault(os.path.normpath(track.path), len(track_numbers)) for track in fold.tracks])
         for fold in folds
     ]
+    return _Task(folds, number_of, tested, seed)
 
 
-def _system(
-    name: str,
-    outputs: list[Path | None],
-    folds: Sequence[Fold],
-    number_of: Mapping[str, int],
-    tested: Sequence[np.ndarray],
-    seed: int,
-) -> System:
+def _judge_system(name: str, outputs: list[Path | None], task: _Task) -> System:
     predicted, findings = [], []
-    for output, fold in zip(outputs, folds, strict=True):
+    for output, fold in zip(outputs, task.folds, strict=True):
         if output:
             test_list = TestList([track.path for track in fold.tracks])
-            classes, found = read_output(output, test_list, number_of)
+            classes, problems = read_output(output, test_list, task.number_of)
         else:
-            classes = np.full(len(fold.tracks), metrics.NO_PREDICTION)
-            found = [Finding(name, f"no output for fold {fold.file.name}", Kind.NO_OUTPUT)]
+            classes = np.full(len(fold.tracks), NO_PREDICTION)
+            problems = [Finding(name, f"no output for fold {fold.file.name}", Kind.NO_OUTPUT)]
         predicted.append(classes)
-        findings += found
+        findings += problems
     scores = [
-        metrics.fold_score(fold.truth, classes, len(number_of)) for fold, classes in zip(folds, predicted, strict=True)
+        metrics.fold_score(fold.truth, classes, len(task.number_of))
+        for fold, classes in zip(task.folds, predicted, strict=True)
     ]
-    right = _right(folds, predicted)
-    answered = np.concatenate(predicted) != metrics.NO_PREDICTION
+    right = task.right(predicted)
+    answered = np.concatenate(predicted) != NO_PREDICTION
     return System(
         name=name,
         outputs=outputs,
         predicted=predicted,
         folds=scores,
-        fold_intervals=[metrics.bootstrap_interval(*fold, seed=seed) for fold in zip(right, tested, strict=True)],
+        fold_intervals=[
+            metrics.bootstrap_interval(*fold, seed=task.seed) for fold in zip(right, task.tested, strict=True)
+        ],
         overall=metrics.overall_score(scores),
         overall_interval=metrics.bootstrap_interval(
-            np.concatenate(right)[answered], np.concatenate(tested)[answered], seed=seed
+            np.concatenate(right)[answered], np.concatenate(task.tested)[answered], seed=task.seed
         ),
         findings=findings,
     )
-
-
-def _right(folds: Sequence[Fold], predicted: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Whether each line of a fold's truth was answered rightly: of each fold bool [shape=(n_tracks,)]."""
-    return [fold.truth == classes for fold, classes in zip(folds, predicted, strict=True)]

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-NO_PREDICTION = -1
+from mirex_submission.protocol.outputs import NO_PREDICTION
+
 CONFIDENCE = 0.95
 N_RESAMPLES = 10_000
 
@@ -21,8 +22,12 @@ N_RESAMPLES = 10_000
 class Score:
     """The figures of one fold, or of all.
 
-    confusion : int64 [shape=(n_classes, n_classes)], predictions by truth.
-    n_tracks : int64 [shape=(n_classes,)], the tracks of each class out of which its right ones are counted.
+    Parameters
+    ----------
+    confusion : np.ndarray [shape=(n_classes, n_classes), dtype=int64]
+        Counts, predictions by truth.
+    n_tracks : np.ndarray [shape=(n_classes,), dtype=int64]
+        Tracks of each class, out of which its right predictions are counted.
     """
 
     confusion: np.ndarray
@@ -40,44 +45,68 @@ class Score:
 
     @property
     def normalised_accuracy(self) -> float:
-        """The mean of the recalls over ALL classes of the task, those that the fold lacks too."""
-        # Added one after the other as the evaluator does, for another order gives another last digit.
+        """The mean of the recalls over all classes of the task, also those that the fold lacks."""
+        # One recall after the other, as the evaluator adds them: another order gives another last digit.
         return float(np.cumsum(self.recalls)[-1]) / len(self.recalls)
 
 
 def fold_score(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> Score:
-    """Count one fold: its figures are out of all tracks of its test list.
+    """Count one fold, out of all tracks of its test list.
 
-    truth, predicted : int [shape=(n_tracks,)], class numbers; NO_PREDICTION where the system gave none.
+    Parameters
+    ----------
+    truth, predicted : np.ndarray [shape=(n_tracks,), dtype=int]
+        Class numbers; NO_PREDICTION where the system gave none.
+    n_classes : int
+        Classes of the task.
+
+    Returns
+    -------
+    Score
     """
-    confusion = np.zeros((n_classes, n_classes), np.int64)
     answered = predicted != NO_PREDICTION
+    confusion = np.zeros((n_classes, n_classes), np.int64)
     np.add.at(confusion, (predicted[answered], truth[answered]), 1)
     return Score(confusion, np.bincount(truth, minlength=n_classes))
 
 
 def overall_score(folds: Sequence[Score]) -> Score:
-    """The figures of all folds: of the SUM of their matrices, so that only tracks with a prediction count."""
+    """Sum the matrices of all folds, so that only tracks with a prediction count."""
     confusion = np.sum([fold.confusion for fold in folds], axis=0)
     return Score(confusion, confusion.sum(axis=0))
 
 
 def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """The percentile bootstrap's 95 % interval of an accuracy, resampling whole tracks; (0, 1) where nothing is known.
+    """Estimate the 95 % interval of an accuracy by the percentile bootstrap over whole tracks.
 
-    A track that is tested in several folds or repeats is no new evidence each time: it is one cluster, drawn as a whole
-    (Field and Welsh 2007, "Bootstrapping clustered data", the randomised cluster bootstrap).
+    A track that is tested in several folds or repeats is one cluster and is drawn as a whole: testing it again gives no
+    new evidence.
 
-    right : bool [shape=(n_tests,)], whether each test came out right.
-    tracks : int [shape=(n_tests,)], which track was tested.
+    Parameters
+    ----------
+    right : np.ndarray [shape=(n_tests,), dtype=bool]
+        Whether each test came out right.
+    tracks : np.ndarray [shape=(n_tests,), dtype=int]
+        Which track was tested.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    (float, float)
+        Lower and upper bound; (0, 1) without tests.
+
+    References
+    ----------
+    Field and Welsh 2007, "Bootstrapping clustered data": the randomised cluster bootstrap.
     """
     if not len(right):
         return 0.0, 1.0
     _, cluster = np.unique(tracks, return_inverse=True)
     tallies = np.stack([np.bincount(cluster, right), np.bincount(cluster)], axis=1)
-    # Tracks with equal tallies are alike, so that only how many of each kind are drawn has to be drawn.
-    kinds, n_alike = np.unique(tallies, axis=0, return_counts=True)
+    # Tracks with equal tallies are alike, so that only how many of each tally are drawn has to be drawn.
+    distinct, n_alike = np.unique(tallies, axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)
-    n_right, n_tests = (drawn @ kinds).T
+    n_right, n_tests = (drawn @ distinct).T
     low, high = np.quantile(n_right / n_tests, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)

@@ -1,9 +1,8 @@
-"""Which `.txt` file of a folder belongs to which fold, by its name: the truth's and the systems' folders.
+"""Which file belongs to which fold: equal stems, or a pattern where the names differ.
 
-A name is a row of words and numbers: `results.fold01.txt` is (results, fold, 1). In the truth's folder those with the
-word `truth` or `gt` are the truth, or else all files. A fold is what tells its truth from the others once the words
-that all begin and end with are dropped: 1 in `fold1.truth.txt`, b in `b.txt`. An output belongs to the fold whose
-words stand in its name; where that is not plain for all outputs of a folder, their own common words are dropped too.
+A fold is named by the stem of its truth without the word `truth` or `gt`: `fold1.truth.txt` is the truth of fold1, and
+`fold1.txt` an output for it. Where files have other names, a pattern says which part of a name is the fold:
+`outputs/results.{fold}.txt`. A single file stands for a single fold.
 """
 
 from __future__ import annotations
@@ -15,79 +14,100 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mirex_submission.errors import ListError
+from mirex_submission.evaluation.folds.lists import natural_order
 
-SUFFIX = ".txt"
-_Words = tuple[str, ...]
+FOLD = "{fold}"
 _TRUTH = re.compile(r"(^|[._-])(truth|gt)(?=$|[._-])", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class FoldTruth:
-    """The truth of one fold: its name (`fold1` of `fold1.truth.txt`), its file, and the words that outputs share."""
+    """The truth of one fold: the fold's name and the file."""
 
     name: str
     path: Path
-    words: _Words
 
 
-def fold_truths(folder: str | os.PathLike[str]) -> list[FoldTruth]:
-    """The truth list of each fold, in the order of the folds' numbers or names.
+def fold_truths(source: str | os.PathLike[str]) -> list[FoldTruth]:
+    """Find the truth list of each fold.
 
-    Raises ListError for a folder that cannot be read or has no list.
+    Parameters
+    ----------
+    source : path-like
+        A folder, a pattern with `{fold}` in its last part, or one file. Where some names hold the word `truth` or `gt`,
+        only these files are the truth, so that training and test lists may lie beside them.
+
+    Returns
+    -------
+    list of FoldTruth
+        In the natural order of the folds' names.
+
+    Raises
+    ------
+    ListError
+        If the source cannot be read or has no list.
     """
-    paths = _lists(folder)
-    paths = [path for path in paths if _TRUTH.search(path.stem)] or paths
-    if not paths:
-        raise ListError(f"{folder}: no {SUFFIX} file: give the folder with one truth list a fold")
-    folds = [
-        FoldTruth(_TRUTH.sub("", path.stem).strip("._-") or path.stem, path, words)
-        for path, words in zip(paths, _distinct([_words(path) for path in paths]), strict=True)
-    ]
-    return sorted(folds, key=lambda fold: [(not word.isdecimal(), word.zfill(20)) for word in fold.words])
+    files = _files(source)
+    truths = {name: path for name, path in files.items() if _TRUTH.search(name)} or files
+    if not truths:
+        raise ListError(
+            f"{source}: no truth list: give the folder with one .txt file a fold, or a pattern as DIR/{FOLD}.gt.txt",
+            code="folds.no-truth",
+        )
+    folds = [FoldTruth(_TRUTH.sub("", name).strip("._-") or name, path) for name, path in truths.items()]
+    return sorted(folds, key=lambda fold: natural_order(fold.name))
 
 
-def outputs_of(folder: str | os.PathLike[str], folds: Sequence[FoldTruth]) -> list[Path | None]:
-    """A system's output for each fold, None where its folder has none.
+def outputs_of(source: str | os.PathLike[str], folds: Sequence[FoldTruth]) -> list[Path | None]:
+    """Find a system's output for each fold.
 
-    Raises ListError for a folder that cannot be read, and where the names leave a doubt.
+    Parameters
+    ----------
+    source : path-like
+        A folder, a pattern with `{fold}` in its last part, or one file for a single fold.
+    folds : sequence of FoldTruth
+        The folds.
+
+    Returns
+    -------
+    list of Path or None
+        None for a fold that has no output.
+
+    Raises
+    ------
+    ListError
+        If the source cannot be read, or a file matches no fold while a fold has no output.
     """
-    paths = _lists(folder)
-    names = [_words(path) for path in paths]
-    for candidates in (names, _distinct(names)):
-        owners = [[k for k, fold in enumerate(folds) if _stands_in(fold.words, words)] for words in candidates]
-        if all(len(owner) == 1 for owner in owners) and len({k for [k] in owners}) == len(owners):
-            path_of = {k: path for [k], path in zip(owners, paths, strict=True)}
-            return [path_of.get(k) for k in range(len(folds))]
-    raise ListError(
-        f"{folder}: which file is the output of which fold? Its files are {_names(paths)}; the truth is in "
-        f"{_names([fold.path for fold in folds])}: name the outputs {_names([Path(f.name + SUFFIX) for f in folds])}"
-    )
+    if len(folds) == 1 and os.path.isfile(source):
+        return [Path(source)]
+    files = _files(source)
+    names = [fold.name for fold in folds]
+    others = [path.name for name, path in files.items() if name not in names]
+    if others and not files.keys() >= set(names):
+        raise ListError(
+            f"{source}: {', '.join(others)}: of which fold? The folds are {', '.join(names)}: name the outputs "
+            f"{names[0]}.txt and so on, or give a pattern such as DIR/results.{FOLD}.txt instead of DIR",
+            code="folds.unpaired-output",
+        )
+    return [files.get(name) for name in names]
 
 
-def _lists(folder: str | os.PathLike[str]) -> list[Path]:
+def _files(source: str | os.PathLike[str]) -> dict[str, Path]:
+    """Map what stands for `{fold}` in the names of files to the files; in a folder that is the stem of `.txt` files."""
+    path = Path(source)
+    if path.is_file():
+        return {path.stem: path}
+    folder, pattern = (path.parent, path.name) if FOLD in path.name else (path, f"{FOLD}.txt")
+    before, _, after = pattern.partition(FOLD)
     try:
-        paths = sorted(Path(folder).iterdir())
+        paths = sorted(folder.iterdir())
     except OSError as error:
-        raise ListError(f"{folder}: cannot be read: {error.strerror}: give the folder of the lists") from error
-    return [path for path in paths if path.suffix == SUFFIX and path.is_file() and not path.name.startswith(".")]
-
-
-def _words(path: Path) -> _Words:
-    words = re.findall(r"[^\W\d_]+|\d+", path.stem.lower())
-    return tuple(str(int(word)) if word.isdecimal() else word for word in words)
-
-
-def _distinct(names: Sequence[_Words]) -> list[_Words]:
-    """The names without the words that all of them begin with, and then those that all end with."""
-    for _ in range(2):
-        n_common = len(os.path.commonprefix(names))  # noqa: RUF071 - of rows of words, not of paths
-        names = [name[n_common:][::-1] for name in names]
-    return list(names)
-
-
-def _stands_in(part: _Words, whole: _Words) -> bool:
-    return any(whole[k : k + len(part)] == part for k in range(len(whole) - len(part) + 1))
-
-
-def _names(paths: Sequence[Path]) -> str:
-    return ", ".join(path.name for path in paths)
+        raise ListError(
+            f"{folder}: cannot be read: {error.strerror}: give the folder of the lists", code="folds.unreadable-folder"
+        ) from error
+    return {
+        path.name[len(before) : len(path.name) - len(after)]: path
+        for path in paths
+        if path.name.startswith(before) and path.name.endswith(after) and len(path.name) > len(before + after)
+        if path.is_file() and not path.name.startswith(".")
+    }

@@ -1,21 +1,12 @@
-"""An evaluation in full as `results.json`, from which a report can be made without any other file.
+"""An evaluation in full as `results.json`, from which a report is made without any other file.
 
-    format, versions, command      of this file; of the program and what it counts with; what was called
-    settings                       alpha, confidence, n_resamples and seed of the tests
-    classes                        labels as the truth spells them, in the order of rows and columns
-    folds                          name, truth (path, sha256), n_tracks; tracks: path, label, predicted {system: label}
-    systems                        name, folds (each with its output's path and sha256, or null), overall, findings
-    truth_findings, findings       where, found, kind; what the evaluator does with it, how it is counted here
-    significance.classes, .folds   Friedman's test and its Tukey-Kramer HSD, null for a single system
-    mcnemar                        a pair of systems each
-
-A fold's and the overall figures: accuracy with its interval, normalised_accuracy, n_tracks (out of which is counted),
-n_predicted, n_right, n_tracks_per_class, recalls, and confusion as a list of rows: predictions by truth.
+The classes below are the format: they write the file and read it. A fold's name, labels and paths are spelled as the
+lists spell them; classes are in the order of rows and columns; confusion matrices are lists of rows, predictions by
+truth. Numbers that no evaluation can give (NaN, infinity, beyond 2^53) are refused.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -23,182 +14,310 @@ import platform
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, TypeVar
 
+import msgspec
 import numpy as np
+from msgspec import Meta, Struct, field
 
 from mirex_submission.errors import ListError
-from mirex_submission.evaluation.judging.evaluate import Evaluation
-from mirex_submission.evaluation.judging.metrics import CONFIDENCE, N_RESAMPLES, NO_PREDICTION, Score
-from mirex_submission.evaluation.judging.shape import fault_of
-from mirex_submission.evaluation.judging.significance import ALPHA, Comparison
-from mirex_submission.protocol.outputs import Finding
+from mirex_submission.evaluation.judging import evaluate, metrics, significance
+from mirex_submission.protocol.outputs import NO_PREDICTION, Finding
 from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
-FORMAT = 1
+RESULTS = "results.json"
+# Beyond 2^53 a float64 no longer counts; the limits keep infinity and NaN out too.
+Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+_Record = TypeVar("_Record")
 
 
-def as_json(evaluation: Evaluation, command: Sequence[str] = ()) -> bytes:
-    """The evaluation as UTF-8 text; bytes of a path that are no UTF-8 are escaped."""
-    text = json.dumps(record(evaluation, command), ensure_ascii=False, indent=1)
+class File(Struct, frozen=True):
+    """A file that was read."""
+
+    path: str
+    sha256: str
+
+
+class Settings(Struct, frozen=True):
+    """Settings of the tests and of the bootstrap."""
+
+    alpha: Number
+    confidence: Number
+    n_resamples: Count
+    seed: int
+
+
+class TrackResult(Struct, frozen=True):
+    """A track of a fold's truth; predicted: system's name to its label, None where it gave none."""
+
+    path: str
+    label: str
+    predicted: dict[str, str | None]
+
+
+class FoldResult(Struct, frozen=True):
+    """A fold's truth and what all systems predicted for it."""
+
+    name: str
+    truth: File
+    n_tracks: Count
+    tracks: list[TrackResult]
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """Figures of a system over one fold or over all; n_tracks: out of how many tracks the right ones are counted."""
+
+    accuracy: Number
+    accuracy_interval: tuple[Number, Number]
+    normalised_accuracy: Number
+    n_tracks: Count
+    n_predicted: Count
+    n_right: Count
+    n_tracks_per_class: list[Count]
+    recalls: list[Number]
+    confusion: list[list[Count]]
+
+
+class FoldFigures(Figures, frozen=True):
+    """Figures of a system over the fold `name`; output: None where the system wrote none."""
+
+    name: str
+    output: File | None
+
+
+class Problem(Struct, frozen=True):
+    """One thing on which the evaluator fails or miscounts; where: a file, or file:line."""
+
+    where: str
+    text: str = field(name="found")
+    kind: str
+    evaluator: str
+    counted: str
+
+
+class SystemResult(Struct, frozen=True):
+    """All figures of one system."""
+
+    name: str
+    folds: list[FoldFigures]
+    overall: Figures
+    problems: list[Problem] = field(name="findings")
+
+
+class MeanRank(Struct, frozen=True):
+    """A system's mean rank and its interval."""
+
+    mean: Number
+    interval: tuple[Number, Number]
+
+
+class Difference(Struct, frozen=True):
+    """Two systems' difference of mean ranks, the first's minus the second's."""
+
+    first: str
+    second: str
+    low: Number
+    mean: Number
+    high: Number
+    p: Number
+    significant: bool
+
+
+class Comparison(Struct, frozen=True):
+    """Friedman's test with its Tukey-Kramer HSD; warning: what too few rows hide, if they do."""
+
+    n_rows: Count
+    mean_ranks: dict[str, MeanRank]
+    chi_square: Number
+    p: Number
+    critical_difference: Number
+    differences: list[Difference]
+    warning: str | None
+
+
+class Significance(Struct, frozen=True):
+    """Comparison over classes and over folds, None for a single system."""
+
+    classes: Comparison | None
+    folds: Comparison | None
+
+
+class Pair(Struct, frozen=True):
+    """McNemar's test of two systems."""
+
+    first: str
+    second: str
+    n_only_first: Count
+    n_only_second: Count
+    p: Number
+    p_holm: Number
+
+
+class Results(Struct, frozen=True):
+    """The whole file; versions: of the program and of what it counts with; command: the call that made it."""
+
+    format: Literal[1]
+    versions: dict[str, str]
+    command: list[str]
+    settings: Settings
+    classes: list[str]
+    folds: list[FoldResult]
+    systems: list[SystemResult]
+    truth_problems: list[Problem] = field(name="truth_findings")
+    significance: Significance
+    mcnemar: list[Pair]
+
+
+def as_json(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> bytes:
+    """Return the evaluation as UTF-8 text; bytes of a path that are not UTF-8 are escaped."""
+    text = json.dumps(msgspec.to_builtins(record(evaluation, command)), ensure_ascii=False, indent=1)
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def record(evaluation: Evaluation, command: Sequence[str] = ()) -> dict[str, Any]:
-    """The evaluation as `results.json` has it; command: the call that made it, if one did."""
-    labels: dict[int, str | None] = dict(enumerate(evaluation.classes)) | {NO_PREDICTION: None}
-    return {
-        "format": FORMAT,
-        "versions": {
+def record(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> Results:
+    """Return the evaluation as `results.json` has it; command: the call that made it, if there was one."""
+    return Results(
+        format=1,
+        versions={
             "mirex-submission": __version__,
             "python": platform.python_version(),
             **{package: importlib.metadata.version(package) for package in ("numpy", "scipy")},
         },
-        "command": list(command),
-        "settings": {"alpha": ALPHA, "confidence": CONFIDENCE, "n_resamples": N_RESAMPLES, "seed": evaluation.seed},
-        "classes": evaluation.classes,
-        "folds": [
-            {
-                "name": fold.file.name,
-                "truth": _file(fold.file.path),
-                "n_tracks": len(fold.tracks),
-                "tracks": [
-                    {
-                        "path": track.path,
-                        "label": labels[fold.truth[n]],
-                        "predicted": {system.name: labels[system.predicted[k][n]] for system in evaluation.systems},
-                    }
-                    for n, track in enumerate(fold.tracks)
-                ],
-            }
-            for k, fold in enumerate(evaluation.folds)
+        command=list(command),
+        settings=Settings(significance.ALPHA, metrics.CONFIDENCE, metrics.N_RESAMPLES, evaluation.seed),
+        classes=evaluation.classes,
+        folds=[_fold(evaluation, k) for k in range(len(evaluation.folds))],
+        systems=[_system(evaluation, system) for system in evaluation.systems],
+        truth_problems=_problems(evaluation.truth_findings),
+        significance=Significance(_comparison(evaluation.by_class), _comparison(evaluation.by_fold)),
+        mcnemar=[
+            Pair(pair.first, pair.second, pair.n_only_first, pair.n_only_second, pair.p, pair.p_holm)
+            for pair in evaluation.pairs
         ],
-        "systems": [
-            {
-                "name": system.name,
-                "folds": [
-                    {"name": fold.file.name, "output": output and _file(output), **_figures(score, interval)}
-                    for fold, output, score, interval in zip(
-                        evaluation.folds, system.outputs, system.folds, system.fold_intervals, strict=True
-                    )
-                ],
-                "overall": _figures(system.overall, system.overall_interval),
-                "findings": _findings(system.findings),
-            }
-            for system in evaluation.systems
-        ],
-        "truth_findings": _findings(evaluation.truth_findings),
-        "significance": {"classes": _comparison(evaluation.by_class), "folds": _comparison(evaluation.by_fold)},
-        "mcnemar": [dataclasses.asdict(pair) for pair in evaluation.pairs],
-    }
+    )
 
 
-def _file(path: Path) -> dict[str, str]:
-    return {"path": os.path.abspath(path), "sha256": sha256(path)}
+def _fold(evaluation: evaluate.Evaluation, k: int) -> FoldResult:
+    fold, classes = evaluation.folds[k], evaluation.classes
+    labels: dict[int, str | None] = dict(enumerate(classes)) | {NO_PREDICTION: None}
+    tracks = [
+        TrackResult(
+            track.path,
+            classes[fold.truth[n]],
+            {system.name: labels[system.predicted[k][n]] for system in evaluation.systems},
+        )
+        for n, track in enumerate(fold.tracks)
+    ]
+    return FoldResult(fold.file.name, _file(fold.file.path), len(tracks), tracks)
 
 
-def _figures(score: Score, interval: tuple[float, float]) -> dict[str, Any]:
-    return {
-        "accuracy": score.accuracy,
-        "accuracy_interval": interval,
-        "normalised_accuracy": score.normalised_accuracy,
-        "n_tracks": int(score.n_tracks.sum()),
-        "n_predicted": int(score.confusion.sum()),
-        "n_right": int(np.trace(score.confusion)),
-        "n_tracks_per_class": score.n_tracks.tolist(),
-        "recalls": score.recalls.tolist(),
-        "confusion": score.confusion.tolist(),
-    }
+def _system(evaluation: evaluate.Evaluation, system: evaluate.System) -> SystemResult:
+    folds = [
+        FoldFigures(
+            fold.file.name, _file(output) if output else None, **msgspec.structs.asdict(_figures(score, interval))
+        )
+        for fold, output, score, interval in zip(
+            evaluation.folds, system.outputs, system.folds, system.fold_intervals, strict=True
+        )
+    ]
+    return SystemResult(
+        system.name, folds, _figures(system.overall, system.overall_interval), _problems(system.findings)
+    )
 
 
-def _comparison(comparison: Comparison | None) -> dict[str, Any] | None:
-    if comparison is None:
+def _file(path: Path) -> File:
+    return File(os.path.abspath(path), sha256(path))
+
+
+def _figures(score: metrics.Score, interval: tuple[float, float]) -> Figures:
+    return Figures(
+        accuracy=score.accuracy,
+        accuracy_interval=interval,
+        normalised_accuracy=score.normalised_accuracy,
+        n_tracks=int(score.n_tracks.sum()),
+        n_predicted=int(score.confusion.sum()),
+        n_right=int(np.trace(score.confusion)),
+        n_tracks_per_class=score.n_tracks.tolist(),
+        recalls=score.recalls.tolist(),
+        confusion=score.confusion.tolist(),
+    )
+
+
+def _comparison(test: significance.Comparison | None) -> Comparison | None:
+    if test is None:
         return None
-    half = comparison.critical_difference / 2
-    return {
-        **dataclasses.asdict(comparison),
-        "warning": comparison.warning,
-        "mean_ranks": {
-            name: {"mean": mean, "interval": [mean - half, mean + half]} for name, mean in comparison.mean_ranks.items()
-        },
-        "differences": [{**dataclasses.asdict(d), "significant": d.significant} for d in comparison.differences],
-    }
+    half = test.critical_difference / 2
+    return Comparison(
+        n_rows=test.n_rows,
+        mean_ranks={name: MeanRank(mean, (mean - half, mean + half)) for name, mean in test.mean_ranks.items()},
+        chi_square=test.chi_square,
+        p=test.p,
+        critical_difference=test.critical_difference,
+        differences=[
+            Difference(pair.first, pair.second, pair.low, pair.mean, pair.high, pair.p, pair.significant)
+            for pair in test.differences
+        ],
+        warning=test.warning,
+    )
 
 
-def _findings(findings: Iterable[Finding]) -> list[dict[str, str]]:
+def _problems(findings: Iterable[Finding]) -> list[Problem]:
     return [
-        {
-            "where": finding.where,
-            "found": finding.found,
-            "kind": finding.kind.name.lower(),
-            "evaluator": finding.kind.evaluator,
-            "counted": finding.kind.counted,
-        }
+        Problem(finding.where, finding.found, finding.kind.name.lower(), finding.kind.evaluator, finding.kind.counted)
         for finding in findings
     ]
 
 
-def read(path: Path) -> dict[str, Any]:
-    """What `as_json` wrote. Raises ListError for what it cannot have written."""
+def from_json(data: bytes, record_type: type[_Record]) -> _Record:
+    """Read one of our records; raises ValueError that says where it differs from its type."""
     try:
-        results = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise ListError(f"{path}: cannot be read: {error}: give the folder that `evaluate --out` wrote") from error
-    if not isinstance(results, dict) or results.get("format") != FORMAT:
-        raise ListError(f"{path}: not written by this version's `evaluate`: run that again")
-    outline = {"classes": [str], "folds": [{"name": str}], "systems": [{"name": str}]}
-    fault = fault_of(results, outline)
-    names = {} if fault else {part: [each["name"] for each in results[part]] for part in ("folds", "systems")}
-    if names and not (results["classes"] and all(each and len(set(each)) == len(each) for each in names.values())):
-        fault = "classes, folds, systems: one or more, with different names"
-    fault = fault or fault_of(results, _shape(len(results["classes"]), len(results["folds"]), names["systems"]))
-    if not fault:
-        pairs = sorted(combinations(sorted(names["systems"]), 2))
-        tests = {over: (test or {"differences": []})["differences"] for over, test in results["significance"].items()}
-        for test, found in {**tests, "mcnemar": results["mcnemar"]}.items():
-            if sorted(tuple(sorted((pair["first"], pair["second"]))) for pair in found) != pairs:
-                fault = f"{test}: not one test for each pair of systems"
-    if fault:
-        raise ListError(f"{path}: {fault}: not as `evaluate` writes it: run that again")
+        return msgspec.convert(json.loads(data), record_type)
+    except (RecursionError, msgspec.MsgspecError) as error:
+        raise ValueError(str(error)) from error
+
+
+def read(path: Path) -> Results:
+    """Read what `as_json` wrote.
+
+    Raises
+    ------
+    ListError
+        The file cannot be read, or `evaluate` cannot have written it.
+    """
+    try:
+        results = from_json(path.read_bytes(), Results)
+        _check(results)
+    except OSError as error:
+        text = f"{path}: cannot be read: {error}: give the folder that `evaluate --out` wrote"
+        raise ListError(text, code="report.results-missing") from error
+    except ValueError as error:
+        text = f"{path}: {error}: not as this version's `evaluate` writes it: run `evaluate` again"
+        raise ListError(text, code="report.results-invalid") from error
     return results
 
 
-def _shape(n_classes: int, n_folds: int, systems: Sequence[str]) -> dict[str, Any]:
-    """What a report relies on."""
-    finding = {"where": str, "found": str, "kind": str, "evaluator": str, "counted": str}
-    file = {"path": str, "sha256": str}
-    figures = {
-        **dict.fromkeys(("accuracy", "normalised_accuracy"), float),
-        **dict.fromkeys(("n_tracks", "n_predicted", "n_right"), int),
-        "accuracy_interval": [float, 2],
-        "n_tracks_per_class": [int, n_classes],
-        "recalls": [float, n_classes],
-        "confusion": [[int, n_classes], n_classes],
-    }
-    pair = {"first": set(systems), "second": set(systems), "p": float}
-    rank = {"mean": float, "interval": [float, 2]}
-    comparison = {
-        **dict.fromkeys(("chi_square", "p"), float),
-        "warning": (str, None),
-        "mean_ranks": dict.fromkeys(systems, rank),
-        "differences": [{**pair, "mean": float}],
-    }
-    compared = comparison if len(systems) > 1 else None
-    track = {"path": str, "label": str, "predicted": dict.fromkeys(systems, (str, None))}
-    return {
-        "versions": {str: str},
-        "command": [str],
-        "settings": {"alpha": float, "seed": int, "n_resamples": int},
-        "folds": [{"name": str, "n_tracks": int, "truth": file, "tracks": [track]}],
-        "systems": [
-            {
-                "folds": [{"name": str, "output": (file, None), **figures}, n_folds],
-                "overall": figures,
-                "findings": [finding],
-            }
-        ],
-        "truth_findings": [finding],
-        "significance": {"classes": compared, "folds": compared},
-        "mcnemar": [{**pair, "n_only_first": int, "n_only_second": int, "p_holm": float}],
-    }
+def _check(results: Results) -> None:
+    """Raise ValueError where the parts of the results do not belong together."""
+    systems, folds = [system.name for system in results.systems], [fold.name for fold in results.folds]
+    if not (results.classes and all(names and len(set(names)) == len(names) for names in (systems, folds))):
+        raise ValueError("classes, folds, systems: one or more, with different names")
+    if any(track.predicted.keys() != set(systems) for fold in results.folds for track in fold.tracks):
+        raise ValueError("folds: a track without one entry for each system")
+    for system in results.systems:
+        if len(system.folds) != len(folds):
+            raise ValueError(f"{system.name}: not the figures of each fold")
+        for part in (*system.folds, system.overall):
+            per_class: list[Sequence[object]] = [part.n_tracks_per_class, part.recalls, part.confusion, *part.confusion]
+            if {len(figures) for figures in per_class} != {len(results.classes)}:
+                raise ValueError(f"{system.name}: not one figure for each class")
+    pairs = sorted(combinations(sorted(systems), 2))
+    tests: list[Sequence[Difference | Pair]] = [results.mcnemar]
+    for comparison in (results.significance.classes, results.significance.folds):
+        if (comparison is not None) != bool(pairs) or (comparison and comparison.mean_ranks.keys() != set(systems)):
+            raise ValueError("significance: not one mean rank for each of several systems")
+        tests += [comparison.differences] if comparison else []
+    for test in tests:
+        if sorted((min(pair.first, pair.second), max(pair.first, pair.second)) for pair in test) != pairs:
+            raise ValueError("significance, mcnemar: not one test for each pair of systems")

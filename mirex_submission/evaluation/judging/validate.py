@@ -1,4 +1,4 @@
-"""Whether the organisers' evaluator would take an output and count every track."""
+"""Whether the organisers' evaluator would read an output and count every track."""
 
 from __future__ import annotations
 
@@ -13,10 +13,23 @@ from mirex_submission.protocol.outputs import Finding, TestList, check_names, cl
 def validate(
     test_list: str | os.PathLike[str], train_list: str | os.PathLike[str], output: str | os.PathLike[str]
 ) -> int:
-    """Check an output against its test and training list; returns the number of tracks, all of which count.
+    """Check an output against its test and training list.
 
-    Raises ListError with every fault of the three, one `file:line: ...` a line: those of the lists first, for an
-    output can be read only against sound ones.
+    Parameters
+    ----------
+    test_list, train_list, output : path-like
+        The three files.
+
+    Returns
+    -------
+    int
+        The number of tracks, all of which count.
+
+    Raises
+    ------
+    ListError
+        With every problem of the three, one `file:line: ...` a line. If a list has any, they are those of the lists:
+        an output can be read only against sound ones.
     """
     tracks, labelled = lists.read_all(
         lambda: lists.read_unlabelled(test_list), lambda: lists.read_labelled(train_list, for_evaluator=False)
@@ -32,13 +45,30 @@ def validate(
 def output_findings(
     tracks: Sequence[Track], labelled: Sequence[Track], output: str | os.PathLike[str]
 ) -> list[Finding]:
-    """What is wrong with an output for the tracks of a test list, after training on the labelled ones.
+    """Find what is wrong with an output.
 
-    Raises ListError if the output cannot be read at all.
+    Parameters
+    ----------
+    tracks : sequence of Track
+        The test list.
+    labelled : sequence of Track
+        The training list, which has the classes.
+    output : path-like
+        The output.
+
+    Returns
+    -------
+    list of Finding
+
+    Raises
+    ------
+    ListError
+        If the output cannot be read at all.
     """
     classes = {key: number for number, key in enumerate(class_names(labelled))}
     return read_output(output, TestList(_paths(tracks)), classes)[1]
 
 
 def _paths(tracks: Sequence[Track]) -> list[str]:
+    """Return each path once, however it is spelled."""
     return list({os.path.normpath(track.path): track.path for track in tracks}.values())

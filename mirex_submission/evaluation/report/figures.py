@@ -1,177 +1,242 @@
-"""The figures of the report: each takes numbers and names, and gives an element of the page."""
+"""The figures of the report: each function takes numbers and names, and returns an SVG element of the page.
+
+The text of a figure stays text: it takes the page's font, and can be searched and copied. Matplotlib measures it with
+DejaVu Sans, the widest of the fonts that a browser is likely to use instead. One pixel of the page is one point here.
+"""
 
 from __future__ import annotations
 
 import base64
+import functools
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+import unicodedata
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ParamSpec, TypeVar
 
+import matplotlib
 import matplotlib.image
-import matplotlib.ticker
 import numpy as np
-from markupsafe import Markup
+from markupsafe import Markup, escape
 from matplotlib.axes import Axes
-from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
-from mirex_submission.evaluation.report.drawing import (
-    ACCENT,
-    COLOURS,
-    FAINT,
-    INK,
-    LINE,
-    TEXT,
-    WIDTH,
-    Key,
-    as_svg,
-    axes_at,
-    canvas,
-    draw_legend,
-    keys,
-    legend_height,
-    rows,
-    shorten,
-    style,
-    width,
-)
+from mirex_submission.evaluation.report.curves import Curves
+from mirex_submission.system.progress import printable
 
-_SMALLEST_COUNT = 8.5  # pixels: the font size of counts in a matrix of many classes
-_CELL = (16.0, 64.0)  # pixels: the least and the most of a cell
-_DIGIT = 0.65  # of the font size: a digit of DejaVu Sans
+WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide one twice side by side
+MOST_CLASSES = 50  # that a figure shows one by one
+MOST_PAIRS = 30  # of confused classes, where a matrix would be too large
+_LONG, _SHORT = 22, 16  # most characters of a name, half as many where there are ideographs
+_INK, _FAINT, _LINE, _BAND, _ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#f4f4f4", "#0072b2"
+# Okabe and Ito's colours that a colour-blind reader tells apart, without yellow, which is too pale on white paper.
+_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", _INK)
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+_TEXT, _SMALL, _SMALLEST = 12.0, 11.0, 8.5  # font sizes
+_DIGIT = 0.65  # width of a digit of DejaVu Sans, of the font size
 _SPECTROGRAM_COLUMNS = 300
 _DECADES = 6.0  # of band power that the greys tell apart, as in the pictures of extraction
+_STYLE = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a `$` in a label is not a formula
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": _SMALL,
+    "text.color": _INK,
+    "axes.edgecolor": _FAINT,
+    "axes.facecolor": "none",
+    "axes.labelcolor": _INK,
+    "axes.labelsize": _SMALL,
+    "axes.linewidth": 0.7,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": False,
+    "figure.dpi": 72,
+    "figure.facecolor": "none",
+    "legend.fontsize": _SMALL,
+    "legend.frameon": False,
+    "xtick.color": _FAINT,
+    "xtick.labelcolor": _INK,
+    "ytick.color": _FAINT,
+    "ytick.labelcolor": _INK,
+    "grid.color": _LINE,
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.2,
+}
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Look = dict[str, Any]  # how something is drawn: keyword arguments of a line
 
 
-@style()
+def _styled(draw: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+    """Draw in the report's style over matplotlib's packaged defaults, whatever a `matplotlibrc` says."""
+
+    @functools.wraps(draw)
+    def styled(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+        packaged = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        with matplotlib.rc_context({**packaged, **_STYLE}), warnings.catch_warnings():
+            # The browser draws a script that DejaVu Sans lacks with a font that has it.
+            warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@_styled
 def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[float]]]) -> Markup:
-    """A row a system: (name, accuracy, its interval, the folds' accuracies)."""
-    figure, axes = rows([name for name, *_ in systems], 28)
+    """Draw a row a system: (name, accuracy, its interval, the folds' accuracies)."""
+    figure, axes = _rows([shorten(name) for name, *_ in systems], 28)
     for k, (_, accuracy, interval, folds) in enumerate(systems):
-        axes.plot(100 * np.asarray(folds), [k + 0.24] * len(folds), "o", color=FAINT, markersize=4, fillstyle="none")
-        axes.plot(100 * np.asarray(interval), [k, k], color=ACCENT, linewidth=2)
-        axes.plot([100 * accuracy], [k], "o", color=ACCENT, markersize=7)
+        axes.plot(100 * np.asarray(folds), [k + 0.24] * len(folds), "o", color=_FAINT, markersize=4, fillstyle="none")
+        axes.plot(100 * np.asarray(interval), [k, k], color=_ACCENT, linewidth=2)
+        axes.plot([100 * accuracy], [k], "o", color=_ACCENT, markersize=7)
     axes.set_xlabel("accuracy, %")
-    return as_svg(figure, "accuracy of each system with its interval")
+    return _svg(figure, "accuracy of each system with its interval")
 
 
-@style()
+@_styled
 def recalls(classes: Sequence[str], table: np.ndarray, systems: Sequence[str]) -> Markup:
-    """A row a class: the recall of each system. table : [shape=(n_classes, n_systems)]."""
-    legend = keys(systems)
-    figure, axes = rows(classes, 16 if len(systems) < 4 else 20, legend)
+    """Draw a row a class: the recall of each system; of many classes the last MOST_CLASSES.
+
+    table : float [shape=(n_classes, n_systems)].
+    """
+    classes, table = classes[-MOST_CLASSES:], 100 * table[-MOST_CLASSES:]
+    looks = [_look(k, linestyle="", markersize=5) for k in range(len(systems))]
+    names = [shorten(name) for name in classes]
+    figure, axes = _rows(names, 16 if len(systems) < 4 else 20, dict(zip(systems, looks, strict=True)))
     offsets = np.linspace(-0.28, 0.28, len(systems)) if len(systems) > 1 else [0.0]
-    for key, values, offset in zip(legend, 100 * table.T, offsets, strict=True):
-        axes.plot(values, np.arange(len(values)) + offset, key.marker, color=key.colour, markersize=5, clip_on=False)
+    for look, values, offset in zip(looks, table.T, offsets, strict=True):
+        axes.plot(values, np.arange(len(values)) + offset, clip_on=False, **look)
     axes.set(xlim=(0, 100), xlabel="tracks of the class that are right, %")
-    return as_svg(figure, "recall of each class")
+    return _svg(figure, "recall of each class")
 
 
-@style()
+@_styled
 def mean_ranks(ranks: Mapping[str, tuple[float, float, float]], over: str) -> Markup:
-    """A row a system, best first: its mean rank, and low and high of it; a band marks the best one's interval."""
-    figure, axes = rows(list(ranks), 28)
-    best = next(iter(ranks.values()))
-    axes.axvspan(best[1], best[2], color=ACCENT, alpha=0.1, linewidth=0)
+    """Draw a row a system, best first: its mean rank, and low and high of it; a band marks the best one's interval."""
+    figure, axes = _rows([shorten(name) for name in ranks], 28)
+    _, low, high = next(iter(ranks.values()))
+    axes.axvspan(low, high, color=_ACCENT, alpha=0.1, linewidth=0)
     for k, (mean, low, high) in enumerate(ranks.values()):
-        axes.plot([low, high], [k, k], color=ACCENT, linewidth=2)
-        axes.plot([mean], [k], "o", color=ACCENT, markersize=7)
+        axes.plot([low, high], [k, k], color=_ACCENT, linewidth=2)
+        axes.plot([mean], [k], "o", color=_ACCENT, markersize=7)
     axes.set_xlabel(f"mean rank over {over} ({len(ranks)} is the best possible)")
-    return as_svg(figure, f"mean ranks over {over}")
+    return _svg(figure, f"mean ranks over {over}")
 
 
-@style()
+@_styled
 def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray, system: str) -> Markup:
-    """Counts [shape=(n_classes, n_classes)], predictions by truth, shaded by their share of the truth's column.
+    """Draw a confusion matrix, shaded by the share of the truth's column; of many classes the most confused pairs.
 
-    unanswered : of each class [shape=(n_classes,)] the tracks without a prediction: a row of their own, if any.
+    counts : int [shape=(n_classes, n_classes)], predictions by truth.
+    unanswered : int [shape=(n_classes,)], tracks of each class without a prediction: a row of their own, if any.
     """
-    n = len(classes)
-    names = [shorten(name, 110) for name in classes]
-    row_names = [*names, *(["(no answer)"] if unanswered.any() else [])]
-    digits = len(str(max(counts.max(), unanswered.max(), 1)))
-    left, right, top = max(width(name) for name in row_names) + 28, 8.0, max(width(name) for name in names) + 30
-    cell = float(np.clip((WIDTH - left - right) / n, max(_CELL[0], digits * _DIGIT * _SMALLEST_COUNT + 1), _CELL[1]))
-    size = min(TEXT, (cell - 1) / (digits * _DIGIT))
-    figure, page = canvas(max(left + n * cell + right, WIDTH), top + len(row_names) * cell + 46)
-
+    if len(classes) > MOST_CLASSES:
+        return _confused_pairs(classes, counts, system)
+    n, names = len(classes), [shorten(name, _SHORT) for name in classes]
+    shown = np.vstack([counts, unanswered]) if unanswered.any() else counts
+    digits = len(str(max(shown.max(), 1)))
+    cell = float(np.clip((WIDTH - 150) / n, max(16.0, digits * _DIGIT * _SMALLEST + 1), 64.0))
+    # The counts decide the size of the cells, so the figure is the matrix alone: its names stand outside.
+    wide, high = n * cell, len(shown) * cell
+    figure = Figure((wide / 72, high / 72))
+    axes = figure.add_axes((0, 0, 1, 1))
+    edges = np.arange(len(shown) + 1) - 0.5
     shares = counts / np.maximum(counts.sum(axis=0), 1)
-    colours = matplotlib.colormaps["Blues"]
-    edges_x, edges_y = left + np.arange(n + 1) * cell, top + np.arange(len(row_names) + 1) * cell
-    page.pcolormesh(edges_x, edges_y[: n + 1], np.ma.masked_equal(shares, 0), cmap=colours, vmin=0, vmax=1)
-    page.vlines(edges_x, edges_y[0], edges_y[-1], color=LINE, linewidth=0.5)
-    page.hlines(edges_y, edges_x[0], edges_x[-1], color=LINE, linewidth=0.5)
-    middle: dict[str, Any] = {"ha": "center", "va": "center_baseline", "fontsize": size}
-    for row, name in enumerate(row_names):
-        y = edges_y[row] + cell / 2
-        page.text(left - 6, y, name, ha="right", va="center_baseline")
-        for column, count in enumerate(counts[row] if row < n else unanswered):
-            if count:
-                dark = row < n and shares[row, column] > 0.5
-                page.text(edges_x[column] + cell / 2, y, str(count), color="white" if dark else INK, **middle)
-    for x, name in zip(edges_x, names, strict=False):
-        page.text(x + cell / 2, top - 6, name, rotation=90, ha="center", va="bottom")
-    page.text(left, 10, "truth →", va="center_baseline", color=FAINT)
-    page.text(8, top, "← predicted", rotation=90, ha="center", va="top", color=FAINT)
-    _scale(page, left, edges_y[-1] + 12, colours)
-    return as_svg(figure, f"confusion matrix of {system}")
+    mesh = axes.pcolormesh(edges[: n + 1], edges[: n + 1], np.ma.masked_equal(shares, 0), cmap="Blues", vmin=0, vmax=1)
+    axes.vlines(edges[: n + 1], edges[0], edges[-1], color=_LINE, linewidth=0.5)
+    axes.hlines(edges, edges[0], edges[n], color=_LINE, linewidth=0.5)
+    size = min(_TEXT, (cell - 1) / (digits * _DIGIT))
+    for (row, column), count in np.ndenumerate(shown):
+        if count:
+            ink = "white" if row < n and shares[row, column] > 0.5 else _INK
+            axes.text(column, row, str(count), color=ink, ha="center", va="center_baseline", size=size, in_layout=False)
+    axes.set(xlim=(-0.5, n - 0.5), ylim=(len(shown) - 0.5, -0.5))
+    axes.set_xticks(range(n), names, rotation=90, rotation_mode="anchor", ha="left", va="center")
+    axes.set_yticks(range(len(shown)), [*names, "(no answer)"][: len(shown)])
+    axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    axes.xaxis.set_label_position("top")
+    axes.set_xlabel("truth →", loc="left", color=_FAINT)
+    axes.set_ylabel("← predicted", loc="top", color=_FAINT)
+    scale = axes.inset_axes((0, -22 / high, 176 / wide, 10 / high))
+    colours = figure.colorbar(mesh, cax=scale, orientation="horizontal", boundaries=np.linspace(0, 1, 12))
+    colours.set_ticks([1 / 22, 0.5, 21 / 22], labels=["0 %", "50 %", "100 %"])
+    colours.outline.set_visible(False)
+    scale.tick_params(length=0)
+    return _svg(figure, f"confusion matrix of {system}")
 
 
-@style()
-def learning_curves(history: Mapping[str, Sequence[Mapping[str, np.ndarray]]], system: str) -> Markup:
-    """Loss and accuracy by epoch.
+def _confused_pairs(classes: Sequence[str], counts: np.ndarray, system: str) -> Markup:
+    """Draw a row a pair of classes that are most often confused: the number of tracks."""
+    pairs = most_confused(counts, MOST_PAIRS)
+    names = [
+        f"{shorten(classes[truth], _SHORT)} → {shorten(classes[predicted], _SHORT)}" for _, predicted, truth in pairs
+    ]
+    figure, axes = _rows(names or ["none"], 16)
+    axes.barh(range(len(pairs)), [n for n, *_ in pairs], 0.5, color=_ACCENT)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("tracks: truth → prediction")
+    return _svg(figure, f"most confused classes of {system}")
 
-    history : network -> the columns of each training: epoch, loss, accuracy and perhaps validation_loss,
-        validation_accuracy.
-    """
-    legend = [Key(f"network {name}", COLOURS[k % len(COLOURS)]) for k, name in enumerate(history)]
-    trainings = [columns for folds in history.values() for columns in folds]
-    if any("validation_loss" in columns for columns in trainings):
-        legend.append(Key("held-out tracks", FAINT, dash="--"))
-    top, high = legend_height(legend) + 6, 120
-    figure, page = canvas(WIDTH, top + 2 * high + 56)
-    draw_legend(page, legend)
-    for k, (what, factor, label) in enumerate((("loss", 1, "loss"), ("accuracy", 100, "accuracy, %"))):
-        axes = axes_at(figure, 56, top + k * (high + 16), WIDTH - 72, high)
-        for folds, key in zip(history.values(), legend, strict=False):
-            for columns in folds:
-                marker = "." if len(columns["epoch"]) == 1 else ""
-                for name, dash in ((what, "-"), (f"validation_{what}", "--")):
-                    if name in columns:
-                        values = factor * columns[name]
-                        axes.plot(columns["epoch"], values, dash, marker=marker, color=key.colour, linewidth=1.0)
+
+@_styled
+def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Markup:
+    """Draw loss and accuracy by epoch; history: network to the curves of each of its trainings."""
+    trainings = [curves for folds in history.values() for curves in folds]
+    legend: dict[str, _Look] = {f"network {name}": _look(k, marker="") for k, name in enumerate(history)}
+    if any("validation_loss" in curves for curves in trainings):
+        legend["held-out tracks"] = {"color": _FAINT, "linestyle": "--"}
+    figure = Figure((WIDTH / 72, (300 + _height_of(legend)) / 72), layout="constrained")
+    _legend(figure, legend)
+    loss, accuracy = figure.subplots(2, 1, sharex=True)
+    for k, folds in enumerate(history.values()):
+        for curves in folds:
+            look = _look(k, linewidth=1.0, marker="." if len(curves["epoch"]) == 1 else "")
+            for name, values in curves.items():
+                axes, factor = (loss, 1) if name.endswith("loss") else (accuracy, 100)
+                if name != "epoch":
+                    line = "--" if name.startswith("validation") else "-"
+                    axes.plot(curves["epoch"], factor * values, line, **look)
+    for axes, label in ((loss, "loss"), (accuracy, "accuracy, %")):
         axes.grid(axis="y")
         axes.set_ylabel(label)
         axes.margins(x=0.01)
-        if what == "loss" and all((columns["loss"] > 0).all() for columns in trainings):
-            axes.set_yscale("log")
-            axes.yaxis.set_major_formatter(matplotlib.ticker.StrMethodFormatter("{x:g}"))
-            axes.yaxis.set_minor_formatter(matplotlib.ticker.NullFormatter())
-        axes.tick_params(labelbottom=bool(k))
-    axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(integer=True))
-    return as_svg(figure, f"learning curves of {system}")
+    if all((curves["loss"] > 0).all() for curves in trainings):
+        loss.set_yscale("log")
+        loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        loss.yaxis.set_minor_formatter(NullFormatter())
+    accuracy.set_xlabel("epoch")
+    accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return _svg(figure, f"learning curves of {system}")
 
 
-@style()
+@_styled
 def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
-    """A bar a system, made of the seconds of each kind of call: system -> call -> seconds."""
-    calls = list(dict.fromkeys(call for times in seconds.values() for call in times))
-    legend = [Key(call, COLOURS[k % len(COLOURS)], "s") for k, call in enumerate(calls)]
+    """Draw a bar a system, made of the seconds of each kind of step: system to step to seconds."""
+    steps = list(dict.fromkeys(step for times in seconds.values() for step in times))
+    legend: dict[str, _Look] = {
+        step: {"color": _COLOURS[k % len(_COLOURS)], "marker": "s", "linestyle": ""} for k, step in enumerate(steps)
+    }
     longest = max(sum(times.values()) for times in seconds.values())
     unit, name = next(((u, n) for u, n in ((3600, "hours"), (60, "minutes")) if longest >= 2 * u), (1, "seconds"))
-    figure, axes = rows(list(seconds), 28, legend)
+    figure, axes = _rows([shorten(name) for name in seconds], 28, legend)
     ends = np.zeros(len(seconds))
-    for key in legend:
-        lengths = np.array([times.get(key.name, 0.0) for times in seconds.values()]) / unit
-        axes.barh(range(len(lengths)), lengths, 0.5, left=ends, color=key.colour, edgecolor="white", linewidth=0.5)
+    for step, look in legend.items():
+        lengths = np.array([times.get(step, 0.0) for times in seconds.values()]) / unit
+        axes.barh(range(len(lengths)), lengths, 0.5, left=ends, color=look["color"], edgecolor="white", linewidth=0.5)
         ends += lengths
     axes.set_xlim(left=0)
     axes.set_xlabel(f"{name}, all folds one after the other")
-    return as_svg(figure, "run time of each system")
+    return _svg(figure, "run time of each system")
 
 
+@_styled
 def spectrogram(frames: np.ndarray) -> str:
-    """The picture of a clip's log10 band powers [shape=(n_frames, n_bands)] as a data address: dark is loud."""
+    """Return the picture of a clip's log10 band powers [shape=(n_frames, n_bands)] as a data address: dark is loud."""
     step = -(-len(frames) // _SPECTROGRAM_COLUMNS)
     firsts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames, firsts) / np.diff(firsts, append=len(frames))[:, None]
@@ -185,9 +250,76 @@ def spectrogram(frames: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-def _scale(page: Axes, left: float, top: float, colours: Colormap) -> None:
-    """What the shades of a matrix mean."""
-    shares = np.linspace(0, 1, 11)
-    page.pcolormesh(left + 16 * np.arange(12), [top, top + 10], shares[None], cmap=colours, vmin=0, vmax=1)
-    for k in (0, 5, 10):
-        page.text(left + 16 * k + 8, top + 20, f"{10 * k} %", ha="center", va="center_baseline")
+def most_confused(counts: np.ndarray, n_most: int) -> list[tuple[int, int, int]]:
+    """Return the most frequent confusions of a matrix: number of tracks, predicted class and true class."""
+    wrong = counts - np.diag(counts.diagonal())
+    places = np.argsort(-wrong, axis=None, kind="stable")[:n_most]
+    pairs = [divmod(int(place), len(wrong)) for place in places]
+    return [(int(wrong[pair]), *pair) for pair in pairs if wrong[pair]]
+
+
+def shorten(text: str, room: int = _LONG) -> str:
+    """Return the text on one line, without its middle where it is long: what begins alike often ends apart."""
+    text = printable(text)
+    n_wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    room = room // 2 if n_wide else room
+    if len(text) > room:
+        return shorten(f"{text[: room // 2]}…{text[len(text) - (room - 1) // 2 :]}", 2 * room if n_wide else room)
+    # Matplotlib measures an ideograph as too narrow. Spaces make room for it, and SVG drops them.
+    return " " * (3 * n_wide // 2 + n_wide % 2) + text
+
+
+def _look(k: int, **more: str | float) -> _Look:
+    """Return how the k-th of several things is drawn: no two of 63 share colour and marker."""
+    return {"color": _COLOURS[k % len(_COLOURS)], "marker": _MARKERS[k % len(_MARKERS)], **more}
+
+
+def _rows(names: Sequence[str], pitch: int, legend: Mapping[str, _Look] | None = None) -> tuple[Figure, Axes]:
+    """Return a figure with a row for each name, numbered from 0 at the top."""
+    legend = legend or {}
+    figure = Figure((WIDTH / 72, (pitch * len(names) + 46 + _height_of(legend)) / 72), layout="constrained")
+    _legend(figure, legend)
+    axes = figure.subplots()
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="x")
+    for k in range(1, len(names), 2):
+        axes.axhspan(k - 0.5, k + 0.5, color=_BAND, linewidth=0, zorder=0)
+    return figure, axes
+
+
+def _height_of(legend: Mapping[str, _Look]) -> int:
+    return 17 * -(-len(legend) // 2)
+
+
+def _legend(figure: Figure, legend: Mapping[str, _Look]) -> None:
+    """Draw the names of a figure's lines or markers above its axes, in two columns."""
+    if legend:
+        handles = [Line2D([], [], **{"markersize": 6, **look}) for look in legend.values()]
+        # Matplotlib leaves out a name that begins with `_`: the space, which SVG drops, lets it stay.
+        figure.legend(handles, [f" {shorten(name)}" for name in legend], loc="outside upper left", ncols=2)
+
+
+def _svg(figure: Figure, label: str) -> Markup:
+    """Return the figure, with all that its text takes, as an element of a page; `label` names it for screen readers."""
+    if layout := figure.get_layout_engine():
+        layout.execute(figure)
+        figure.set_layout_engine("none")  # done: saving would do it again
+    file = io.StringIO()
+    # Where two figures of a page had an element of one id, the first's would be drawn in both.
+    with matplotlib.rc_context({"svg.hashsalt": label}):
+        figure.savefig(
+            file,
+            format="svg",
+            bbox_inches=figure.get_tightbbox().padded(3 / 72),
+            metadata=dict.fromkeys(("Type", "Date", "Creator", "Format")),
+        )
+    head, _, drawing = file.getvalue().partition("</defs>")
+    box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
+    if not box or "<style" not in head:
+        raise AssertionError("matplotlib's SVG begins in another way")
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
+    size = f'{box[0]} width="{box[1]}" height="{box[2]}"'
+    return Markup(f'<svg {size} role="img" aria-label="{escape(printable(label))}">{drawing}')

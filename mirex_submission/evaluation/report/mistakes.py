@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import heapq
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from mirex_submission.errors import AudioError
+from mirex_submission.evaluation.judging.probabilities import Probabilities
+from mirex_submission.evaluation.judging.results import FoldResult, TrackResult
 from mirex_submission.evaluation.report.figures import spectrogram
-from mirex_submission.features.lookup import find_features
+from mirex_submission.features.inspect import find_features
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES
 from mirex_submission.protocol.outputs import class_key
 
@@ -23,10 +21,10 @@ _N_CLASSES_SHOWN = 4
 
 @dataclass(frozen=True)
 class Mistake:
-    """A track that a system got wrong, with the probability it gave its answer.
+    """A track that a system got wrong, with the probability it gave its prediction.
 
     probabilities : the likeliest classes and the true one, likeliest first.
-    n_others_right : of the n_others systems that answered the same track, those that were right.
+    n_others_right : of the n_others systems with a prediction for the same track, those that were right.
     """
 
     fold: str
@@ -49,67 +47,49 @@ class Picture:
     missing: str = ""
 
 
-def most_confident(system: str, folds: Sequence[Mapping[str, Any]], csv_of: Mapping[str, Path]) -> list[Mistake]:
-    """The wrong answers of a system with the highest probability, highest first.
+def most_confident(system: str, folds: Sequence[FoldResult], tables: Mapping[str, Probabilities]) -> list[Mistake]:
+    """Return the wrong predictions of a system that have the highest probability, highest first.
 
-    folds : those of `results.json`. csv_of : fold -> its file of probabilities.
-    Raises ValueError or OSError for a file that is none.
+    tables : fold's name to the probabilities of its tracks, for the folds where they are known.
     """
-    wrong = []
-    for fold in folds:
-        if fold["name"] in csv_of:
-            probabilities = _read_probabilities(csv_of[fold["name"]])
-            for track in fold["tracks"]:
-                predicted, given = track["predicted"][system], probabilities.get(os.path.normpath(track["path"]))
-                if given and predicted not in (None, track["label"]):
-                    wrong.append(_mistake(system, fold["name"], track, given))
-    return heapq.nlargest(N_SHOWN, wrong, key=lambda mistake: mistake.probability)
+    wrong = [
+        (probability, fold.name, track)
+        for fold in folds
+        if fold.name in tables
+        for track in fold.tracks
+        if (predicted := track.predicted[system]) not in (None, track.label)
+        and not math.isnan(probability := tables[fold.name].of(track.path, str(predicted)))
+    ]
+    return [
+        _mistake(system, fold, track, probability, tables[fold].ranked(track.path))
+        for probability, fold, track in heapq.nlargest(N_SHOWN, wrong, key=lambda mistake: mistake[0])
+    ]
 
 
 def picture(path: str) -> Picture:
-    """A small spectrogram of a track, of the bands that the networks get."""
+    """Return a small spectrogram of a track, of the bands that the networks get."""
     try:
-        header, frames, _ = find_features(path, None, rate="auto", n_bands=DEFAULT_BANDS, n_frames=DEFAULT_FRAMES)
+        header, frames, _ = find_features(path, None, rate_hz=None, n_bands=DEFAULT_BANDS, n_frames=DEFAULT_FRAMES)
     except AudioError as error:
-        return Picture(missing=str(error).removeprefix(f"{path}: "))
+        return Picture(missing=error.text.removeprefix(f"{path}: "))
     return Picture(spectrogram(frames), header.duration_s, header.spec.rate_hz)
 
 
-def _mistake(system: str, fold: str, track: Mapping[str, Any], given: Mapping[str, float]) -> Mistake:
-    truth, answers = track["label"], track["predicted"]
-    by_label = {class_key(label): (label, p) for label, p in given.items()}
-    ranked = sorted(by_label, key=lambda key: -by_label[key][1])
-    shown = [key for k, key in enumerate(ranked) if k < _N_CLASSES_SHOWN or key == class_key(truth)]
-    others = [answer for name, answer in answers.items() if name != system and answer is not None]
+def _mistake(
+    system: str, fold: str, track: TrackResult, probability: float, ranked: Sequence[tuple[str, float]]
+) -> Mistake:
+    others = [label for name, label in track.predicted.items() if name != system and label is not None]
     return Mistake(
         fold=fold,
-        path=track["path"],
-        truth=truth,
-        predicted=answers[system],
-        probability=by_label.get(class_key(answers[system]), ("", 0.0))[1],
-        probabilities=[by_label[key] for key in shown],
+        path=track.path,
+        truth=track.label,
+        predicted=str(track.predicted[system]),
+        probability=probability,
+        probabilities=[
+            (label, p)
+            for k, (label, p) in enumerate(ranked)
+            if k < _N_CLASSES_SHOWN or class_key(label) == class_key(track.label)
+        ],
         n_others=len(others),
-        n_others_right=others.count(truth),
+        n_others_right=others.count(track.label),
     )
-
-
-def _read_probabilities(path: Path) -> dict[str, dict[str, float]]:
-    """Track's path -> class -> probability, from what `classify --probabilities` writes.
-
-    Raises ValueError where that is not what the file holds.
-    """
-    with open(path, newline="", encoding="utf-8") as f:
-        table = csv.reader(f, strict=True)
-        given = {}
-        try:
-            header = next(table, [])
-            if header[:2] != ["path", "label"]:
-                raise ValueError("it does not begin with the columns path,label")
-            for row in table:
-                values = [float(text) for text in row[2:]]
-                if len(row) != len(header) or not all(math.isfinite(p) and 0 <= p <= 1 for p in values):
-                    raise ValueError(f"line {table.line_num}: not one probability a class")
-                given[os.path.normpath(row[0])] = dict(zip(header[2:], values, strict=True))
-        except csv.Error as error:
-            raise ValueError(f"line {table.line_num}: {error}") from error
-    return given

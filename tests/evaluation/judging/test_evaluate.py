@@ -113,6 +113,10 @@ FIGURES = {
 }
 
 
+# The names of the outputs that the two systems' authors sent.
+OUTPUTS = {"GT1": "results.{fold}.txt", "HNOS1": "results.tcca.{fold}.txt"}
+
+
 def write_lists(folder, lists):
     """Write {file name: [(path, label)]}; returns the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -138,11 +142,9 @@ def latin(tmp_path_factory):
     """The evaluation of the task above."""
     folder = tmp_path_factory.mktemp("latin")
     truth = write_lists(folder / "truth", {f"{fold}.txt": expand(fold, "HNOS1")[0] for fold in "abc"})
-    systems = {
-        name: write_lists(folder / name, {f"results.{fold}.txt": expand(fold, name)[1] for fold in "abc"})
-        for name in CONFUSION
-    }
-    return evaluate(truth, systems)
+    for name, pattern in OUTPUTS.items():
+        write_lists(folder / name, {pattern.format(fold=fold): expand(fold, name)[1] for fold in "abc"})
+    return evaluate(truth, {name: folder / name / pattern for name, pattern in OUTPUTS.items()})
 
 
 @pytest.mark.parametrize("name", CONFUSION)
@@ -170,7 +172,7 @@ def test_two_systems_are_compared_over_classes_and_folds_and_track_by_track(lati
     assert (latin.by_class.n_rows, latin.by_fold.n_rows) == (10, 3)
     assert latin.by_class.mean_ranks == {"HNOS1": pytest.approx(1.8), "GT1": pytest.approx(1.2)}  # better in 8 of 10
     assert latin.by_fold.mean_ranks == {"HNOS1": 2.0, "GT1": 1.0}
-    assert "none can be found" in latin.by_fold.warning
+    assert latin.by_fold.warning
     [pair] = latin.pairs
     n_right = {system.name: int(system.overall.confusion.trace()) for system in latin.systems}
     assert pair.n_only_first - pair.n_only_second == n_right["GT1"] - n_right["HNOS1"] == 1572 - 1797
@@ -211,6 +213,16 @@ def task(tmp_path):
     return run
 
 
+def test_a_frame_has_a_row_for_each_system_and_track(latin):
+    frame = latin.to_frame()
+    assert list(frame.columns) == ["fold", "path", "truth", "system", "predicted", "probability"]
+    assert len(frame) == 2 * 3227
+    right = (frame["truth"] == frame["predicted"]).groupby(frame["system"]).sum()
+    assert right.to_dict() == {"GT1": 1572, "HNOS1": 1797}
+    missing = frame[frame["predicted"].isna()]
+    assert missing[["fold", "system"]].to_numpy().tolist() == [["b", "GT1"]]
+
+
 def figures(system):
     return [score.accuracy for score in (*system.folds, system.overall)]
 
@@ -234,8 +246,8 @@ def test_all_right(task):
     ids=["blank", "label", "track", "repeated", "empty", "no label"],
 )
 def test_what_the_evaluator_fails_on_is_found_and_the_rest_counts(task, change, accuracies, kinds):
-    system, found = task(change)
-    assert (figures(system), found) == (accuracies, kinds)
+    system, kinds_of_findings = task(change)
+    assert (figures(system), kinds_of_findings) == (accuracies, kinds)
 
 
 def test_a_fold_without_an_output_counts_as_wrong_in_its_fold_only(task):
@@ -282,7 +294,7 @@ def test_a_truth_that_is_wrong_is_a_fault_and_says_nothing_twice(tmp_path, caplo
     assert len(evaluate(truth, {"s": folder}).truth_findings) == 1
     assert caplog.messages == []
     (truth / "1.txt").write_text("no tab\n")
-    with pytest.raises(ListError, match=r"1\.txt:1: no tab"):
+    with pytest.raises(ListError, match=r"1\.txt:1: .*\[list\.no-tab\]"):
         evaluate(truth, {"s": folder})
 
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import confusion_matrix, recall_score
 
-from mirex_submission.evaluation.judging.metrics import NO_PREDICTION, bootstrap_interval, fold_score, overall_score
+from mirex_submission.evaluation.judging.metrics import bootstrap_interval, fold_score, overall_score
+from mirex_submission.protocol.outputs import NO_PREDICTION
 
 N_CLASSES = 4
 

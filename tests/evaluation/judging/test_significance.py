@@ -32,11 +32,11 @@ def test_without_ties_it_is_nemenyis_test(n_rows, k):
 
     scores = np.random.default_rng(n_rows * k).random((n_rows, k)) + np.arange(k) / (2 * k)  # the systems do differ
     expected = posthoc_nemenyi_friedman(scores).to_numpy()
-    found = p_values(friedman_tkhsd(scores, names(k)))
-    assert len(found) == k * (k - 1) / 2
+    result = p_values(friedman_tkhsd(scores, names(k)))
+    assert len(result) == k * (k - 1) / 2
     for i in range(k):
         for j in range(i):
-            assert found[frozenset((f"system{i}", f"system{j}"))] == pytest.approx(expected[i, j], rel=0, abs=1e-12)
+            assert result[frozenset((f"system{i}", f"system{j}"))] == pytest.approx(expected[i, j], rel=0, abs=1e-12)
 
 
 def test_a_worked_example_with_ties():
@@ -133,9 +133,9 @@ def test_neither_the_order_of_rows_and_systems_nor_the_scale_of_scores_matters(t
     first = friedman_tkhsd(table, systems)
     second = friedman_tkhsd(100 * table[rows][:, columns] ** 3 + 7, [systems[k] for k in columns])
     assert second.mean_ranks == pytest.approx(first.mean_ranks)
-    found, again = p_values(first), p_values(second)
-    assert found.keys() == again.keys()
-    for pair, p in found.items():
+    result, again = p_values(first), p_values(second)
+    assert result.keys() == again.keys()
+    for pair, p in result.items():
         assert again[pair] == pytest.approx(p, rel=1e-9, abs=1e-12)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging.validate import validate
-from mirex_submission.protocol.lists import MAX_FAULTS_SHOWN
+from mirex_submission.protocol.lists import MAX_PROBLEMS_SHOWN
 
 
 @pytest.fixture
@@ -28,6 +28,11 @@ def faults_of(check, **lists):
     return [fault.removeprefix(f"{check.folder}/") for fault in str(caught.value).split("\n")]
 
 
+def places_and_codes(faults):
+    """(where, code) of each line of a message."""
+    return [(line.split(": ")[0], line.rpartition(" ")[2].strip("[]")) for line in faults]
+
+
 def test_a_sound_output_counts_whole(check):
     assert check(output="/a/two.wav\tR&B\n/a/one.wav\tsoul\n") == 2
 
@@ -38,12 +43,12 @@ def test_a_class_that_the_output_never_names_and_a_path_listed_twice_are_no_faul
 
 def test_every_fault_of_an_output_is_named_at_once_with_its_line(check):
     output = "/a/one.wav\tpolka\n\n/a/three.wav\tsoul\n/a/one.wav\tsoul\nno-label\n"
-    assert [fault.split(": the evaluator")[0] for fault in faults_of(check, output=output)] == [
-        "output.txt:1: label 'polka' is no class of the task",
-        "output.txt:3: '/a/three.wav' names no track of the test list, or several",
-        "output.txt:4: '/a/one.wav' is the track of line 1 too",
-        "output.txt:5: no label in 'no-label'",
-        "output.txt: no line for '/a/two.wav'",
+    assert places_and_codes(faults_of(check, output=output)) == [
+        ("output.txt:1", "output.unknown-label"),
+        ("output.txt:3", "output.unknown-track"),
+        ("output.txt:4", "output.repeated-track"),
+        ("output.txt:5", "output.no-label"),
+        ("output.txt", "output.missing-track"),
     ]
 
 
@@ -54,23 +59,32 @@ def test_names_in_the_lists_that_the_evaluator_fails_on_are_faults_with_their_li
         train="/b/x.wav\tR&B\n/b/yes.wav\trb\n",
         output="/a/blues.1.wav\trb\n/a/blues.2.wav\trb\n/a/b c.wav\trb\n",
     )
-    assert [fault.split(": ")[0] for fault in faults] == ["test.txt:3", "test.txt:4", "train.txt:2", "output.txt:3"]
+    assert places_and_codes(faults) == [
+        ("test.txt:3", "output.same-name"),
+        ("test.txt:4", "output.cut-line"),
+        ("train.txt:2", "output.same-label"),
+        ("output.txt:3", "output.cut-line"),
+    ]
 
 
 def test_lists_that_cannot_be_read_are_all_named(check):
     faults = faults_of(check, test="/a/one.wav\tsoul\n", train="no tab\n/a\t\n")
-    assert [fault.split(": ")[0] for fault in faults] == ["test.txt:1", "train.txt:1", "train.txt:2"]
+    assert places_and_codes(faults) == [
+        ("test.txt:1", "list.label"),
+        ("train.txt:1", "list.no-tab"),
+        ("train.txt:2", "list.no-label"),
+    ]
 
 
 def test_of_very_many_faults_the_rest_is_counted(check):
-    faults = faults_of(check, output="x\n" * (MAX_FAULTS_SHOWN + 10))
-    assert len(faults) == MAX_FAULTS_SHOWN + 1
-    assert faults[-1] == "output.txt: and 12 faults more"  # two tracks have no line
+    faults = faults_of(check, output="x\n" * (MAX_PROBLEMS_SHOWN + 10))
+    assert len(faults) == MAX_PROBLEMS_SHOWN + 1
+    assert faults[-1].startswith("output.txt: and 12 ")  # two tracks have no line
 
 
 def test_an_empty_and_a_missing_output_are_faults(check):
     [fault] = faults_of(check, output="\n")
-    assert fault.startswith("output.txt: no line: the evaluator counts the fold as 0 %")
+    assert fault.startswith("output.txt: ") and fault.endswith("[output.empty]")
     check.folder.joinpath("output.txt").unlink()
-    with pytest.raises(ListError, match=r"output\.txt: cannot be read: No such file"):
+    with pytest.raises(ListError, match=r"output\.txt: .*\[list\.unreadable\]"):
         validate(*(check.folder / name for name in ("test.txt", "train.txt", "output.txt")))

@@ -16,8 +16,10 @@ from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.judging.evaluate import evaluate
 from mirex_submission.evaluation.judging.tables import write_results
 from mirex_submission.evaluation.report.page import write_report
-from mirex_submission.protocol.lists import Track, write_predictions, write_probabilities
+from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.outputs import write_predictions, write_probabilities
 from mirex_submission.system.atomic import sha256
+from mirex_submission.system.progress import printable
 
 SECTIONS = ["summary", "folds", "classes", "significance", "confusion", "training", "times", "mistakes", "findings",
             "provenance"]  # fmt: skip
@@ -81,9 +83,9 @@ def test_every_figure_is_named_and_says_how_it_is_read(hostile):
     _, page = hostile
     assert [tag for tag, _ in page.tags].count("figure") == [tag for tag, _ in page.tags].count("figcaption") == 9
     assert all(a["role"] == "img" and a["aria-label"] for tag, a in page.tags if tag == "svg")
-    for said in ("its 95 % interval", "Two systems differ significantly where their lines do not meet", "Little power:",
+    for text in ("its 95 % interval", "Two systems differ significantly where their lines do not meet", "Little power:",
                  "Read down a column", "lower is better", "added up over the folds"):  # fmt: skip
-        assert said in page.text(tag="figcaption")
+        assert text in page.text(tag="figcaption")
 
 
 def test_what_strangers_wrote_stays_text_and_is_all_there(hostile):
@@ -103,25 +105,25 @@ def test_what_strangers_wrote_stays_text_and_is_all_there(hostile):
 def test_the_summary_is_sorted_and_has_the_figures_of_the_results(hostile):
     folder, page = hostile
     systems = {s["name"]: s["overall"] for s in json.loads((folder / "results.json").read_text())["systems"]}
-    said = page.text(section="summary")
+    text = page.text(section="summary")
     rows = []
     for name, overall in sorted(systems.items(), key=lambda item: -item[1]["accuracy"]):
         low, high = (f"{100 * x:.1f}" for x in overall["accuracy_interval"])
         rows.append(f"{name} {100 * overall['accuracy']:.1f} {low}–{high} {100 * overall['normalised_accuracy']:.1f}")
-    assert len(rows) == 2 and said.index(rows[0]) < said.index(rows[1])
+    assert len(rows) == 2 and text.index(rows[0]) < text.index(rows[1])
 
 
 def test_what_gave_the_page_is_on_it(hostile):
     folder, page = hostile
-    said = page.text(section="provenance")
+    text = page.text(section="provenance")
     results = json.loads((folder / "results.json").read_text())
     for fold in [*results["folds"], *(fold for system in results["systems"] for fold in system["folds"])]:
-        assert (fold.get("truth") or fold["output"])["sha256"] in said
+        assert (fold.get("truth") or fold["output"])["sha256"] in text
     for part in ("mirex-submission crossval folds <b> --seed 7", "mirex-submission evaluate --truth 'truth <i>'",
                  "mirex-submission report RESULTS",
                  "'/systems/<b>/train.sh' -numThreads 4 '/scratch folder/one' --seed 7",
                  "keras 3.<b>15", "numpy ", "/lists/<b>features.txt", "ab" * 32, "2016-08-01T12:00:00"):  # fmt: skip
-        assert part in said, part
+        assert part in text, part
 
 
 def test_times_memory_and_failed_calls_are_added_up(hostile):
@@ -154,27 +156,31 @@ def test_files_that_a_later_run_has_changed_are_left_out_and_faults_are_told(tmp
     fold["calls"][1]["fault"] = fold["faults"][0]
     (folder / "runs.json").write_text(json.dumps(runs))
     [note] = write_report(folder, folder / "report.html", COMMAND)
-    assert note == f"{folder / fold['history']}: left out: a later run has changed it"
+    assert note.startswith(f"{folder / fold['history']}: ") and note.endswith("[report.file-changed]")
     times = page_of(folder).text(section="times")
     assert "one fold1 classify: status 0, but it did not write fold1.txt (and 1 more)" in times
     assert "one classify 3 7.5 s 2.5 s 210 MB 1" in times
 
 
 @pytest.mark.parametrize(
-    "systems", ["[1]", '{"A?": null}', '{"A": {"folds": {"1": {"calls": [3]}}}}', '{"A": {"extraction": 3}}']
+    "systems", ["[1]", '{"A": null}', '{"A": {"folds": {"1": {"calls": [3]}}}}', '{"A": {"extraction": 3}}']
 )
 def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path, systems):
     folder = plain(tmp_path)
     (folder / "runs.json").write_text(f'{{"systems": {systems}}}')
-    with pytest.raises(ListError, match=r"runs\.json: .*: write it again with crossval"):
+    with pytest.raises(ListError, match=r"runs\.json: ") as caught:
         write_report(folder, folder / "report.html", COMMAND)
+    assert caught.value.code == "report.runs-invalid"
 
 
 @pytest.mark.parametrize("name", ["results.json", "runs.json"])
 def test_a_report_does_not_replace_what_it_is_made_from(tmp_path, name):
     folder = plain(tmp_path)
-    with pytest.raises(UsageError, match="would replace what it is made from"):
+    before = (folder / name).read_bytes() if (folder / name).exists() else None
+    with pytest.raises(UsageError) as caught:
         write_report(folder, folder / name, COMMAND)
+    assert caught.value.code == "report.replaces-results"
+    assert before is None or (folder / name).read_bytes() == before
 
 
 def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_audio(tmp_path):
@@ -183,10 +189,10 @@ def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_au
             ("/none/track2.wav", "x", (0.7, 0.3)), ("/none/track3.wav", "y", (0.0, 1.0))]  # fmt: skip
     write_probabilities(folder / "A" / "1.csv", ["x", "y"], rows)
     write_report(folder, folder / "report.html", COMMAND)
-    said = page_of(folder).text(section="mistakes")
-    assert re.findall(r"/none/track\d", said) == ["/none/track1", "/none/track2", "/none/track0"]
-    assert "x , taken for y (90.0 %) y 90.0 % x 10.0 %" in said
-    assert said.count("No picture: cannot be read: No such file or directory") == 3
+    text = page_of(folder).text(section="mistakes")
+    assert re.findall(r"/none/track\d", text) == ["/none/track1", "/none/track2", "/none/track0"]
+    assert "x , taken for y (90.0 %) y 90.0 % x 10.0 %" in text
+    assert text.count("No picture: cannot be read: No such file or directory") == 3
 
     results = (folder / "results.json").read_text()
     soundfile.write(tmp_path / "heard.wav", np.sin(np.arange(22050) / 9), 22050)
@@ -203,7 +209,7 @@ def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
     folder = plain(tmp_path)
     notes = write_report(folder, folder / "report.html", COMMAND)
     page = page_of(folder)
-    assert [note.partition(":")[0] for note in notes] == ["no runs.json beside the results", "A"]
+    assert [note.rpartition("[")[2] for note in notes] == ["report.no-runs]", "report.no-probabilities]"]
     assert all(note in page.text(section="provenance") for note in notes)
     for section in ("training", "times", "mistakes"):
         assert "Not known" in page.text(section=section)
@@ -213,17 +219,19 @@ def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("history", "probabilities", "found"),
+    ("history", "probabilities", "line"),
     [
-        ("epoch,loss\n1,2\n", None, "it has no column accuracy, model"),
-        ("model,epoch,loss,accuracy\n1,one,2,0.5\n", None, "could not convert"),
-        (None, "name,x,y\n", "it does not begin with the columns path,label"),
-        (None, "path,label,x,y\n/none/track1.wav,y,0.1\n", "line 2: not one probability a class"),
-        (None, "path,label,x,y\n/none/track1.wav,y,nan,0.5\n", "line 2: not one probability a class"),
-        (None, 'path,label,x,y\n"/none', "line 2: "),
+        ("epoch,loss\n1,2\n", None, 1),
+        ("model,epoch,loss,accuracy\n1,one,2,0.5\n", None, 2),
+        ("model,epoch,loss,accuracy\n1,1,2\n1,x,2,3\n", None, 3),
+        (None, "name,x,y\n", 1),
+        (None, "path,label,x,y\n/none/track1.wav,y,0.1\n", 2),
+        (None, "path,label,x,y\n/none/track1.wav,y,nan,0.5\n", 2),
+        (None, "path,label,x,y\n/none/track1.wav,y,0.5,0.5\n\n", 3),
+        (None, 'path,label,x,y\n"/none', 2),
     ],
 )
-def test_a_damaged_file_of_a_run_costs_only_what_it_holds(tmp_path, history, probabilities, found):
+def test_a_damaged_file_of_a_run_costs_only_what_it_holds(tmp_path, history, probabilities, line):
     folder = plain(tmp_path)
     files = {"history": history, "probabilities": probabilities}
     for name, content in files.items():
@@ -237,22 +245,38 @@ def test_a_damaged_file_of_a_run_costs_only_what_it_holds(tmp_path, history, pro
     (folder / "runs.json").write_text(json.dumps(runs))
     [note] = write_report(folder, folder / "report.html", COMMAND)
     page = page_of(folder)
-    assert found in note and note in page.text(section="provenance")
+    name, code = ("history", "report.history-invalid") if history else ("probabilities", "output.probabilities-invalid")
+    assert f"{folder / name}:{line}: " in note and note.endswith(f"[{code}]")
+    assert printable(note) in page.text(section="provenance")
     assert ("Not known" in page.text(section="training")) == (history is not None)
     assert ("Not known" in page.text(section="mistakes")) == (probabilities is not None)
 
 
 def test_results_that_cannot_be_read_are_an_error_that_says_what_to_give(tmp_path):
-    with pytest.raises(ListError, match=r"results\.json: cannot be read: .*: give the folder that `evaluate --out`"):
-        write_report(tmp_path, tmp_path / "report.html", COMMAND)
-    (tmp_path / "results.json").write_text('{"format": 0}')
-    with pytest.raises(ListError, match=r"results\.json: not written by this version's `evaluate`"):
-        write_report(tmp_path, tmp_path / "report.html", COMMAND)
-    folder = plain(tmp_path)
-    (folder / "runs.json").write_text("{")
-    with pytest.raises(ListError, match=r"runs\.json: cannot be read: .*crossval"):
-        write_report(folder, folder / "report.html", COMMAND)
+    codes = []
+    for name, content in ((None, ""), ("results.json", '{"format": 0}'), ("runs.json", "{")):
+        if name == "runs.json":
+            plain(tmp_path)
+        if name:
+            (tmp_path / name).write_text(content)
+        with pytest.raises(ListError, match=name or r"results\.json") as caught:
+            write_report(tmp_path, tmp_path / "report.html", COMMAND)
+        codes.append(caught.value.code)
+    assert codes == ["report.results-missing", "report.results-invalid", "report.runs-invalid"]
     assert not (tmp_path / "report.html").exists()
+
+
+def test_the_figures_of_500_classes_are_drawn_and_say_what_they_leave_out(tmp_path):
+    labels = [f"class{k:03}" for k in range(500)]
+    tracks = [Track(f"/none/{label}.wav", label) for label in labels]
+    write_predictions(tmp_path / "truth/1.txt", tracks)
+    write_predictions(tmp_path / "A/1.txt", [Track(t.path, labels[k - k % 2]) for k, t in enumerate(tracks)])
+    write_results(evaluate(tmp_path / "truth", {"A": tmp_path / "A"}), tmp_path)
+    write_report(tmp_path, tmp_path / "report.html", COMMAND)
+    page = page_of(tmp_path)
+    assert "class001 → class000" in page.text(tag="svg") and "class499" in page.text(section="classes")
+    assert "The 50 classes with the lowest recall" in page.text(section="classes")
+    assert "The 30 most frequent confusions" in page.text(section="confusion")
 
 
 def test_equal_results_give_an_equal_page(hostile, tmp_path):
@@ -285,7 +309,7 @@ def test_in_a_browser_nothing_overflows_nothing_is_fetched_and_it_prints(results
     folder = request.getfixturevalue(results)
     page = (folder[0] if results == "hostile" else folder) / "report.html"
     with Page(tmp_path / "profile") as browser:
-        for width_px in (1280, 480):
+        for width_px in (1280, 480, 400):
             browser.show(page.as_uri(), width=width_px)
             assert browser.evaluate("document.documentElement.scrollWidth") == width_px
             assert browser.evaluate(OUTSIDE) == []

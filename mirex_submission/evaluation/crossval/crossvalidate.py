@@ -1,0 +1,129 @@
+"""A whole cross-validation: any submissions run over the same folds, then judged."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from mirex_submission.errors import SubmissionError, UsageError
+from mirex_submission.evaluation.crossval.plan import Plan, StepOptions, plan
+from mirex_submission.evaluation.crossval.run import SystemRun, run
+from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
+from mirex_submission.evaluation.folds.lists import TaskLists, find_lists
+from mirex_submission.evaluation.names import check_system_names
+from mirex_submission.evaluation.options import CrossvalOptions
+
+
+def cross_validate(
+    folder: str | Path,
+    scratch: Path,
+    out: Path,
+    options: CrossvalOptions,
+    *,
+    environment: Mapping[str, str],
+    command_line: Sequence[str] = (),
+    show: Callable[[str], object] = lambda text: None,
+) -> None:
+    """Run submissions over the folds of a folder, judge them, and write figures, outputs and `runs.json`.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the lists.
+    scratch, out : Path
+        Folder for the scratch folders of all systems, and folder for outputs, logs and figures.
+    options : CrossvalOptions
+        The systems and how to run them.
+    environment : mapping
+        The caller's environment, for the steps.
+    command_line : sequence of str
+        The command that asked for it, for the records.
+    show : callable
+        Takes the summary.
+
+    Raises
+    ------
+    UsageError
+        For a submission, option or name that cannot be used.
+    ListError
+        For lists that are wrong, and with `strict` for any finding.
+    SubmissionError
+        If a submission failed, or its output is not complete; everything else is done before.
+    """
+    started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+    task, plans = _plans(folder, scratch, out, options)
+    runs = run(
+        plans,
+        scratch,
+        n_jobs=options.jobs,
+        device=options.device,
+        limit_s=math.inf if options.time_limit is None else options.time_limit,
+        environment=environment,
+    )
+    _judge(task, runs, out, options, started=started, command_line=command_line, show=show)
+
+
+def _plans(folder: str | Path, scratch: Path, out: Path, options: CrossvalOptions) -> tuple[TaskLists, list[Plan]]:
+    submissions = [find(path, name) for name, path in options.submissions or [(None, str(OWN_FOLDER))]]
+    names = [submission.name for submission in submissions]
+    check_system_names(names)
+    train = _options_of_systems("--train-options", options.train_options, names)
+    classify = _options_of_systems("--classify-options", options.classify_options, names)
+    task = find_lists(folder)
+    return task, [
+        plan(
+            task,
+            submission,
+            scratch,
+            out,
+            StepOptions(train[submission.name], classify[submission.name], options.threads, options.device),
+        )
+        for submission in submissions
+    ]
+
+
+def _options_of_systems(
+    option: str, given: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]
+) -> dict[str, list[str]]:
+    """Map each system to all words that were given for it."""
+    words: dict[str, list[str]] = {name: [] for name in names}
+    for name, more in given:
+        if name not in words:
+            problem = f"{option}: no system {name!r}: give one of {', '.join(names)}"
+            raise UsageError(problem, code="crossval.unknown-system")
+        words[name] += more
+    return words
+
+
+def _judge(
+    task: TaskLists,
+    runs: Sequence[SystemRun],
+    out: Path,
+    options: CrossvalOptions,
+    *,
+    started: str,
+    command_line: Sequence[str],
+    show: Callable[[str], object],
+) -> None:
+    # Imported after the steps: the peak memory of a step is at least this program's, from which it is forked.
+    from mirex_submission.evaluation.crossval.record import write_runs
+    from mirex_submission.evaluation.judging.evaluate import judge
+    from mirex_submission.evaluation.judging.pairing import FoldTruth
+    from mirex_submission.evaluation.judging.publish import publish, refuse_findings
+
+    problems = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(command_line))
+    truths = [FoldTruth(fold.name, fold.truth) for fold in task.folds]
+    outputs = {run.plan.submission.name: [fold.output for fold in run.folds] for run in runs}
+    evaluation = judge(truths, outputs, seed=options.seed)
+    publish(evaluation, out, command_line, show)
+    if problems:  # before `strict`, which is not to hide that a submission failed
+        lines = (
+            f"{owner}: {first}" + (f" (and {len(others):,} more)" if others else "")
+            for owner, (first, *others) in problems.items()
+        )
+        raise SubmissionError("\n".join(lines))
+    if options.strict:
+        refuse_findings(evaluation, out)

@@ -1,0 +1,175 @@
+"""One shell command in a process group of its own: logged, measured, and ended with all that it started.
+
+The group is ended when the command is over, when its time is up, when the caller is told to stop, and when the caller
+itself is killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+
+from mirex_submission.system.atomic import make_folder, storage_error
+
+GRACE_S = 10.0  # from SIGTERM to SIGKILL
+_POLL_S = 0.05
+_MEMORY_POLL_S = 0.5
+# The shell becomes the script, also one without a first line that names its interpreter. Before that it leaves a guard
+# behind that has no parent: it reads from a pipe that only the caller holds open, and ends the group when that closes.
+_GUARDED = """
+exec 3<&0 </dev/null
+( (read -r _ <&3; kill -s KILL 0) >/dev/null 2>&1 & )
+exec 3<&-
+exec "$0" "$@"
+"""
+
+
+class Stopped(Exception):
+    """The command was ended because the caller is to stop."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended.
+
+    Parameters
+    ----------
+    status : int
+        As a shell has it, 128 + N for signal N.
+    seconds : float
+        Wall clock.
+    cpu_seconds : float
+        Of the script and of all its descendants that were waited for.
+    peak_mb : float
+        The largest memory of all its processes together that was seen, shared pages counted once, in 10^6 bytes; never
+        less than the largest of them, nor than this program, from which it is forked.
+    timed_out : bool
+        Whether it reached its time limit.
+    """
+
+    status: int
+    seconds: float
+    cpu_seconds: float
+    peak_mb: float
+    timed_out: bool
+
+
+def supervise(
+    argv: Sequence[str], log: Path, *, environment: Mapping[str, str], limit_s: float, stop: threading.Event
+) -> Outcome:
+    """Run a command to its end, or to its time limit, and append its stdout and stderr to a log.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The command.
+    log : Path
+        File to append to.
+    environment : mapping
+        The environment of the command.
+    limit_s : float
+        Time limit in seconds, math.inf for none.
+    stop : threading.Event
+        Ends the command when it is set.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    Stopped
+        If `stop` is set before the command ends.
+    StorageError
+        If the log cannot be written.
+    """
+    read_end, held = os.pipe()
+    started_s = time.monotonic()
+    try:
+        process = _start(argv, log, environment, read_end)
+        try:
+            in_time, peak = _wait(process.pid, started_s + limit_s, stop)
+            if not in_time:
+                os.killpg(process.pid, signal.SIGTERM)
+                _wait(process.pid, time.monotonic() + GRACE_S, threading.Event())
+        finally:
+            seconds = time.monotonic() - started_s
+            # The script is not reaped yet, so that no other group can have its number.
+            os.killpg(process.pid, signal.SIGKILL)
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+    finally:
+        os.close(held)
+    if stop.is_set() and not in_time:
+        raise Stopped
+    return Outcome(
+        status=process.returncode if process.returncode >= 0 else 128 - process.returncode,
+        seconds=round(seconds, 2),
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
+        peak_mb=round(max(usage.ru_maxrss * 1024, peak) / 1e6, 1),
+        timed_out=not in_time,
+    )
+
+
+def _start(argv: Sequence[str], log: Path, environment: Mapping[str, str], read_end: int) -> subprocess.Popen[bytes]:
+    """Start the guarded command in a session of its own."""
+    with open(read_end, "rb") as alive, _begin_log(log, argv) as stream:
+        return subprocess.Popen(
+            ["/bin/sh", "-c", _GUARDED, *argv],
+            stdin=alive,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
+
+def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
+    """Open the log to append to it, and write the command."""
+    make_folder(log.parent)
+    try:
+        stream = open(log, "ab", buffering=0)  # noqa: SIM115 - the caller closes it
+        stream.write(os.fsencode(f"$ {shlex.join(argv)}\n"))
+    except OSError as error:
+        raise storage_error(error, log) from error
+    return stream
+
+
+def _wait(pid: int, until_s: float, stop: threading.Event) -> tuple[bool, int]:
+    """Wait for the leader of a session without reaping it.
+
+    Returns whether it ended before the time was up or the caller was to stop, and the largest memory seen, in bytes.
+    """
+    peak, next_look_s = 0, 0.0
+    while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        now_s = time.monotonic()
+        if stop.is_set() or now_s >= until_s:
+            return False, peak
+        if now_s >= next_look_s:
+            peak, next_look_s = max(peak, _memory(pid)), now_s + _MEMORY_POLL_S
+        time.sleep(_POLL_S)
+    return True, peak
+
+
+def _memory(session: int) -> int:
+    """Sum the memory of all processes of a session in bytes; n processes that share a page count an n-th of it each.
+
+    Not only the descendants: the parent of a process may have ended.
+    """
+    total = 0
+    for pid in psutil.pids():
+        with contextlib.suppress(OSError, psutil.Error):  # the process has ended meanwhile
+            if os.getsid(pid) == session:
+                total += psutil.Process(pid).memory_full_info().pss
+    return total

@@ -1,0 +1,153 @@
+"""Written folds, read again and checked: no group on both sides, each track tested once; and what the folds lack."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+
+from mirex_submission.errors import ListError, coded
+from mirex_submission.evaluation.folds.lists import PARTS, find_lists, fold_names
+from mirex_submission.evaluation.folds.sources import GroupedTrack
+from mirex_submission.evaluation.folds.split import Fold
+from mirex_submission.protocol.lists import Problems, list_error
+from mirex_submission.system.paths import full_path
+
+_Entries = list[tuple[int, GroupedTrack]]  # line number, track
+
+
+def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list[Fold]:
+    """Read the folds in a folder, ours or anybody's with these names, and check them against the labelled tracks.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the lists.
+    tracks : iterable of GroupedTrack
+        All labelled tracks.
+
+    Returns
+    -------
+    list of Fold
+
+    Raises
+    ------
+    ListError
+        With every problem of every list: a group, and so a track, on both sides; a label that the tracks do not have;
+        an unknown track; a test track without truth; a track that is not tested once.
+    """
+    folder = Path(folder).absolute()
+    by_path = {track.path: track for track in tracks}
+    problems: list[str] = []
+    folds = []
+    for name in fold_names(folder):
+        lists = {part: Problems(folder / f"{name}.{part}.txt") for part in PARTS}
+        entries = {part: _entries(faults, by_path, labelled=part != "test") for part, faults in lists.items()}
+        _check_fold(name, entries, lists["test"])
+        for part, faults in lists.items():
+            try:
+                faults.finish(n_entries=len(entries[part]), expected="path" if part == "test" else "path<TAB>label")
+            except ListError as error:
+                problems += str(error).splitlines()
+        folds.append(Fold(name, *([track for _, track in entries[part]] for part in ("train", "test"))))
+    problems = problems or _untested(folder, folds, by_path)
+    if problems:
+        raise list_error(folder, problems)
+    find_lists(folder)  # the lists against each other
+    return folds
+
+
+def _entries(faults: Problems, by_path: dict[str, GroupedTrack], *, labelled: bool) -> _Entries:
+    """Return each line of a list whose track is known and labelled as it should be."""
+    entries = []
+    for number, line in faults.read_lines():
+        path, _, label = line.rpartition("\t") if labelled else (line, "", "")
+        track = by_path.get(full_path(path))
+        if not track:
+            problem = f"{path!r} is not among the labelled tracks"
+            faults.add(number, problem, "correct it, or add the track there", code="folds.unknown-track")
+        elif labelled and label != track.label:
+            problem = f"{path!r} is {label!r} here and labelled {track.label!r}"
+            faults.add(number, problem, "correct one of the two", code="folds.two-labels")
+        else:
+            entries.append((number, track))
+    return entries
+
+
+def _check_fold(name: str, entries: dict[str, _Entries], faults: Problems) -> None:
+    """Add the problems of a fold's test list: a group that is trained on, a track without truth."""
+    trained = {track.group: (number, track) for number, track in reversed(entries["train"])}
+    truth = {track.path for _, track in entries["truth"]}
+    for number, track in entries["test"]:
+        if track.group in trained:
+            line, same = trained[track.group]
+            group = "the same track" if same == track else f"{track.group!r} too: {same.path}"
+            problem = f"{track.path}: line {line} of {name}.train.txt is {group}"
+            faults.add(
+                number, problem, "a group belongs to one side: make the folds again", code="folds.crossing-group"
+            )
+        if track.path not in truth:
+            problem = f"{track.path}: not in {name}.truth.txt"
+            faults.add(number, problem, "add it there with its label", code="folds.no-truth-of-track")
+
+
+def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> list[str]:
+    """Name each labelled track that the folds of a repeat do not test once."""
+    advice = "each track is tested once: make them again"
+    repeats: dict[str, Counter[str]] = {}
+    for fold in folds:
+        repeats.setdefault(fold.repeat, Counter()).update({track.path for track in fold.test})
+    return [
+        coded(f"{folder}: {path}: is tested by {tested[path]} folds of {repeat}: {advice}", code="folds.tested-once")
+        for repeat, tested in repeats.items()
+        for path in by_path
+        if tested[path] != 1
+    ]
+
+
+def table(folds: Sequence[Fold]) -> str:
+    """Tabulate the tracks of each class, of all classes, and the groups: a line for each side of each fold."""
+    classes = _groups_of_classes(folds)
+    rows = [["", "", *classes, "all", "groups"]]
+    for fold in folds:
+        for side, tracks in (("train", fold.train), ("test", fold.test)):
+            counts = Counter(track.label for track in tracks)
+            numbers = [*(counts[label] for label in classes), len(tracks), len({track.group for track in tracks})]
+            rows.append([fold.name, side, *map(str, numbers)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = [f"{row[0]:{widths[0]}} {row[1]:{widths[1]}}" for row in rows]
+    return "\n".join(
+        start + "".join(f"  {cell:>{width}}" for cell, width in zip(row[2:], widths[2:], strict=True))
+        for start, row in zip(left, rows, strict=True)
+    )
+
+
+def warnings(folds: Sequence[Fold]) -> list[str]:
+    """Warn of repeats with equal folds, and for each class of the folds whose test or training list lacks it."""
+    messages = []
+    first: dict[frozenset[frozenset[str]], str] = {}
+    for repeat, same in groupby(folds, key=lambda fold: fold.repeat):
+        drawn = frozenset(frozenset(track.path for track in fold.test) for fold in same)
+        if first.setdefault(drawn, repeat) != repeat:
+            problem = f"{repeat} has the folds of {first[drawn]}: so few groups cannot be dealt in many ways"
+            messages.append(coded(problem, code="folds.equal-repeats"))
+    for label, groups in _groups_of_classes(folds).items():
+        for side, then in (
+            ("test", "it counts as recall 0 there in MIREX's normalised accuracy"),
+            ("train", "its test tracks there cannot be recognised"),
+        ):
+            without = [fold.name for fold in folds if all(t.label != label for t in getattr(fold, side))]
+            if without:
+                where = f"in no {side} list of {', '.join(without)}"
+                problem = f"class {label!r}, of {len(groups)} group(s), is {where}: {then}"
+                messages.append(coded(problem, code="folds.missing-class"))
+    return messages
+
+
+def _groups_of_classes(folds: Sequence[Fold]) -> dict[str, set[str]]:
+    groups: dict[str, set[str]] = {}
+    for track in sorted([*folds[0].train, *folds[0].test], key=lambda track: track.label):
+        groups.setdefault(track.label, set()).add(track.group)
+    return groups

@@ -1,0 +1,42 @@
+"""The training histories that `runs.json` names: loss and accuracy of every epoch."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from mirex_submission.errors import ListError
+
+CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
+Curves = dict[str, np.ndarray]  # column (epoch and those of CURVES that there are) to float64 [shape=(n_epochs,)]
+
+
+def read_history(path: Path) -> dict[str, Curves]:
+    """Read the `history.csv` of a training: network to its curves; a value that a line lacks is NaN, a gap.
+
+    Raises
+    ------
+    ListError
+        The file cannot be read, or is not a history.
+    """
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file, strict=True)
+            epochs: dict[str, list[list[float]]] = defaultdict(list)
+            try:
+                header = table.fieldnames or ()
+                if missing := sorted({"model", "epoch", "loss", "accuracy"} - set(header)):
+                    raise ValueError(f"no column {', '.join(missing)}")
+                columns = ["epoch", *(name for name in CURVES if name in header)]
+                for line in table:
+                    epochs[line["model"]].append([float(line[name] or "nan") for name in columns])
+            except (csv.Error, ValueError) as error:
+                text = f"{path}:{table.reader.line_num}: {error}: the page does not show this training"
+                raise ListError(text, code="report.history-invalid") from error
+    except OSError as error:
+        text = f"{path}: cannot be read: {error}: the page does not show this training"
+        raise ListError(text, code="report.history-unreadable") from error
+    return {network: dict(zip(columns, np.array(rows).T, strict=True)) for network, rows in epochs.items()}

@@ -1,0 +1,155 @@
+"""One supervised command: what is measured, and that nothing of it goes on."""
+
+import math
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+from processes import gone, wait_for
+
+from mirex_submission.errors import StorageError
+from mirex_submission.evaluation.crossval import supervise as module
+from mirex_submission.evaluation.crossval.supervise import Stopped, supervise
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Write a shell script; returns its path."""
+
+    def write(text, name="call.sh"):
+        path = tmp_path / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def call(tmp_path):
+    """Supervise a command, with a log in the test's folder."""
+
+    def run(*argv, limit_s=math.inf, stop=None, **environment):
+        environment = {**os.environ, **environment}
+        log = tmp_path / "logs" / "call.log"
+        return supervise(argv, log, environment=environment, limit_s=limit_s, stop=stop or threading.Event())
+
+    run.log = tmp_path / "logs" / "call.log"
+    return run
+
+
+def pid_in(path):
+    wait_for(lambda: path.exists() and path.read_text().endswith("\n"))
+    return int(path.read_text())
+
+
+def test_the_log_has_the_command_and_both_streams_in_their_order(call, script):
+    ended = call(script("#!/bin/sh\necho one\necho two >&2\necho $1 $WORD\n"), "a b", WORD="word")
+    assert (ended.status, ended.timed_out) == (0, False)
+    command, *lines = call.log.read_text().splitlines()
+    assert command.startswith("$ /") and command.endswith("/call.sh 'a b'")
+    assert lines == ["one", "two", "a b word"]
+
+
+@pytest.mark.parametrize(
+    ("text", "status"),
+    [
+        ("#!/bin/sh\nexit 3\n", 3),
+        ("#!/bin/sh\nkill -KILL $$\n", 137),
+        ("exit 4\n", 4),  # no first line that names a shell
+        ("#!/none/such\n", 126),
+    ],
+)
+def test_the_status_is_a_shells(call, script, text, status):
+    ended = call(script(text))
+    assert ended.status == status or (status, ended.status) == (126, 127)  # shells differ
+
+
+def test_a_script_that_is_not_there_is_said_in_the_log(call, tmp_path):
+    assert call(str(tmp_path / "none.sh")).status == 127
+    assert "none.sh" in call.log.read_text().splitlines()[-1]
+
+
+def test_a_call_reads_nothing(call, script):
+    assert call(script("#!/bin/sh\ncat\necho end\n")).status == 0
+    assert call.log.read_text().splitlines()[1:] == ["end"]
+
+
+def own_peak_mb():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def test_time_and_memory_are_those_of_the_whole_tree(call, script):
+    burn = "import time; x = b'x' * 300_000_000\nwhile time.process_time() < 0.5: pass"
+    ended = call(script(f'#!/bin/sh\n{sys.executable} -c "$1"\ntrue\n'), burn)
+    assert ended.status == 0
+    assert ended.seconds >= 0.45
+    assert ended.cpu_seconds >= 0.45
+    assert 300 <= ended.peak_mb < max(1000, own_peak_mb() + 1)
+    assert call(script("#!/bin/sh\nsleep 0.3\n")).cpu_seconds < 0.3
+
+
+def test_memory_is_that_of_all_processes_at_a_time(call, script):
+    hold = "import sys, time; x = b'x' * 200_000_000; sys.stdin.read(1); time.sleep(2)"
+    ended = call(script(f'#!/bin/sh\n{sys.executable} -c "$1" &\n{sys.executable} -c "$1"\nwait\n'), hold)
+    assert ended.status == 0
+    assert 400 <= ended.peak_mb < max(1000, own_peak_mb() + 1)
+
+
+LEAVES_A_CHILD = """#!/bin/sh
+(trap '' TERM; sleep 1000 & echo $! > "$1"; wait) &
+while [ ! -s "$1" ]; do sleep 0.02; done
+"""
+
+
+def test_a_child_that_a_call_leaves_behind_is_ended_with_it(call, script, tmp_path):
+    assert call(script(LEAVES_A_CHILD), str(tmp_path / "pid")).status == 0
+    wait_for(lambda: gone(pid_in(tmp_path / "pid")))
+
+
+def test_a_call_that_takes_too_long_is_ended_with_its_children_that_do_not_listen(call, script, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "GRACE_S", 0.2)
+    ended = call(script("#!/bin/sh\ntrap '' TERM\n" + LEAVES_A_CHILD + "wait\n"), str(tmp_path / "pid"), limit_s=3)
+    assert ended.timed_out and ended.status == 137
+    wait_for(lambda: gone(pid_in(tmp_path / "pid")))
+
+
+def test_a_call_has_time_to_put_its_things_in_order(call, script):
+    ended = call(script("#!/bin/sh\ntrap 'echo in order; exit 0' TERM\nsleep 1000 &\nwait\n"), limit_s=3)
+    assert ended.timed_out and ended.status == 0
+    assert call.log.read_text().endswith("in order\n")
+
+
+def test_a_caller_that_is_to_stop_ends_its_call(call, script, tmp_path):
+    stop = threading.Event()
+    waiting = threading.Thread(target=lambda: (pid_in(tmp_path / "pid"), stop.set()))
+    waiting.start()
+    with pytest.raises(Stopped):
+        call(script(LEAVES_A_CHILD + "wait\n"), str(tmp_path / "pid"), stop=stop)
+    waiting.join()
+    wait_for(lambda: gone(pid_in(tmp_path / "pid")))
+
+
+def test_a_call_does_not_outlive_a_caller_that_is_killed(script, tmp_path):
+    caller = (
+        "import math, os, sys, threading; from pathlib import Path\n"
+        "from mirex_submission.evaluation.crossval.supervise import supervise\n"
+        "supervise(sys.argv[2:], Path(sys.argv[1]), environment=os.environ, limit_s=math.inf, stop=threading.Event())"
+    )
+    pid = tmp_path / "pid"
+    argv = [sys.executable, "-c", caller, str(tmp_path / "log"), script(LEAVES_A_CHILD + "wait\n"), str(pid)]
+    with subprocess.Popen(argv) as process:
+        child = pid_in(pid)
+        process.send_signal(signal.SIGKILL)
+    wait_for(lambda: gone(child))
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_log_that_cannot_be_written_is_said_so(call, script, tmp_path):
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(StorageError, match="logs"):
+        call(script("#!/bin/sh\n"))
