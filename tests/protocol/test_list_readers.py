@@ -16,6 +16,7 @@ from report_data import make_results
 
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.crossval.record import read_runs
+from mirex_submission.evaluation.folds import check
 from mirex_submission.evaluation.folds import split as folds
 from mirex_submission.evaluation.folds.lists import find_lists
 from mirex_submission.evaluation.folds.sources import GroupedTrack, read_table
@@ -105,13 +106,13 @@ def test_the_lists_of_folds(lists, data, name):
     sound = file.read_bytes()
     for damaged in (data, sound + data, data + sound):
         file.write_bytes(damaged)
-        for read in (find_lists, lambda folder: folds.read(folder, TRACKS)):
+        for read in (find_lists, lambda folder: check.read(folder, TRACKS)):
             try:
                 assert read(lists)
             except ListError as error:
                 check_problems(error, lists, *lists.iterdir())
     file.write_bytes(sound)
-    assert len(find_lists(lists).folds) == len(folds.read(lists, TRACKS)) == 2
+    assert len(find_lists(lists).folds) == len(check.read(lists, TRACKS)) == 2
 
 
 @given(truth=anything | st.just(b"/none/rock0.wav\trock\n/none/jazz1.wav\tjazz\n"), output=anything)
@@ -189,7 +190,7 @@ def test_a_report_of_what_passes_is_a_page(made, tmp_path, n):
 
     @given(data=st.data())
     @settings(fuzz, max_examples=n)
-    def check(data):
+    def check_page(data):
         pairs = (changed(sound), st.just(sound_runs)), (st.just(sound), changed(sound_runs))
         first, second = data.draw(st.one_of(*(st.tuples(*pair) for pair in pairs)))
         (tmp_path / "results.json").write_text(json.dumps(first))
@@ -200,7 +201,7 @@ def test_a_report_of_what_passes_is_a_page(made, tmp_path, n):
             write_report(tmp_path, page, ["report"])
             assert page.read_text(encoding="utf-8").endswith("</html>")
 
-    check()
+    check_page()
 
 
 def without_one_key(sound):
@@ -282,7 +283,7 @@ def test_folds_are_read_as_they_were_written(tmp_path_factory, labels, n_groups)
         drawn = folds.split(tracks, 2)
         folds.write(drawn, folder)
         if all(fold.train and fold.test for fold in drawn):
-            assert folds.read(folder, tracks) == drawn
+            assert check.read(folder, tracks) == drawn
             groups = {track.path: track.label for track in read_labelled(folder / "groups.txt", min_classes=1)}
             assert groups == {track.path: track.group for track in tracks}
 
