@@ -85,7 +85,8 @@ def extract(
         spellings.setdefault(full_path(path), []).append(path)
     tracks = [first for first, *_ in spellings.values()]
     records = _look_up(tracks, store, verify=verify)
-    todo = [path for path in tracks if path not in records]
+    # Full paths: a worker that is used again has the current folder of an earlier run.
+    todo = [path for path, (first, *_) in spellings.items() if first not in records]
     n_stored = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_stored, store.spec.rate_hz)
     if todo:
@@ -93,6 +94,7 @@ def extract(
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
     for record in _extract_all(todo, store, workers) if todo else ():
+        record = dataclasses.replace(record, path=spellings[record.path][0])
         records[record.path] = record
         n_failed += not record.content
         audio_s += record.duration_s

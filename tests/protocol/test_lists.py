@@ -1,14 +1,13 @@
-"""The lists of the protocol: what is read and written, and the problems and warnings of every line."""
+"""The lists of the protocol: what is read, and the problems and warnings of every line."""
 
 import logging
-import os
 import re
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mirex_submission.errors import ListError, StorageError
+from mirex_submission.errors import ListError
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import (
     Track,
@@ -16,8 +15,6 @@ from mirex_submission.protocol.lists import (
     read_labelled,
     read_paths,
     read_unlabelled,
-    write_predictions,
-    write_probabilities,
 )
 
 BOM = b"\xef\xbb\xbf"
@@ -199,55 +196,6 @@ def test_labels_that_the_evaluator_would_merge_split_or_lose_are_warnings(list_f
         ("'R&B' = 'rb'", "output.same-label"),
         ("日本", "output.no-letters"),
     ]
-
-
-def test_predictions_are_path_tab_label_a_line_in_order_in_folders_made_as_needed(tmp_path):
-    output = tmp_path / "new" / "deep er" / "output.txt"
-    write_predictions(output, [*TWO, TWO[0]])
-    assert output.read_bytes() == b"/a/one.wav\trock\n/a/two.wav\tjazz\n/a/one.wav\trock\n"
-
-
-@pytest.mark.parametrize(
-    "track", [Track("/a", "x\ty"), Track("/a", "x\ny"), Track("/a\r", "x"), Track("/a"), Track("", "x")]
-)
-def test_what_the_output_cannot_hold_is_refused_and_the_old_output_stays(tmp_path, track):
-    output = tmp_path / "output.txt"
-    output.write_text("old")
-    with pytest.raises(ListError, match=f"^{output}: "):
-        write_predictions(output, [*TWO, track])
-    assert output.read_text() == "old"
-    assert os.listdir(tmp_path) == ["output.txt"]
-
-
-def test_an_output_that_cannot_be_written_is_a_storage_error(tmp_path):
-    with pytest.raises(StorageError) as caught:
-        write_predictions(tmp_path, TWO)
-    assert caught.value.code == "disk.in-the-way"
-
-
-def test_probabilities_are_a_csv_with_a_header(tmp_path):
-    rows = [('/a "b",c.wav', "rock", [0.75, 0.25]), ("/d.wav", "R&B, soul", [0.1, 0.9])]
-    write_probabilities(tmp_path / "p.csv", ["rock", "R&B, soul"], rows)
-    assert (tmp_path / "p.csv").read_text(encoding="utf-8").split("\n") == [
-        'path,label,rock,"R&B, soul"',
-        '"/a ""b"",c.wav",rock,0.75,0.25',
-        '/d.wav,"R&B, soul",0.1,0.9',
-        "",
-    ]
-
-
-def text(forbidden):
-    """Any text that UTF-8 and a list can hold and that is not blank."""
-    characters = st.characters(exclude_categories=["Cs"], exclude_characters=forbidden)
-    return st.text(characters, min_size=1).filter(str.strip)
-
-
-@given(path=text("\0\r\n").filter(lambda path: path[0] != "\ufeff"), label=text("\t\r\n"))
-@settings(deadline=None)
-def test_any_label_without_tab_or_newline_survives_writing_and_reading(tmp_path_factory, path, label):
-    output = tmp_path_factory.getbasetemp() / "round-trip.txt"
-    write_predictions(output, [Track(path, label)])
-    assert read_labelled(output, min_classes=1) == [Track(path, label)]
 
 
 PIECES = st.sampled_from(

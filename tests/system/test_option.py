@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mirex_submission.errors import UsageError
-from mirex_submission.runs.options import device, shard
+from mirex_submission.runs.options import shard
 from mirex_submission.system import option as opt
-from mirex_submission.system.option import Options, flag_of, integer_between, option
+from mirex_submission.system.option import Options, device, flag_of, integer_between, option
 from mirex_submission.training.recipe import model
 
 up_to_9 = integer_between(1, 9)

@@ -26,13 +26,14 @@ start_keras(threads=2, seed=7)  # again, when TensorFlow is running
 again = np.asarray(keras.random.normal((5,))).tolist() + np.random.random(5).tolist()
 get = tf.config.threading
 threads = [get.get_intra_op_parallelism_threads(), get.get_inter_op_parallelism_threads()]
-print(json.dumps({"said": started.said, "n_gpus": started.n_gpus, "first": first, "again": again, "threads": threads}))
+print(json.dumps({"description": started.description, "n_gpus": started.n_gpus, "threads": threads, "first": first,
+                  "again": again}))
 """
 
 
 def test_keras_starts_with_n_threads_and_the_seed_silently_and_writes_nowhere(tmp_path):
     got, stderr = in_process(START, HOME=str(tmp_path), KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1")
-    assert re.fullmatch(r"Keras 3\S+ on TensorFlow 2\S+, CPU, 2 threads", got["said"])
+    assert re.fullmatch(r"Keras 3\S+ on TensorFlow 2\S+, CPU, 2 threads", got["description"])
     assert got["n_gpus"] == 0
     assert got["threads"] == [2, 2]
     assert got["first"] == got["again"]

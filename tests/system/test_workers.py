@@ -338,3 +338,13 @@ def test_ray_leaves_signals_as_they_were(ray):
 def test_more_jobs_than_a_ray_cluster_has_processors_are_as_many_as_it_has(ray, tracks, tmp_path):
     store = FeatureStore(tmp_path, SPEC)
     assert all(record.content for record in extract(tracks[:3], store, Workers(8, "ray", ray.scheduler)).values())
+
+
+def test_relative_paths_are_those_of_the_folder_of_each_run(tracks, tmp_path, monkeypatch):
+    """Workers are used again after the current folder has changed."""
+    for name, track in zip("ab", tracks, strict=False):
+        (tmp_path / name).mkdir()
+        shutil.copy(track, tmp_path / name / "track.wav")
+        monkeypatch.chdir(tmp_path / name)
+        (record,) = extract(["track.wav"], FeatureStore(tmp_path / "s", SPEC), Workers(2)).values()
+        assert record.content and record.path == "track.wav", record.reason
