@@ -11,7 +11,7 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.runs.check import check
-from mirex_submission.runs.training import dry_run, train_and_classify
+from mirex_submission.runs.train import dry_run, train_and_classify
 
 QUICK = Recipe(model="1", epochs=1, segments_per_track=2)
 RUN = RunOptions(threads=1)
