@@ -225,5 +225,5 @@ print(*(getattr(m, name).__module__ for name in ("extract", "classify", "evaluat
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == [
         f"mirex_submission.{name}"
-        for name in ("runs.extract", "runs.classify", "runs.evaluate", "runs.train", "features.clip")
+        for name in ("runs.extract", "runs.classify", "evaluation.judging.publish", "runs.train", "features.clip")
     ]
