@@ -197,7 +197,7 @@ def test_whatever_the_files_are_each_gets_its_line_and_what_is_not_heard_its_rea
     for name, lines in (("train", train), ("test", test)):
         (tmp_path / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     scratch, out, csv_path = (tmp_path / name for name in ("scratch", "out.txt", "p.csv"))
-    quick = ("--model", 1, "--epochs", 1, "--segments-per-track", 2, "--max-bad", 100)
+    quick = ("--model", 1, "--epochs", 1, "--segments-per-track", 2, "--max-bad", 100, "--no-picture")
     trained = run_script("train.sh", *quick, scratch, tmp_path / "train.txt")
     assert trained.returncode == 0, trained.stderr
     done = run_script("classify.sh", "--probabilities", csv_path, scratch, tmp_path / "test.txt", out)

@@ -77,7 +77,7 @@ def test_same_lists_and_seed_give_the_same_bytes_however_the_calls_are_split(str
     scratch = tmp_path / "scratch"
     calls = (
         ("extractFeatures.sh", "-numThreads", 1, scratch, corpus["features"]),
-        ("train.sh", *QUICK, scratch, corpus["train"]),
+        ("train.sh", *QUICK, "--no-picture", scratch, corpus["train"]),
         ("classify.sh", "--probabilities", tmp_path / "p.csv", scratch, corpus["test"], tmp_path / "out.txt"),
     )
     for script, *args in calls:
@@ -104,7 +104,9 @@ def test_train_and_classify_in_one_call_with_blanks_and_non_ascii_letters_in_eve
     (here / "tëst.txt").write_text("".join(f"{path}\n" for path in test), encoding="utf-8")
     link = here / "löuf los.sh"
     link.symlink_to(PROJECT / "bin" / "trainAndClassify.sh")
-    done = run_script(link, *QUICK, "scrätch é", "train list.txt", "tëst.txt", "neu/a b/öut.txt", cwd=here)
+    done = run_script(
+        link, *QUICK, "--no-picture", "scrätch é", "train list.txt", "tëst.txt", "neu/a b/öut.txt", cwd=here
+    )
     assert done.returncode == 0, done.stderr
     assert re.search(r"WARNING: train list\.txt: ", done.stderr)  # of white space, at which the evaluator splits a line
     # The same audio under other names gives the same classes.

@@ -3,7 +3,7 @@
 import pytest
 from processes import files_below, start
 
-TRAINING = ("-numThreads", "1", "--epochs", "2", "--segments-per-track", "8")
+TRAINING = ("-numThreads", "1", "--epochs", "2", "--segments-per-track", "8", "--no-picture")
 
 
 def finish(processes):

@@ -4,6 +4,7 @@ A run ends with status 7 or is whole; the same calls without faults then finish 
 """
 
 import builtins
+import contextlib
 import errno
 import io
 import logging
@@ -18,6 +19,7 @@ import soundfile
 from processes import files_below, run_calls, start, wait_for
 
 from mirex_submission.cli.main import main
+from mirex_submission.system.workers import Workers
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT)
 SIZES = ("--frames", "40", "--no-check")  # which would end most of these runs before they meet the disk's end
@@ -43,11 +45,23 @@ def own_process_state(monkeypatch, tmp_path):
     """What a command sets for its own process, put back."""
     logger, environment = logging.getLogger("mirex_submission"), dict(os.environ)
     kept = logger.handlers, logger.propagate, logger.level
-    yield
+    with in_this_process():
+        yield
     os.environ.clear()
     os.environ.update(environment)
     logger.handlers, logger.propagate = kept[:2]
     logger.setLevel(kept[2])
+
+
+@contextlib.contextmanager
+def in_this_process():
+    """Extract here instead of in worker processes, whose operations could not be counted."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(Workers, "joined", lambda self: contextlib.nullcontext())
+        monkeypatch.setattr(
+            Workers, "run", lambda self, tasks: (task(*args, **options) for task, args, options in tasks)
+        )
+        yield
 
 
 def calls(folder, lists):
@@ -77,7 +91,7 @@ class Disk:
             (os, "unlink", lambda *_: True),
         ):
             monkeypatch.setattr(module, name, self.wrap(getattr(module, name), is_write))
-        for name in ("fsync", "posix_fallocate", "pwrite"):
+        for name in ("fsync", "posix_fallocate"):
             monkeypatch.setattr(os, name, self.wrap_descriptor(getattr(os, name)))
         opened = builtins.open
 
@@ -144,7 +158,7 @@ class _File:
 def straight(lists, tmp_path_factory):
     """The files of a run without faults, and the operations that can fail."""
     folder = tmp_path_factory.mktemp("straight")
-    with pytest.MonkeyPatch.context() as monkeypatch:
+    with in_this_process(), pytest.MonkeyPatch.context() as monkeypatch:
         disk = Disk(monkeypatch, folder)
         assert run_all(folder, lists) == [0, 0, 0]
     return left_in(folder), disk.done
@@ -172,7 +186,7 @@ def fail_at(n, error, folder, lists, straight):
 
 def test_the_operations_of_all_three_calls_are_seen(straight):
     kinds = {what for what, _ in straight[1]}
-    assert kinds == {"open", "write", "mkdir", "replace", "fsync", "posix_fallocate", "pwrite", "unlink"}
+    assert kinds == {"open", "write", "mkdir", "replace", "fsync", "posix_fallocate", "unlink"}
     for place in ("features/task", ".logmel", "bundle.json", ".weights.npz", "tmp/", "out/out.txt", ".checkpoint"):
         assert any(place in of for _, of in straight[1]), place
 

@@ -11,7 +11,9 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
 from mirex_submission.models.bundle import Bundle, TrainedTrack
 from mirex_submission.protocol.lists import read_labelled, read_paths
-from mirex_submission.runs import submission
+from mirex_submission.runs import train as fitting
+from mirex_submission.runs.classify import classify
+from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.training.recipe import Recipe
 
 LABELS = [
@@ -21,6 +23,9 @@ LABELS = [
 ]  # fmt: skip
 HIDDEN = "turned\u202eround\x1b\u2028line"
 QUICK = Recipe(model="1", epochs=1, segments_per_track=2)
+
+
+RUN = RunOptions(threads=1, no_check=True)
 
 
 def bundle_of(labels, *, validation=False):
@@ -102,15 +107,15 @@ def test_with_held_out_tracks_the_figures_are_those_of_the_best_epoch():
 
 def test_a_model_needs_no_card_and_the_same_call_makes_it_again(corpus, tmp_path):
     tracks, paths = read_labelled(corpus["train"]), read_paths(corpus["test"])
-    folder = submission.train(tmp_path, tracks, QUICK, FeatureSpec(), threads=1)
+    folder = fitting.train(tmp_path, tracks, QUICK, FeatureSpec(), training=TrainingOptions(), run=RUN)
     file, output = folder / card.FILE, tmp_path / "out.txt"
     good = file.read_bytes()
     assert good.decode() == card.as_markdown(bundles.load(folder))
-    expected = submission.classify(tmp_path, paths, output, threads=1).tracks
+    expected = classify(tmp_path, paths, output, run=RUN).tracks
     for data in (b"edited", b"\xff\x00", None):
         file.unlink()
         if data is not None:
             file.write_bytes(data)
-        assert submission.classify(tmp_path, paths, output, threads=1).tracks == expected
-        submission.train(tmp_path, tracks, QUICK, FeatureSpec(), threads=1)
+        assert classify(tmp_path, paths, output, run=RUN).tracks == expected
+        fitting.train(tmp_path, tracks, QUICK, FeatureSpec(), training=TrainingOptions(), run=RUN)
         assert file.read_bytes() == good

@@ -24,9 +24,9 @@ from mirex_submission.models.bundle import Bundle, TrainedTrack, save, save_weig
 from mirex_submission.models.export import TOLERANCE, export
 from mirex_submission.models.prediction import Predictor
 from mirex_submission.networks import engine as engines
+from mirex_submission.networks.epoch import cut
 from mirex_submission.networks.sizes import initial_weights
 from mirex_submission.training.recipe import Recipe
-from mirex_submission.training.segments import cut
 
 SPEC = FeatureSpec(11025, 20, 54)  # two segments in the corpus' clips of 4 s
 FORMATS = ("savedmodel", "onnx", "tflite")

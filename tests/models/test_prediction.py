@@ -14,9 +14,10 @@ from mirex_submission.models.bundle import Bundle, TrainedTrack, load_weights, s
 from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks.compiled import kernel
+from mirex_submission.networks.epoch import cut
 from mirex_submission.networks.sizes import initial_weights
 from mirex_submission.training.recipe import Recipe
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.training.segments import segment_starts
 
 SPEC = FeatureSpec(22050, 18, 53)  # the smallest that suits all three networks
 CLASSES = ("a", "b", "c")

@@ -19,7 +19,9 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks import registry as networks
 from mirex_submission.protocol.lists import read_labelled, read_paths
-from mirex_submission.runs import submission
+from mirex_submission.runs import train as fitting
+from mirex_submission.runs.classify import classify as classify_list
+from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.training.recipe import Recipe
 
 SPEC = FeatureSpec()
@@ -77,12 +79,16 @@ def tracks(corpus):
     return read_labelled(corpus["train"])
 
 
+RUN = RunOptions(threads=2, device="cpu", no_check=True)
+
+
 def train(scratch, tracks, recipe=QUICK, **options):
-    return submission.train(scratch, tracks, recipe, SPEC, threads=2, device="cpu", **options)
+    training = TrainingOptions(**options)
+    return fitting.train(scratch, tracks, recipe, SPEC, training=training, run=RUN)
 
 
 def classify(scratch, corpus, output):
-    return submission.classify(scratch, read_paths(corpus["test"]), output, threads=2, device="cpu")
+    return classify_list(scratch, corpus["test"], output, run=RUN)
 
 
 # The example, as its user has it.

@@ -17,7 +17,8 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import prediction
 from mirex_submission.networks import engine as engines
-from mirex_submission.training.segments import cut, segment_starts
+from mirex_submission.networks.epoch import cut
+from mirex_submission.training.segments import segment_starts
 
 SPEC = FeatureSpec()
 RUN = RunOptions(threads=1, no_check=True)

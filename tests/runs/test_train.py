@@ -125,7 +125,9 @@ def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch
     groups = {path: f"{label} 0" for label, paths in of_class.items() for path in paths[2:]}
 
     def fit(recipe, groups, name=None):
-        return train(tmp_path, pairs, recipe=recipe, training=TrainingOptions(name=name, groups=groups), run=RUN)
+        return train(
+            tmp_path, pairs, recipe=recipe, training=TrainingOptions(name=name, groups=groups, no_picture=True), run=RUN
+        )
 
     folder = fit(impatient, groups)
     model = bundles.load(folder)

@@ -127,6 +127,9 @@ def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
             keep_default_na=False,
             quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
         )
+    except pd.errors.EmptyDataError:  # of a line that pandas takes for blank
+        problems.finish(n_entries=0, expected="path<TAB>label")
+        raise
     except pd.errors.ParserError as error:
         match = re.search(r"in line (\d+)", str(error))
         number = numbers[int(match[1]) - 1] if match else None
