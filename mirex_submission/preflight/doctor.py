@@ -148,7 +148,7 @@ def _scripts() -> Iterator[Fact]:
 def _kernels() -> Iterator[Fact]:
     """Check the compiled kernels, or name their slower replacements."""
     for part, name, instead in (
-        ("kernel of features", "features", "librosa, at an eighth of the speed"),
+        ("kernel of features", "features", "librosa, at a seventh of the speed"),
         ("kernel of networks", "networks", "Keras, at a half to a quarter of the speed, in ten times the memory"),
     ):
         kernel = compiled.load(f"mirex_submission.{name}._kernel")
