@@ -196,7 +196,8 @@ class KerasNetwork:
 
     def probabilities(self, segments: np.ndarray) -> np.ndarray:
         """Compute class probabilities; see `engine.Network`."""
-        return np.asarray(self.model.predict_on_batch(np.ascontiguousarray(segments)))
+        # Several GPUs compute all segments each, and Keras concatenates their results.
+        return np.asarray(self.model.predict_on_batch(np.ascontiguousarray(segments)))[: len(segments)]
 
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
         """Train on the mini-batches of an epoch; see `engine.Network`."""
