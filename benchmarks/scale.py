@@ -29,6 +29,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 MEDIAN, TICKS = statistics.median, os.sysconf("SC_CLK_TCK")
 SECTIONS = ("cores", "reuse", "scale", "paper")
@@ -95,13 +96,31 @@ def spread(values):
 
 
 def load(scratch, threads=2):  # from here on, what runs in the phases' own processes
-
+    """Import what extraction needs, in an environment that is prepared as by the command."""
     from mirex_submission.system import environment
 
     environment.prepare(scratch, threads=threads)
-    from mirex_submission.runs import submission
+    from mirex_submission.features import extraction, store
+    from mirex_submission.features.headers import Headers
+    from mirex_submission.features.spec import FeatureSpec
+    from mirex_submission.protocol import lists
+    from mirex_submission.runs.options import FeatureOptions
+    from mirex_submission.runs.scratch import choose_spec
+    from mirex_submission.system.workers import Workers
 
-    return submission
+    return SimpleNamespace(
+        AudioState=store.AudioState,
+        FeatureOptions=FeatureOptions,
+        FeatureSpec=FeatureSpec,
+        FeatureStore=store.FeatureStore,
+        Header=store.Header,
+        Headers=Headers,
+        Workers=Workers,
+        choose_spec=choose_spec,
+        content_hash=store.content_hash,
+        extraction=extraction,
+        lists=lists,
+    )
 
 
 def phase_clips(folder, n, seconds, rate_hz, store=None):
@@ -124,7 +143,7 @@ def phase_clips(folder, n, seconds, rate_hz, store=None):
         program = load(store)
         spec, frames = program.FeatureSpec(rate_hz), rng.normal(size=(FRAMES, BANDS)).astype(np.float32)
         for path in paths:
-            state, content = program.extraction.AudioState.of(path), program.extraction.content_hash(path)
+            state, content = program.AudioState.of(path), program.content_hash(path)
             header = program.Header(path, state, content, spec, FRAMES, CLIP_S)
             program.FeatureStore(store, spec).write(header, frames)
     return {"bytes": os.path.getsize(paths[0])}
@@ -134,12 +153,12 @@ def phase_extract(list_file, scratch, jobs=2, n=None, extract=True):
     """What the command `extract` does, step by step."""
     program, imported = metered(lambda: load(scratch, jobs))
     paths, listed = metered(lambda: program.lists.read_paths(list_file)[:n])
-    options = {"rate": "auto", "n_bands": BANDS, "n_frames": 80, "threads": jobs, "whole_task": True}
-    spec, rated = metered(lambda: program.choose_spec(Path(scratch), paths, **options))
+    features, headers = program.FeatureOptions(bands=BANDS), program.Headers(jobs)
+    spec, rated = metered(lambda: program.choose_spec(Path(scratch), paths, features, headers, whole_task=True))
     answer = {"import": imported, "list": listed, "rate": rated}
     if extract:  # the result is thrown away, but its memory is in the peak
-        workers = program.Workers(jobs)
-        answer["extract"] = metered(lambda: len(program.extract(Path(scratch), paths, spec, workers)))[1]
+        store, workers = program.FeatureStore(scratch, spec), program.Workers(jobs)
+        answer["extract"] = metered(lambda: len(program.extraction.extract(paths, store, workers)))[1]
     return {**answer, "memory": memory()}
 
 
@@ -277,7 +296,7 @@ def reuse(work, shrink, results):
     run("clips", folder=tracks.parent, n=n, seconds=0.01, rate_hz=RATE_HZ, store=store)
     run("extract", list_file=tracks, scratch=store)  # makes the task's record
     again = [sys.executable, "-m", "mirex_submission", "extract", store, tracks, "-numThreads", "2", "-q"]
-    load_all = "from mirex_submission.cli import main; from mirex_submission.runs import submission"
+    load_all = "import mirex_submission.cli.main, mirex_submission.features.extraction"
     commands = {"import": [sys.executable, "-c", load_all], "again": again, "--verify": [*again, "--verify"]}
     costs, steps = {name: [] for name in commands}, []
     for _ in range(5):

@@ -3,7 +3,7 @@
 
     tour.py OUT [--clips 12] [--epochs 20]
 
-OUT gets a synthetic corpus and all results. With audio of your own leave the first step out.
+OUT gets a synthetic corpus, and everything that is computed from it. With your own audio, leave out the first step.
 """
 
 import argparse
@@ -13,8 +13,7 @@ import numpy as np
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from synthetic_corpus import write_corpus
 
-from mirex_submission import classify, evaluate, extract, log_mel, train
-from mirex_submission.estimator import MirexClassifier
+from mirex_submission import MirexClassifier, Recipe, classify, evaluate, extract, log_mel, train
 
 
 def main():
@@ -35,22 +34,22 @@ def main():
     frames = log_mel(paths[0])
     print(f"   {frames.shape[0]} frames of {frames.shape[1]} bands, from {frames.min():.1f} to {frames.max():.1f}")
 
-    print("3. The three steps of MIREX. The paper's model 2; features are kept in the scratch folder.")
+    print("3. The three steps of MIREX, with the paper's model 2. The scratch folder keeps the features.")
     records = extract(scratch, lists["features"])
     print(f"   {sum(bool(record.content) for record in records.values())} of {len(records)} tracks are readable")
-    model = train(scratch, lists["train"], epochs=args.epochs)
-    print(f"   the model is in {model}; MODEL_CARD.md in it describes it")
-    classification = classify(scratch, lists["test"], output)
-    k = int(classification.probabilities.max(axis=1).argmax())
-    share, track = classification.probabilities[k].max(), classification.tracks[k]
-    print(f"   the surest answer: {track.path} is {track.label} ({share:.0%})")
+    model = train(scratch, lists["train"], recipe=Recipe(epochs=args.epochs))
+    print(f"   the model is in {model}; MODEL_CARD.md there describes it")
+    result = classify(scratch, lists["test"], output)
+    surest = int(result.probabilities.max(axis=1).argmax())
+    track, probability = result.tracks[surest], result.probabilities[surest].max()
+    print(f"   the surest prediction: {track.path} is {track.label} ({probability:.0%})")
 
-    print("4. Evaluated as MIREX does; the figures and the organisers' files are in OUT/figures.")
+    print("4. MIREX's figures; OUT/figures has them and the organisers' files.")
     overall = evaluate(lists["truth"], {"ours": output}, args.out / "figures").systems[0].overall
     print(f"   accuracy {overall.accuracy:.1%}; predictions (rows) against the truth (columns):")
     print("  ", str(np.asarray(overall.confusion)).replace("\n", "\n   "))
 
-    print("5. The same network in scikit-learn's cross-validation; every track was decoded once, in step 3.")
+    print("5. The same network in scikit-learn's cross-validation; each track was decoded once, in step 3.")
     classifier = MirexClassifier(scratch=scratch, epochs=args.epochs)
     scores = cross_val_score(classifier, paths, labels, cv=StratifiedKFold(2, shuffle=True, random_state=0))
     print(f"   {', '.join(f'{score:.1%}' for score in scores)} of the held-out half right")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         RunOptions,
         TrainingOptions,
     )
-    from mirex_submission.runs.training import train
+    from mirex_submission.runs.train import train
     from mirex_submission.training.recipe import Recipe
 
 _MODULES = {
@@ -44,7 +44,7 @@ _MODULES = {
         ("ClassificationOptions", "ExtractionOptions", "FeatureOptions", "RunOptions", "TrainingOptions"),
         "runs.options",
     ),
-    "train": "runs.training",
+    "train": "runs.train",
     "Recipe": "training.recipe",
 }
 __all__ = [

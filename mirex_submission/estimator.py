@@ -26,7 +26,7 @@ from sklearn.utils.validation import check_is_fitted
 from mirex_submission.models.bundle import SUFFIX
 from mirex_submission.runs.classify import Classification, classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
-from mirex_submission.runs.training import train
+from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
 from mirex_submission.system.option import Options
 from mirex_submission.training.recipe import Recipe

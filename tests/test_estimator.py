@@ -118,11 +118,12 @@ def test_a_search_gives_groups_to_fit_where_it_is_asked_to(tracks, scratch, monk
     paths, labels = tracks[:2]
     groups, held_out = list(range(len(paths))), []
     train = estimator_module.train
-    monkeypatch.setattr(
-        estimator_module,
-        "train",
-        lambda *args, **options: held_out.append(options["training"].groups) or train(*args, **options),
-    )
+
+    def recorded(*args, training, **options):
+        held_out.append(training.groups)
+        return train(*args, training=training, **options)
+
+    monkeypatch.setattr(estimator_module, "train", recorded)
     with sklearn.config_context(enable_metadata_routing=True):
         estimator = MirexClassifier(scratch=scratch, patience=1, **QUICK).set_fit_request(groups=True)
         search = GridSearchCV(estimator, {"learning_rate": [0.02]}, cv=StratifiedGroupKFold(2))
@@ -216,12 +217,8 @@ def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, options, X, y, err
 
 
 def test_its_defaults_are_those_of_the_options():
-    fields = [
-        field
-        for options in (Recipe, FeatureOptions, TrainingOptions, RunOptions)
-        for field in dataclasses.fields(options)
-    ]
-    defaults = {field.name: field.default for field in fields}
+    subjects = (Recipe, FeatureOptions, TrainingOptions, RunOptions)
+    defaults = {field.name: field.default for options in subjects for field in dataclasses.fields(options)}
     parameters = MirexClassifier().get_params()
     assert parameters.pop("random_state") == defaults["seed"] and parameters.pop("scratch") is None
     assert parameters == {name: defaults[name] for name in parameters}

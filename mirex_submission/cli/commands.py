@@ -59,7 +59,7 @@ def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOption
 
 
 def train(args: argparse.Namespace) -> None:
-    from mirex_submission.runs import training
+    from mirex_submission.runs import train as training
 
     run = training.dry_run if args.dry_run else training.train
     result = run(
@@ -99,7 +99,7 @@ def add_train_and_classify(parser: argparse.ArgumentParser) -> None:
 
 
 def train_and_classify(args: argparse.Namespace) -> None:
-    from mirex_submission.runs.training import train_and_classify
+    from mirex_submission.runs.train import train_and_classify
 
     train_and_classify(
         args.scratch,

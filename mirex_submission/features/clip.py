@@ -60,10 +60,8 @@ def log_mel(
 
     if isinstance(source, (str, bytes, os.PathLike)):
         if rate_hz is not None:
-            raise UsageError(
-                "rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'",
-                code="usage.waveform-rate",
-            )
+            text = "rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'"
+            raise UsageError(text, code="usage.waveform-rate")
         return _of_file(os.fsdecode(source), spec_of)
     lowest_hz, highest_hz = audio.RATES_HZ
     if not isinstance(rate_hz, Real) or not lowest_hz <= rate_hz <= highest_hz:

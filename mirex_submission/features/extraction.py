@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import joblib
 import numpy as np
 
-from mirex_submission.errors import AudioError, StorageError, coded
+from mirex_submission.errors import AudioError, ResourceError, StorageError, coded
 from mirex_submission.features import audio
 from mirex_submission.features.logmel import log_mel_of_blocks, method
 from mirex_submission.features.spec import FeatureSpec
@@ -77,13 +77,16 @@ def extract(
     ------
     StorageError
         The features cannot be written.
+    ResourceError
+        No worker process can start.
     """
     spellings: dict[str, list[str]] = {}
     for path in dict.fromkeys(paths):
         spellings.setdefault(full_path(path), []).append(path)
     tracks = [first for first, *_ in spellings.values()]
     records = _look_up(tracks, store, verify=verify)
-    todo = [path for path in tracks if path not in records]
+    # Full paths: a worker that is used again has the current folder of an earlier run.
+    todo = [path for path, (first, *_) in spellings.items() if first not in records]
     n_stored = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_stored, store.spec.rate_hz)
     if todo:
@@ -91,6 +94,7 @@ def extract(
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
     for record in _extract_all(todo, store, workers) if todo else ():
+        record = dataclasses.replace(record, path=spellings[record.path][0])
         records[record.path] = record
         n_failed += not record.content
         audio_s += record.duration_s
@@ -152,7 +156,13 @@ def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) ->
 
 
 def _extract_singly(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
-    """Yield the records of tracks one of which killed a worker."""
+    """Yield the records of tracks one of which killed a worker.
+
+    Raises
+    ------
+    ResourceError
+        Workers die without a track, as where memory is short: every track would be taken for the one at fault.
+    """
     for path in paths:
         header = store.fresh(path)
         if header:  # it was stored, and only its record was lost
@@ -161,8 +171,21 @@ def _extract_singly(paths: Sequence[str], store: FeatureStore, workers: Workers)
         try:
             yield from workers.run([joblib.delayed(extract_track)(path, store)])
         except WorkerLost:
+            _check_workers(workers)
             text = "kills the process that extracts it: a decoder crash, or no memory"
             yield Extracted(path, reason=coded(text, code="audio.crash"))
+
+
+def _check_workers(workers: Workers) -> None:
+    try:
+        for _ in workers.run([joblib.delayed(method)()]):  # loads everything that an extraction loads
+            pass
+    except WorkerLost as error:
+        raise ResourceError(
+            "processes that extract features die before they begin: raise the memory limits (`ulimit -a`, the "
+            "container's) or give a smaller -numThreads; finished work is kept",
+            code="limits.workers",
+        ) from error
 
 
 def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -99,7 +98,7 @@ def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:
     pandas = sys.modules.get("pandas")
     if pandas is not None and isinstance(source, pandas.DataFrame):
         source = TrackTable(source)
-    if isinstance(source, TrackTable):
+    if isinstance(source, TrackTable) and hasattr(source.frame, "itertuples"):
         columns = [source.path_column, *([source.label_column] if labelled else [])]
         missing = [column for column in columns if column not in source.frame.columns]
         if missing:
@@ -144,9 +143,5 @@ def _line(entry: Any, number: int, problems: Any) -> bytes | None:
 
 
 def _is_missing(label: Any) -> bool:
-    """Return whether a label is None, NaN, or what pandas has in their place."""
-    return (
-        label is None
-        or type(label).__name__ in ("NAType", "NaTType")
-        or (isinstance(label, float) and math.isnan(label))
-    )
+    """Return whether a label is None, a NaN of any type, pandas.NA or pandas.NaT."""
+    return not isinstance(label, str) and str(label).lower() in ("none", "nan", "<na>", "nat")

@@ -11,7 +11,7 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.runs.options import FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.scratch import choose_spec, scratch_folder
-from mirex_submission.runs.training import check_sizes
+from mirex_submission.runs.train import check_sizes
 from mirex_submission.system import option as opt
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import Options, option

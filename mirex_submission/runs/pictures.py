@@ -12,6 +12,7 @@ from mirex_submission.errors import AudioError
 from mirex_submission.features import extraction, picture
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.atomic import write_file
+from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import WorkerLost, Workers
 from mirex_submission.training.recipe import Recipe
@@ -27,19 +28,21 @@ def draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: W
     try:
         if workers.local and len(paths) < MIN_IN_PARALLEL:
             for path in paths:
-                _draw(path, store, folder)
+                _draw(full_path(path), path, store, folder)
                 progress.advance()
         else:
             with workers.joined():
-                for _ in workers.run(joblib.delayed(_draw)(path, store, folder) for path in paths):
+                for _ in workers.run(joblib.delayed(_draw)(full_path(path), path, store, folder) for path in paths):
                     progress.advance()
     except WorkerLost as error:
-        raise AudioError("a process that draws was killed, as when memory runs out: try fewer --jobs") from error
+        raise AudioError(
+            "a process that draws was killed, as when memory runs out: give a smaller -numThreads"
+        ) from error
     progress.close()
     log.info("%d plots are in %s", progress.done, folder)
 
 
-def _draw(path: str, store: FeatureStore, folder: Path) -> None:
+def _draw(path: str, title: str, store: FeatureStore, folder: Path) -> None:
     stored = extraction.read(path, store)
     if stored:
         header, frames = stored
@@ -47,4 +50,4 @@ def _draw(path: str, store: FeatureStore, folder: Path) -> None:
         # Two folders may share a file name; and a name has at most 255 bytes.
         stem = Path(path).stem.encode()[:200].decode(errors="ignore")
         name = f"{stem}-{store.file_of(path).stem[:8]}.png"
-        write_file(folder / name, picture.draw(frames, starts, store.spec, title=path), durable=False)
+        write_file(folder / name, picture.draw(frames, starts, store.spec, title=title), durable=False)

@@ -99,7 +99,7 @@ class Options:
 def integer(value: Any) -> int:
     """Convert to a whole number; floats are refused."""
     try:
-        return int(value) if isinstance(value, str) else operator.index(value)
+        return int(value if isinstance(value, str) else operator.index(value))
     except (TypeError, ValueError):
         raise ValueError(f"{value!r} is not a whole number") from None
 
@@ -107,12 +107,14 @@ def integer(value: Any) -> int:
 def number(value: Any) -> float:
     """Convert to a finite number."""
     try:
-        converted_value = float(value)
+        x = float(value)
     except (TypeError, ValueError):
         raise ValueError(f"{value!r} is not a number") from None
-    if not math.isfinite(converted_value):
+    except OverflowError:
+        x = math.inf
+    if not math.isfinite(x):
         raise ValueError(f"{value!r} is not finite")
-    return converted_value
+    return x
 
 
 def integer_between(low: int, high: float = math.inf) -> Converter:
@@ -149,7 +151,7 @@ def seconds(value: Any) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
         if not match:
             raise ValueError(f"{value!r}: give a number and s, m, h or d, such as 20h")
-        return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+        return number(float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
     x = number(value)
     if x < 0:
         raise ValueError(f"{value!r} is below 0")

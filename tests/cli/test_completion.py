@@ -1,4 +1,4 @@
-"""What a shell completes, once it has read what `mirex-submission completion` prints."""
+"""Completions of a shell that has read the output of `mirex-submission completion`."""
 
 import os
 import pty
@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from command_line import call
 
 from mirex_submission.cli.main import COMMANDS
 
@@ -19,13 +20,12 @@ def bash_script(tmp_path_factory):
 
 
 def printed(shell, path):
-    command = [sys.executable, "-m", "mirex_submission", "completion", shell]
-    path.write_text(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    path.write_text(call("completion", shell).stdout)
     return path
 
 
 def completed(script, *words, cwd):
-    """What bash offers for the last of the words."""
+    """The completions that bash offers for the last of the words."""
     code = """
 source "$1"; shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
@@ -54,9 +54,16 @@ def test_bash_completes_commands_options_values_and_files(bash_script, tmp_path)
         assert completed(bash_script, *words, cwd=tmp_path) == expected, words
 
 
+def test_without_shtab_it_is_status_2_with_the_command_that_installs_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    done = call("completion", "bash")
+    assert (done.status, done.stdout) == (2, "")
+    assert "[completion]" in done.stderr and "[usage.package]" in done.stderr
+
+
 @pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh here")
 def test_zsh_completes_them_too(tmp_path):
-    """At a terminal of its own: its completion runs nowhere else."""
+    """On a terminal of its own, without which zsh completes nothing."""
     script = printed("zsh", tmp_path / "script")
     line = b"mirex-submission classify --prob\t"
     pid, terminal = pty.fork()
@@ -64,21 +71,20 @@ def test_zsh_completes_them_too(tmp_path):
         os.chdir(tmp_path)
         os.execvp("zsh", ["zsh", "-f", "-i"])
     try:
-        ready = b"READ''Y"  # as typed; without the quotes it is what zsh answers
+        ready = b"READ''Y"  # the terminal echoes it with the quotes, and zsh answers without them
         os.write(terminal, b'autoload -Uz compinit; compinit -u -d dump; eval "$(<%s)"; echo %s\n' % (
             os.fsencode(script), ready))  # fmt: skip
-        said_until(terminal, b"READY")
+        read_until(terminal, b"READY")
         os.write(terminal, line)
-        said_until(terminal, b"abilities")
+        read_until(terminal, b"abilities")
     finally:
         os.close(terminal)
         os.waitpid(pid, 0)
 
 
-def said_until(terminal, words):
-    said, until_s = b"", time.monotonic() + 60
-    while words not in said:
-        assert time.monotonic() < until_s, said
+def read_until(terminal, words):
+    text, until_s = b"", time.monotonic() + 60
+    while words not in text:
+        assert time.monotonic() < until_s, text
         if select.select([terminal], [], [], 1)[0]:
-            said += os.read(terminal, 1000)
-    return said
+            text += os.read(terminal, 1000)

@@ -197,13 +197,13 @@ def test_whatever_the_files_are_each_gets_its_line_and_what_is_not_heard_its_rea
     for name, lines in (("train", train), ("test", test)):
         (tmp_path / f"{name}.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     scratch, out, csv_path = (tmp_path / name for name in ("scratch", "out.txt", "p.csv"))
-    quick = ("--model", 1, "--epochs", 1, "--segments-per-track", 2, "--max-bad", 100)
+    quick = ("--model", 1, "--epochs", 1, "--segments-per-track", 2, "--max-bad", 100, "--no-picture")
     trained = run_script("train.sh", *quick, scratch, tmp_path / "train.txt")
     assert trained.returncode == 0, trained.stderr
     done = run_script("classify.sh", "--probabilities", csv_path, scratch, tmp_path / "test.txt", out)
     assert done.returncode in (0, 4)
     for said in (trained, done):
-        assert "Traceback" not in said.stderr and "unexpected" not in said.stderr and said.stdout == ""
+        assert "Traceback" not in said.stderr and "[audio.unexpected]" not in said.stderr and said.stdout == ""
 
     pairs = [line.rpartition("\t") for line in out.read_text(encoding="utf-8").splitlines()]
     assert [path for path, _, _ in pairs] == test
@@ -216,7 +216,7 @@ def test_whatever_the_files_are_each_gets_its_line_and_what_is_not_heard_its_rea
     assert {p: p not in unheard for p, is_heard in strange.items() if is_heard is not None} == {
         p: is_heard for p, is_heard in strange.items() if is_heard is not None
     }
-    assert f"{len(unheard)} track(s) cannot be heard" in done.stderr
+    assert re.search(rf"WARNING: {len(unheard)} .*\[audio\.most-frequent-label\]$", done.stderr, re.MULTILINE)
     assert done.returncode == (4 if 2 * len(unheard) > len(test) else 0)
     for said in (trained, done):
         for path in unheard - {restless}:
@@ -255,7 +255,7 @@ def test_a_damage_deep_in_a_long_file_keeps_all_before_it(tmp_path, monkeypatch,
     monkeypatch.setattr(audio, "_CLIP_SAMPLES", 10_000)
     monkeypatch.setattr(audio, "_BLOCK_SAMPLES", 3_000)
     in_blocks = decode(str(path), rate_hz=rate_hz)
-    assert in_blocks.note == once.note and once.note.startswith("damaged after 4.")
+    assert in_blocks.note == once.note and re.search(r"\b4\.\d.*\[audio\.truncated\]$", once.note)
     assert in_blocks.samples.dtype == once.samples.dtype == whole.dtype
     np.testing.assert_array_equal(in_blocks.samples, once.samples)
     n = len(once.samples) - 200  # the resampler looks ahead
@@ -369,7 +369,7 @@ def run_alone(run_script):
 def peak_mib(done):
     """What a call says of its memory in its last line."""
     assert done.returncode == 0, done.stderr
-    return int(re.search(r"peak memory (\d+) MiB a process", done.stderr).group(1))
+    return int(re.search(r"peak memory (\d+) MiB", done.stderr).group(1))
 
 
 LONG = [pytest.param(extension, rate_hz, n_channels, 3, marks=pytest.mark.slow)
@@ -407,7 +407,7 @@ def test_of_a_file_without_end_the_first_hours_are_used_and_that_is_said(tmp_pat
     whole = decode(str(path), rate_hz=RATE)
     monkeypatch.setattr(audio, "MAX_DURATION_H", 2 / 3600)
     first = decode(str(path), rate_hz=RATE)
-    assert whole.note == "" and first.note.startswith("only its first")
+    assert whole.note == "" and first.note.endswith("[audio.too-long]")
     assert len(first.samples) == 2 * RATE
     np.testing.assert_array_equal(first.samples[:-2000], whole.samples[: 2 * RATE - 2000])
 
@@ -418,7 +418,7 @@ def test_days_in_a_small_file_fill_neither_memory_nor_disk(tmp_path, run_alone):
     assert path.stat().st_size < 5e6
     (tmp_path / "list.txt").write_text(f"{path}\n")
     done = run_alone("extractFeatures.sh", tmp_path / "scratch", tmp_path / "list.txt")
-    assert peak_mib(done) < 220 and f"{path}: only its first 6 hours are used" in done.stderr
+    assert peak_mib(done) < 220 and re.search(rf"{path}: .*\[audio\.too-long\]", done.stderr)
     assert sum(file.stat().st_size for file in tmp_path.rglob("*.logmel")) < 110e6
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from processes import end, files_below, members, start, wait_for
+from processes import end, files_below, members, resumed_after, start, wait_for
 
 TRAINING = ("--segments-per-track", "12", "--checkpoint-every", "0", "--epochs", "6")
 CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
@@ -118,7 +118,7 @@ def test_no_process_of_an_extraction_outlives_it(tmp_path, number, status, whole
     assert process.returncode == status, said
     wait_for(lambda: not members(process.pid))
     if number != signal.SIGKILL:
-        assert "repeat the command to resume" in said.splitlines()[-1] and "Traceback" not in said, said
+        assert " ERROR: " in said.splitlines()[-1] and "Traceback" not in said, said
         assert not list(tmp_path.rglob(".tmp-*"))
 
 
@@ -129,7 +129,7 @@ def test_a_signal_that_came_before_the_program_did_is_answered(tmp_path, number,
     with start("extractFeatures.sh", tmp_path, slow_list(tmp_path), prefix=waiting) as process:
         said = process.communicate(timeout=60)[1]
     assert process.returncode == status, said
-    assert "repeat the command to resume" in said and "Traceback" not in said
+    assert " ERROR: " in said.splitlines()[-1] and "Traceback" not in said
 
 
 def slow_list(folder):
@@ -155,7 +155,7 @@ def test_a_training_that_is_told_to_end_keeps_its_last_whole_epoch(corpus, tmp_p
     assert len(states) == 2 and all(name.endswith(".checkpoint") for name in states)
     n_epochs = int(re.search(r"-(\d+)\.", states[-1])[1])
     with start("train.sh", *TRAINING[:-1], n_epochs + 1, tmp_path, corpus["train"]) as process:
-        assert f"goes on after epoch {n_epochs} of {n_epochs + 1}" in process.communicate()[1]
+        assert resumed_after(process.communicate()[1]) == [n_epochs]
 
 
 @pytest.mark.skipif(
@@ -169,8 +169,8 @@ def test_ctrl_c_in_the_first_moments_is_answered_as_later_on(corpus, tmp_path):
             end(process, signal.SIGINT)
             said = process.communicate(timeout=60)[1]
         assert process.returncode in (130, -signal.SIGINT), said  # the second: of the shell, before its first command
-        assert not said or re.fullmatch("[^\n]* interrupted: .*to resume\n", said.splitlines(keepends=True)[-1]), said
-        assert "Traceback" not in said and "not installed" not in said
+        assert not said or re.fullmatch("[^\n]* ERROR: [^\n]*\n", said.splitlines(keepends=True)[-1]), said
+        assert "Traceback" not in said
 
 
 def test_a_second_ctrl_c_while_the_first_is_answered_ends_in_no_traceback(tmp_path):

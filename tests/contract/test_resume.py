@@ -11,13 +11,14 @@ import time
 
 import numpy as np
 import pytest
+from processes import resumed_after
 from project import PROJECT
 
 from mirex_submission.models import bundle as bundles
 from mirex_submission.training.checkpoint import Checkpoints
 
 EPOCHS = 6
-CALL = ("--segments-per-track", "12", "--checkpoint-every", "0")
+CALL = ("--segments-per-track", "12", "--checkpoint-every", "0", "--no-picture")
 
 
 def files_of(scratch, name="model"):
@@ -31,10 +32,7 @@ def straight(corpus, tmp_path_factory):
     """A scratch folder with a model that was never interrupted."""
     scratch = tmp_path_factory.mktemp("straight") / "scratch"
     command = [PROJECT / "bin/train.sh", *CALL, "--epochs", str(EPOCHS), scratch, corpus["features"], corpus["train"]]
-    done = subprocess.run(
-        command, env={**os.environ, "MIREX_PYTHON": sys.executable}, capture_output=True, text=True, check=True
-    )
-    assert "goes on" not in done.stderr
+    subprocess.run(command, env={**os.environ, "MIREX_PYTHON": sys.executable}, capture_output=True, check=True)
     return scratch
 
 
@@ -72,7 +70,7 @@ def kill_until_done(scratch, corpus, *, kills, seed):
         n_killed += 1
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_again_and_again_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
     n_killed, log = kill_until_done(extracted, corpus, kills=5, seed=seed)
     assert n_killed
@@ -99,7 +97,7 @@ def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus, run_sc
     kept = sorted(path.name for path in extracted.glob("model/*.checkpoint"))
     assert 1 <= len(kept) <= 2, "it ended before it could be killed"
     done = run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
-    assert re.search(rf"goes on after epoch {int(kept[-1][-17:-11])} of {EPOCHS}", done.stderr)
+    assert resumed_after(done.stderr) == [int(kept[-1][-17:-11])]
     assert files_of(extracted) == files_of(straight)
 
 
@@ -123,7 +121,7 @@ def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extrac
 def test_a_finished_training_called_again_ends_at_once_and_changes_nothing(straight, corpus, run_script):
     before = {path: path.stat().st_mtime_ns for path in (straight / "model").iterdir() if path.name != ".lock"}
     done = run_script("train.sh", *CALL, "--epochs", EPOCHS, straight, corpus["train"])
-    assert done.returncode == 0 and "nothing to do" in done.stderr and "training model" not in done.stderr
+    assert done.returncode == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
@@ -131,7 +129,7 @@ def test_more_epochs_go_on_from_a_finished_training(straight, extracted, corpus,
     for epochs in (2, EPOCHS):
         done = run_script("train.sh", *CALL, "--epochs", epochs, extracted, corpus["train"])
         assert done.returncode == 0, done.stderr
-    assert f"goes on after epoch 2 of {EPOCHS}" in done.stderr
+    assert resumed_after(done.stderr) == [2]
     new, old = files_of(extracted), files_of(straight)
     for name in old:
         assert new[name] == old[name], name
@@ -149,11 +147,11 @@ def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings
         ("--epochs", "2", "--seed", "1", extracted, other),
         ("--epochs", "2", "--seed", "1", "--restart", extracted, other),
     ):
-        before = files_of(extracted)["bundle.json"]
+        before, written_ns = files_of(extracted)["bundle.json"], (extracted / "model/bundle.json").stat().st_mtime_ns
         done = run_script("train.sh", *CALL, *args)
         assert done.returncode == 0, done.stderr
-        assert "goes on" not in done.stderr and "nothing to do" not in done.stderr
-        assert "a new training" in done.stderr
+        assert resumed_after(done.stderr) == []
+        assert (extracted / "model/bundle.json").stat().st_mtime_ns > written_ns
         assert (files_of(extracted)["bundle.json"] != before) == ("--restart" not in args)
 
 
@@ -162,11 +160,11 @@ def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(ext
     done = run_script("train.sh", *CALL, "--epochs", 100000, "--time-limit", "4s", extracted, corpus["train"])
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - started < 60
-    n_epochs = int(re.search(r"ends with epoch (\d+) of 100000 for its time limit", done.stderr)[1])
-    assert "the time limit leaves time for about" in done.stderr
+    assert done.stderr.count("[training.time-limit]") == 2  # it is foreseen, and it is kept
+    n_epochs = len((extracted / "model/history.csv").read_text().splitlines()) - 1
     assert run_script("classify.sh", extracted, corpus["test"], tmp_path / "out.txt").returncode == 0
     again = run_script("train.sh", *CALL, "--epochs", n_epochs + 1, extracted, corpus["train"])
-    assert f"goes on after epoch {n_epochs} of {n_epochs + 1}" in again.stderr
+    assert resumed_after(again.stderr) == [n_epochs]
     history = (extracted / "model/history.csv").read_text().splitlines()
     assert len(history) == 1 + n_epochs + 1 and history[-1].startswith(f"2,{n_epochs + 1},")
 
@@ -177,13 +175,13 @@ def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_
     args = ("--model", "all", "--epochs", 100000, "--patience", 100000, "--time-limit", "5s")
     done = run_script("train.sh", *CALL, *args, extracted, corpus["train"])
     assert done.returncode == 0, done.stderr
-    ended = re.findall(r"model (\d): ends with epoch (\d+) of 100000 for its time limit", done.stderr)
-    best = re.findall(r"model (\d): the model is that of epoch (\d+), the best on the held-out tracks", done.stderr)
+    ended = re.findall(r"model (\d): .* epoch (\d+) of 100000 .*\[training\.time-limit\]", done.stderr)
+    best = re.findall(r"model (\d): .* epoch (\d+), .*held-out", done.stderr)
     assert [network for network, _ in ended] == [network for network, _ in best] == ["1", "2", "3"]
     model = bundles.load(extracted / "model")
-    for (network, n_epochs), (_, epoch) in zip(ended, best, strict=True):
+    for (network, n_epochs), (_, number) in zip(ended, best, strict=True):
         losses = [epoch["validation_loss"] for epoch in model.history[network]]
-        assert len(losses) == int(n_epochs) and losses.index(min(losses)) == int(epoch) - 1
+        assert len(losses) == int(n_epochs) and losses.index(min(losses)) == int(number) - 1
         weights = bundles.load_weights(extracted / "model", model, network)
         shapes = {name: weight.shape for name, weight in weights.items()}
         state = Checkpoints(extracted / "model", model.keys[network], shapes).load(model.recipe)

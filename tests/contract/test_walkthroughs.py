@@ -29,7 +29,7 @@ def theirs(tmp_path):
     return folder
 
 
-QUICK = ["--train-options", "ours=--epochs 2 --segments-per-track 4 --model 1"]
+QUICK = ["--train-options", "ours=--epochs 2 --segments-per-track 4 --model 1 --no-picture"]
 
 
 @pytest.fixture
@@ -63,7 +63,18 @@ def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, t
 
 def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, tmp_path):
     out = tmp_path / "out"
-    words = [lists, tmp_path / "scratch", out, "--epochs", "2", "--segments-per-track", "4", "--model", "1"]
+    words = [
+        lists,
+        tmp_path / "scratch",
+        out,
+        "--epochs",
+        "2",
+        "--segments-per-track",
+        "4",
+        "--model",
+        "1",
+        "--no-picture",
+    ]
     slurm = {"SLURM_CPUS_PER_TASK": "2", "MIREX": str(PROJECT / "bin/mirex-submission.sh")}
     script = PROJECT / "examples/slurm_folds.sh"
     done = run_script(script, *words, env=slurm, cwd=tmp_path)

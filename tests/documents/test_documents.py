@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from project import PROJECT
 
+from mirex_submission.cli.main import COMMANDS, _parser
+
 DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
 # Options of programs of others that the documents call: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
 FOREIGN = {
@@ -16,13 +18,6 @@ FOREIGN = {
     "--ntasks-per-node", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind", "--containall", "--no-home",
     "--nv", "--xla",
 }  # fmt: skip
-# Where ours are.
-OPTIONS = [
-    "mirex_submission/cli/options.py",
-    "mirex_submission/cli/judging.py",
-    "mirex_submission/cli/main.py",
-    "examples/tour.py",
-]
 
 
 def read(document):
@@ -67,9 +62,17 @@ def test_every_block_runs(document, place, tmp_path):
     assert done.returncode == 0, done.stderr
 
 
+def our_options():
+    """The options of all commands."""
+    return ["--version"] + [
+        option for name in COMMANDS for action in _parser(name)._actions for option in action.option_strings
+    ]
+
+
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_option_that_is_named_is_one(document):
-    ours = "".join(path.read_text() for path in [*(PROJECT / "bin").glob("*.sh"), *map(PROJECT.joinpath, OPTIONS)])
+    scripts = [*(PROJECT / "bin").glob("*.sh"), PROJECT / "examples/tour.py"]
+    ours = " ".join([*(path.read_text() for path in scripts), *our_options()])
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read(document)))
     assert not {option for option in named - FOREIGN if not re.search(rf"{option}\b(?!-)", ours)}
 

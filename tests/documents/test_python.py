@@ -1,5 +1,6 @@
 """Every block of code in docs/python.md runs, one after the other, and answers as the text says."""
 
+import ast
 import os
 import re
 import shutil
@@ -23,8 +24,10 @@ def test_every_block_of_the_page_runs(corpus, tmp_path, run_script):
     command = [sys.executable, "page.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    said = done.stdout.split("== block\n")
-    assert "(8, 4)\n[]\n" in said[0] and said[2].startswith("4 no track of class") and "'learning_rate':" in said[3]
+    outputs = done.stdout.split("== block\n")
+    assert outputs[0].startswith("[]\n") and "(8, 4)\n[]\n" in outputs[0]
+    assert len(ast.literal_eval(outputs[2])) == 16  # a label for each track
+    assert outputs[3].startswith("4 ") and "[audio.empty-class]" in outputs[3] and "learning_rate" in outputs[4]
     assert (tmp_path / "answers/fold1.txt").read_text().count("\n") == 8
     assert not list((tmp_path / "scratch/models").glob("estimator-*"))
     answer = tmp_path / "answer.txt"

@@ -49,8 +49,15 @@ from synthetic_corpus import STYLES, synthesise, write_corpus  # noqa: E402
 # by the scripts of bin/, by `python -m mirex_submission`, and by log_mel, which is public.
 import mirex_submission  # noqa: E402
 from mirex_submission.features.spec import FeatureSpec  # noqa: E402
+from mirex_submission.networks.epoch import draw_kept  # noqa: E402
 from mirex_submission.training.recipe import Recipe  # noqa: E402
-from mirex_submission.training.segments import batches, draw_kept, dropout_rng, segment_starts  # noqa: E402
+from mirex_submission.training.segments import make_epoch, segment_starts  # noqa: E402
+
+
+def an_epoch(n, number, **recipe):
+    """An epoch of n segments, for its order and its dropout alone."""
+    return make_epoch(np.zeros((1, 1)), np.zeros(n), np.zeros(n), Recipe(**recipe), n_frames=1, number=number)
+
 
 KERNELS = ("mirex_submission.features._kernel", "mirex_submission.networks._kernel")  # compiled, with their LANES
 
@@ -388,12 +395,12 @@ def segments(folder):
             part.exact[f"starts, {how}{said}"] = [len(drawn), drawn[-3:], hash_of(drawn)]
     for n, batch_size, seed in ((1, 40, 0), (41, 40, 0), (480, 40, 0), (480, 7, 3), (70000, 40, 0)):
         for epoch in (0, 1, 149):
-            found = [list(map(int, batch)) for batch in batches(n, Recipe(batch_size=batch_size, seed=seed), epoch)]
+            found = [list(map(int, batch)) for batch in an_epoch(n, epoch, batch_size=batch_size, seed=seed).batches()]
             sizes = [len(found), len(found[-1])]
             name = f"batches of {batch_size} from {n}, seed {seed}, epoch {epoch}"
             part.exact[name] = [sizes, found[0][:3], hash_of([number for batch in found for number in batch])]
     for seed, epoch in ((0, 0), (0, 149), (2**32 - 1, 1)):
-        kept = [draw_kept(rng, n) for rng in [dropout_rng(seed, epoch)] for n in (40, 7)]
+        kept = [draw_kept(rng, n) for rng in [an_epoch(1, epoch, seed=seed).dropout_rng()] for n in (40, 7)]
         digest = sha256(b"".join(np.packbits(each).tobytes() for each in kept))
         part.exact[f"dropout, seed {seed}, epoch {epoch}"] = [list(each.shape) for each in kept] + [digest]
     return part
@@ -522,7 +529,7 @@ def write_evaluation(folder):
         write_labelled(folder / f"truth/fold{k}.truth.txt", tracks)
         write_labelled(folder / f"good/fold{k}.txt", right)
         lines = "".join(f"{path}\t{label}\n" for path, label in odd)
-        (folder / f"odd/run.{k}.txt").write_text(f"{lines}{odd[4][0]}\nmusic/fold{k}/track09.wav R&B\n\n", "utf-8")
+        (folder / f"odd/fold{k}.txt").write_text(f"{lines}{odd[4][0]}\nmusic/fold{k}/track09.wav R&B\n\n", "utf-8")
         if k == 1:
             write_labelled(folder / f"lazy/fold{k}.txt", [(path, "Hip-Hop") for path, _ in tracks])
     (folder / "lazy/fold2.txt").touch()
@@ -695,7 +702,7 @@ STATUSES = {
     "unknown option": ("--dance",),
     "a Python that is none": ("train.sh", "--help", "$MIREX_PYTHON=/nowhere/python"),
     "nobody reads": ("--version", ">closed"),
-    "output on a full disk": ("check", "new", "features.txt", ">/dev/full"),
+    "output on a full disk": ("check", "new", "--features", "features.txt", ">/dev/full"),
     "terminated": ("train.sh", *QUICK, "--epochs", "100000", "long.term", "train.txt", "!SIGTERM"),
     # Options.
     "no arguments": ("train.sh",),
@@ -737,7 +744,7 @@ STATUSES = {
     "evaluate a nameless system": ("evaluate", "--truth", "judged/truth", "--system", "perfect", "--out", "e.name"),
     "folds": ("folds", "table.tsv", "--group", "artist", "--out", "f.good"),
     "folds checked, none": ("folds", "table.tsv", "--check", "folder"),
-    "check": ("check", "new", "features.txt", "train.txt", "test.txt"),
+    "check": ("check", "new", "--features", "features.txt", "--train", "train.txt", "--test", "test.txt"),
     "crossval of one that fails": ("crossval", "task", "--scratch", "c.failing", "--submission", "failing"),
     "crossval with options for nobody": (
         "crossval", "task", "--scratch", "c.nobody", "--submission", "good", "--train-options", "x=--y",
@@ -769,7 +776,7 @@ MORE_STATUSES = {
     "hosts that are none": ("train", "new", "train.txt", "$TF_CONFIG=nosuch"),
     # Devices: no machine has a hundredth GPU.
     "classify without a GPU": ("classify", "--device", "gpu:99", "s", "test.txt", "out.gpu"),
-    "the environment's device": ("check", "new", "train.txt", "$MIREX_DEVICE=gpu:99"),
+    "the environment's device": ("check", "new", "--train", "train.txt", "$MIREX_DEVICE=gpu:99"),
     # Lists.
     "a folder as a list": ("extract", "new", "folder"),
     "an empty list": ("extract", "new", "empty.txt"),
@@ -820,8 +827,8 @@ MORE_STATUSES = {
     "folds of no folder": ("folds", "--from-folders", "nowhere", "--out", "f.nowhere"),
     "folds too many": ("folds", "table.tsv", "--folds", "100", "--out", "f.many"),
     "folds checked": ("folds", "table.tsv", "--check", "wrongfolds"),
-    "check wrong lists": ("check", "new", "notab.txt", "nul.txt"),
-    "check bad audio": ("check", "new", "trainworse.txt"),
+    "check wrong lists": ("check", "new", "--train", "notab.txt", "--test", "nul.txt"),
+    "check bad audio": ("check", "new", "--train", "trainworse.txt"),
     "crossval": ("crossval", "task", "--scratch", "c.good", "--submission", "good"),
     "crossval of one that writes half": ("crossval", "task", "--scratch", "c.partial", "--submission", "partial"),
     "crossval without lists": ("crossval", "folder", "--scratch", "c.folder", "--submission", "good"),
@@ -829,7 +836,7 @@ MORE_STATUSES = {
     # Of all kinds.
     "evaluate, strict": ("evaluate", "--strict", "--truth", "judged/truth", "--system", "o=judged/odd", "--out", "e.o"),
     "folds of no label": ("folds", "nolabel.tsv", "--out", "f.nolabel"),
-    "check without a GPU": ("check", "--device", "gpu:99", "new", "train.txt"),
+    "check without a GPU": ("check", "--device", "gpu:99", "new", "--train", "train.txt"),
     "no tab in a training list": ("train", "new", "notab.txt"),
     "train on bad tracks": ("train", *QUICK, "t.worse", "trainworse.txt"),
     "extract silence, strict": ("extract", *ONE, "--strict", "x.silent", "silence.txt"),

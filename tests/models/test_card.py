@@ -11,7 +11,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
 from mirex_submission.models.bundle import Bundle, TrainedTrack
 from mirex_submission.protocol.lists import read_labelled, read_paths
-from mirex_submission.runs import train as fitting
+from mirex_submission.runs import fitting
 from mirex_submission.runs.classify import classify
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.training.recipe import Recipe

@@ -19,7 +19,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks import registry as networks
 from mirex_submission.protocol.lists import read_labelled, read_paths
-from mirex_submission.runs import train as fitting
+from mirex_submission.runs import fitting
 from mirex_submission.runs.classify import classify as classify_list
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.training.recipe import Recipe

@@ -23,7 +23,7 @@ from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, PlannedRun
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs import scratch
 from mirex_submission.runs.options import FeatureOptions, TrainingOptions
-from mirex_submission.runs.training import train
+from mirex_submission.runs.train import train
 from mirex_submission.system import installation
 from mirex_submission.system.installation import Package
 from mirex_submission.system.workers import Workers

@@ -11,7 +11,7 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.runs.check import check
-from mirex_submission.runs.training import dry_run, train_and_classify
+from mirex_submission.runs.train import dry_run, train_and_classify
 
 QUICK = Recipe(model="1", epochs=1, segments_per_track=2)
 RUN = RunOptions(threads=1)
@@ -125,7 +125,9 @@ def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch
     groups = {path: f"{label} 0" for label, paths in of_class.items() for path in paths[2:]}
 
     def fit(recipe, groups, name=None):
-        return train(tmp_path, pairs, recipe=recipe, training=TrainingOptions(name=name, groups=groups), run=RUN)
+        return train(
+            tmp_path, pairs, recipe=recipe, training=TrainingOptions(name=name, groups=groups, no_picture=True), run=RUN
+        )
 
     folder = fit(impatient, groups)
     model = bundles.load(folder)

@@ -1,7 +1,8 @@
-"""Calls in processes of their own: how tests start them, end them, and what they wait for."""
+"""Runs in processes of their own: how tests start them, end them, wait for them and read their logs."""
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ PATIENCE_S = 60.0
 
 
 def start(script, *args, env=None, prefix=(), before=None):
-    """A script of bin/, as the leader of a session: what it says comes through its stderr.
+    """Start a script of bin/ as the leader of a session; its stderr is a pipe.
 
     prefix : a command that becomes the one behind it. before : what the process does before it becomes the script.
     """
@@ -40,53 +41,58 @@ def start(script, *args, env=None, prefix=(), before=None):
 
 
 def run_calls(calls, **more):
-    """Run (script, *arguments) one after the other: their statuses, and what they said, which is no traceback."""
-    statuses, said = [], ""
+    """Run (script, *arguments) one after the other: their statuses, and their logs, which have no traceback."""
+    statuses, log = [], ""
     for script, *args in calls:
         with start(script, *args, **more) as process:
             try:
-                said += process.communicate(timeout=120)[1]
+                log += process.communicate(timeout=120)[1]
             except subprocess.TimeoutExpired:
                 end(process)  # else the block would wait for it without end
                 raise
         statuses.append(process.returncode)
-    assert "Traceback" not in said, said
-    return statuses, said
+    assert "Traceback" not in log, log
+    return statuses, log
 
 
 def end(process, number=signal.SIGKILL):
-    """Signal all processes of a session whose leader is not reaped yet, as a terminal does."""
+    """Signal all processes of a session whose leader has not been reaped, as a terminal does."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    if number == signal.SIGKILL:  # the tracker of loky's semaphores too, which takes them away after any other end
+    if number == signal.SIGKILL:  # also loky's resource tracker, which removes the semaphores after any other end
         wait_for(lambda: not members(process.pid))
         for semaphore in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
             semaphore.unlink()
 
 
 def members(session):
-    """The processes of a session that run."""
-    found = []
+    """Return the running processes of a session."""
+    pids = []
     for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         with contextlib.suppress(ProcessLookupError):
             if os.getsid(pid) == session and not gone(pid):
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids
 
 
-def wait_for(is_so):
+def wait_for(condition):
     until_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < until_s, "waited in vain"
+    while not condition():
+        assert time.monotonic() < until_s, "the condition did not come true"
         time.sleep(0.02)
 
 
 def gone(pid):
-    """Whether a process runs no more; one that nobody has reaped counts as gone."""
+    """Return whether a process has ended; it may not have been reaped."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return True
+
+
+def resumed_after(log):
+    """Return the epochs after which trainings resumed."""
+    return [int(epoch) for epoch in re.findall(r"after epoch (\d+) of \d+", log)]
 
 
 def files_below(folder):

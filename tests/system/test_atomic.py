@@ -1,7 +1,9 @@
-"""Files appear whole or not at all, whatever fails; what the disk says reaches the user."""
+"""Files are written completely or not at all, whatever fails; problems of the disk have codes."""
 
 import contextlib
+import errno
 import os
+import re
 import resource
 import signal
 import stat
@@ -19,6 +21,7 @@ from mirex_submission.system.atomic import (
     make_folder,
     replace_folder,
     seal,
+    storage_error,
     temporary_file,
     temporary_folder,
     unseal,
@@ -86,18 +89,42 @@ def test_stdout_that_is_a_pipe_is_written_to():
 def test_what_cannot_be_written_is_a_storage_error_and_leaves_nothing(tmp_path, attempt):
     (tmp_path / "file").write_bytes(b"old")
     before = sorted(os.listdir(tmp_path))
-    for name, reason in ((".", "folder|directory"), ("file/below", "directory|exists"), ("n" * 256, "too long")):
-        with pytest.raises(StorageError, match=reason) as caught:
+    for name, codes in (
+        (".", {"disk.folder", "disk.in-the-way"}),
+        ("file/below", {"disk.in-the-way"}),
+        ("n" * 256, {"disk.long-name"}),
+    ):
+        with pytest.raises(StorageError) as caught:
             attempt(tmp_path / name, b"new")
-        assert caught.value.exit_status == 7
+        assert caught.value.exit_status == 7 and caught.value.code in codes
         assert str(caught.value).startswith(str(tmp_path))
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "file").read_bytes() == b"old"
 
 
-def test_a_full_disk_says_what_to_do():
-    with pytest.raises(StorageError, match="/dev/full: cannot be written: No space left on device: free some space"):
+def test_a_full_disk_has_its_code():
+    with pytest.raises(StorageError, match=r"^/dev/full: .*\[disk\.full\]$"):
         write_file("/dev/full", b"x")
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [
+        (errno.ENOSPC, "disk.full"),
+        (errno.EDQUOT, "disk.quota"),
+        (errno.EROFS, "disk.read-only"),
+        (errno.EACCES, "disk.permission"),
+        (errno.EPERM, "disk.permission"),
+        (errno.EFBIG, "disk.file-size"),
+        (errno.ENOTDIR, "disk.in-the-way"),
+        (errno.ENOENT, "disk.gone"),
+        (errno.EIO, "disk.other"),
+    ],
+)
+def test_each_reason_of_the_system_has_a_code_and_an_advice(number, code):
+    error = storage_error(OSError(number, os.strerror(number)), "/some/file")
+    assert error.code == code
+    assert re.fullmatch(rf"/some/file: .*{os.strerror(number)}: \w.* \[{code}\]", str(error))
 
 
 @contextlib.contextmanager
@@ -112,7 +139,7 @@ def files_of_at_most(n_bytes):
 
 def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
-    with files_of_at_most(10_000), pytest.raises(StorageError, match="File too large"):
+    with files_of_at_most(10_000), pytest.raises(StorageError, match=r"\[disk\.file-size\]"):
         write_file(tmp_path / "file", b"new" * 10_000)
     assert os.listdir(tmp_path) == ["file"]
     assert (tmp_path / "file").read_bytes() == b"old"
@@ -153,7 +180,7 @@ def test_checking_makes_the_folder_and_touches_no_file(tmp_path):
 def test_a_folder_where_a_file_stands_is_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "folder"):
-        with pytest.raises(StorageError, match="cannot be written"):
+        with pytest.raises(StorageError, match=r"\[disk\.in-the-way\]"):
             make_folder(path)
     assert make_folder(tmp_path / "a" / "b") == make_folder(tmp_path / "a" / "b")
 
@@ -222,8 +249,8 @@ def test_a_folder_is_replaced_whole_and_a_link_to_it_stays(tmp_path):
 def test_a_folder_that_cannot_be_replaced_is_a_storage_error_and_the_new_one_stays(tmp_path):
     (tmp_path / "new").mkdir()
     (tmp_path / "file").touch()
-    for path in (tmp_path / "file", tmp_path / "none" / "place"):
-        with pytest.raises(StorageError, match="cannot be written"):
+    for path, code in ((tmp_path / "file", "disk.in-the-way"), (tmp_path / "none" / "place", "disk.gone")):
+        with pytest.raises(StorageError, match=code):
             replace_folder(tmp_path / "new", path)
     assert (tmp_path / "new").is_dir()
 
@@ -241,10 +268,10 @@ def test_a_writer_is_not_disturbed_by_processes_that_clear(tmp_path):
     command = [sys.executable, "-c", CLEAR_FOR_EVER, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as clearing:
         clearing.stdout.readline()
-        for k in range(1000):
+        for k in range(300):
             write_file(tmp_path / "file", b"%d" % k, durable=False)
         clearing.kill()
-    assert (tmp_path / "file").read_bytes() == b"999" and os.listdir(tmp_path) == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"299" and os.listdir(tmp_path) == ["file"]
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"one\ntwo\n", bytes(range(256))])
@@ -256,13 +283,3 @@ def test_what_is_sealed_is_read_back_and_any_flipped_bit_is_noticed(body):
         damaged[k // 8] ^= 1 << k % 8
         assert unseal(bytes(damaged)) is None
     assert unseal(b"") is None and unseal(data[: data.index(b"\n")]) is None
-
-
-def test_what_stands_in_the_way_or_is_too_long_or_too_large_is_told_from_a_disk_that_is_not_healthy(tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(StorageError, match="move it away"):
-        make_folder(tmp_path / "file" / "folder")
-    with pytest.raises(StorageError, match="shorter name"):
-        write_file(tmp_path / ("n" * 300), b"x")
-    with files_of_at_most(10), pytest.raises(StorageError, match="ulimit -f"):
-        write_file(tmp_path / "large", b"x" * 100)

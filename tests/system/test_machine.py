@@ -1,4 +1,4 @@
-"""What the machine lets a process have: real limits where a test may set them, and cgroups as the kernel has them."""
+"""Resources of a process: real limits where a test may set them, and cgroups in files like those of the kernel."""
 
 import os
 import subprocess
@@ -63,12 +63,13 @@ def test_the_room_on_a_disk_is_asked_for_without_leaving_anything(tmp_path):
 def test_a_folder_that_can_never_be_is_a_storage_error(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(StorageError, match=f"{tmp_path}/{name}: cannot be written"):
+    with pytest.raises(StorageError, match=f"^{tmp_path}/{name}: ") as caught:
         machine.disk_room(tmp_path / name)
+    assert caught.value.code in ("disk.in-the-way", "disk.gone")
 
 
 @pytest.mark.parametrize(
-    ("n", "said"), [(0, "0 MB"), (1.4e8, "140 MB"), (999_600_000, "1.0 GB"), (12e12, "12,000.0 GB")]
+    ("n", "text"), [(0, "0 MB"), (1.4e8, "140 MB"), (999_600_000, "1.0 GB"), (12e12, "12,000.0 GB")]
 )
-def test_sizes_as_people_say_them(n, said):
-    assert machine.size(n) == said
+def test_sizes_are_in_mb_or_gb(n, text):
+    assert machine.size(n) == text

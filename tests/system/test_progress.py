@@ -1,4 +1,4 @@
-"""Progress: plain lines in a log, one line that renews itself on a terminal, times as people say them."""
+"""Progress: plain lines in a log, one line that is overwritten on a terminal, durations in words."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ from mirex_submission.system.progress import Progress, duration, printable
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0, "0 s"),
         (8.4, "8 s"),
@@ -28,15 +28,15 @@ from mirex_submission.system.progress import Progress, duration, printable
         (172_800, "48 h 00 min"),
     ],
 )
-def test_a_duration_is_said_as_people_say_it(seconds, said):
-    assert duration(seconds) == said
+def test_a_duration_has_two_units(seconds, text):
+    assert duration(seconds) == text
 
 
 @given(st.floats(0, 1e7))
 def test_a_duration_never_says_sixty_and_is_right_to_its_last_unit(seconds):
-    said = duration(seconds)
+    text = duration(seconds)
     units = {"s": 1, "min": 60, "h": 3600}
-    parts = [(int(number), unit) for number, unit in re.findall(r"(\d+) (s|min|h)", said)]
+    parts = [(int(number), unit) for number, unit in re.findall(r"(\d+) (s|min|h)", text)]
     assert all(number < 60 for number, unit in parts if unit != "h")
     assert abs(sum(number * units[unit] for number, unit in parts) - seconds) <= units[parts[-1][1]]
 

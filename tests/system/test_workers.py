@@ -1,4 +1,4 @@
-"""Where work runs: this machine's processes, Dask and Ray give the same bytes, and a lost worker loses no track.
+"""Processes of this machine, Dask and Ray give the same bytes, and a worker that dies loses no track.
 
 The clusters are real ones, of two workers each, which the tests start and stop. Their workers import this file.
 """
@@ -216,9 +216,9 @@ def test_bad_tracks_become_records_on_a_cluster_too(workers, tracks, tmp_path):
 
 
 @pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
-def test_a_disk_that_cannot_be_written_ends_the_run_in_its_own_words(workers, tracks, tmp_path):
+def test_a_disk_that_cannot_be_written_ends_the_run_with_its_own_error(workers, tracks, tmp_path):
     (tmp_path / "scratch").write_text("in the way")
-    with pytest.raises(StorageError, match=r"scratch.*cannot be written"):
+    with pytest.raises(StorageError, match=r"/scratch.*\[disk\.in-the-way\]"):
         extract(tracks, FeatureStore(tmp_path / "scratch", SPEC), workers)
 
 
@@ -256,27 +256,30 @@ def hasty(monkeypatch):
 
 
 def refusal(workers):
-    """What is said where the workers cannot be joined."""
-    with pytest.raises(UsageError) as error, workers.joined():
+    """The code and the text of the error of workers that cannot be joined."""
+    with pytest.raises(UsageError) as caught, workers.joined():
         pass
-    return str(error.value)
+    return caught.value.code, caught.value.text
 
 
 def test_dask_without_an_address_asks_for_one(hasty):
     pytest.importorskip("distributed")
-    assert "no Dask scheduler: give its address with --scheduler" in refusal(Workers(-1, "dask"))
+    code, text = refusal(Workers(-1, "dask"))
+    assert code == "usage.no-cluster" and "--scheduler tcp://HOST:8786" in text
 
 
 def test_where_no_dask_scheduler_listens_its_address_is_named(hasty):
     pytest.importorskip("distributed")
     address = f"tcp://127.0.0.1:{free_port()}"
-    assert f"no Dask scheduler answers at {address}" in refusal(Workers(-1, "dask", address))
+    code, text = refusal(Workers(-1, "dask", address))
+    assert code == "usage.no-cluster" and f" {address}: " in text
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "tcp://127.0.0.1:port", "no such://127.0.0.1:8786", "tcp://"])
-def test_what_is_no_address_is_named_too(hasty, address):
+def test_another_text_than_an_address_is_named_too(hasty, address):
     pytest.importorskip("distributed")
-    assert f"no Dask scheduler answers at {address}" in refusal(Workers(-1, "dask", address))
+    code, text = refusal(Workers(-1, "dask", address))
+    assert code == "usage.no-cluster" and f" {address}: " in text
 
 
 def test_a_dask_scheduler_without_workers_is_named(hasty, tmp_path):
@@ -286,7 +289,8 @@ def test_a_dask_scheduler_without_workers_is_named(hasty, tmp_path):
     process = start(tmp_path / "log", *command)
     try:
         distributed.Client(address, timeout=START_S).close()
-        assert f"the Dask scheduler at {address} has no workers" in refusal(Workers(-1, "dask", address))
+        code, text = refusal(Workers(-1, "dask", address))
+        assert code == "usage.cluster-size" and address in text
     finally:
         end([process])
 
@@ -304,15 +308,16 @@ def test_dask_takes_its_address_from_the_environment_too(dask, tmp_path):
 @pytest.mark.parametrize("backend", ["dask", "ray"])
 def test_a_cluster_whose_library_is_not_installed_names_the_extra_that_has_it(monkeypatch, backend):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    said = refusal(Workers(-1, backend))
-    assert "is missing: install this project with its extra" in said and f"[{backend}]" in said
+    code, text = refusal(Workers(-1, backend))
+    assert code == "usage.package" and f"[{backend}]" in text
 
 
 @pytest.mark.ray
 def test_where_no_ray_head_listens_its_address_is_named(hasty):
     pytest.importorskip("ray")
     address = f"127.0.0.1:{free_port()}"
-    assert address in refusal(Workers(-1, "ray", address))
+    code, text = refusal(Workers(-1, "ray", address))
+    assert code == "usage.no-cluster" and address in text
 
 
 @pytest.mark.ray
@@ -333,3 +338,13 @@ def test_ray_leaves_signals_as_they_were(ray):
 def test_more_jobs_than_a_ray_cluster_has_processors_are_as_many_as_it_has(ray, tracks, tmp_path):
     store = FeatureStore(tmp_path, SPEC)
     assert all(record.content for record in extract(tracks[:3], store, Workers(8, "ray", ray.scheduler)).values())
+
+
+def test_relative_paths_are_those_of_the_folder_of_each_run(tracks, tmp_path, monkeypatch):
+    """Workers are used again after the current folder has changed."""
+    for name, track in zip("ab", tracks, strict=False):
+        (tmp_path / name).mkdir()
+        shutil.copy(track, tmp_path / name / "track.wav")
+        monkeypatch.chdir(tmp_path / name)
+        (record,) = extract(["track.wav"], FeatureStore(tmp_path / "s", SPEC), Workers(2)).values()
+        assert record.content and record.path == "track.wav", record.reason

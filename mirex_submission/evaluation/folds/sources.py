@@ -127,6 +127,9 @@ def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
             keep_default_na=False,
             quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
         )
+    except pd.errors.EmptyDataError:  # of a line that pandas takes for blank
+        problems.finish(n_entries=0, expected="path<TAB>label")
+        raise
     except pd.errors.ParserError as error:
         match = re.search(r"in line (\d+)", str(error))
         number = numbers[int(match[1]) - 1] if match else None
@@ -147,7 +150,7 @@ def _tracks(frame: pd.DataFrame, root: str, problems: Problems) -> list[GroupedT
     for number, spelled, label, *group in frame.itertuples(name=None):
         path = full_path(os.path.join(root, spelled))
         if not label.strip():
-            problems.add(number, "an empty label", "write the track's class", code="list.empty-label")
+            problems.add(number, "an empty label", "write the track's class", code="list.no-label")
         elif re.search(r"[\t\r\n]", label) or re.search(r"[\r\n]", spelled):
             problem = f"a line end or a tab in {spelled!r} or {label!r}"
             problems.add(number, problem, "rename it: no list can hold it", code="folds.unlistable-name")

@@ -91,7 +91,7 @@ def _report(evaluation: Evaluation, system: System) -> str:
     lines += [double, "Overall Evaluation", *_figures(system.overall, system.overall_interval, keys)]
     lines += ["Matrix Key:", *(f"{key}: {label}" for key, label in zip(keys, evaluation.classes, strict=True))]
     lines += [double, f"What the evaluator fails on or miscounts: {len(system.findings)}"]
-    lines += [f"{finding}; counted here: {finding.kind.counted}" for finding in system.findings]
+    lines += [f"{finding.text}; counted here: {finding.kind.counted}" for finding in system.findings]
     return "\n".join(lines) + "\n"
 
 

@@ -34,7 +34,7 @@ def read_history(path: Path) -> dict[str, Curves]:
                 for line in table:
                     epochs[line["model"]].append([float(line[name] or "nan") for name in columns])
             except (csv.Error, ValueError) as error:
-                text = f"{path}:{table.line_num}: {error}: the page does not show this training"
+                text = f"{path}:{table.reader.line_num}: {error}: the page does not show this training"
                 raise ListError(text, code="report.history-invalid") from error
     except OSError as error:
         text = f"{path}: cannot be read: {error}: the page does not show this training"

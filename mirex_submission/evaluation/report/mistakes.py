@@ -71,7 +71,7 @@ def picture(path: str) -> Picture:
     try:
         header, frames, _ = find_features(path, None, rate_hz=None, n_bands=DEFAULT_BANDS, n_frames=DEFAULT_FRAMES)
     except AudioError as error:
-        return Picture(missing=str(error).removeprefix(f"{path}: "))
+        return Picture(missing=error.text.removeprefix(f"{path}: "))
     return Picture(spectrogram(frames), header.duration_s, header.spec.rate_hz)
 
 

@@ -86,8 +86,8 @@ def test_every_fault_of_a_table_is_named_at_once_with_its_line(table, tmp_path):
     with pytest.raises(ListError) as error:
         read_table(path, group="artist")
     assert problems_of(error, path) == [
-        (5, "list.empty-label"),
-        (6, "list.empty-path"),
+        (5, "list.no-label"),
+        (6, "list.no-path"),
         (7, "folds.repeated-track"),
         (8, "folds.no-file"),
         (9, "list.not-utf8"),
@@ -170,7 +170,7 @@ def test_problems_of_other_formats_have_the_row(table, tmp_path, suffix):
         frame.to_parquet(path)
     with pytest.raises(ListError) as error:
         read_table(path)
-    assert problems_of(error, path) == [(3, "list.empty-label")]
+    assert problems_of(error, path) == [(3, "list.no-label")]
 
 
 def test_damaged_tables_and_lines_with_too_many_cells_are_problems(table, tmp_path):

@@ -215,7 +215,7 @@ def task(tmp_path):
 
 def test_a_frame_has_a_row_for_each_system_and_track(latin):
     frame = latin.to_frame()
-    assert list(frame.columns) == ["fold", "path", "truth", "system", "predicted"]
+    assert list(frame.columns) == ["fold", "path", "truth", "system", "predicted", "probability"]
     assert len(frame) == 2 * 3227
     right = (frame["truth"] == frame["predicted"]).groupby(frame["system"]).sum()
     assert right.to_dict() == {"GT1": 1572, "HNOS1": 1797}

@@ -4,7 +4,7 @@ import pytest
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging.validate import validate
-from mirex_submission.protocol.lists import MAX_FAULTS_SHOWN
+from mirex_submission.protocol.lists import MAX_PROBLEMS_SHOWN
 
 
 @pytest.fixture
@@ -70,15 +70,15 @@ def test_names_in_the_lists_that_the_evaluator_fails_on_are_faults_with_their_li
 def test_lists_that_cannot_be_read_are_all_named(check):
     faults = faults_of(check, test="/a/one.wav\tsoul\n", train="no tab\n/a\t\n")
     assert places_and_codes(faults) == [
-        ("test.txt:1", "list.unexpected-label"),
+        ("test.txt:1", "list.label"),
         ("train.txt:1", "list.no-tab"),
-        ("train.txt:2", "list.empty-label"),
+        ("train.txt:2", "list.no-label"),
     ]
 
 
 def test_of_very_many_faults_the_rest_is_counted(check):
-    faults = faults_of(check, output="x\n" * (MAX_FAULTS_SHOWN + 10))
-    assert len(faults) == MAX_FAULTS_SHOWN + 1
+    faults = faults_of(check, output="x\n" * (MAX_PROBLEMS_SHOWN + 10))
+    assert len(faults) == MAX_PROBLEMS_SHOWN + 1
     assert faults[-1].startswith("output.txt: and 12 ")  # two tracks have no line
 
 

@@ -1,0 +1,322 @@
+"""Train on labelled tracks: features, then networks, then the model in the scratch folder."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mirex_submission.errors import ModelError, UsageError, coded
+from mirex_submission.features import extraction
+from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.models import bundle as bundles
+from mirex_submission.models import card
+from mirex_submission.models.bundle import Bundle, TrainedTrack
+from mirex_submission.networks import engine as engines
+from mirex_submission.networks import registry
+from mirex_submission.networks.engine import Engine
+from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
+from mirex_submission.preflight.limits import check_readable, check_trainable
+from mirex_submission.protocol.lists import Track
+from mirex_submission.runs.options import RunOptions, TrainingOptions
+from mirex_submission.system.atomic import clear_leftovers, make_folder, write_file
+from mirex_submission.system.paths import full_path
+from mirex_submission.system.runtime import check_one_host, versions
+from mirex_submission.system.workers import Workers
+from mirex_submission.training import history as histories
+from mirex_submission.training.checkpoint import Checkpoint, Checkpoints, clear_checkpoints, key_of
+from mirex_submission.training.dataset import TrainingSet, pack
+from mirex_submission.training.fit import Task, train_network
+from mirex_submission.training.holdout import held_out
+from mirex_submission.training.recipe import Recipe
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A training whose tracks are read: all that decides its model, and how it runs.
+
+    `out` tells which tracks are held out; `packages` has name and version of the package of each added network.
+    """
+
+    scratch: Path
+    recipe: Recipe
+    spec: FeatureSpec
+    training: TrainingOptions
+    run: RunOptions
+    classes: tuple[str, ...]
+    tracks: tuple[TrainedTrack, ...]
+    out: np.ndarray
+    packages: dict[str, tuple[str, str]]
+
+    @property
+    def folder(self) -> Path:
+        """Return the folder of the model."""
+        return bundles.folder_of(self.scratch, self.training.name)
+
+    @property
+    def n_kept(self) -> int:
+        """Return how many checkpoints stay: with patience the model may be that of an earlier epoch than the last."""
+        return 1 if self.recipe.patience else 0
+
+    def keys(self) -> dict[str, str]:
+        """Return the key of each network's training."""
+        contents, labels = [track.content for track in self.tracks], [track.label for track in self.tracks]
+        names = {name: registry.identity(name) if name in self.packages else name for name in self.recipe.networks}
+        return {
+            network: key_of(name, contents, labels, self.out, self.spec, self.recipe) for network, name in names.items()
+        }
+
+    def made(self, model: Bundle) -> bool:
+        """Return whether a model is of these tracks and this recipe."""
+        return (model.recipe, model.tracks, model.classes) == (self.recipe, self.tracks, self.classes)
+
+
+def train(
+    scratch: Path,
+    tracks: Sequence[Track],
+    recipe: Recipe,
+    spec: FeatureSpec,
+    *,
+    training: TrainingOptions,
+    run: RunOptions,
+    feature_paths: Sequence[str] = (),
+    groups: Mapping[str, str] | None = None,
+) -> Path:
+    """Train a model on labelled tracks and put it into the scratch folder.
+
+    Parameters
+    ----------
+    scratch : Path
+        Folder for features and models.
+    tracks : sequence of Track
+        Paths and labels; unreadable tracks are left out.
+    recipe, spec : Recipe, FeatureSpec
+        Settings that decide the model.
+    training, run : TrainingOptions, RunOptions
+        How the training runs.
+    feature_paths : sequence of str
+        More tracks of the task, whose features are extracted too.
+    groups : mapping of str to str, optional
+        Full path to group, such as the artist: a group is held out whole; a track without one is its own group.
+
+    Returns
+    -------
+    Path
+        Folder of the model.
+
+    Raises
+    ------
+    AudioError
+        Too many tracks are unreadable, or all of a class.
+    UsageError
+        $TF_CONFIG names several hosts, or a network cannot be built.
+    """
+    ends_s = time.monotonic() + (math.inf if training.time_limit is None else training.time_limit)
+    check_one_host()
+    packages = {network: registry.package_of(network) for network in recipe.networks if network not in ARCHITECTURES}
+    # Whether the engine can do it must be known before the features are extracted. Keras on a CPU can, and starts late.
+    keras = engines.needs_keras(run.chosen_device, recipe.networks, run.engine)
+    engine = start_engine(recipe, run) if packages or not keras or run.chosen_device.startswith("gpu") else None
+    classes = tuple(sorted({track.label for track in tracks}))
+    shapes = {network: _shapes(network, engine, spec, len(classes)) for network in recipe.networks}
+    if training.tensorboard:
+        make_folder(training.tensorboard)
+    clear_leftovers(scratch)
+    store = FeatureStore(scratch, spec)
+    with bundles.locked(bundles.folder_of(scratch, training.name)):
+        readable = _readable(tracks, feature_paths, store, training, run)
+        out = _held_out(readable, recipe, groups or {})
+        job = _Job(scratch, recipe, spec, training, run, classes, readable, out, packages)
+        if _train_job(job, engine, shapes, store, ends_s):
+            counts = len(readable), len(tracks), len(classes)
+            log.info("trained model %s on %d of %d tracks, %d classes; it is in %s", recipe.model, *counts, job.folder)
+    return job.folder
+
+
+def _train_job(
+    job: _Job,
+    engine: Engine | None,
+    shapes: Mapping[str, dict[str, tuple[int, ...]]],
+    store: FeatureStore,
+    ends_s: float,
+) -> bool:
+    """Train and store the model, unless it is there already; return whether it was trained."""
+    keys, model = job.keys(), _model(job.folder)
+    checkpoints = {network: Checkpoints(job.folder, key, shapes[network]) for network, key in keys.items()}
+    if job.training.restart:
+        for kept in checkpoints.values():
+            kept.clear()
+    resumed = {} if job.training.restart else _resumed(job, model, checkpoints)
+    finished = all(network in resumed and resumed[network].is_done(job.recipe) for network in keys)
+    if model and finished and job.made(model):
+        log.info("nothing to do: the model in %s is of these tracks and this recipe", job.folder)
+        # An earlier run may have been killed before it could do these.
+        card.write(job.folder, model)
+        if job.training.tensorboard:
+            histories.write_tensorboard(job.training.tensorboard, model.history)
+    else:
+        if model and not resumed:
+            log.info("a new training, which will replace the model in %s", job.folder)
+        engine = engine or start_engine(job.recipe, job.run)
+        log.info("%s", engine.description)
+        trained = _train_networks(job, engine, store, checkpoints, resumed, ends_s)
+        _store(job, engine, trained, keys)
+        clear_checkpoints(job.folder, but=list(keys.values()))  # of other trainings, which this one replaces
+    for kept in checkpoints.values():
+        kept.clear(but=job.n_kept)
+    return not (model and finished and job.made(model))
+
+
+def start_engine(recipe: Recipe, run: RunOptions) -> Engine:
+    """Start the engine that trains. Raises UsageError where several GPUs cannot share a mini-batch."""
+    engine = engines.start(
+        run.chosen_device,
+        threads=run.threads,
+        seed=recipe.seed,
+        networks=recipe.networks,
+        precision=recipe.precision,
+        together=True,
+        engine=run.engine,
+    )
+    if recipe.batch_size % engine.n_replicas:
+        raise UsageError(
+            f"{engine.n_replicas} GPUs cannot share mini-batches of {recipe.batch_size} segments: give a --batch-size "
+            f"that {engine.n_replicas} divides, or fewer GPUs",
+            code="usage.several-gpus",
+        )
+    return engine
+
+
+def _shapes(network: str, engine: Engine | None, spec: FeatureSpec, n_classes: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a network's weights. Raises UsageError where an added network cannot be built."""
+    sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
+    if network in ARCHITECTURES:
+        return weight_shapes(network, **sizes)
+    assert engine
+    mean, std = np.zeros(spec.n_bands), np.ones(spec.n_bands)
+    weights = engine.initial_weights(network, **sizes, mean=mean, std=std, seed=0)
+    return {name: weight.shape for name, weight in weights.items()}
+
+
+def _readable(
+    tracks: Sequence[Track],
+    feature_paths: Sequence[str],
+    store: FeatureStore,
+    training: TrainingOptions,
+    run: RunOptions,
+) -> tuple[TrainedTrack, ...]:
+    """Extract missing features; return the tracks that have some. Raises AudioError if they are too few."""
+    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(run.threads))
+    readable = [track for track in tracks if records[track.path].content]
+    if run.strict:
+        check_readable([path for path, record in records.items() if record.content], records, strict=True)
+    check_trainable(tracks, readable, training.max_bad / 100)
+    return tuple(TrainedTrack(full_path(track.path), track.label, records[track.path].content) for track in readable)
+
+
+def _held_out(tracks: Sequence[TrainedTrack], recipe: Recipe, groups: Mapping[str, str]) -> np.ndarray:
+    """Return which tracks recipe.patience holds out, bool [n_tracks]."""
+    if not recipe.patience:
+        return np.zeros(len(tracks), bool)
+    n_alone = sum(track.path not in groups for track in tracks)
+    if groups and n_alone == len(tracks):
+        raise UsageError(
+            "--groups: has none of the tracks: write the paths as the training list has them", code="usage.groups"
+        )
+    if groups and n_alone:
+        text = f"{n_alone} of {len(tracks)} tracks have no group: each is its own group"
+        log.warning("%s", coded(text, code="training.no-group"))
+    contents = [track.content for track in tracks]
+    of_tracks = [groups.get(track.path, track.content) for track in tracks]
+    out = held_out([track.label for track in tracks], contents, of_tracks, seed=recipe.seed)
+    log.info("%d of %d tracks are held out", out.sum(), len(out))
+    return out
+
+
+def _model(folder: Path) -> Bundle | None:
+    with contextlib.suppress(ModelError):
+        return bundles.load(folder)
+    return None
+
+
+def _resumed(job: _Job, model: Bundle | None, checkpoints: Mapping[str, Checkpoints]) -> dict[str, Checkpoint]:
+    """Return where the training of each network resumes: its newest checkpoint, or the model itself."""
+    resumed = {}
+    for network, kept in checkpoints.items():
+        candidates = [kept.load(job.recipe)]
+        # With patience the weights of the model may be those of an earlier epoch than the last.
+        if model and model.keys.get(network) == kept.key and not job.recipe.patience:
+            history = model.history[network]
+            if len(history) <= job.recipe.epochs:
+                with contextlib.suppress(ModelError):
+                    candidates.append(Checkpoint(bundles.load_weights(job.folder, model, network), history))
+        whole = [checkpoint for checkpoint in candidates if checkpoint]
+        if whole:
+            resumed[network] = max(whole, key=lambda checkpoint: len(checkpoint.history))
+    return resumed
+
+
+def _train_networks(
+    job: _Job,
+    engine: Engine,
+    store: FeatureStore,
+    checkpoints: Mapping[str, Checkpoints],
+    resumed: Mapping[str, Checkpoint],
+    ends_s: float,
+) -> dict[str, Checkpoint]:
+    """Train the networks of the recipe, one after the other; each gets the same share of the time that is left."""
+    data = _pack(job, store, held_out=False)
+    validation = _pack(job, store, held_out=True) if job.recipe.patience else None
+    trained = {}
+    for k, (network, kept) in enumerate(checkpoints.items()):
+        now_s = time.monotonic()
+        trained[network] = train_network(
+            Task(network, data, len(job.classes), job.spec, job.recipe, validation),
+            engine,
+            checkpoint=resumed.get(network),
+            save=kept.save,
+            save_every_s=job.training.checkpoint_every,
+            ends_s=now_s + (ends_s - now_s) / (len(checkpoints) - k),
+        )
+    return trained
+
+
+def _pack(job: _Job, store: FeatureStore, *, held_out: bool) -> TrainingSet:
+    tracks = [track for track, is_out in zip(job.tracks, job.out, strict=True) if is_out == held_out]
+    targets = [job.classes.index(track.label) for track in tracks]
+    return pack(job.scratch / "tmp", store, (track.path for track in tracks), targets, job.recipe)
+
+
+def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: dict[str, str]) -> None:
+    """Put the model into its folder, with the history and the model card."""
+    folder, history = job.folder, {network: checkpoint.history for network, checkpoint in trained.items()}
+    write_file(folder / "history.csv", histories.as_csv(history).encode())
+    if not job.training.no_picture:
+        _draw(history, folder / "history.png")
+    files = {name: bundles.save_weights(folder, last.best or last.weights) for name, last in trained.items()}
+    model = Bundle(
+        job.classes, job.spec, job.recipe, job.tracks, files, keys, versions(), engine.description, history,
+        job.packages,
+    )  # fmt: skip
+    card.write(folder, model)
+    bundles.save(folder, model)
+    if job.training.tensorboard:
+        histories.write_tensorboard(job.training.tensorboard, history)
+
+
+def _draw(history: histories.Histories, file: Path) -> None:
+    try:
+        picture = histories.draw(history)
+    except Exception as error:  # noqa: BLE001 - a picture must not cost a model
+        log.warning("%s", coded(f"{file} is not drawn: {error}", code="training.no-picture"))
+    else:
+        write_file(file, picture)

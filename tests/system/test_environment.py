@@ -1,0 +1,105 @@
+"""Environment variables for the libraries."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import threadpoolctl  # noqa: F401 - it sets a variable when it is imported
+
+from mirex_submission.errors import UsageError
+from mirex_submission.system import environment
+from mirex_submission.system.environment import DEFAULT_THREADS, default_threads, prepare, prepared
+
+THREADS = (
+    "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def variables(monkeypatch):
+    """A copy of the environment, with other numbers of threads, in place of this process' environment."""
+    copy = {**os.environ, **dict.fromkeys(THREADS, "64"), "OPENBLAS_NUM_THREADS": "64"}
+    copy.pop("KERAS_BACKEND", None)
+    monkeypatch.setattr(os, "environ", copy)
+    return copy
+
+
+def test_threads_are_at_most_four_and_at_most_the_processors(monkeypatch):
+    assert 1 <= default_threads() <= DEFAULT_THREADS == 4
+    for n, threads in ((1, 1), (3, 3), (64, 4)):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda pid, n=n: set(range(n)))
+        assert default_threads() == threads
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_n_threads_means_n_for_every_library(variables, threads):
+    prepare("/scratch", threads=threads)
+    assert {variables[name] for name in THREADS} == {str(threads)}
+    assert variables["OPENBLAS_NUM_THREADS"] == "1"  # it computes small products only
+
+
+def test_temporary_files_of_libraries_go_to_the_scratch_folder_and_nothing_is_made(variables, tmp_path):
+    prepare(tmp_path / "my scratch", threads=1)
+    assert variables["JOBLIB_TEMP_FOLDER"] == f"{tmp_path}/my scratch/tmp"
+    assert variables["MPLCONFIGDIR"].startswith(f"{tmp_path}/my scratch/tmp/")
+    assert os.listdir(tmp_path) == []
+
+
+def test_without_a_scratch_folder_their_folders_stay(variables):
+    before = variables.get("JOBLIB_TEMP_FOLDER")
+    prepare(None, threads=1)
+    assert variables.get("JOBLIB_TEMP_FOLDER") == before and variables["OMP_NUM_THREADS"] == "1"
+
+
+def test_the_backend_and_the_log_level_of_the_user_stay(variables):
+    variables.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="0")
+    prepare("/scratch", threads=1)
+    assert (variables["KERAS_BACKEND"], variables["TF_CPP_MIN_LOG_LEVEL"]) == ("tensorflow", "0")
+
+
+@pytest.mark.parametrize("backend", ["theano", "os"])
+def test_another_backend_is_a_usage_error(variables, backend):
+    variables["KERAS_BACKEND"] = backend
+    with pytest.raises(UsageError, match=f"^KERAS_BACKEND={backend}: ") as caught:
+        prepare("/scratch", threads=1)
+    assert caught.value.code == "usage.keras-backend"
+
+
+@pytest.mark.parametrize("backend", environment.BACKENDS)
+def test_a_backend_that_is_not_installed_is_a_usage_error(variables, monkeypatch, backend):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    variables["KERAS_BACKEND"] = backend
+    with pytest.raises(UsageError) as caught:
+        prepare("/scratch", threads=1)
+    assert caught.value.code == "usage.keras-backend"
+
+
+@pytest.mark.parametrize("error", [None, RuntimeError])
+def test_after_a_run_from_python_the_environment_is_as_before(variables, tmp_path, error):
+    variables.pop("ORT_DISABLE_TELEMETRY", None)
+    before = dict(variables)
+    try:
+        with prepared(tmp_path, threads=3):
+            assert variables["OMP_NUM_THREADS"] == "3" and "ORT_DISABLE_TELEMETRY" in variables
+            if error:
+                raise error
+    except RuntimeError:
+        pass
+    assert variables == before
+
+
+def test_one_thread_means_that_numpy_starts_no_other_and_nothing_heavy_is_loaded():
+    code = """
+import json, os, sys
+from mirex_submission.system.environment import prepare
+prepare("/scratch", threads=1)
+heavy = sorted({"numpy", "scipy", "joblib", "keras", "tensorflow"} & set(sys.modules))
+import numpy as np
+np.ones((500, 500)) @ np.ones((500, 500))
+print(json.dumps([heavy, len(os.listdir("/proc/self/task"))]))
+"""
+    variables = {**os.environ, "OMP_NUM_THREADS": "8", "OPENBLAS_NUM_THREADS": "8"}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == [[], 1]
