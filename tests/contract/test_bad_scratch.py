@@ -66,7 +66,7 @@ def damage(path, rng):
 
 def stamps(scratch):
     """When the bundle and the weights of the model were written."""
-    return {path.name: path.stat().st_mtime_ns for path in (scratch / "model").glob("*[.]*") if path.suffix != ".md"}
+    return {path.name: path.stat().st_mtime_ns for path in sorted((scratch / "model").glob("bundle.json"))}
 
 
 def contents(folder, pattern):
