@@ -17,6 +17,7 @@ from mirex_submission.cli import exit as process
 from mirex_submission.system import atomic
 
 CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
+TRAINING = ("--model", 1, "--epochs", 1, "--segments-per-track", 4)
 MIB = 1 << 20
 NOBODY = 12345  # without an entry in /etc/passwd
 
@@ -26,7 +27,7 @@ def run_all(folder, corpus, **more):
     scratch = folder / "scratch"
     arguments = (
         ("-numThreads", 2, scratch, corpus["features"]),
-        ("-numThreads", 2, "--epochs", 1, "--segments-per-track", 8, scratch, corpus["train"]),
+        ("-numThreads", 2, *TRAINING, scratch, corpus["train"]),
         ("-numThreads", 2, scratch, corpus["test"], folder / "out/out.txt"),
     )
     return run_calls(((script, *args) for script, args in zip(CALLS, arguments, strict=True)), **more)
@@ -176,7 +177,7 @@ def test_any_user_will_do_without_a_name_and_with_a_home_that_only_root_may_writ
     run, own = as_nobody
     for args in (
         ("extract", own / "scratch", corpus["features"]),
-        ("train", "-numThreads", 2, "--epochs", 1, "--segments-per-track", 8, own / "scratch", corpus["train"]),
+        ("train", "-numThreads", 2, *TRAINING, own / "scratch", corpus["train"]),
         ("classify", own / "scratch", corpus["test"], own / "out/out.txt"),
     ):
         done = run("-m", "mirex_submission", *args)
