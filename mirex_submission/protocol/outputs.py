@@ -15,14 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
-
-import numpy as np
+from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.lists import Track, numbered_lines
 from mirex_submission.system.atomic import write_file
+
+if TYPE_CHECKING:
+    import numpy as np
 
 NO_PREDICTION = -1
 
@@ -274,6 +275,8 @@ def read_output(
     ListError
         Only if the file cannot be read at all.
     """
+    import numpy as np
+
     name = os.fspath(output)
     predicted = np.full(len(test_list.paths), NO_PREDICTION)
     line_of: dict[int, int] = {}

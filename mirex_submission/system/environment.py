@@ -8,9 +8,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import ResourceError, UsageError
+from mirex_submission.system import machine
 
 DEFAULT_THREADS = 4  # what MIREX grants
+_LIBRARY_ADDRESSES = 130 << 20  # bytes; measured with NumPy, the decoder and the kernels
+_THREAD_ADDRESSES = 140 << 20  # 8 MiB of stack, and the 128 MiB that glibc maps to align a new heap
 BACKENDS = ("tensorflow", "jax", "torch")
 _THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -63,9 +66,35 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         )
 
 
+def check_address_space(threads: int) -> None:
+    """Check that `ulimit -v` leaves enough addresses for the libraries and threads of a run.
+
+    With less, OpenBLAS ends the process, and Python can wait forever for a thread that has no memory to start.
+
+    Parameters
+    ----------
+    threads : int
+        Threads of the run.
+
+    Raises
+    ------
+    ResourceError
+        The limit is too low.
+    """
+    room = machine.memory_room().get("ulimit -v")
+    need = _LIBRARY_ADDRESSES + threads * _THREAD_ADDRESSES
+    if room is not None and room < need:
+        raise ResourceError(
+            f"`ulimit -v` leaves {machine.size(room)} of address space, but {threads} threads need "
+            f"{machine.size(need)}: raise it or give a smaller -numThreads",
+            code="limits.memory",
+        )
+
+
 @contextlib.contextmanager
 def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
     """Prepare the environment for the time of a run from Python, and restore it afterwards."""
+    check_address_space(threads)
     from threadpoolctl import threadpool_limits
 
     before = dict(os.environ)

@@ -66,7 +66,7 @@ def damage(path, rng):
 
 def stamps(scratch):
     """When the bundle and the weights of the model were written."""
-    return {path.name: path.stat().st_mtime_ns for path in (scratch / "model").glob("*[.]*") if path.suffix != ".md"}
+    return {path.name: path.stat().st_mtime_ns for path in sorted((scratch / "model").glob("bundle.json"))}
 
 
 def contents(folder, pattern):
@@ -184,20 +184,20 @@ def test_features_of_an_older_format_are_made_again(scratch, expected, corpus, t
     assert contents(scratch, "*.logmel") == whole
 
 
-@pytest.mark.parametrize("form", [bundles.FORMAT - 1, bundles.FORMAT + 1, None])
-def test_a_model_of_another_format_is_status_5(scratch, corpus, tmp_path, form):
+def test_a_model_of_another_format_is_status_5(scratch, corpus, tmp_path):
     file = scratch / "model" / "bundle.json"
     fields = json.loads(file.read_bytes().split(b"\n", 1)[1])
-    file.write_bytes(seal(json.dumps({**fields, "format": form}).encode()))
-    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
-    assert status == 5 and "[model.other-version]" in said
+    for form in (bundles.FORMAT - 1, bundles.FORMAT + 1, None):
+        file.write_bytes(seal(json.dumps({**fields, "format": form}).encode()))
+        status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+        assert status == 5 and "[model.other-version]" in said, (form, said)
     assert call("train.sh", *QUICK, 1, scratch, corpus["train"])[0] == 0
 
 
 def test_a_model_of_other_settings_is_used_with_its_own(scratch, expected, corpus, tmp_path):
     """Features of another rate, of more bands and longer segments lie beside those that a model was trained on."""
     for options in (("--rate", 44100), ("--bands", 30, "--frames", 60)):
-        assert call("extractFeatures.sh", *options, scratch, corpus["features"])[0] == 0
+        assert call("extractFeatures.sh", *options, scratch, corpus["test"])[0] == 0
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
     assert (tmp_path / "out.txt").read_bytes() == expected
     options = (*QUICK, 1, "--bands", 30, "--frames", 60)

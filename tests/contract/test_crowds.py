@@ -3,7 +3,7 @@
 import pytest
 from processes import files_below, start
 
-TRAINING = ("-numThreads", "1", "--epochs", "2", "--segments-per-track", "8", "--no-picture")
+TRAINING = ("-numThreads", "1", "--model", "1", "--epochs", "2", "--segments-per-track", "4", "--no-picture")
 
 
 def finish(processes):
@@ -54,9 +54,10 @@ def classify(folder, folds, k, output):
     return start("classify.sh", *names, folder / "scratch", folds / f"{k}.test.txt", folder / output)
 
 
-def test_eight_extract_the_same_list_into_one_scratch_folder(corpus, alone, tmp_path):
+@pytest.mark.parametrize("n", [4, pytest.param(8, marks=pytest.mark.slow)])
+def test_many_extract_the_same_list_into_one_scratch_folder(corpus, alone, tmp_path, n):
     call = ("extractFeatures.sh", "-numThreads", 2, tmp_path / "scratch", corpus["features"])
-    finish([start(*call) for _ in range(8)])
+    finish([start(*call) for _ in range(n)])
     features = {name: data for name, data in alone.items() if name.startswith("scratch/features/")}
     assert left_in(tmp_path) == features and len(features) == 25
 

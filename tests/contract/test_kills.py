@@ -14,16 +14,16 @@ import pytest
 import soundfile
 from processes import end, files_below, members, resumed_after, start, wait_for
 
-TRAINING = ("--segments-per-track", "12", "--checkpoint-every", "0", "--epochs", "6")
+TRAINING = ("--model", "1", "--segments-per-track", "12", "--checkpoint-every", "0", "--epochs", "6")
 CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
 
 
 @pytest.fixture(scope="module")
 def many(corpus, tmp_path_factory):
-    """A feature list of 200 tracks, the corpus' own first."""
+    """A feature list of 100 tracks, the corpus' own first."""
     folder = tmp_path_factory.mktemp("many")
     paths = corpus["features"].read_text().split()
-    for k in range(200 - len(paths)):
+    for k in range(100 - len(paths)):
         link = folder / f"{k}.wav"
         link.symlink_to(paths[k % len(paths)])
         paths.append(str(link))

@@ -90,7 +90,7 @@ def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, 
 
 
 def test_the_tour_goes_from_audio_to_figures(tmp_path):
-    command = [sys.executable, PROJECT / "examples/tour.py", tmp_path, "--clips", "3", "--epochs", "5"]
+    command = [sys.executable, PROJECT / "examples/tour.py", tmp_path, "--clips", "3", "--epochs", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert [line[:2] for line in done.stdout.splitlines() if line[0].isdigit()] == ["1.", "2.", "3.", "4.", "5."]
