@@ -157,7 +157,8 @@ def _train_job(
             kept.clear()
     resumed = {} if job.training.restart else _resumed(job, model, checkpoints)
     finished = all(network in resumed and resumed[network].is_done(job.recipe) for network in keys)
-    if model and finished and job.made(model):
+    is_done = model is not None and finished and job.made(model)
+    if model and is_done:
         log.info("nothing to do: the model in %s is of these tracks and this recipe", job.folder)
         # An earlier run may have been killed before it could do these.
         card.write(job.folder, model)
@@ -173,7 +174,7 @@ def _train_job(
         clear_checkpoints(job.folder, but=list(keys.values()))  # of other trainings, which this one replaces
     for kept in checkpoints.values():
         kept.clear(but=job.n_kept)
-    return not (model and finished and job.made(model))
+    return not is_done
 
 
 def start_engine(recipe: Recipe, run: RunOptions) -> Engine:

@@ -54,6 +54,11 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         # joblib would use /dev/shm, which has 64 MB in a container, and matplotlib the home folder.
         os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
         os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")
+        # Without the compiled kernel librosa computes features, and its numba caches code beside librosa, or else in
+        # the home folder.
+        librosa = importlib.util.find_spec("librosa")
+        if librosa and librosa.origin and not os.access(os.path.dirname(librosa.origin), os.W_OK):
+            os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(scratch) / "tmp" / "numba"))
     # Below /dev/null Keras can neither read nor write its settings, so that none of them decides a result.
     os.environ["KERAS_HOME"] = os.devnull
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
