@@ -52,7 +52,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     bundle_ : {file name: bytes}, the files of the trained model (docs/python.md): 6 MB a network. With them a fitted
         estimator is whole: it can be pickled, and predicts without the scratch folder that it was trained with.
 
-    A track that cannot be heard is left out of a training; a prediction gives it the most frequent label of the
+    An unreadable track is left out of a training; a prediction gives it the most frequent label of the
     training, and as its probabilities the classes' shares in that. The log "mirex_submission" warns of it.
     """
 
@@ -136,7 +136,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         """The label of each audio file, [shape=(n_tracks,)]; by `vote`, which need not be the most probable one.
 
         Raises NotFittedError, ModelError for a damaged bundle_, and AudioError if more than half of the tracks (with
-        `strict`, if any) cannot be heard.
+        `strict`, if any) are unreadable.
         """
         result = self._classify(X)
         number_of = {str(label): number for number, label in enumerate(self.classes_)}

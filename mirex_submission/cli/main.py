@@ -1,7 +1,7 @@
 """The command line: `mirex-submission COMMAND ...`. The shell scripts in bin/ pass their arguments straight on to it.
 
-Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Everything said
-goes to stderr. How a run ends, and with which exit status, is ending.py's.
+Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Every message
+goes to stderr. How a run ends, and with which exit status, is exit.py's.
 """
 
 from __future__ import annotations

@@ -44,9 +44,9 @@ def as_markdown(bundle: Bundle) -> str:
     )
     environment.filters["text"] = _text
     if recipe.segments == "consecutive":
-        heard = "all is heard, segment by segment"
+        listening = "all is heard, segment by segment"
     else:
-        heard = f"{recipe.segments_per_track} segments, drawn at random, decide"
+        listening = f"{recipe.segments_per_track} segments, drawn at random, decide"
     return environment.get_template("card.md.jinja").render(
         bundle=bundle,
         recipe=recipe,
@@ -62,7 +62,7 @@ def as_markdown(bundle: Bundle) -> str:
         packages=[" ".join(package) for package in bundle.packages.values()],
         versions=bundle.versions,
         engine=bundle.engine,
-        heard=heard,
+        listening=listening,
     )
 
 

@@ -71,7 +71,7 @@ def check(
         check_sizes(recipe, features)
         groups = None if training.groups is None else opt.path(training.groups)
         task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
-        line_of = {t.path: f"{each.path}:{t.line}: " for each in reversed(task.all) for t in each.tracks}
+        line_of = {t.path: f"{task_list.path}:{t.line}: " for task_list in reversed(task.all) for t in task_list.tracks}
         headers = Headers(run.threads)
         sizes = FeatureSpec(n_bands=features.bands, n_frames=features.frames)
         planned = checks.PlannedRun(

@@ -44,11 +44,11 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     folds = []
     for name in fold_names(folder):
         lists = {part: Problems(folder / f"{name}.{part}.txt") for part in PARTS}
-        entries = {part: _entries(faults, by_path, labelled=part != "test") for part, faults in lists.items()}
+        entries = {part: _entries(of_list, by_path, labelled=part != "test") for part, of_list in lists.items()}
         _check_fold(name, entries, lists["test"])
-        for part, faults in lists.items():
+        for part, of_list in lists.items():
             try:
-                faults.finish(n_entries=len(entries[part]), expected="path" if part == "test" else "path<TAB>label")
+                of_list.finish(n_entries=len(entries[part]), expected="path" if part == "test" else "path<TAB>label")
             except ListError as error:
                 problems += str(error).splitlines()
         folds.append(Fold(name, *([track for _, track in entries[part]] for part in ("train", "test"))))
@@ -59,24 +59,24 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     return folds
 
 
-def _entries(faults: Problems, by_path: dict[str, GroupedTrack], *, labelled: bool) -> _Entries:
+def _entries(problems: Problems, by_path: dict[str, GroupedTrack], *, labelled: bool) -> _Entries:
     """Return each line of a list whose track is known and labelled as it should be."""
     entries = []
-    for number, line in faults.read_lines():
+    for number, line in problems.read_lines():
         path, _, label = line.rpartition("\t") if labelled else (line, "", "")
         track = by_path.get(full_path(path))
         if not track:
             problem = f"{path!r} is not among the labelled tracks"
-            faults.add(number, problem, "correct it, or add the track there", code="folds.unknown-track")
+            problems.add(number, problem, "correct it, or add the track there", code="folds.unknown-track")
         elif labelled and label != track.label:
             problem = f"{path!r} is {label!r} here and labelled {track.label!r}"
-            faults.add(number, problem, "correct one of the two", code="folds.two-labels")
+            problems.add(number, problem, "correct one of the two", code="folds.two-labels")
         else:
             entries.append((number, track))
     return entries
 
 
-def _check_fold(name: str, entries: dict[str, _Entries], faults: Problems) -> None:
+def _check_fold(name: str, entries: dict[str, _Entries], problems: Problems) -> None:
     """Add the problems of a fold's test list: a group that is trained on, a track without truth."""
     trained = {track.group: (number, track) for number, track in reversed(entries["train"])}
     truth = {track.path for _, track in entries["truth"]}
@@ -85,12 +85,12 @@ def _check_fold(name: str, entries: dict[str, _Entries], faults: Problems) -> No
             line, same = trained[track.group]
             group = "the same track" if same == track else f"{track.group!r} too: {same.path}"
             problem = f"{track.path}: line {line} of {name}.train.txt is {group}"
-            faults.add(
+            problems.add(
                 number, problem, "a group belongs to one side: make the folds again", code="folds.crossing-group"
             )
         if track.path not in truth:
             problem = f"{track.path}: not in {name}.truth.txt"
-            faults.add(number, problem, "add it there with its label", code="folds.no-truth-of-track")
+            problems.add(number, problem, "add it there with its label", code="folds.no-truth-of-track")
 
 
 def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> list[str]:
