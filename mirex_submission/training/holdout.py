@@ -43,9 +43,8 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     n_parts = min(SHARE, max(labels.count(label) for label in set(labels)), len(set(whole)))
     parts = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed) if n_parts > 1 else None
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # of classes with fewer tracks than parts: classes without a held-out track are reported below
+        # scikit-learn warns of classes with fewer tracks than parts; classes without a held-out track are logged below.
+        warnings.simplefilter("ignore")
         splits = list(parts.split(y, y, [whole[k] for k in order])) if parts else []
     possible = [part for trained, part in splits if {y[k] for k in trained} == set(labels) and len(part)]
     if not possible:
