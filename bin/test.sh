@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test.sh [--all] [pytest arguments]: installs what the tests need into .venv, then runs ruff, mypy, import-linter,
-# shellcheck, hadolint and pytest. --all adds the long proofs, and in an environment of their own the networks on JAX and
-# PyTorch and extraction on Ray.
+# test.sh [--all] [pytest arguments]: installs what the tests need into .venv, then runs pytest and the linters: ruff,
+# mypy, import-linter, shellcheck and hadolint. --all adds the long proofs, and in an environment of their own the
+# networks on JAX and PyTorch and extraction on Ray.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
