@@ -147,9 +147,9 @@ FRAME = pd.DataFrame({"file": ["a.wav"], "label": ["x"]})
         (lambda s: m.classify(s, "list.txt"), ListError, r"^list.txt: .*\[list.unreadable\]"),
         (lambda s: m.classify(s, ["a"], 3), UsageError, r"^output: .*\[usage.path\]"),
         (lambda s: m.evaluate(s, [s], s), UsageError, r"\[usage.systems\]"),
-        (lambda s: m.evaluate(s, {}, s), UsageError, r"\[usage.systems\]"),
+        (lambda s: m.evaluate(s, {}, s), UsageError, r"\[usage.no-system\]"),
         (lambda s: m.evaluate(s, {"A": None}, s), UsageError, r"^A: .*\[usage.path\]"),
-        (lambda s: m.evaluate(s, {"A": s / "A"}, s), UsageError, r"\[usage.output\]"),
+        (lambda s: m.evaluate(s, {"A": s / "A"}, s), UsageError, r"\[usage.out-among-outputs\]"),
         (lambda s: m.evaluate(s, {"A": s}, s / "out"), ListError, "scratch: "),
     ],
 )
