@@ -17,7 +17,7 @@ export PATH="$project/.venv/bin:$PATH"
 ruff check .
 ruff format --check .
 mypy
-lint-imports
+lint-imports --no-logo
 shellcheck bin/*.sh examples/*.sh examples/*/*.sh .ci/run
 hadolint Dockerfile
 # One process a core; the tests of a file stay together, for they share what they make.
