@@ -71,7 +71,7 @@ def extract(
     Returns
     -------
     dict of str to Extracted
-        What became of each distinct path.
+        What became of each distinct path, in their order.
 
     Raises
     ------
@@ -81,7 +81,8 @@ def extract(
         No worker process can start.
     """
     spellings: dict[str, list[str]] = {}
-    for path in dict.fromkeys(paths):
+    distinct = list(dict.fromkeys(paths))
+    for path in distinct:
         spellings.setdefault(full_path(path), []).append(path)
     tracks = [first for first, *_ in spellings.values()]
     records = _look_up(tracks, store, verify=verify)
@@ -108,7 +109,7 @@ def extract(
     )  # fmt: skip
     for first, *others in spellings.values():
         records.update((path, dataclasses.replace(records[first], path=path)) for path in others)
-    return records
+    return {path: records[path] for path in distinct}  # in the order of the list, not in that of the work
 
 
 def _look_up(tracks: Sequence[str], store: FeatureStore, *, verify: bool) -> dict[str, Extracted]:

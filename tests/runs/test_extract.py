@@ -87,6 +87,14 @@ def test_every_track_is_in_exactly_one_shard(tracks, tmp_path, n):
     assert all(store.read(path)[0].content == content_hash(path) for path in tracks)
 
 
+def test_results_are_in_the_order_of_the_list_whatever_is_done_first(tracks, tmp_path):
+    """The first track is the longest, and the last one is stored already."""
+    soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 60 * 11025), 11025)
+    extract(tmp_path / "s", tracks[-1:], features=RATE, run=RUN)
+    paths = [str(tmp_path / "long.wav"), *tracks, f"{tmp_path}/../{tmp_path.name}/long.wav"]
+    assert list(extract(tmp_path / "s", paths, features=RATE, run=RunOptions(threads=2, no_check=True))) == paths
+
+
 def test_of_more_shards_than_tracks_the_last_have_nothing_to_do(tracks, tmp_path):
     shares = [share(tmp_path, tracks, k, N_TRACKS + 2) for k in range(1, N_TRACKS + 3)]
     assert [len(records) for records in shares] == [1] * N_TRACKS + [0, 0]
