@@ -92,7 +92,8 @@ class Part:
 
     @property
     def digests(self):
-        return {name: digest for name, (digest, _) in self.floats.items()}
+        # librosa's bits differ from one installation to the next: of its frames only the samples are compared.
+        return {name: digest for name, (digest, _) in self.floats.items() if not name.startswith("no kernel: ")}
 
 
 def sample_name(name):

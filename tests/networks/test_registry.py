@@ -180,7 +180,7 @@ def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_erro
     train(tmp_path, tracks, dataclasses.replace(QUICK, epochs=1))
     install(WITH_STATE, version="1.1")
     classify(tmp_path, corpus, tmp_path / "out.txt")
-    assert "trained with their-package 1.0, and is computed with their-package 1.1" in caplog.text
+    assert "trained with their-package 1.0, but their-package 1.1 is installed" in caplog.text
     for other in (WITH_STATE.replace("Dense(8", "Dense(9"), WITH_STATE.replace("Flatten()(x)", "Flatten()")):
         install(other, version="2.0")
         with pytest.raises(ModelError, match=r"model\.network-(changed|fails)"):
