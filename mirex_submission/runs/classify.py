@@ -104,19 +104,18 @@ def classify(
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
-        from mirex_submission.models import bundle as bundles
         from mirex_submission.preflight import checks
 
         files = output_files(scratch, output, classification.probabilities, inputs=[test_list])
         paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
-        model = bundles.load(bundles.folder_of(scratch, classification.name))
+        folder, model = load_model(scratch, classification)
         if not run.no_check:
             planned = checks.PlannedRun(
                 scratch, model.spec, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
                 n_jobs=run.threads, device=run.chosen_device,
             )  # fmt: skip
             checks.begin(planned, Headers(run.threads))
-        return classify_paths(scratch, paths, *files, classification=classification, run=run)
+        return classify_paths(scratch, paths, *files, folder=folder, model=model, run=run)
 
 
 def output_files(
@@ -159,10 +158,11 @@ def classify_paths(
     output: str | None,
     probabilities: str | None,
     *,
-    classification: ClassificationOptions,
+    folder: Path,
+    model: Bundle,
     run: RunOptions,
 ) -> Classification:
-    """Classify paths whose list and outputs are checked; see `classify`."""
+    """Classify paths whose list and outputs are checked, with a model that `load_model` gave; see `classify`."""
     from mirex_submission.features import extraction
     from mirex_submission.features.store import FeatureStore
     from mirex_submission.models.prediction import Predictor, overlap
@@ -170,7 +170,6 @@ def classify_paths(
     from mirex_submission.preflight.limits import check_readable
     from mirex_submission.system.workers import Workers
 
-    folder, model = _load(scratch, classification)
     for file in filter(None, (output, probabilities)):
         check_writable(file)
     clear_leftovers(scratch)
@@ -202,8 +201,8 @@ def classify_paths(
     return result
 
 
-def _load(scratch: Path, classification: ClassificationOptions) -> tuple[Path, Bundle]:
-    """The folder of the model, and the model with the networks and the vote that the options ask for."""
+def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Path, Bundle]:
+    """Load the model; return its folder, and the model with the networks and the vote that the options ask for."""
     from mirex_submission.models import bundle as bundles
     from mirex_submission.networks import registry
 

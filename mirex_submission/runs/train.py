@@ -12,7 +12,7 @@ from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.in_memory import ListSource, as_list
 from mirex_submission.protocol.lists import Track
-from mirex_submission.runs.classify import Classification, classify_paths, output_files
+from mirex_submission.runs.classify import Classification, classify_paths, load_model, output_files
 from mirex_submission.runs.options import (
     ClassificationOptions,
     FeatureOptions,
@@ -119,8 +119,8 @@ def train_and_classify(
         _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
         fitting.train(scratch, tracks, recipe, spec, training=training, run=run, groups=groups)
-        named = ClassificationOptions(name=training.name)
-        return classify_paths(scratch, test_paths, *outputs, classification=named, run=run)
+        folder, model = load_model(scratch, ClassificationOptions(name=training.name))
+        return classify_paths(scratch, test_paths, *outputs, folder=folder, model=model, run=run)
 
 
 def dry_run(
