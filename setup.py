@@ -58,7 +58,7 @@ setup(
         "msgspec>=0.18.5",
         "numpy>=1.26",
         "packaging>=23",
-        "pandas>=2.0",
+        "pandas>=2.1",
         "psutil>=5.9",
         "scikit-learn>=1.6",
         "scipy>=1.11",

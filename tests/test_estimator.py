@@ -51,7 +51,7 @@ def fitted(tracks, scratch):
 
 
 def test_it_answers_as_the_shell_scripts_do_on_the_same_lists(fitted, corpus, tracks, tmp_path, run_script):
-    options = ["--epochs", 4, "--segments-per-track", 3, "--model", 1, "-numThreads", 1]
+    options = ["--epochs", 4, "--segments-per-track", 3, "--model", 1, "-numThreads", 1, "--no-picture"]
     assert run_script("train.sh", *options, tmp_path / "s", corpus["train"]).returncode == 0
     table = tmp_path / "p.csv"
     done = run_script("classify.sh", "--probabilities", table, tmp_path / "s", corpus["test"], tmp_path / "out.txt")

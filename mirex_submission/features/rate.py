@@ -36,11 +36,10 @@ class _Task(msgspec.Struct):
 def choose_rate(
     scratch: Path,
     paths: Sequence[str],
+    headers: Headers,
     *,
-    threads: int,
     whole_task: bool = False,
     given_hz: int | None = None,
-    headers: Headers | None = None,
 ) -> int:
     """Choose the working rate: that of the last whole task if it holds all of `paths`, else by the files' headers.
 
@@ -50,15 +49,13 @@ def choose_rate(
     ----------
     scratch : Path
     paths : sequence of str
-    threads : int
-        Headers to read side by side.
+    headers : Headers
+        Headers that were read before; it takes up those that are read now.
     whole_task : bool
         `paths` are all files of a task (a feature list). Their rate is remembered; their headers are read again only if
         the list or any of its files has changed.
     given_hz : int, optional
         Rate that the user wants, which decides.
-    headers : Headers, optional
-        Headers that were read before; it takes up those that are read now.
 
     Returns
     -------
@@ -77,7 +74,7 @@ def choose_rate(
         if state == task.state if whole_task else np.isin(hashes, task_hashes).all():
             log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", task.rate_hz)
             return task.rate_hz
-    rate_hz = given_hz or _rate_of_headers(paths, headers or Headers(threads))
+    rate_hz = given_hz or _rate_of_headers(paths, headers)
     if whole_task:
         line = json.dumps({"rate_hz": rate_hz, "state": state}).encode()
         write_file(record, seal(line + b"\n" + hashes.astype("<u8").tobytes()))

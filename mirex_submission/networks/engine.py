@@ -12,8 +12,8 @@ import numpy as np
 
 from mirex_submission.errors import DeviceError, UsageError
 from mirex_submission.networks import sizes
-from mirex_submission.networks.compiled import kernel
 from mirex_submission.networks.epoch import Epoch
+from mirex_submission.networks.kernel import NativeNetwork, compiled
 from mirex_submission.networks.sizes import ARCHITECTURES, Weights
 from mirex_submission.system.runtime import Keras, start_keras
 
@@ -77,10 +77,7 @@ class Engine:
     def network(self, architecture: str, weights: Weights, *, n_frames: int) -> Network:
         """Make a network of these weights, for segments of `n_frames` frames."""
         if self.keras is None:
-            from mirex_submission.networks.kernel import NativeNetwork
-
-            assert kernel
-            return NativeNetwork(kernel, architecture, weights, threads=self.threads)
+            return NativeNetwork(architecture, weights, threads=self.threads)
         from mirex_submission.networks.keras_network import KerasNetwork
 
         return KerasNetwork(
@@ -119,10 +116,15 @@ def check_device(device: str) -> None:
 
 def needs_keras(device: str, networks: Collection[str], engine: str = "auto") -> bool:
     """Return whether `start` loads Keras."""
-    if engine != "auto":
-        return engine == "keras"
-    wants_keras = bool(os.environ.get("KERAS_BACKEND")) or not _kernel_computes(networks)
-    return wants_keras or device.startswith("gpu") or (device == "auto" and _may_have_gpu())
+    if engine == "auto":
+        may_use_gpu = device.startswith("gpu") or (device == "auto" and _may_have_gpu())
+        return may_use_gpu or _keras_computes(networks)
+    return engine == "keras"
+
+
+def _keras_computes(networks: Collection[str]) -> bool:
+    """Return whether Keras computes these networks even on a CPU, if no engine is requested."""
+    return bool(os.environ.get("KERAS_BACKEND")) or compiled is None or not set(networks) <= set(ARCHITECTURES)
 
 
 def start(
@@ -164,29 +166,21 @@ def start(
     if engine == "native":
         _check_native(device, networks)
         return _native(threads)
-    gpus, backend = _numbers(device), os.environ.get("KERAS_BACKEND")
+    gpus = [] if device == "cpu" else _numbers(device)
     if len(gpus) > 1:
-        _check_several_gpus(backend, networks)
-    wants_keras = engine == "keras" or bool(backend) or not _kernel_computes(networks)
-    asks_gpu = device.startswith("gpu")
-    if asks_gpu or (device == "auto" and (wants_keras or _may_have_gpu())):
-        keras = start_keras(threads=threads, seed=seed, gpus=gpus, together=together)
-        if keras.n_gpus == len(gpus) or (wants_keras and not asks_gpu):
-            return _with_keras(keras, threads, precision)
-        if asks_gpu:
-            raise _no_gpu(len(gpus), keras.n_gpus, keras.description)
-    if wants_keras:
-        return _with_keras(start_keras(threads=threads, seed=seed), threads, precision)
-    return _native(threads)
-
-
-def _kernel_computes(networks: Collection[str]) -> bool:
-    return kernel is not None and set(networks) <= set(ARCHITECTURES)
+        _check_several_gpus(os.environ.get("KERAS_BACKEND"), networks)
+    if not needs_keras(device, networks, engine):
+        return _native(threads)
+    keras = start_keras(threads=threads, seed=seed, gpus=gpus, together=together)
+    if device.startswith("gpu") and keras.n_gpus != len(gpus):
+        raise _no_gpu(len(gpus), keras.n_gpus, keras.description)
+    if keras.n_gpus or engine == "keras" or _keras_computes(networks):
+        return _with_keras(keras, threads, precision)
+    return _native(threads)  # what looked like a GPU is none
 
 
 def _native(threads: int) -> Engine:
-    assert kernel
-    return Engine(threads, f"native kernel, CPU, vectors of {kernel.LANES[-1]}, {threads} threads, float32")
+    return Engine(threads, f"native kernel, CPU, vectors of {compiled.LANES[-1]}, {threads} threads, float32")
 
 
 def _check_native(device: str, networks: Collection[str]) -> None:
@@ -201,7 +195,7 @@ def _check_native(device: str, networks: Collection[str]) -> None:
             f"--engine native has the paper's networks only, not {', '.join(added)}: leave out --engine",
             code="usage.native-network",
         )
-    if kernel is None:
+    if compiled is None:
         raise DeviceError(
             "--engine native: no compiled kernel is installed: install a C compiler, then install this package again, "
             "or leave out --engine",

@@ -1,5 +1,7 @@
 """The native kernel: probabilities, gradients and SGD on a CPU, in C (csrc/) and BLAS.
 
+It is optional: where no compiler was there to build it, `compiled` is None, and Keras computes instead.
+
 The same function and the same gradients as the Keras network, within rounding. A framework's layers write out the
 whole convolution, of which the pooling keeps one cell in 15 to 20, and then a gradient that is zero everywhere else;
 here neither exists, and a step of some milliseconds does not wait for operations to be dispatched.
@@ -13,12 +15,15 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from mirex_submission.networks.epoch import Epoch, cut, draw_kept
 from mirex_submission.networks.sizes import ARCHITECTURES, DROPOUT_RATE, LEAKY_SLOPE, Pipeline, Weights, output_sizes
+from mirex_submission.system.compiled import load
+
+compiled: Any = load("mirex_submission.networks._kernel")  # a module, or None
 
 _SEGMENTS = 5  # of the convolutions in one part
 _OUTPUTS = 1400  # of the merged ones in one part of a product with the dense layer's kernel
@@ -27,9 +32,9 @@ _OUTPUTS = 1400  # of the merged ones in one part of a product with the dense la
 class NativeNetwork:
     """A network that the native kernel computes, an `engine.Network`; sizes.py has the names of its weights."""
 
-    def __init__(self, kernel: ModuleType, architecture: str, weights: Weights, *, threads: int) -> None:
+    def __init__(self, architecture: str, weights: Weights, *, threads: int) -> None:
         self._weights = {name: np.array(value, np.float32, order="C") for name, value in weights.items()}
-        self._kernel, self._pipelines = kernel, ARCHITECTURES[architecture]
+        self._pipelines = ARCHITECTURES[architecture]
         self._threads = ThreadPoolExecutor(threads) if threads > 1 else None
         self._mean = self._weights["standardise/mean"][:, None]
         self._scale = 1 / self._weights["standardise/std"][:, None]
@@ -88,7 +93,7 @@ class NativeNetwork:
             np.multiply(x[part], self._scale, out=x[part])
             for p, offset, at in zip(self._pipelines, offsets[:-1], places, strict=True):
                 arrays = w[f"{p.name}_convolution/kernel"], w[f"{p.name}_convolution/bias"], merged[part], at[part]
-                self._kernel.forward(*self._sizes(p, x[part], offsets[-1], offset), x[part], *arrays)
+                compiled.forward(*self._sizes(p, x[part], offsets[-1], offset), x[part], *arrays)
 
         self._in_parts(len(x), _SEGMENTS, run)
         return x, merged, places
@@ -111,7 +116,7 @@ class NativeNetwork:
             k = part.start // _SEGMENTS
             sizes = self._sizes(pipeline, x[part], merged.shape[1], offset)
             arrays = merged[part], places[part], by_merged[part], by_kernel[k], by_bias[k]
-            self._kernel.backward(*sizes, x[part], *arrays)
+            compiled.backward(*sizes, x[part], *arrays)
 
         self._in_parts(len(x), _SEGMENTS, run)
         kernel -= rate * by_kernel.sum(axis=0)
@@ -119,7 +124,7 @@ class NativeNetwork:
 
     def _sizes(self, p: Pipeline, x: np.ndarray, stride: int, offset: int) -> tuple[object, ...]:
         """Return the arguments of the kernel that come before the arrays."""
-        return x.shape, (*p.kernel, p.filters), p.pool, (stride, offset), LEAKY_SLOPE, self._kernel.LANES[-1]
+        return x.shape, (*p.kernel, p.filters), p.pool, (stride, offset), LEAKY_SLOPE, compiled.LANES[-1]
 
     def _offsets(self, x: np.ndarray) -> list[int]:
         """Return where each pipeline's outputs begin in a row of the merged ones, and where the last ones end."""

@@ -88,6 +88,8 @@ class PlannedRun:
         Processes of this machine that extract, as joblib counts them; 0 on a cluster.
     device : str, optional
         Device of the networks; None where no network is computed.
+    engine : {"auto", "native", "keras"}
+        What computes them.
     line_of : mapping of str to str
         `file:line: ` of each path, for messages.
     """
@@ -103,7 +105,13 @@ class PlannedRun:
     threads: int = 1
     n_jobs: int = 1
     device: str | None = None
+    engine: str = "auto"
     line_of: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def needs_keras(self) -> bool:
+        """Whether Keras is loaded."""
+        return self.device is not None and engines.needs_keras(self.device, self.recipe.networks, self.engine)
 
 
 @dataclass(frozen=True)
@@ -186,10 +194,9 @@ def begin(run: PlannedRun, headers: Headers) -> None:
 
 def _versions(run: PlannedRun) -> Iterator[Problem]:
     """Check the packages that the run imports late; what it imports at its beginning is there."""
-    keras = run.device is not None and engines.needs_keras(run.device, run.recipe.networks)
     needed_late = {
-        "keras": keras,
-        "tensorflow": keras and os.environ.get("KERAS_BACKEND") in (None, "", "tensorflow"),
+        "keras": run.needs_keras,
+        "tensorflow": run.needs_keras and os.environ.get("KERAS_BACKEND") in (None, "", "tensorflow"),
         "matplotlib": bool(run.trainings),
         "scikit-learn": bool(run.trainings and run.recipe.patience),
         "scipy": bool(run.trainings and run.recipe.patience),
@@ -294,11 +301,10 @@ def _processors(run: PlannedRun) -> Iterator[Problem]:
 
 
 def _memory(run: PlannedRun, known: Survey) -> Iterator[Problem]:
-    keras = run.device is not None and engines.needs_keras(run.device, run.recipe.networks)
     n_workers = min(machine.processors() if run.n_jobs < 0 else run.n_jobs, len(known.new))
     extraction = n_workers * (_WORKER_BYTES + max(known.new, default=0))
     n_tracks = max(map(len, run.trainings), default=0)
-    network = (_KERAS_BYTES if keras else _NATIVE_BYTES) + _TRACK_BYTES * n_tracks if run.device else 0
+    network = (_KERAS_BYTES if run.needs_keras else _NATIVE_BYTES) + _TRACK_BYTES * n_tracks if run.device else 0
     need = max(extraction, network)  # one after the other
     room = machine.memory_room()
     bound = min(room, key=room.__getitem__, default="")

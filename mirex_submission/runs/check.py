@@ -86,6 +86,7 @@ def check(
             threads=run.threads,
             n_jobs=run.threads,
             device=run.chosen_device,
+            engine=run.engine,
             line_of=line_of,
         )
         problems += [*checks.check(planned, headers), _model(scratch, training.name)]

@@ -112,7 +112,7 @@ def classify(
         if not run.no_check:
             planned = checks.PlannedRun(
                 scratch, model.spec, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
-                n_jobs=run.threads, device=run.chosen_device,
+                n_jobs=run.threads, device=run.chosen_device, engine=run.engine,
             )  # fmt: skip
             checks.begin(planned, Headers(run.threads))
         return classify_paths(scratch, paths, *files, folder=folder, model=model, run=run)

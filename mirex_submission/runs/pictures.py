@@ -8,7 +8,7 @@ from pathlib import Path
 
 import joblib
 
-from mirex_submission.errors import AudioError
+from mirex_submission.errors import ResourceError
 from mirex_submission.features import extraction, picture
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.atomic import write_file
@@ -35,8 +35,9 @@ def draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: W
                 for _ in workers.run(joblib.delayed(_draw)(full_path(path), path, store, folder) for path in paths):
                     progress.advance()
     except WorkerLost as error:
-        raise AudioError(
-            "a process that draws was killed, as when memory runs out: give a smaller -numThreads"
+        raise ResourceError(
+            "a process that draws was killed, as when memory runs out: give a smaller -numThreads",
+            code="limits.workers",
         ) from error
     progress.close()
     log.info("%d plots are in %s", progress.done, folder)

@@ -44,5 +44,5 @@ def choose_spec(
     from mirex_submission.features.rate import choose_rate
 
     given_hz = None if features.rate == "auto" else int(features.rate)
-    rate_hz = choose_rate(scratch, paths, threads=1, whole_task=whole_task, given_hz=given_hz, headers=headers)
+    rate_hz = choose_rate(scratch, paths, headers, whole_task=whole_task, given_hz=given_hz)
     return FeatureSpec(rate_hz, features.bands, features.frames)

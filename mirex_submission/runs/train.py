@@ -226,5 +226,6 @@ def _check(
         threads=run.threads,
         n_jobs=run.threads,
         device=run.chosen_device,
+        engine=run.engine,
     )
     checks.begin(planned, headers)

@@ -395,7 +395,7 @@ def test_tracks_of_three_hours_are_trained_on_and_classified_in_250_mb(tmp_path,
     paths = [write_long(tmp_path / f"{name}.wav", 3, 22050, 1) for name in ("one", "two", "three")]
     (tmp_path / "train.txt").write_text(f"{paths[0]}\tx\n{paths[1]}\ty\n")
     (tmp_path / "test.txt").write_text(f"{paths[2]}\n")
-    quick = ("--epochs", 1, "--segments", "consecutive")
+    quick = ("--epochs", 1, "--segments", "consecutive", "--no-picture")
     assert peak_mib(run_alone("train.sh", *quick, tmp_path / "s", tmp_path / "train.txt")) < 240
     assert peak_mib(run_alone("classify.sh", tmp_path / "s", tmp_path / "test.txt", tmp_path / "out.txt")) < 240
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from processes import end, files_below, members, resumed_after, start, wait_for
 
-TRAINING = ("--model", "1", "--segments-per-track", "12", "--checkpoint-every", "0", "--epochs", "6")
+TRAINING = ("--model", "1", "--no-picture", "--segments-per-track", "12", "--checkpoint-every", "0", "--epochs", "6")
 CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
 
 

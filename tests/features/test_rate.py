@@ -9,6 +9,7 @@ import soundfile
 
 from mirex_submission.features import audio
 from mirex_submission.features import rate as task
+from mirex_submission.features.headers import Headers
 from mirex_submission.features.rate import choose_rate
 from mirex_submission.system.atomic import seal
 
@@ -33,35 +34,35 @@ def opened(monkeypatch):
 def test_rate_comes_from_the_headers_of_the_readable_files(tmp_path, caplog):
     paths = write_tracks(tmp_path / "a", [22050] * 19 + [8000])
     with caplog.at_level("INFO"):
-        assert choose_rate(tmp_path, [*paths, str(tmp_path / "missing.wav")], threads=2) == 22050
+        assert choose_rate(tmp_path, [*paths, str(tmp_path / "missing.wav")], Headers(1)) == 22050
     assert "1 are resampled" in caplog.text
-    assert choose_rate(tmp_path, [*paths, paths[-1]], threads=2) == 11025
+    assert choose_rate(tmp_path, [*paths, paths[-1]], Headers(1)) == 11025
     assert not list(tmp_path.glob("features/*"))
 
 
 def test_a_whole_task_that_has_not_changed_opens_no_audio(tmp_path, opened):
     paths = write_tracks(tmp_path / "a", [44100] * 5)
-    assert choose_rate(tmp_path, paths, threads=1, whole_task=True) == 44100
+    assert choose_rate(tmp_path, paths, Headers(1), whole_task=True) == 44100
     assert sorted(opened) == paths
     opened.clear()
-    assert choose_rate(tmp_path, paths[::-1], threads=1, whole_task=True) == 44100
+    assert choose_rate(tmp_path, paths[::-1], Headers(1), whole_task=True) == 44100
     assert opened == []
 
 
 @pytest.mark.parametrize("rate_hz", [22050.0, "22050", True, None, [22050]])
 def test_a_record_with_a_rate_that_is_no_whole_number_is_none(tmp_path, rate_hz):
     paths = write_tracks(tmp_path / "a", [22050] * 2)
-    choose_rate(tmp_path, paths, threads=1, whole_task=True)
+    choose_rate(tmp_path, paths, Headers(1), whole_task=True)
     record = tmp_path / "features" / "task"
     line, _, hashes = record.read_bytes().partition(b"\n")[2].partition(b"\n")
     record.write_bytes(seal(json.dumps({**json.loads(line), "rate_hz": rate_hz}).encode() + b"\n" + hashes))
-    assert type(choose_rate(tmp_path, paths, threads=1)) is int
+    assert type(choose_rate(tmp_path, paths, Headers(1))) is int
 
 
 @pytest.mark.parametrize("change", ["content", "missing", "longer list", "shorter list"])
 def test_a_whole_task_that_has_changed_is_read_again(tmp_path, opened, change):
     paths = write_tracks(tmp_path / "a", [44100] * 5)
-    choose_rate(tmp_path, paths, threads=1, whole_task=True)
+    choose_rate(tmp_path, paths, Headers(1), whole_task=True)
     if change == "content":
         write_tracks(tmp_path / "a", [11025])
     elif change == "missing":
@@ -72,57 +73,57 @@ def test_a_whole_task_that_has_changed_is_read_again(tmp_path, opened, change):
         paths = paths[1:]
     opened.clear()
     expected = 11025 if change in ("content", "longer list") else 44100
-    assert choose_rate(tmp_path, paths, threads=1, whole_task=True) == expected
+    assert choose_rate(tmp_path, paths, Headers(1), whole_task=True) == expected
     assert sorted(opened) == sorted(paths)
 
 
 def test_a_fold_has_the_rate_of_its_task_and_others_their_own(tmp_path, opened):
     high, low = write_tracks(tmp_path / "a", [44100] * 3), write_tracks(tmp_path / "b", [11025])
-    assert choose_rate(tmp_path, high + low, threads=1, whole_task=True) == 11025
+    assert choose_rate(tmp_path, high + low, Headers(1), whole_task=True) == 11025
     opened.clear()
-    assert choose_rate(tmp_path, high[1:], threads=1) == 11025
+    assert choose_rate(tmp_path, high[1:], Headers(1)) == 11025
     assert opened == []
     other = write_tracks(tmp_path / "c", [44100])
-    assert choose_rate(tmp_path, high + other, threads=1) == 44100
+    assert choose_rate(tmp_path, high + other, Headers(1)) == 44100
 
 
 def test_paths_of_any_letters_and_any_spelling_are_known_again(tmp_path, monkeypatch, opened):
     paths = write_tracks(tmp_path / "ä ö", [22050])
-    choose_rate(tmp_path, [*paths, "nul\0byte.wav"], threads=1, whole_task=True)
+    choose_rate(tmp_path, [*paths, "nul\0byte.wav"], Headers(1), whole_task=True)
     opened.clear()
     monkeypatch.chdir(tmp_path)
-    assert choose_rate(tmp_path, [os.path.relpath(paths[0])], threads=1) == 22050
+    assert choose_rate(tmp_path, [os.path.relpath(paths[0])], Headers(1)) == 22050
     assert opened == []
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage"])
 def test_a_damaged_record_is_chosen_anew(tmp_path, opened, damage):
     paths = write_tracks(tmp_path / "a", [22050] * 3)
-    choose_rate(tmp_path, paths, threads=1, whole_task=True)
+    choose_rate(tmp_path, paths, Headers(1), whole_task=True)
     record = tmp_path / "features" / "task"
     whole = record.read_bytes()
     damaged = {"truncated": whole[:-3], "flipped": whole[:-1] + b"\0", "empty": b"", "garbage": b"\n\n[]\n"}[damage]
     record.write_bytes(damaged)
     opened.clear()
-    assert choose_rate(tmp_path, paths, threads=1, whole_task=True) == 22050
+    assert choose_rate(tmp_path, paths, Headers(1), whole_task=True) == 22050
     assert sorted(opened) == paths and record.read_bytes() == whole
 
 
 def test_a_record_takes_eight_bytes_a_track(tmp_path):
-    choose_rate(tmp_path, [f"{k}.wav" for k in range(1000)], threads=1, whole_task=True)
+    choose_rate(tmp_path, [f"{k}.wav" for k in range(1000)], Headers(1), whole_task=True)
     assert (tmp_path / "features" / "task").stat().st_size < 8200
-    assert task.choose_rate(tmp_path, ["999.wav"], threads=1) == 22050
+    assert task.choose_rate(tmp_path, ["999.wav"], Headers(1)) == 22050
 
 
 def test_a_rate_that_was_given_for_the_whole_task_holds_for_its_folds_until_the_next(tmp_path, opened):
     paths = write_tracks(tmp_path / "a", [44100] * 3)
-    assert choose_rate(tmp_path, paths, threads=1, whole_task=True, given_hz=11025) == 11025
-    assert choose_rate(tmp_path, paths[1:], threads=1) == 11025
-    assert choose_rate(tmp_path, paths[1:], threads=1, given_hz=22050) == 22050
-    assert choose_rate(tmp_path, paths[1:], threads=1) == 11025
+    assert choose_rate(tmp_path, paths, Headers(1), whole_task=True, given_hz=11025) == 11025
+    assert choose_rate(tmp_path, paths[1:], Headers(1)) == 11025
+    assert choose_rate(tmp_path, paths[1:], Headers(1), given_hz=22050) == 22050
+    assert choose_rate(tmp_path, paths[1:], Headers(1)) == 11025
     assert opened == []
-    assert choose_rate(tmp_path, paths, threads=1, whole_task=True) == 44100
-    assert choose_rate(tmp_path, paths[1:], threads=1) == 44100
+    assert choose_rate(tmp_path, paths, Headers(1), whole_task=True) == 44100
+    assert choose_rate(tmp_path, paths[1:], Headers(1)) == 44100
 
 
 @pytest.mark.parametrize(
@@ -137,5 +138,5 @@ def test_a_record_that_is_none_of_ours_counts_for_nothing_though_its_digest_is_r
     paths = [f"{k}.wav" for k in range(4)]
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "task").write_bytes(seal(body))
-    expected = choose_rate(tmp_path / "another", paths, threads=1)
-    assert choose_rate(tmp_path, paths, threads=1) == expected
+    expected = choose_rate(tmp_path / "another", paths, Headers(1))
+    assert choose_rate(tmp_path, paths, Headers(1)) == expected

@@ -751,9 +751,7 @@ STATUSES = {
         "crossval", "task", "--scratch", "c.nobody", "--submission", "good", "--train-options", "x=--y",
     ),
     "completion of no shell": ("completion", "fish"),
-}  # fmt: skip
-MORE_STATUSES = {
-    # The program.
+    # The program, once more.
     "short help": ("-h",),
     "MIREX's name of train-and-classify": ("trainAndClassify", "--help"),
     "interrupted": ("train", *QUICK, "--epochs", "100000", "long.int", "train.txt", "!SIGINT"),
@@ -862,18 +860,10 @@ MORE_STATUSES = {
 
 def statuses(folder):
     """How calls of every kind end."""
-    return statuses_of(folder / "calls", STATUSES)
-
-
-def more_statuses(folder):
-    """How further calls end."""
-    return statuses_of(folder / "more calls", MORE_STATUSES)
-
-
-def statuses_of(place, calls):
+    place = folder / "calls"
     write_calls(place)
-    found = side_by_side(lambda words: status_of(place, words), calls.values())
-    return Part(exact=dict(zip(calls, found, strict=True)))
+    found = side_by_side(lambda words: status_of(place, words), STATUSES.values())
+    return Part(exact=dict(zip(STATUSES, found, strict=True)))
 
 
 def status_of(place, words):
@@ -945,11 +935,8 @@ def listed(text):
     return found
 
 
-SLOW = (widths, recipes, more_statuses)
-PARTS = {
-    part.__name__: part
-    for part in (corpus, features, lossy, segments, models, evaluation, folds, statuses, options, *SLOW)
-}
+SLOW = (widths, recipes, statuses)
+PARTS = {part.__name__: part for part in (corpus, features, lossy, segments, models, evaluation, folds, options, *SLOW)}
 
 
 # goldens.json.

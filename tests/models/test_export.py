@@ -42,8 +42,20 @@ def scratch(corpus, tmp_path_factory):
     """A scratch folder with a model `all` whose recipe takes consecutive segments, trained on the corpus."""
     folder = tmp_path_factory.mktemp("scratch")
     size = ["--rate", SPEC.rate_hz, "--bands", SPEC.n_bands, "--frames", SPEC.n_frames]
-    recipe = ["--model", "all", "--segments", "consecutive", "--epochs", 10, "--batch-size", 4, "--seed", 5]
-    done = command("train", *size, *recipe, folder, corpus["train"])
+    recipe = [
+        "--model",
+        "all",
+        "--segments",
+        "consecutive",
+        "--no-picture",
+        "--epochs",
+        3,
+        "--batch-size",
+        4,
+        "--seed",
+        5,
+    ]
+    done = command("train", "--no-picture", *size, *recipe, folder, corpus["train"])
     assert done.returncode == 0, done.stderr
     return folder
 

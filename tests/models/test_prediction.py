@@ -13,8 +13,8 @@ from mirex_submission.models import prediction
 from mirex_submission.models.bundle import Bundle, TrainedTrack, load_weights, save_weights
 from mirex_submission.models.prediction import Predictor, overlap, vote
 from mirex_submission.networks import engine as engines
-from mirex_submission.networks.compiled import kernel
 from mirex_submission.networks.epoch import cut
+from mirex_submission.networks.kernel import compiled
 from mirex_submission.networks.sizes import initial_weights
 from mirex_submission.training.recipe import Recipe
 from mirex_submission.training.segments import segment_starts
@@ -50,7 +50,7 @@ def start(name):
     with pytest.MonkeyPatch.context() as patch:
         if name == "Keras":
             patch.setenv("KERAS_BACKEND", os.environ.get("KERAS_BACKEND", "tensorflow"))
-        elif kernel is None:
+        elif compiled is None:
             pytest.skip("no compiler was found when this was installed")
         else:
             patch.delenv("KERAS_BACKEND", raising=False)

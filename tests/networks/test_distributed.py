@@ -43,6 +43,7 @@ print(json.dumps(result))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_end_where_one_does():
     code = f"TESTS = {str(PROJECT / 'tests/support')!r}\n{TWO_DEVICES}"
     environment = {

@@ -29,7 +29,7 @@ def test_keras_where_the_user_names_its_backend(device, monkeypatch):
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
 def test_keras_where_no_compiler_was(device, monkeypatch):
-    monkeypatch.setattr(engines, "kernel", None)
+    monkeypatch.setattr(engines, "compiled", None)
     assert engines.start(device, threads=2, seed=0).keras
 
 
@@ -148,7 +148,7 @@ def test_what_the_native_kernel_cannot_do_is_an_error(device, networks, error, c
 
 
 def test_the_native_kernel_without_a_compiler_is_status_6(monkeypatch):
-    monkeypatch.setattr(engines, "kernel", None)
+    monkeypatch.setattr(engines, "compiled", None)
     with pytest.raises(DeviceError) as raised:
         engines.start("cpu", threads=2, seed=0, engine="native")
     assert raised.value.code == "device.no-kernel"

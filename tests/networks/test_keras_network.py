@@ -291,7 +291,7 @@ def test_a_step_remembers_none_before_it():
         np.testing.assert_array_equal(value, before[name], err_msg=name)
 
 
-@pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (7, 3), (2**32 - 1, 149)])
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (2**32 - 1, 149)])
 def test_an_epoch_draws_its_own_dropout_whatever_went_before(seed, epoch):
     other_batch = (segments(40, seed=5), np.zeros(40, int))
     network, found = step(seed=seed, number=epoch)

@@ -7,12 +7,11 @@ import numpy as np
 import pytest
 from epochs import train
 
-from mirex_submission.networks.compiled import kernel
 from mirex_submission.networks.keras_network import KerasNetwork
-from mirex_submission.networks.kernel import NativeNetwork
+from mirex_submission.networks.kernel import NativeNetwork, compiled
 from mirex_submission.networks.sizes import ARCHITECTURES, LEAKY_SLOPE, initial_weights, output_sizes
 
-if kernel is None:
+if compiled is None:
     pytest.skip("no compiler was found when this was installed", allow_module_level=True)
 if keras.backend.backend() != "tensorflow":
     pytest.skip("compared on TensorFlow", allow_module_level=True)
@@ -71,14 +70,14 @@ class Case:
         out, upstream = (np.full((n, stride), np.nan, np.float32) for _ in range(2))
         upstream[:, offset : offset + self.n_out] = self.upstream
         places, gradients = np.empty((n, self.n_out), np.int32), [np.empty_like(w) for w in (self.kernel, self.bias)]
-        kernel.forward(*told, self.kernel, self.bias, out, places)
-        kernel.backward(*told, out, places, upstream, *gradients)
+        compiled.forward(*told, self.kernel, self.bias, out, places)
+        compiled.backward(*told, out, places, upstream, *gradients)
         others = np.delete(out, np.s_[offset : offset + self.n_out], axis=1)
         assert np.isnan(others).all()  # of other pipelines
         return out[:, offset : offset + self.n_out], *gradients
 
 
-@pytest.mark.parametrize("lanes", kernel.LANES)
+@pytest.mark.parametrize("lanes", compiled.LANES)
 @pytest.mark.parametrize("n", BATCHES)
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_output_and_gradients_equal_those_of_keras_to_1e_5(pipeline, n, lanes):
@@ -88,7 +87,7 @@ def test_output_and_gradients_equal_those_of_keras_to_1e_5(pipeline, n, lanes):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("lanes", kernel.LANES)
+@pytest.mark.parametrize("lanes", compiled.LANES)
 @pytest.mark.parametrize("draw", [exact_values, tied_values])
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_equal_to_the_bit_where_float32_is_exact_with_ties_too(pipeline, draw, lanes):
@@ -97,7 +96,7 @@ def test_equal_to_the_bit_where_float32_is_exact_with_ties_too(pipeline, draw, l
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("lanes", kernel.LANES)
+@pytest.mark.parametrize("lanes", compiled.LANES)
 @pytest.mark.parametrize("size", [(18, 53), (19, 60), (80, 82)])
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_other_sizes_drop_what_pooling_drops(pipeline, size, lanes):
@@ -106,7 +105,7 @@ def test_other_sizes_drop_what_pooling_drops(pipeline, size, lanes):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("lanes", kernel.LANES)
+@pytest.mark.parametrize("lanes", compiled.LANES)
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_a_pipeline_fills_its_own_part_of_the_merged_outputs(pipeline, lanes):
     case = Case(pipeline, 3)
@@ -115,7 +114,7 @@ def test_a_pipeline_fills_its_own_part_of_the_merged_outputs(pipeline, lanes):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.skipif(kernel.LANES != (4, 8, 16), reason="needs AVX-512")
+@pytest.mark.skipif(compiled.LANES != (4, 8, 16), reason="needs AVX-512")
 @pytest.mark.parametrize("pipeline", PIPELINES)
 def test_avx2_and_avx_512_give_the_same_bits(pipeline):
     case = Case(pipeline, 7)
@@ -157,9 +156,9 @@ SIZES = {
     ],
 )
 def test_sizes_that_do_not_agree_are_refused(changed, words):
-    kernel.forward(*SIZES.values())
+    compiled.forward(*SIZES.values())
     with pytest.raises(ValueError, match=words):
-        kernel.forward(*{**SIZES, **changed}.values())
+        compiled.forward(*{**SIZES, **changed}.values())
 
 
 @pytest.mark.parametrize("place", [-1, 2, 2**30])
@@ -167,7 +166,7 @@ def test_places_outside_of_a_window_are_refused(place):
     told = [value for name, value in SIZES.items() if name not in ("kernel", "bias", "out", "places")]
     arrays = SIZES["out"], np.full((2, 48), place, np.int32), SIZES["out"], SIZES["kernel"].copy(), SIZES["bias"].copy()
     with pytest.raises(ValueError, match="places"):
-        kernel.backward(*told, *arrays)
+        compiled.backward(*told, *arrays)
 
 
 # Whole networks.
@@ -193,7 +192,7 @@ def make_segments(n=40, n_bands=40, n_frames=80, seed=2):
 @pytest.mark.parametrize(("n", "n_bands", "n_frames"), [(40, 40, 80), (1, 40, 80), (13, 18, 53)])
 def test_probabilities_equal_those_of_keras_to_1e_5(architecture, n, n_bands, n_frames):
     weights, x = make_weights(architecture, n_bands=n_bands, n_frames=n_frames), make_segments(n, n_bands, n_frames)
-    native = NativeNetwork(kernel, architecture, weights, threads=2).probabilities(x)
+    native = NativeNetwork(architecture, weights, threads=2).probabilities(x)
     assert native.shape == (n, N_CLASSES) and native.dtype == np.float32
     expected = KerasNetwork(architecture, weights, n_frames=n_frames).probabilities(x)
     np.testing.assert_allclose(native, expected, rtol=0, atol=1e-5)
@@ -203,7 +202,7 @@ def test_probabilities_equal_those_of_keras_to_1e_5(architecture, n, n_bands, n_
 @pytest.mark.parametrize("weighted", [False, True])
 def test_three_steps_end_in_the_weights_of_keras(architecture, weighted):
     weights, rng = make_weights(architecture), np.random.default_rng(3)
-    networks = NativeNetwork(kernel, architecture, weights, threads=2), KerasNetwork(architecture, weights, n_frames=80)
+    networks = NativeNetwork(architecture, weights, threads=2), KerasNetwork(architecture, weights, n_frames=80)
     for number, n in enumerate((40, 40, 21)):
         x, targets = make_segments(n, seed=n), rng.integers(0, N_CLASSES, n)
         by_class = rng.uniform(0.2, 3, N_CLASSES).astype(np.float32) if weighted else None
@@ -219,7 +218,7 @@ def test_three_steps_end_in_the_weights_of_keras(architecture, weighted):
 
 def test_dropout_drops_a_fifth_scales_the_rest_and_passes_no_gradient_where_it_dropped():
     weights = make_weights("1")
-    network = NativeNetwork(kernel, "1", weights, threads=1)
+    network = NativeNetwork("1", weights, threads=1)
     train(network, make_segments(1), [0], learning_rate=1.0)
     # One segment: the kernel of a unit that was dropped has not moved at all.
     still = (network.weights["class_probabilities/kernel"] == weights["class_probabilities/kernel"]).all(axis=1)
@@ -229,7 +228,7 @@ def test_dropout_drops_a_fifth_scales_the_rest_and_passes_no_gradient_where_it_d
 
 
 def steps(architecture, *, threads, seed=0, epoch=0, n=3):
-    network = NativeNetwork(kernel, architecture, make_weights(architecture), threads=threads)
+    network = NativeNetwork(architecture, make_weights(architecture), threads=threads)
     for k in range(n):
         train(network, make_segments(33, seed=k), np.arange(33) % N_CLASSES, seed=seed, number=epoch + k)
     return network.weights, network.probabilities(make_segments(30))
@@ -254,7 +253,7 @@ def test_the_dropout_is_of_seed_and_epoch():
 def test_the_weights_that_were_given_and_the_segments_stay_as_they_are():
     weights, x = make_weights("2"), make_segments()
     before = {name: value.copy() for name, value in weights.items()}, x.copy()
-    train(NativeNetwork(kernel, "2", weights, threads=1), x, np.zeros(40, int), learning_rate=0.1)
+    train(NativeNetwork("2", weights, threads=1), x, np.zeros(40, int), learning_rate=0.1)
     np.testing.assert_array_equal(x, before[1])
     for name, value in weights.items():
         np.testing.assert_array_equal(value, before[0][name])
@@ -266,6 +265,6 @@ def test_the_slope_is_the_papers():
 
 def test_sigmoids_and_softmax_far_from_zero_are_finite():
     weights = {name: 1e3 * value if name.endswith("kernel") else value for name, value in make_weights("1").items()}
-    probabilities = NativeNetwork(kernel, "1", weights, threads=1).probabilities(make_segments())
+    probabilities = NativeNetwork("1", weights, threads=1).probabilities(make_segments())
     assert np.isfinite(probabilities).all()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)

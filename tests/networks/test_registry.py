@@ -106,6 +106,7 @@ def trained(example, corpus, tmp_path_factory):
     return scratch
 
 
+@pytest.mark.slow
 def test_the_example_classifies_by_the_shell_scripts(trained, example, corpus, run_script, tmp_path):
     calls = trained, corpus["test"], tmp_path / "out.txt"
     done = run_script("classify.sh", "--probabilities", tmp_path / "p.csv", *calls, env={"PYTHONPATH": str(example)})
@@ -118,6 +119,7 @@ def test_the_example_classifies_by_the_shell_scripts(trained, example, corpus, r
     assert "fourth-network 0.1.0" in (trained / "model/MODEL_CARD.md").read_text()
 
 
+@pytest.mark.slow
 def test_without_its_package_a_model_is_status_5_that_names_it_and_a_training_is_status_2(
     trained, corpus, run_script, tmp_path
 ):

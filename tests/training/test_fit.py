@@ -198,7 +198,9 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
 
 
 @pytest.mark.parametrize("segments", ["random", "fresh"])
-@pytest.mark.parametrize("done", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("engine", "done"), [("native", 1), ("native", 2), ("native", 4), ("keras", 2)], indirect=["engine"]
+)
 def test_a_training_that_goes_on_ends_in_the_bits_of_a_straight_one(stored, tmp_path, engine, segments, done):
     store, tracks = stored
     recipe = {"epochs": 5, "segments": segments}
@@ -312,7 +314,7 @@ def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_
     assert state.history[state.best_epoch]["validation_accuracy"] == pytest.approx(right)
 
 
-@pytest.mark.parametrize("done", [1, 3])
+@pytest.mark.parametrize(("engine", "done"), [("native", 1), ("native", 3), ("keras", 3)], indirect=["engine"])
 def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine, done):
     options = {"epochs": 30, "patience": 2, "learning_rate": 1.0}
     data, validation = held_out_data(stored, tmp_path, Recipe(segments_per_track=6, **options))

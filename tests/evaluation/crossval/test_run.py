@@ -561,7 +561,7 @@ def table(path):
 def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
-    options = ["--epochs", "3", "--segments-per-track", "8", "--model", "all"]
+    options = ["--epochs", "2", "--segments-per-track", "8", "--model", "all", "--no-picture"]
     args = ["lists", "--scratch", "scratch", "--jobs", "2", "-numThreads", "1"]
     for name in ("all", "second"):
         args += ["--submission", f"{name}={OWN_FOLDER}", "--train-options", f"{name}={shlex.join(options)}"]
@@ -581,9 +581,9 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
         assert table(results / other["probabilities"]) != table(results / fold["probabilities"])
         train = fold["calls"][0]["argv"]
         model = train[train.index("--name") + 1]
-        assert model.startswith(f"{name}-") and options == train[-8:-2]
+        assert model.startswith(f"{name}-") and options == train[-9:-2]
         rows = table(results / fold["history"])
-        assert len(rows) == 9 and set(rows[0]) == {"model", "epoch", "loss", "accuracy"}
+        assert len(rows) == 6 and set(rows[0]) == {"model", "epoch", "loss", "accuracy"}
         tested = (tmp_path / f"lists/{name}.test.txt").read_text().splitlines()
         assert [row["path"] for row in table(results / fold["probabilities"])] == tested
         [home] = (tmp_path / "scratch/submissions").iterdir()
