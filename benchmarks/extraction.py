@@ -165,7 +165,7 @@ def without_resampling(path):
     samples, low = audio.decode(path).samples, FeatureSpec(22050)
     weights = kernel.hann(2 * low.window) * np.float32(0.5)  # twice the samples make four times the power
     weights = weights * np.float32(2.0**-15) if samples.dtype == np.int16 else weights
-    slopes, *sides = kernel._slopes(low.rate_hz, low.window, low.n_bands)
+    slopes, *sides = kernel._slopes(low.mel)
     sides = [np.pad(side, (0, low.window // 2)) for side in sides]  # the bins above weigh nothing
     mel = np.empty((1 + (len(samples) - 2 * low.window) // (2 * low.hop), low.n_bands), np.float32)
     is_int16, roots, lanes = samples.dtype == np.int16, kernel._roots(2 * low.window), kernel.LANES[-1]
@@ -289,7 +289,7 @@ def measure_group(title, native_hz, paths, args, *, best):
     powers = {"librosa (no compiled kernel)": librosa_band_powers}
     powers |= {f"compiled kernel, {n} at a time": functools.partial(kernel.band_powers, lanes=n) for n in kernel.LANES}
     for way, run in powers.items():
-        jobs[f"ours: band powers, {way}"] = lambda clip, run=run: cpu_ms(run, clip.decoded, spec)
+        jobs[f"ours: band powers, {way}"] = lambda clip, run=run: cpu_ms(run, clip.decoded, spec.mel)
     ways = floor_jobs(spec)
     jobs |= {name: ways[name] for name in (READING, *best)} if best else ways
     measure(jobs, clips, 1)  # warms up

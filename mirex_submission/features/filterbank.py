@@ -1,4 +1,4 @@
-"""The Mel filterbank in NumPy: triangles of unit area, evenly spaced on Slaney's Mel scale from 0 Hz to half the rate.
+"""The Mel filterbank in NumPy: triangles of unit area, evenly spaced on Slaney's Mel scale up to half the rate.
 
 It equals `librosa.filters.mel`, which a test proves. It is written here because the compiled kernel needs it, and a
 process with the kernel never loads librosa: that takes more than a second.
@@ -31,7 +31,7 @@ def mel_to_hz(mel: np.ndarray) -> np.ndarray:
     return np.where(mel < _BREAK_MEL, mel / _MEL_PER_HZ, _BREAK_HZ * np.exp((mel - _BREAK_MEL) / _MEL_PER_LOG))
 
 
-def band_edges_hz(rate_hz: int, n_bands: int) -> np.ndarray:
+def band_edges_hz(rate_hz: int, n_bands: int, lowest_hz: float = 0.0) -> np.ndarray:
     """Compute the frequencies in Hz between which the bands lie.
 
     Returns
@@ -39,11 +39,11 @@ def band_edges_hz(rate_hz: int, n_bands: int) -> np.ndarray:
     np.ndarray [shape=(n_bands + 2,), float64]
         Band b begins at element b, peaks at b + 1 and ends at b + 2.
     """
-    return mel_to_hz(np.linspace(0.0, hz_to_mel(rate_hz / 2), n_bands + 2))
+    return mel_to_hz(np.linspace(hz_to_mel(lowest_hz), hz_to_mel(rate_hz / 2), n_bands + 2))
 
 
 @functools.lru_cache(maxsize=8)
-def mel_filterbank(rate_hz: int, window: int, n_bands: int) -> np.ndarray:
+def mel_filterbank(rate_hz: int, window: int, n_bands: int, lowest_hz: float = 0.0) -> np.ndarray:
     """Compute the weight of each bin of the power spectrum in each band.
 
     Returns
@@ -51,7 +51,7 @@ def mel_filterbank(rate_hz: int, window: int, n_bands: int) -> np.ndarray:
     np.ndarray [shape=(n_bands, window // 2 + 1), float32]
     """
     bins_hz = np.arange(window // 2 + 1) * (rate_hz / window)
-    edges_hz = band_edges_hz(rate_hz, n_bands)
+    edges_hz = band_edges_hz(rate_hz, n_bands, lowest_hz)
     lower, centre, upper = (edges_hz[k : n_bands + k, None] for k in range(3))
     rising = (bins_hz - lower) / (centre - lower)
     falling = (upper - bins_hz) / (upper - centre)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from mirex_submission.features.filterbank import band_edges_hz, mel_filterbank
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import MelSpec
 from mirex_submission.system.compiled import load
 
 compiled: Any = load("mirex_submission.features._kernel")  # a module, or None
@@ -21,14 +21,14 @@ LANES: tuple[int, ...] = compiled.LANES if compiled else ()  # frames side by si
 _INT16_SCALE = np.float32(2.0**-15)
 
 
-def band_powers(samples: np.ndarray, spec: FeatureSpec, *, lanes: int | None = None) -> np.ndarray:
+def band_powers(samples: np.ndarray, spec: MelSpec, *, lanes: int | None = None) -> np.ndarray:
     """Compute the Mel band powers of every whole frame. Needs the compiled kernel.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,)]
         Mono at `spec.rate_hz`, n >= spec.window; full scale is 1.0 for floats, 32768 for int16.
-    spec : FeatureSpec
+    spec : MelSpec
     lanes : int, optional
         Frames to compute side by side, one of LANES; the most by default.
 
@@ -41,7 +41,7 @@ def band_powers(samples: np.ndarray, spec: FeatureSpec, *, lanes: int | None = N
     # 16-bit samples are taken as they are: their scale is folded into the window.
     weights = hann(spec.window) * _INT16_SCALE if is_int16 else hann(spec.window)
     powers = np.empty((1 + (len(samples) - spec.window) // spec.hop, spec.n_bands), np.float32)
-    slopes = _slopes(spec.rate_hz, spec.window, spec.n_bands)
+    slopes = _slopes(spec)
     roots = _roots(spec.window)
     compiled.band_powers(samples, is_int16, spec.hop, weights, roots, *slopes, powers, lanes or LANES[-1])
     return powers
@@ -60,7 +60,7 @@ def _roots(n: int) -> np.ndarray:
 
 
 @functools.lru_cache(maxsize=8)
-def _slopes(rate_hz: int, window: int, n_bands: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _slopes(spec: MelSpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Arrange the filterbank by bins: a bin between two bands' centres has a weight in those two bands alone.
 
     Returns
@@ -70,10 +70,12 @@ def _slopes(rate_hz: int, window: int, n_bands: int) -> tuple[np.ndarray, np.nda
     falling, rising : np.ndarray [shape=(window // 2 + 1,), float32]
         Weight of each bin in the band before its slope, and in the one after.
     """
-    n_bins = window // 2 + 1
-    slopes = np.searchsorted(np.arange(n_bins) * (rate_hz / window), band_edges_hz(rate_hz, n_bands))
+    n_bins = spec.window // 2 + 1
+    edges_hz = band_edges_hz(spec.rate_hz, spec.n_bands, spec.lowest_hz)
+    slopes = np.searchsorted(np.arange(n_bins) * (spec.rate_hz / spec.window), edges_hz)
     slopes[-1] = n_bins
     of_bin = np.searchsorted(slopes, np.arange(n_bins), side="right") - 1
-    filters = np.pad(mel_filterbank(rate_hz, window, n_bands), ((1, 1), (0, 0)))
+    filters = mel_filterbank(spec.rate_hz, spec.window, spec.n_bands, spec.lowest_hz)
+    filters = np.pad(filters, ((1, 1), (0, 0)))
     falling, rising = (filters[of_bin + k, np.arange(n_bins)] for k in (0, 1))
     return slopes.astype(np.int32), falling, rising

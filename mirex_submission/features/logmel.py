@@ -14,7 +14,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from mirex_submission.features import kernel
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, MelSpec
 
 # Near the noise floor of 16 bits; what is quieter is as good as silence. In units of band power at full scale 1.0.
 FLOOR = 1e-10
@@ -65,13 +65,18 @@ def log_mel_of_blocks(blocks: Iterable[np.ndarray], spec: FeatureSpec) -> np.nda
 
 def _frames(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     """Compute the log-Mel frames of at least one window of samples."""
-    powers = kernel.band_powers(samples, spec) if kernel.compiled else librosa_band_powers(samples, spec)
+    powers = band_powers(samples, spec.mel)
     np.maximum(powers, np.float32(FLOOR), out=powers)
     np.log10(powers, out=powers)
     return powers
 
 
-def librosa_band_powers(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
+def band_powers(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
+    """Compute the Mel band powers of every whole frame, by the compiled kernel or by librosa; see `kernel`."""
+    return kernel.band_powers(samples, spec) if kernel.compiled else librosa_band_powers(samples, spec)
+
+
+def librosa_band_powers(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
     """Compute the Mel band powers of every whole frame by librosa; arguments and result as in `kernel.band_powers`."""
     import librosa  # only here: it takes more than a second, which a process with the kernel saves
 
@@ -88,7 +93,7 @@ def librosa_band_powers(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
         center=False,
         power=2.0,
         n_mels=spec.n_bands,
-        fmin=0.0,
+        fmin=spec.lowest_hz,
         fmax=spec.rate_hz / 2,
     )
     return np.ascontiguousarray(powers.T, np.float32)

@@ -24,6 +24,28 @@ ALGORITHM_VERSION = 2
 
 
 @dataclass(frozen=True)
+class MelSpec:
+    """Sizes of a Mel power spectrogram.
+
+    Parameters
+    ----------
+    rate_hz : int
+        Rate of the samples.
+    window, hop : int
+        Samples a frame, and from one frame to the next.
+    n_bands : int
+        Mel bands from `lowest_hz` to half the rate.
+    lowest_hz : float
+    """
+
+    rate_hz: int
+    window: int
+    hop: int
+    n_bands: int
+    lowest_hz: float = 0.0
+
+
+@dataclass(frozen=True)
 class FeatureSpec:
     """Everything that decides a track's log-Mel frames.
 
@@ -63,6 +85,11 @@ class FeatureSpec:
     def hop(self) -> int:
         """Samples from one frame to the next: half a window."""
         return self.window // 2
+
+    @property
+    def mel(self) -> MelSpec:
+        """Sizes of the Mel power spectrogram whose logarithm the frames are."""
+        return MelSpec(self.rate_hz, self.window, self.hop, self.n_bands)
 
     @property
     def segment_samples(self) -> int:

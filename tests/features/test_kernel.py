@@ -9,7 +9,7 @@ import pytest
 
 from mirex_submission.features import kernel
 from mirex_submission.features.logmel import FLOOR, librosa_band_powers, method
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, MelSpec
 
 compiled = pytest.mark.skipif(not kernel.compiled, reason="no compiler was found when this was installed")
 
@@ -25,10 +25,13 @@ def test_the_kernel_is_built_where_there_is_a_compiler():
 @compiled
 @pytest.mark.parametrize("lanes", kernel.LANES)
 @pytest.mark.parametrize("dtype", [np.int16, np.float32])
-@pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
-def test_the_kernel_equals_librosa_to_1e_4_in_log10_units(rate_hz, dtype, lanes):
-    spec = FeatureSpec(rate_hz)
-    n = 3 * rate_hz
+@pytest.mark.parametrize(
+    "spec",
+    [*(FeatureSpec(rate_hz).mel for rate_hz in (11025, 22050, 44100)), MelSpec(22050, 1024, 256, 96, 20.0)],
+    ids=lambda spec: f"{spec.rate_hz}-{spec.window}",
+)
+def test_the_kernel_equals_librosa_to_1e_4_in_log10_units(spec, dtype, lanes):
+    rate_hz, n = spec.rate_hz, 3 * spec.rate_hz
     tones = np.sin(2 * np.pi * np.cumsum(np.linspace(50, rate_hz / 2.5, n)) / rate_hz)
     samples = np.linspace(0.001, 0.6, n) * tones + 0.01 * np.random.default_rng(3).uniform(-1, 1, n)
     samples = (samples * 2**15).astype(dtype) if dtype is np.int16 else samples.astype(dtype)
@@ -45,7 +48,7 @@ def test_the_kernel_equals_librosa_to_1e_4_in_log10_units(rate_hz, dtype, lanes)
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
 def test_every_width_of_vectors_gives_the_same_but_for_rounding(rate_hz):
     samples = np.random.default_rng(3).uniform(-1, 1, 3 * rate_hz).astype(np.float32)
-    powers = [kernel.band_powers(samples, FeatureSpec(rate_hz), lanes=lanes) for lanes in kernel.LANES]
+    powers = [kernel.band_powers(samples, FeatureSpec(rate_hz).mel, lanes=lanes) for lanes in kernel.LANES]
     for power in powers:
         np.testing.assert_allclose(power, powers[0], rtol=1e-5)
     if kernel.LANES == (4, 8, 16):  # both fuse multiplications and additions

@@ -207,9 +207,10 @@ def test_a_clip_in_blocks_has_the_same_frames_and_with_the_kernel_to_the_bit(way
 
 @pytest.mark.parametrize("rate_hz", RATES)
 @pytest.mark.parametrize("n_bands", [1, 40, 80, 400])
-def test_the_filterbank_is_librosas(rate_hz, n_bands):
+@pytest.mark.parametrize("lowest_hz", [0.0, 20.0, 1500.0])
+def test_the_filterbank_is_librosas(rate_hz, n_bands, lowest_hz):
     window = FeatureSpec(rate_hz).window
-    expected = librosa.filters.mel(sr=rate_hz, n_fft=window, n_mels=n_bands)
-    np.testing.assert_allclose(mel_filterbank(rate_hz, window, n_bands), expected, rtol=1e-5, atol=1e-9)
-    edges_hz = librosa.mel_frequencies(n_bands + 2, fmin=0, fmax=rate_hz / 2)
-    np.testing.assert_allclose(band_edges_hz(rate_hz, n_bands), edges_hz, rtol=1e-12)
+    expected = librosa.filters.mel(sr=rate_hz, n_fft=window, n_mels=n_bands, fmin=lowest_hz)
+    np.testing.assert_allclose(mel_filterbank(rate_hz, window, n_bands, lowest_hz), expected, rtol=1e-5, atol=1e-9)
+    edges_hz = librosa.mel_frequencies(n_bands + 2, fmin=lowest_hz, fmax=rate_hz / 2)
+    np.testing.assert_allclose(band_edges_hz(rate_hz, n_bands, lowest_hz), edges_hz, rtol=1e-12)
