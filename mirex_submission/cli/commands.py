@@ -6,6 +6,7 @@ A run imports its libraries only when it starts.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mirex_submission.runs.options import (
     ExtractionOptions,
     FeatureOptions,
     RunOptions,
+    TaskLists,
     TrainAndClassifyOptions,
     TrainingOptions,
 )
@@ -30,7 +32,7 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "feature_list")
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, ExtractionOptions, title="extraction")
-    add_options(parser, RunOptions, "no_check")
+    add_options(parser, RunOptions, "strict", "no_check")
 
 
 def extract(args: argparse.Namespace) -> None:
@@ -55,7 +57,7 @@ def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOption
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, Recipe, title=_TRAINING)
     add_options(parser, training, title="run")
-    add_options(parser, RunOptions, "device", "engine", "no_check")
+    add_options(parser, RunOptions, "device", "engine", "strict", "no_check")
 
 
 def train(args: argparse.Namespace) -> None:
@@ -78,7 +80,7 @@ def train(args: argparse.Namespace) -> None:
 def add_classify(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "test_list", "output")
     add_options(parser, ClassificationOptions, title="classification")
-    add_options(parser, RunOptions, "device", "engine", "no_check")
+    add_options(parser, RunOptions, "device", "engine", "strict", "no_check")
 
 
 def classify(args: argparse.Namespace) -> None:
@@ -116,23 +118,18 @@ def train_and_classify(args: argparse.Namespace) -> None:
 def add_check(parser: argparse.ArgumentParser) -> None:
     add_lists(parser)
     group = parser.add_argument_group("lists")
-    for name, description in (
-        ("features", "feature lists, one path a line"),
-        ("train", "training lists, path<TAB>label a line"),
-        ("test", "test lists, in the order of the training lists"),
-    ):
-        group.add_argument(
-            f"--{name}", type=path, nargs="+", action="extend", metavar="LIST", default=[], help=description
-        )
+    for field in dataclasses.fields(TaskLists):
+        lists = {"metavar": field.metadata["metavar"], "help": field.metadata["help"], "default": []}
+        group.add_argument(f"--{field.name}", type=path, nargs="+", action="extend", **lists)
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, Recipe, title=_TRAINING)
     add_options(parser, TrainingOptions, "name", "groups", "max_bad", title="run")
-    add_options(parser, RunOptions, "device", "engine")
+    add_options(parser, RunOptions, "device", "engine", "strict")
 
 
 def check(args: argparse.Namespace) -> None:
     from mirex_submission.preflight.checks import ERROR, WARNING
-    from mirex_submission.runs.check import TaskLists, check
+    from mirex_submission.runs.check import check
 
     problems = check(
         args.scratch,

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from mirex_submission.cli import commands, completion, judging, options
 from mirex_submission.cli import exit as ending
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import UsageError, coded
 from mirex_submission.runs.options import RunOptions
 from mirex_submission.system import environment, installation
 from mirex_submission.system.progress import duration
@@ -39,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_overview(), file=sys.stdout if argv else sys.stderr)
         return 0 if argv else UsageError.exit_status
     if argv[0] not in COMMANDS:
-        print(f"{PROGRAM}: no command {argv[0]!r}\n\n{_overview()}", file=sys.stderr)
+        print(coded(f"{PROGRAM}: no command {argv[0]!r}", code="usage.command"), file=sys.stderr)
+        print(f"\n{_overview()}", file=sys.stderr)
         return UsageError.exit_status
     args = _parser(argv[0]).parse_intermixed_args(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
@@ -112,14 +113,14 @@ def _overview() -> str:
 
 
 def _parser(name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = options.Parser(
         prog=f"{PROGRAM} {name}",
         description=COMMANDS[name].summary,
         formatter_class=options.HelpFormatter,
         allow_abbrev=False,
     )
     COMMANDS[name].add_arguments(parser)
-    options.add_options(parser, RunOptions, "threads", "strict")
+    options.add_options(parser, RunOptions, "threads")
     parser.add_argument("-v", "--verbose", action="count", default=0, help="print more")
     parser.add_argument("-q", "--quiet", action="count", default=0, help="print only warnings; twice: only errors")
     return parser

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from mirex_submission.errors import coded
 from mirex_submission.system import option as opt
 from mirex_submission.system.option import Converter, Options
 
@@ -86,8 +87,17 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
         parser.add_argument(name, type=path, metavar=metavar, nargs="?" if optional else None, help=descriptions[name])
 
 
+class Parser(argparse.ArgumentParser):
+    """Ends the message of a refused call with the code of the problem."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(coded(message, code="usage.arguments"))
+
+
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the default of every option that takes a value and has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return super()._get_help_string(action) if action.nargs != 0 and action.default is not None else action.help
+        return (
+            super()._get_help_string(action) if action.nargs != 0 and action.default not in (None, []) else action.help
+        )

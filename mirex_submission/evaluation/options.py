@@ -62,7 +62,7 @@ class EvaluateOptions(Options):
     """
 
     seed: int = option(0, "random seed of the bootstrap intervals", convert=opt.seed, metavar="N")
-    strict: bool = False
+    strict: bool = option(False, "status 3 if the evaluator would fail on anything")
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,8 @@ def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) ->
                     yield record
                 return
             except WorkerLost:
-                log.warning("a process that extracts features was killed: %d tracks are done again", len(in_hand))
+                text = f"a process that extracts features was killed: {len(in_hand)} tracks are done again"
+                log.warning("%s", coded(text, code="limits.worker-killed"))
                 yield from _extract_singly(list(in_hand), store, workers)
                 paths = [path for path in paths if path not in done and path not in in_hand]
 
@@ -231,7 +232,8 @@ def read(path: str, store: FeatureStore) -> tuple[Header, np.ndarray] | None:
     """Read the stored header and frames of a track; if they are damaged, make them again. None if that fails."""
     stored = store.read(path)
     if stored is None:
-        log.warning("%s: its stored features are damaged or gone and are made again", path)
+        text = f"{path}: its stored features are damaged or gone and are made again"
+        log.warning("%s", coded(text, code="features.damaged"))
         extract_track(path, store)
         stored = store.read(path)
     return stored

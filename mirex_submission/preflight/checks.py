@@ -188,7 +188,7 @@ def begin(run: PlannedRun, headers: Headers) -> None:
         elif problem.severity == WARNING and (errors or problem.kind is not AudioError):
             log.warning("%s", problem.text)
     if errors:
-        advice = "the run did not start; --no-check starts it all the same"
+        advice = "the run did not start; --no-check (no_check=True) skips this check, not what the run itself needs"
         raise errors[0].kind("\n".join([*(error.text for error in errors), advice]))
 
 

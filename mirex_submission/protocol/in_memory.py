@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import sys
@@ -100,7 +101,7 @@ def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:
         source = TrackTable(source)
     if isinstance(source, TrackTable) and hasattr(source.frame, "itertuples"):
         columns = [source.path_column, *([source.label_column] if labelled else [])]
-        missing = [column for column in columns if column not in source.frame.columns]
+        missing = [column for column in columns if column not in list(source.frame.columns)]
         if missing:
             raise UsageError(
                 f"{name}: the table has no column {', '.join(map(repr, missing))}: its columns are "
@@ -113,9 +114,11 @@ def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:
         return list(source.items() if labelled else source)
     if isinstance(source, Mapping) and labelled:
         return source.items()
-    if isinstance(source, (bytes, Mapping)) or not isinstance(source, Iterable):
+    # A set has no order, which decides a training; an open file would be read as if each line were a path.
+    if isinstance(source, (bytes, Mapping, set, frozenset, io.IOBase)) or not isinstance(source, Iterable):
+        given = source.frame if isinstance(source, TrackTable) else source
         raise UsageError(
-            f"{name}: {type(source).__name__} is not a list of tracks: give a list file, entries or a DataFrame, "
+            f"{name}: {type(given).__name__} is not a list of tracks: give a list file, entries or a DataFrame, "
             f"such as {_EXAMPLES[labelled]}",
             code="usage.list-type",
         )
@@ -124,7 +127,7 @@ def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:
 
 def _line(entry: Any, number: int, problems: Any) -> bytes | None:
     """The entry as a line of a list file, or None, with the reason added to the problems."""
-    path, *labels = entry if isinstance(entry, (tuple, list)) else (entry,)
+    path, *labels = (entry or (None,)) if isinstance(entry, (tuple, list)) else (entry,)
     fields = [os.fspath(path) if isinstance(path, os.PathLike) else path, *map(str, labels)]
     if any(map(_is_missing, labels)):
         problems.add(number, f"no label in {entry!r}", "give each path its label", code="list.no-label")

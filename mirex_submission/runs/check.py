@@ -3,38 +3,17 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 from mirex_submission.errors import DeviceError, ModelError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
-from mirex_submission.runs.options import FeatureOptions, RunOptions, TrainingOptions
+from mirex_submission.runs.options import FeatureOptions, RunOptions, TaskLists, TrainingOptions
 from mirex_submission.runs.scratch import choose_spec, scratch_folder
 from mirex_submission.runs.train import check_sizes
-from mirex_submission.system import option as opt
 from mirex_submission.system.environment import prepared
-from mirex_submission.system.option import Options, option
+from mirex_submission.system.option import check_options, checked_path
 from mirex_submission.training.recipe import Recipe
-
-
-def _paths(value: object) -> tuple[str, ...]:
-    return tuple(map(opt.path, [value] if isinstance(value, (str, os.PathLike)) else value))  # type: ignore[call-overload]
-
-
-@dataclass(frozen=True)
-class TaskLists(Options):
-    """The lists of a task; the k-th test list belongs to the k-th training list.
-
-    Parameters
-    ----------
-    features, train, test : paths
-        List files of each kind.
-    """
-
-    features: tuple[str, ...] = option((), "feature lists, one path a line", convert=_paths, metavar="LIST")
-    train: tuple[str, ...] = option((), "training lists, path<TAB>label a line", convert=_paths, metavar="LIST")
-    test: tuple[str, ...] = option((), "test lists, in the order of the training lists", convert=_paths, metavar="LIST")
 
 
 def check(
@@ -62,6 +41,13 @@ def check(
     list of Problem
         Errors first, then warnings and notes.
     """
+    check_options(
+        task_lists=(task_lists, TaskLists),
+        features=(features, FeatureOptions),
+        recipe=(recipe, Recipe),
+        training=(training, TrainingOptions),
+        run=(run, RunOptions),
+    )
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -69,7 +55,7 @@ def check(
         from mirex_submission.preflight.task_lists import read_task
 
         check_sizes(recipe, features)
-        groups = None if training.groups is None else opt.path(training.groups)
+        groups = None if training.groups is None else checked_path("groups", training.groups)
         task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
         line_of = {t.path: f"{task_list.path}:{t.line}: " for task_list in reversed(task.all) for t in task_list.tracks}
         headers = Headers(run.threads)

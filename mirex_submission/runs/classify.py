@@ -19,6 +19,7 @@ from mirex_submission.runs.options import ClassificationOptions, RunOptions
 from mirex_submission.runs.scratch import scratch_folder
 from mirex_submission.system.atomic import check_writable, clear_leftovers
 from mirex_submission.system.environment import prepared
+from mirex_submission.system.option import check_options, checked_path
 
 if TYPE_CHECKING:
     import numpy as np
@@ -101,6 +102,7 @@ def classify(
     DeviceError, StorageError, UsageError
         The device is missing; a file cannot be written; an output would overwrite a list.
     """
+    check_options(classification=(classification, ClassificationOptions), run=(run, RunOptions))
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -132,12 +134,12 @@ def output_files(
     UsageError
         A file is one of the input lists, is given twice, or lies among what the scratch folder keeps.
     """
-    for name, value in (("output", output), ("probabilities", probabilities)):
-        if value is not None and not isinstance(value, (str, os.PathLike)):
-            raise UsageError(f"{name}: {value!r} is not a path", code="usage.path")
     kept = [os.path.realpath(scratch / name) for name in ("features", "model", "models")]
     taken = {os.path.realpath(path): path for path in inputs if isinstance(path, (str, os.PathLike))}
-    files = [None if path is None else os.fsdecode(path) for path in (output, probabilities)]
+    files = [
+        None if path is None else checked_path(name, path)
+        for name, path in (("output", output), ("probabilities", probabilities))
+    ]
     for path in filter(None, files):
         real = os.path.realpath(path)
         if any(real.startswith(f"{folder}/") for folder in kept):
@@ -220,8 +222,8 @@ def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Pa
     for network, package in model.packages.items():
         installed = registry.package_of(network)
         if installed != package:
-            text = "model %s was trained with %s, but %s is installed"
-            log.warning(text, network, " ".join(package), " ".join(installed))
+            text = f"model {network} was trained with {' '.join(package)}, but {' '.join(installed)} is installed"
+            log.warning("%s", coded(text, code="model.other-package"))
     return folder, dataclasses.replace(model, recipe=recipe)
 
 

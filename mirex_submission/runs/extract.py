@@ -15,6 +15,7 @@ from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, Run
 from mirex_submission.runs.scratch import choose_spec, scratch_folder
 from mirex_submission.system.atomic import clear_leftovers, make_folder
 from mirex_submission.system.environment import prepared
+from mirex_submission.system.option import check_options
 from mirex_submission.system.workers import Workers
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def extract(
     UsageError
         The options contradict each other.
     """
+    check_options(
+        features=(features, FeatureOptions), extraction=(extraction, ExtractionOptions), run=(run, RunOptions)
+    )
     scratch = scratch_folder(scratch)
     if extraction.scheduler and extraction.backend == "loky":
         raise UsageError("--scheduler: give --backend dask or ray too", code="usage.scheduler")

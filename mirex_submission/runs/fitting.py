@@ -160,8 +160,9 @@ def _train_job(
     is_done = model is not None and finished and job.made(model)
     if model and is_done:
         log.info("nothing to do: the model in %s is of these tracks and this recipe", job.folder)
-        # An earlier run may have been killed before it could do these.
+        # An earlier run may have been killed before it could do these, or they were deleted.
         card.write(job.folder, model)
+        _write_history(job, model.history)
         if job.training.tensorboard:
             histories.write_tensorboard(job.training.tensorboard, model.history)
     else:
@@ -300,9 +301,9 @@ def _pack(job: _Job, store: FeatureStore, *, held_out: bool) -> TrainingSet:
 def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: dict[str, str]) -> None:
     """Put the model into its folder, with the history and the model card."""
     folder, history = job.folder, {network: checkpoint.history for network, checkpoint in trained.items()}
-    write_file(folder / "history.csv", histories.as_csv(history).encode())
-    if not job.training.no_picture:
-        _draw(history, folder / "history.png")
+    for name in ("history.csv", "history.png"):  # of the model before
+        (folder / name).unlink(missing_ok=True)
+    _write_history(job, history)
     files = {name: bundles.save_weights(folder, last.best or last.weights) for name, last in trained.items()}
     model = Bundle(
         job.classes, job.spec, job.recipe, job.tracks, files, keys, versions(), engine.description, history,
@@ -312,6 +313,15 @@ def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: d
     bundles.save(folder, model)
     if job.training.tensorboard:
         histories.write_tensorboard(job.training.tensorboard, history)
+
+
+def _write_history(job: _Job, history: histories.Histories) -> None:
+    """Write the table and the picture of the history where they are missing."""
+    table, picture = job.folder / "history.csv", job.folder / "history.png"
+    if not table.exists():
+        write_file(table, histories.as_csv(history).encode())
+    if not job.training.no_picture and not picture.exists():
+        _draw(history, picture)
 
 
 def _draw(history: histories.Histories, file: Path) -> None:

@@ -67,7 +67,7 @@ class RunOptions(Options):
         metavar="auto|cpu|gpu|gpu:1,2",
     )  # fmt: skip
     engine: str = option("auto", "auto: native on a CPU, Keras on a GPU or with $KERAS_BACKEND", choices=ENGINES)
-    strict: bool = option(False, "status 4 if any track, 3 if any list has a problem")
+    strict: bool = option(False, "status 4 if any track is unreadable")
     no_check: bool = option(False, "skip the check of disk, memory and audio headers")
 
     @property
@@ -198,3 +198,22 @@ class ClassificationOptions(Options):
     )
     vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
     probabilities: str | None = _probabilities()
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    return tuple(map(opt.path, [value] if isinstance(value, (str, os.PathLike)) else value))  # type: ignore[call-overload]
+
+
+@dataclass(frozen=True)
+class TaskLists(Options):
+    """The lists of a task; the k-th test list belongs to the k-th training list.
+
+    Parameters
+    ----------
+    features, train, test : paths
+        List files of each kind.
+    """
+
+    features: tuple[str, ...] = option((), "feature lists, one path a line", convert=_paths, metavar="LIST")
+    train: tuple[str, ...] = option((), "training lists, path<TAB>label a line", convert=_paths, metavar="LIST")
+    test: tuple[str, ...] = option((), "test lists, in the order of the training lists", convert=_paths, metavar="LIST")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirex_submission.errors import UsageError
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.runs.options import FeatureOptions
+from mirex_submission.system.option import checked_path
 
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def scratch_folder(scratch: str | os.PathLike[str]) -> Path:
     """Return the absolute path of the scratch folder. Raises UsageError for what is no path."""
-    if not isinstance(scratch, (str, os.PathLike)) or not os.fspath(scratch):
-        raise UsageError(f"scratch: {scratch!r} is not a path: give a folder", code="usage.path")
-    return Path(os.fsdecode(scratch)).absolute()
+    return Path(checked_path("scratch", scratch)).absolute()
 
 
 def choose_spec(

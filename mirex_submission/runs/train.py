@@ -23,6 +23,7 @@ from mirex_submission.runs.options import (
 from mirex_submission.runs.scratch import choose_spec, scratch_folder
 from mirex_submission.system.atomic import check_writable, make_folder
 from mirex_submission.system.environment import prepared
+from mirex_submission.system.option import check_options, checked_path
 from mirex_submission.system.paths import full_path
 from mirex_submission.training.recipe import Recipe
 
@@ -70,6 +71,7 @@ def train(
     DeviceError, StorageError, UsageError
         The device is missing; the disk is full; another training uses this model's folder.
     """
+    _check_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -100,7 +102,10 @@ def train_and_classify(
     run: RunOptions = RunOptions(),
 ) -> Classification:
     """Train a model, then classify a test list with it; see `train` and `classify`."""
+    _check_options(features, recipe, training, run)
+    check_options(training=(training, TrainAndClassifyOptions))
     scratch = scratch_folder(scratch)
+    checked_path("output", output)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
         from mirex_submission.runs import fitting
@@ -134,6 +139,7 @@ def dry_run(
     run: RunOptions = RunOptions(),
 ) -> list[str]:
     """Describe what `train` would do and how long it would take, in lines to print; write nothing."""
+    _check_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -148,6 +154,15 @@ def dry_run(
         _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
         start = functools.partial(fitting.start_engine, recipe, run)
         return cost.plan(scratch, tracks, recipe, spec, headers, start=start)
+
+
+def _check_options(features: object, recipe: object, training: object, run: object) -> None:
+    check_options(
+        features=(features, FeatureOptions),
+        recipe=(recipe, Recipe),
+        training=(training, TrainingOptions),
+        run=(run, RunOptions),
+    )
 
 
 def check_sizes(recipe: Recipe, features: FeatureOptions) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,18 +98,50 @@ def check_address_space(threads: int) -> None:
         )
 
 
+_runs = contextlib.ExitStack()  # restores the caller's state when the last run ends
+_n_runs = 0
+_lock = threading.Lock()
+
+
 @contextlib.contextmanager
 def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
-    """Prepare the environment for the time of a run from Python, and restore it afterwards."""
-    check_address_space(threads)
-    from threadpoolctl import threadpool_limits
+    """Prepare the process for the time of a run from Python, and restore the caller's state afterwards.
 
-    before = dict(os.environ)
+    Restored are environment variables, the threads of BLAS, and the states of Python's and NumPy's random generators,
+    which Keras seeds. Of runs that overlap in threads the last one restores them.
+    """
+    global _n_runs
+    check_address_space(threads)
+    with _lock:
+        if not _n_runs:
+            _runs.enter_context(_restored())
+        _n_runs += 1
     try:
         prepare(scratch, threads=threads)
+        yield
+    finally:
+        with _lock:
+            _n_runs -= 1
+            if not _n_runs:
+                _runs.close()
+
+
+@contextlib.contextmanager
+def _restored() -> Iterator[None]:
+    import random
+
+    from threadpoolctl import threadpool_limits
+
+    before, of_python = dict(os.environ), random.getstate()
+    numpy = sys.modules.get("numpy")
+    of_numpy = numpy and numpy.random.get_state()
+    try:
         with threadpool_limits(1, "blas"):  # for a BLAS that is loaded already
             yield
     finally:
+        random.setstate(of_python)
+        if numpy:
+            numpy.random.set_state(of_numpy)
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)

@@ -64,11 +64,11 @@ def converted(field: dataclasses.Field[Any], value: Any) -> Any:
     ValueError
         The value is not allowed; the message gives the reason.
     """
-    if (value is None and field.default is None) or "help" not in field.metadata:
-        return value
     if isinstance(field.default, bool):
         if not isinstance(value, bool):
             raise ValueError(f"{value!r} is neither True nor False")
+        return value
+    if (value is None and field.default is None) or "help" not in field.metadata:
         return value
     choices, convert = field.metadata["choices"], field.metadata["convert"]
     if choices:
@@ -96,18 +96,41 @@ class Options:
                 raise UsageError(f"{flag_of(field)}: {error}", code="usage.option") from error
 
 
+def check_options(**options: tuple[object, type[Options]]) -> None:
+    """Check the option dataclasses of a call.
+
+    Parameters
+    ----------
+    **options : (object, type of Options)
+        Name of the argument: what was given, and what it has to be.
+
+    Raises
+    ------
+    UsageError
+        An argument is of another type.
+    """
+    for name, (value, kind) in options.items():
+        if not isinstance(value, kind):
+            given = value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
+            raise UsageError(
+                f"{name}: {given} is no {kind.__name__} object: give {name}={kind.__name__}(...)",
+                code="usage.option-type",
+            )
+
+
 def integer(value: Any) -> int:
-    """Convert to a whole number; floats are refused."""
+    """Convert to a whole number; floats and truth values are refused."""
     try:
-        return int(value if isinstance(value, str) else operator.index(value))
-    except (TypeError, ValueError):
+        is_text = isinstance(value, str) and re.fullmatch(r"[+-]?[0-9]+", value)
+        return int(value) if is_text else operator.index(_not_bool(value))
+    except TypeError:
         raise ValueError(f"{value!r} is not a whole number") from None
 
 
 def number(value: Any) -> float:
     """Convert to a finite number."""
     try:
-        x = float(value)
+        x = float(_not_bool(value))
     except (TypeError, ValueError):
         raise ValueError(f"{value!r} is not a number") from None
     except OverflowError:
@@ -115,6 +138,12 @@ def number(value: Any) -> float:
     if not math.isfinite(x):
         raise ValueError(f"{value!r} is not finite")
     return x
+
+
+def _not_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError("a truth value is no number")
+    return value
 
 
 def integer_between(low: int, high: float = math.inf) -> Converter:
@@ -173,7 +202,17 @@ def path(value: Any) -> str:
     text = os.fsdecode(value)
     if not text:
         raise ValueError("an empty path: is a variable unset?")
+    if "\0" in text:
+        raise ValueError(f"{text!r}: a NUL byte, which no path can have")
     return text
+
+
+def checked_path(name: str, value: Any) -> str:
+    """Convert the path of the argument `name` to text. Raises UsageError."""
+    try:
+        return path(value)
+    except ValueError as error:
+        raise UsageError(f"{name}: {error}", code="usage.path") from error
 
 
 def file_name(value: Any) -> str:

@@ -22,7 +22,7 @@ _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result, as far as they are installed."""
-    packages = ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "soundfile", "soxr")
+    packages = ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "librosa", "soundfile", "soxr")
     numbers = {package: installed(package) for package in packages}
     return {"python": platform.python_version()} | {package: number for package, number in numbers.items() if number}
 

@@ -18,10 +18,10 @@ MAX_SEGMENTS = 100_000  # of a track; more would fill the memory
 
 def model(value: Any) -> str:
     """Convert the name or the number of a network."""
-    name = str(value)
+    name = str(value) if type(value) is int else value
     if not is_model(name):
-        raise ValueError(f"{name!r}: choose one of {', '.join(MODELS)}, or a network that a package adds")
-    return name
+        raise ValueError(f"{value!r}: choose one of {', '.join(MODELS)}, or a network that a package adds")
+    return str(name)
 
 
 @dataclass(frozen=True)

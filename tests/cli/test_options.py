@@ -23,11 +23,11 @@ from mirex_submission.training.recipe import Recipe
 
 # The dataclasses of each command; of RunOptions, those that it takes.
 COMMANDS = {
-    "extract": ((FeatureOptions, ExtractionOptions), ("no_check",)),
-    "train": ((FeatureOptions, Recipe, TrainingOptions), ("device", "engine", "no_check")),
-    "classify": ((ClassificationOptions,), ("device", "engine", "no_check")),
-    "train-and-classify": ((FeatureOptions, Recipe, TrainAndClassifyOptions), ("device", "engine", "no_check")),
-    "check": ((FeatureOptions, Recipe), ("device", "engine")),
+    "extract": ((FeatureOptions, ExtractionOptions), ("strict", "no_check")),
+    "train": ((FeatureOptions, Recipe, TrainingOptions), ("device", "engine", "strict", "no_check")),
+    "classify": ((ClassificationOptions,), ("device", "engine", "strict", "no_check")),
+    "train-and-classify": ((FeatureOptions, Recipe, TrainAndClassifyOptions), ("device", "engine", "strict", "no_check")),
+    "check": ((FeatureOptions, Recipe), ("device", "engine", "strict")),
     "features": ((FeatureOptions,), ()),
     "doctor": ((), ("device",)),
 }
@@ -48,7 +48,7 @@ def fields_of(command):
     dataclasses_of_command, of_run = COMMANDS[command]
     for options in dataclasses_of_command:
         yield from dataclasses.fields(options)
-    yield from (field for field in dataclasses.fields(RunOptions) if field.name in ("threads", "strict", *of_run))
+    yield from (field for field in dataclasses.fields(RunOptions) if field.name in ("threads", *of_run))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

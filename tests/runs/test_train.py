@@ -181,3 +181,14 @@ def test_events_for_tensorboard_cannot_cost_a_training(pairs, tmp_path):
     for name in ("first", "again"):  # of a finished training too
         train(tmp_path / "s", pairs, recipe=QUICK, run=RUN, training=TrainingOptions(tensorboard=tmp_path / name))
         assert list((tmp_path / name).rglob("*tfevents*"))
+
+
+def test_the_history_is_of_this_model_and_is_written_again_where_it_is_gone(pairs, tmp_path):
+    model = train(tmp_path, pairs, recipe=QUICK, run=RUN)
+    before = [(model / name).read_bytes() for name in ("history.csv", "history.png")]
+    for name in ("history.csv", "history.png"):
+        (model / name).unlink()
+    train(tmp_path, pairs, recipe=QUICK, run=RUN)
+    assert [(model / name).read_bytes() for name in ("history.csv", "history.png")] == before
+    train(tmp_path, pairs[:-1], recipe=QUICK, training=TrainingOptions(no_picture=True), run=RUN)
+    assert not (model / "history.png").exists() and (model / "history.csv").read_bytes() != before[0]

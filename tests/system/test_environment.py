@@ -2,11 +2,13 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 
+import numpy as np
 import pytest
-import threadpoolctl  # noqa: F401 - it sets a variable when it is imported
+import threadpoolctl
 
 from mirex_submission.errors import UsageError
 from mirex_submission.system import environment
@@ -88,6 +90,27 @@ def test_after_a_run_from_python_the_environment_is_as_before(variables, tmp_pat
     except RuntimeError:
         pass
     assert variables == before
+
+
+def test_after_runs_that_overlap_in_threads_everything_is_as_before(variables, tmp_path):
+    before, of_blas = dict(os.environ), threadpoolctl.threadpool_info()
+    first, second = prepared(tmp_path / "a", threads=1), prepared(tmp_path / "b", threads=2)
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert os.environ["OMP_NUM_THREADS"] == "2"  # the second run still has its own
+    second.__exit__(None, None, None)
+    assert dict(os.environ) == before and threadpoolctl.threadpool_info() == of_blas
+
+
+def test_a_run_leaves_the_random_generators_as_they_were(variables, tmp_path):
+    random.seed(1)
+    np.random.seed(1)
+    before = random.getstate(), np.random.get_state()[1].tolist()
+    with prepared(tmp_path, threads=1):
+        random.seed(2)
+        np.random.seed(2)
+    assert (random.getstate(), np.random.get_state()[1].tolist()) == before
 
 
 def test_one_thread_means_that_numpy_starts_no_other_and_nothing_heavy_is_loaded():

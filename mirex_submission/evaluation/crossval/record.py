@@ -9,22 +9,24 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.crossval.run import FoldRun, SystemRun
 from mirex_submission.evaluation.crossval.step import StepResult
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
 from mirex_submission.evaluation.judging import validate as validation
-from mirex_submission.evaluation.judging.results import Count, Number, from_json
+from mirex_submission.evaluation.judging.results import Count, from_json
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.outputs import Kind
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.runtime import versions
 
 RUNS = "runs.json"
+Amount = Annotated[float, Meta(ge=0, lt=2.0**53)]
 
 
 class StepRecord(Struct, frozen=True):
@@ -33,9 +35,9 @@ class StepRecord(Struct, frozen=True):
     name: str = field(name="call", default="extract")
     argv: list[str] = []
     status: Count | None = None
-    seconds: Number | None = None
-    cpu_seconds: Number | None = None
-    peak_mb: Number | None = None
+    seconds: Amount | None = None
+    cpu_seconds: Amount | None = None
+    peak_mb: Amount | None = None
     log: str | None = None
     attempts: Count | None = None
     problem: str | None = field(name="fault", default=None)
@@ -63,7 +65,7 @@ class SystemRecord(Struct, frozen=True):
 class RunRecord(Struct, frozen=True):
     """The whole file; lists: path to SHA-256."""
 
-    systems: dict[str, SystemRecord] = {}
+    systems: dict[str, SystemRecord]
     versions: dict[str, str] = {}
     lists: dict[str, str] = {}
     started: str | None = None

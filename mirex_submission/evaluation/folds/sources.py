@@ -247,8 +247,8 @@ def from_mirdata(name: str, home: str | os.PathLike[str], *, group: str | None =
         problem = f"mirdata's {name}: none of {len(rows)} tracks has one {label_attribute} and its audio in {home}"
         raise ListError(f"{problem}: check the folder", code="folds.no-audio")
     if len(tracks) < len(rows):
-        log.warning("mirdata's %s: left out %d of %d tracks: no audio file, or not one %s", name,
-                    len(rows) - len(tracks), len(rows), label_attribute)  # fmt: skip
+        text = f"mirdata's {name}: left out {len(rows) - len(tracks)} of {len(rows)} tracks"
+        log.warning("%s", coded(f"{text}: no audio file, or not one {label_attribute}", code="folds.left-out"))
     _check_names(tracks)
     if group:
         _warn_of_ungrouped(f"mirdata's {name}", tracks, group)

@@ -12,7 +12,7 @@ from mirex_submission.evaluation.judging import tables
 from mirex_submission.evaluation.judging.evaluate import Evaluation, evaluate
 from mirex_submission.evaluation.names import check_system_names
 from mirex_submission.evaluation.options import EvaluateOptions
-from mirex_submission.system import option as opt
+from mirex_submission.system.option import check_options, checked_path
 
 log = logging.getLogger(__name__)
 
@@ -59,11 +59,9 @@ def evaluate_systems(
     if not isinstance(systems, Mapping):
         text = f"systems: {type(systems).__name__} is no mapping: give {{name: folder of its outputs}}"
         raise UsageError(text, code="usage.systems")
-    for name, path in {"truth": truth, "out": out, **systems}.items():
-        try:
-            opt.path(path)
-        except ValueError as error:
-            raise UsageError(f"{name}: {error}", code="usage.path") from error
+    check_options(options=(options, EvaluateOptions))
+    for name, path in (("truth", truth), ("out", out), *systems.items()):
+        checked_path(str(name), path)
     if not systems:
         raise UsageError("no system: give at least one, as NAME=DIR", code="usage.no-system")
     check_system_names(list(systems))

@@ -29,6 +29,7 @@ from mirex_submission.version import __version__
 RESULTS = "results.json"
 # Beyond 2^53 a float64 no longer counts; the limits keep infinity and NaN out too.
 Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 _Record = TypeVar("_Record")
 
@@ -69,14 +70,14 @@ class FoldResult(Struct, frozen=True):
 class Figures(Struct, frozen=True, kw_only=True):
     """Figures of a system over one fold or over all; n_tracks: out of how many tracks the right ones are counted."""
 
-    accuracy: Number
-    accuracy_interval: tuple[Number, Number]
-    normalised_accuracy: Number
+    accuracy: Share
+    accuracy_interval: tuple[Share, Share]
+    normalised_accuracy: Share
     n_tracks: Count
     n_predicted: Count
     n_right: Count
     n_tracks_per_class: list[Count]
-    recalls: list[Number]
+    recalls: list[Share]
     confusion: list[list[Count]]
 
 
@@ -301,7 +302,7 @@ def read(path: Path) -> Results:
 def _check(results: Results) -> None:
     """Raise ValueError where the parts of the results do not belong together."""
     systems, folds = [system.name for system in results.systems], [fold.name for fold in results.folds]
-    if not (results.classes and all(names and len(set(names)) == len(names) for names in (systems, folds))):
+    if not all(names and len(set(names)) == len(names) for names in (results.classes, systems, folds)):
         raise ValueError("classes, folds, systems: one or more, with different names")
     if any(track.predicted.keys() != set(systems) for fold in results.folds for track in fold.tracks):
         raise ValueError("folds: a track without one entry for each system")
@@ -312,6 +313,8 @@ def _check(results: Results) -> None:
             per_class: list[Sequence[object]] = [part.n_tracks_per_class, part.recalls, part.confusion, *part.confusion]
             if {len(figures) for figures in per_class} != {len(results.classes)}:
                 raise ValueError(f"{system.name}: not one figure for each class")
+            if part.n_tracks and abs(part.accuracy - part.n_right / part.n_tracks) > 1e-9:
+                raise ValueError(f"{system.name}: an accuracy that is not that of its counts")
     pairs = sorted(combinations(sorted(systems), 2))
     tests: list[Sequence[Difference | Pair]] = [results.mcnemar]
     for comparison in (results.significance.classes, results.significance.folds):

@@ -58,6 +58,8 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
             ]
             header = ["*TeamID", "TeamID", "Lowerbound", "Mean", "Upperbound", "Significance"]
             _write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
+        else:  # one of an earlier evaluation would be taken for a figure of this one
+            (folder / f"{table}.friedmanTKHSD.csv").unlink(missing_ok=True)
     for system in systems:
         write_file(folder / system.name / "report.txt", _report(evaluation, system).encode("utf-8"))
     write_file(folder / "results.json", results.as_json(evaluation, command))

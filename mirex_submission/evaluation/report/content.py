@@ -144,7 +144,7 @@ def assemble(folder: Path, results: Results, run: RunRecord | None) -> Report:
     if run is None:
         text = f"no {RUNS} beside the results: times, memory and training histories are not known"
         notes.append(coded(text, code="report.no-runs"))
-        run = RunRecord()
+        run = RunRecord(systems={})
     systems = sorted(results.systems, key=lambda system: (-system.overall.accuracy, system.name))
     names = [system.name for system in systems]
     steps = _steps(run)

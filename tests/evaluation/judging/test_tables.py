@@ -207,3 +207,13 @@ def test_a_folder_that_cannot_be_written_is_a_fault_of_the_disk(written, tmp_pat
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=str(tmp_path / "file")):
         write_results(evaluation, tmp_path / "file")
+
+
+def test_no_table_of_an_earlier_evaluation_stays_among_those_of_this_one(written, tmp_path):
+    folder, evaluation = written
+    write_results(evaluation, tmp_path)
+    pairwise = sorted(path.name for path in tmp_path.glob("*.friedmanTKHSD.csv"))
+    assert pairwise == ["PerClassResults.friedmanTKHSD.csv", "PerFoldResults.friedmanTKHSD.csv"]
+    alone = evaluate(folder.parent / "truth", {"good": folder.parent / "good"})
+    write_results(alone, tmp_path)
+    assert not list(tmp_path.glob("*.friedmanTKHSD.csv"))
