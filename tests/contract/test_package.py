@@ -18,14 +18,16 @@ NO_COMPILER = {"CC": "/bin/false"}
 BUILD = "import sys; from setuptools import build_meta; getattr(build_meta, sys.argv[1])(sys.argv[2])"
 A_USERS_FILE = """
 from pathlib import Path
-from mirex_submission import classify, evaluate, extract, log_mel, train
+from mirex_submission import Recipe, RunOptions, TrainingOptions, classify, evaluate, extract, log_mel, train
 from mirex_submission.errors import MirexError
 from mirex_submission.estimator import MirexClassifier
 
-def run(scratch: Path, paths: list[str], labels: list[str]) -> list[str]:
-    unusable = [path for path, record in extract(scratch, paths, threads=2).items() if not record.content]
-    folder: Path = train(scratch, list(zip(paths, labels)), epochs=2, time_limit="20h")
-    found = classify(scratch, paths, scratch / "out.txt", strict=True)
+def answers(scratch: Path, paths: list[str], labels: list[str]) -> list[str]:
+    run = RunOptions(threads=2)
+    unusable = [path for path, record in extract(scratch, paths, run=run).items() if not record.content]
+    training = TrainingOptions(time_limit=3600)
+    folder: Path = train(scratch, list(zip(paths, labels)), recipe=Recipe(epochs=2), training=training)
+    found = classify(scratch, paths, scratch / "out.txt", run=run)
     accuracy: float = evaluate(scratch / "truth", {"ours": scratch}, scratch / "all").systems[0].overall.accuracy
     estimator = MirexClassifier(epochs=1, scratch=folder).fit(paths, labels)
     print(log_mel(paths[0]).shape, accuracy, estimator.predict_proba(paths).shape, MirexError.exit_status)
@@ -151,4 +153,4 @@ def test_each_archive_and_the_checkout_install_alone_and_do_everything_and_have_
             [sys.executable, "-m", "mypy", *options, f"{name}.py"], cwd=tmp_path, capture_output=True, text=True
         )
         assert (done.returncode == 0) == (name == "right"), done.stdout
-        assert ('"train" has incompatible type "list[Never]"' in done.stdout) == (name == "wrong"), done.stdout
+        assert ('"Recipe" has incompatible type "list[Never]"' in done.stdout) == (name == "wrong"), done.stdout
