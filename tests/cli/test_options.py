@@ -26,7 +26,10 @@ COMMANDS = {
     "extract": ((FeatureOptions, ExtractionOptions), ("strict", "no_check")),
     "train": ((FeatureOptions, Recipe, TrainingOptions), ("device", "engine", "strict", "no_check")),
     "classify": ((ClassificationOptions,), ("device", "engine", "strict", "no_check")),
-    "train-and-classify": ((FeatureOptions, Recipe, TrainAndClassifyOptions), ("device", "engine", "strict", "no_check")),
+    "train-and-classify": (
+        (FeatureOptions, Recipe, TrainAndClassifyOptions),
+        ("device", "engine", "strict", "no_check"),
+    ),
     "check": ((FeatureOptions, Recipe), ("device", "engine", "strict")),
     "features": ((FeatureOptions,), ()),
     "doctor": ((), ("device",)),
