@@ -24,6 +24,7 @@ MIN_IN_PARALLEL = 16  # fewer are drawn before another process would have loaded
 
 
 def draw_all(paths: Sequence[str], store: FeatureStore, folder: Path, workers: Workers) -> None:
+    """Draw the pictures of tracks with stored features into a folder. Raises ResourceError where a worker is killed."""
     progress = Progress("plots", len(paths), unit="tracks")
     try:
         if workers.local and len(paths) < MIN_IN_PARALLEL:

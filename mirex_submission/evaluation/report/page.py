@@ -52,8 +52,8 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
         The page would replace one of its own sources.
     """
     folder = Path(folder)
-    check_writable(output)
     results, run = read(folder / RESULTS), read_runs(folder)
+    check_writable(output)
     for path in (folder / RESULTS, folder / RUNS):
         if os.path.realpath(output) == os.path.realpath(path):
             text = f"{output}: the report would replace what it is made from: give another file"
