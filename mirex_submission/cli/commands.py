@@ -119,8 +119,8 @@ def add_check(parser: argparse.ArgumentParser) -> None:
     add_lists(parser)
     group = parser.add_argument_group("lists")
     for field in dataclasses.fields(TaskLists):
-        lists = {"metavar": field.metadata["metavar"], "help": field.metadata["help"], "default": []}
-        group.add_argument(f"--{field.name}", type=path, nargs="+", action="extend", **lists)
+        words = {"metavar": field.metadata["metavar"], "help": field.metadata["help"]}
+        group.add_argument(f"--{field.name}", type=path, nargs="+", action="extend", **words)
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, Recipe, title=_TRAINING)
     add_options(parser, TrainingOptions, "name", "groups", "max_bad", title="run")
@@ -133,7 +133,7 @@ def check(args: argparse.Namespace) -> None:
 
     problems = check(
         args.scratch,
-        TaskLists(features=args.features, train=args.train, test=args.test),
+        read_options(args, TaskLists),
         features=read_options(args, FeatureOptions),
         recipe=read_options(args, Recipe),
         training=read_options(args, TrainingOptions),
@@ -183,7 +183,7 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         help="file or folder to write (default: the model's name with the format)",
     )
     parser.add_argument(
-        "--audio", type=path, metavar="FILE", action="append", default=[],
+        "--audio", type=path, metavar="FILE", action="append",
         help="audio to verify the export on; may be repeated (default: a training track of each class)",
     )  # fmt: skip
 
@@ -191,7 +191,9 @@ def add_export(parser: argparse.ArgumentParser) -> None:
 def export(args: argparse.Namespace) -> None:
     from mirex_submission.models import export
 
-    export.export(Path(args.model).absolute(), args.format, args.output, audio_paths=args.audio, threads=args.threads)
+    export.export(
+        Path(args.model).absolute(), args.format, args.output, audio_paths=args.audio or (), threads=args.threads
+    )
 
 
 def add_doctor(parser: argparse.ArgumentParser) -> None:

@@ -98,6 +98,4 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the default of every option that takes a value and has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return (
-            super()._get_help_string(action) if action.nargs != 0 and action.default not in (None, []) else action.help
-        )
+        return super()._get_help_string(action) if action.nargs != 0 and action.default is not None else action.help

@@ -78,12 +78,11 @@ def modulation_energies(levels: np.ndarray, frame_rate_hz: float, grid: Grid) ->
         Mean and standard deviation over time, for each of `grid.filters`.
     """
     n_bands, n_frames = levels.shape
-    n_padded = scipy.fft.next_fast_len(n_frames + _MARGIN_FRAMES)
-    before = (n_padded - n_frames) // 2
-    margins = ((0, 0), (before, n_padded - n_frames - before))
+    n_padded, margin = _margins(n_frames, _MARGIN_FRAMES)
+    before = margin[0]
     # Without the mean of each band, which is far greater than the variations, these keep their precision.
     mean = levels.mean(axis=1, keepdims=True)
-    spectrum = scipy.fft.rfft(np.pad(levels - mean, margins, mode="reflect"), axis=1)
+    spectrum = scipy.fft.rfft(np.pad(levels - mean, ((0, 0), margin), mode="reflect"), axis=1)
     spectrum[:, :1] += n_padded * mean
     of_scales = _scale_filters(n_bands, grid.scales)
     statistics = []
@@ -95,6 +94,22 @@ def modulation_energies(levels: np.ndarray, frame_rate_hz: float, grid: Grid) ->
     by_band = np.concatenate(statistics, axis=1)  # [2, n_filters, n_bands]
     by_region = by_band.reshape(2, -1, grid.n_regions, n_bands // grid.n_regions).mean(axis=3)
     return np.asarray(np.log(by_region + _OFFSET).transpose(2, 1, 0), np.float32)
+
+
+def _margins(n: int, least: int) -> tuple[int, tuple[int, int]]:
+    """Return a length that transforms fast and has room for `least` more than n, and the margins at both ends."""
+    n_padded = scipy.fft.next_fast_len(n + least)
+    before = (n_padded - n) // 2
+    return n_padded, (before, n_padded - n - before)
+
+
+def _deviation(centre: float, at_0: float) -> float:
+    """Return the standard deviation of the Gaussian filter around a rate or a scale."""
+    return _RELATIVE_DEVIATION * centre if centre else at_0
+
+
+def _gains(frequencies: np.ndarray, centre: float, deviation: float) -> np.ndarray:
+    return np.asarray(np.exp(-(((frequencies - centre) / deviation) ** 2) / 2))
 
 
 def _at_rate(spectrum: np.ndarray, n_padded: int, frame_rate_hz: float, rate_hz: float) -> np.ndarray:
@@ -124,12 +139,12 @@ def _rate_filter(n_padded: int, frame_rate_hz: float, rate_hz: float) -> tuple[n
 
     The gains contain the factor by which a shorter inverse transform is too large.
     """
-    deviation_hz = _RELATIVE_DEVIATION * rate_hz if rate_hz else _ZERO_RATE_DEVIATION_HZ
+    deviation_hz = _deviation(rate_hz, _ZERO_RATE_DEVIATION_HZ)
     bin_hz = frame_rate_hz / n_padded
     lowest, highest = (int(np.trunc((rate_hz + k * _N_DEVIATIONS * deviation_hz) / bin_hz)) for k in (-1, 1))
     most = (n_padded - 1) // 2  # the bin of half the frame rate is neither upwards nor downwards
     bins = np.arange(max(lowest, -most), min(highest, most) + 1)
-    gains = np.exp(-(((bins * bin_hz - rate_hz) / deviation_hz) ** 2) / 2) * (len(bins) / n_padded)
+    gains = _gains(bins * bin_hz, rate_hz, deviation_hz) * (len(bins) / n_padded)
     return bins, gains.astype(np.float32)
 
 
@@ -139,16 +154,12 @@ def _scale_filters(n_bands: int, scales: tuple[float, ...]) -> np.ndarray:
 
     Its rows: the filter of scale 0, which is real; the real parts of the others; their imaginary parts.
     """
-    n_padded = scipy.fft.next_fast_len(n_bands + _MARGIN_BANDS)
-    before = (n_padded - n_bands) // 2
-    margins = ((before, n_padded - n_bands - before), (0, 0))
-    spectra = np.fft.fft(np.pad(np.eye(n_bands), margins, mode="reflect"), axis=0)
+    n_padded, margin = _margins(n_bands, _MARGIN_BANDS)
+    inside = slice(margin[0], margin[0] + n_bands)
+    spectra = np.fft.fft(np.pad(np.eye(n_bands), (margin, (0, 0)), mode="reflect"), axis=0)
     frequencies = np.fft.fftfreq(n_padded)[:, None]
-    filters = []
-    for scale in scales:
-        deviation = _RELATIVE_DEVIATION * scale if scale else _ZERO_SCALE_DEVIATION
-        gains = np.exp(-(((frequencies - scale) / deviation) ** 2) / 2)
-        filters.append(np.fft.ifft(spectra * gains, axis=0)[before : before + n_bands])
+    gains = [_gains(frequencies, scale, _deviation(scale, _ZERO_SCALE_DEVIATION)) for scale in scales]
+    filters = [np.fft.ifft(spectra * of_scale, axis=0)[inside] for of_scale in gains]
     parts = [filters[0].real, *(f.real for f in filters[1:]), *(f.imag for f in filters[1:])]
     return np.asarray(np.concatenate(parts), np.float32)
 

@@ -45,7 +45,7 @@ class NativeNetwork:
 
     def probabilities(self, segments: np.ndarray) -> np.ndarray:
         merged = self._forward(segments)[1]
-        return _softmax(self._dense(_sigmoid(self._dense(merged, "dense")), "class_probabilities"))
+        return softmax(self._dense(_sigmoid(self._dense(merged, "dense")), "class_probabilities"))
 
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
         dropout, rate = epoch.dropout_rng(), np.float32(epoch.learning_rate)
@@ -63,7 +63,7 @@ class NativeNetwork:
         x, merged, places = self._forward(segments)
         activity = _sigmoid(self._dense(merged, "dense"))
         hidden = activity * kept
-        probabilities = _softmax(self._dense(hidden, "class_probabilities"))
+        probabilities = softmax(self._dense(hidden, "class_probabilities"))
         of_target = probabilities[np.arange(n), targets]
         losses = -np.log(np.maximum(of_target, np.finfo(np.float32).tiny))
         n_right = int((probabilities.argmax(axis=1) == targets).sum())
@@ -175,6 +175,7 @@ def _sigmoid(x: np.ndarray) -> np.ndarray:
         return np.asarray(1 / (1 + np.exp(-x)))
 
 
-def _softmax(x: np.ndarray) -> np.ndarray:
+def softmax(x: np.ndarray) -> np.ndarray:
+    """Compute probabilities of each row of logits [n, n_classes]."""
     powers = np.exp(x - x.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))

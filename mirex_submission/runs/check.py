@@ -10,7 +10,7 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.runs.options import FeatureOptions, RunOptions, TaskLists, TrainingOptions
 from mirex_submission.runs.scratch import choose_spec, scratch_folder
-from mirex_submission.runs.train import check_sizes
+from mirex_submission.runs.train import check_sizes, check_training_options
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_options, checked_path
 from mirex_submission.training.recipe import Recipe
@@ -41,13 +41,8 @@ def check(
     list of Problem
         Errors first, then warnings and notes.
     """
-    check_options(
-        task_lists=(task_lists, TaskLists),
-        features=(features, FeatureOptions),
-        recipe=(recipe, Recipe),
-        training=(training, TrainingOptions),
-        run=(run, RunOptions),
-    )
+    check_options(task_lists=(task_lists, TaskLists))
+    check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers

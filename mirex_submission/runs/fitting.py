@@ -26,7 +26,7 @@ from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
 from mirex_submission.preflight.limits import check_readable, check_trainable
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import RunOptions, TrainingOptions
-from mirex_submission.system.atomic import clear_leftovers, make_folder, write_file
+from mirex_submission.system.atomic import clear_leftovers, make_folder, remove, write_file
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.runtime import check_one_host, versions
 from mirex_submission.system.workers import Workers
@@ -302,7 +302,7 @@ def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: d
     """Put the model into its folder, with the history and the model card."""
     folder, history = job.folder, {network: checkpoint.history for network, checkpoint in trained.items()}
     for name in ("history.csv", "history.png"):  # of the model before
-        (folder / name).unlink(missing_ok=True)
+        remove(folder / name)
     _write_history(job, history)
     files = {name: bundles.save_weights(folder, last.best or last.weights) for name, last in trained.items()}
     model = Bundle(

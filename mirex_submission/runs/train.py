@@ -71,7 +71,7 @@ def train(
     DeviceError, StorageError, UsageError
         The device is missing; the disk is full; another training uses this model's folder.
     """
-    _check_options(features, recipe, training, run)
+    check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -102,16 +102,14 @@ def train_and_classify(
     run: RunOptions = RunOptions(),
 ) -> Classification:
     """Train a model, then classify a test list with it; see `train` and `classify`."""
-    _check_options(features, recipe, training, run)
-    check_options(training=(training, TrainAndClassifyOptions))
+    check_training_options(features, recipe, training, run, kind=TrainAndClassifyOptions)
     scratch = scratch_folder(scratch)
-    checked_path("output", output)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
         from mirex_submission.runs import fitting
 
         inputs = [source for source in (train_list, test_list, training.groups) if source is not None]
-        outputs = output_files(scratch, output, training.probabilities, inputs=inputs)
+        outputs = output_files(scratch, checked_path("output", output), training.probabilities, inputs=inputs)
         for file in filter(None, outputs):
             check_writable(file)  # fails now, and not after the training
         tracks, test_paths, groups = _read(train_list, test_list, training, recipe, for_evaluator=True)
@@ -139,7 +137,7 @@ def dry_run(
     run: RunOptions = RunOptions(),
 ) -> list[str]:
     """Describe what `train` would do and how long it would take, in lines to print; write nothing."""
-    _check_options(features, recipe, training, run)
+    check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -156,11 +154,14 @@ def dry_run(
         return cost.plan(scratch, tracks, recipe, spec, headers, start=start)
 
 
-def _check_options(features: object, recipe: object, training: object, run: object) -> None:
+def check_training_options(
+    features: object, recipe: object, training: object, run: object, *, kind: type[TrainingOptions] = TrainingOptions
+) -> None:
+    """Check the classes of the options of a training; `training` has to be of `kind`. Raises UsageError."""
     check_options(
         features=(features, FeatureOptions),
         recipe=(recipe, Recipe),
-        training=(training, TrainingOptions),
+        training=(training, kind),
         run=(run, RunOptions),
     )
 

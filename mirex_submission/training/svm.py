@@ -21,6 +21,8 @@ from typing import Any
 
 import numpy as np
 
+from mirex_submission.networks.kernel import softmax
+
 Arrays = dict[str, np.ndarray]
 
 _CLIP = 4.0  # standard deviations: an outlier must not decide a component
@@ -139,7 +141,7 @@ class SupportVectorMachine:
 
     def probabilities(self, views: Mapping[str, np.ndarray]) -> np.ndarray:
         """Compute class probabilities [n_tracks, n_classes]; the greatest is that of the class that is decided."""
-        return _softmax(self.decisions(views) / self.temperature)
+        return softmax(self.decisions(views) / self.temperature)
 
     def arrays(self) -> Arrays:
         """Return all of it as named arrays, for storing."""
@@ -220,12 +222,7 @@ def _temperature(decisions: np.ndarray, y: np.ndarray) -> float:
     from scipy.optimize import minimize_scalar
 
     def loss(log_temperature: float) -> float:
-        probabilities = _softmax(decisions / np.exp(log_temperature))
+        probabilities = softmax(decisions / np.exp(log_temperature))
         return float(-np.log(np.maximum(probabilities[np.arange(len(y)), y], np.finfo(float).tiny)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-4.0, 4.0), method="bounded").x))
-
-
-def _softmax(x: np.ndarray) -> np.ndarray:
-    powers = np.exp(x - x.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))

@@ -18,7 +18,7 @@ import numpy as np
 from mirex_submission.evaluation.judging import results
 from mirex_submission.evaluation.judging.evaluate import Evaluation, System
 from mirex_submission.evaluation.judging.metrics import Score
-from mirex_submission.system.atomic import write_file
+from mirex_submission.system.atomic import remove, write_file
 
 _COLUMN = 7  # characters of a matrix column of report.txt, as NEMA's
 
@@ -59,7 +59,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
             header = ["*TeamID", "TeamID", "Lowerbound", "Mean", "Upperbound", "Significance"]
             _write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
         else:  # one of an earlier evaluation would be taken for a figure of this one
-            (folder / f"{table}.friedmanTKHSD.csv").unlink(missing_ok=True)
+            remove(folder / f"{table}.friedmanTKHSD.csv")
     for system in systems:
         write_file(folder / system.name / "report.txt", _report(evaluation, system).encode("utf-8"))
     write_file(folder / "results.json", results.as_json(evaluation, command))
