@@ -105,8 +105,9 @@ def load(scratch, threads=2):  # from here on, what runs in the phases' own proc
     from mirex_submission.features.spec import FeatureSpec
     from mirex_submission.protocol import lists
     from mirex_submission.runs.options import FeatureOptions
-    from mirex_submission.runs.scratch import choose_spec
+    from mirex_submission.runs.scratch import choose_specs
     from mirex_submission.system.workers import Workers
+    from mirex_submission.training.recipe import Recipe
 
     return SimpleNamespace(
         AudioState=store.AudioState,
@@ -116,7 +117,8 @@ def load(scratch, threads=2):  # from here on, what runs in the phases' own proc
         Header=store.Header,
         Headers=Headers,
         Workers=Workers,
-        choose_spec=choose_spec,
+        Recipe=Recipe,
+        choose_specs=choose_specs,
         content_hash=store.content_hash,
         extraction=extraction,
         lists=lists,
@@ -154,11 +156,14 @@ def phase_extract(list_file, scratch, jobs=2, n=None, extract=True):
     program, imported = metered(lambda: load(scratch, jobs))
     paths, listed = metered(lambda: program.lists.read_paths(list_file)[:n])
     features, headers = program.FeatureOptions(bands=BANDS), program.Headers(jobs)
-    spec, rated = metered(lambda: program.choose_spec(Path(scratch), paths, features, headers, whole_task=True))
+    recipe = program.Recipe()
+    (spec,), rated = metered(
+        lambda: program.choose_specs(Path(scratch), paths, recipe, features, headers, whole_task=True)
+    )
     answer = {"import": imported, "list": listed, "rate": rated}
     if extract:  # the result is thrown away, but its memory is in the peak
         store, workers = program.FeatureStore(scratch, spec), program.Workers(jobs)
-        answer["extract"] = metered(lambda: len(program.extraction.extract(paths, store, workers)))[1]
+        answer["extract"] = metered(lambda: len(program.extraction.extract(paths, [store], workers)))[1]
     return {**answer, "memory": memory()}
 
 
@@ -173,12 +178,12 @@ def phase_warm(list_file, scratch, rounds):
             children.append(os.fork())
             if not children[-1]:
                 for path in paths[k::2]:
-                    program.extraction.extract_track(path, store)
+                    program.extraction.extract_track(path, [store])
                 os._exit(0)
         for child in children:
             os.waitpid(child, 0)
 
-    ways = {f"{n}": lambda n=n: program.extraction.extract(paths, store, program.Workers(n)) for n in (1, 2)}
+    ways = {f"{n}": lambda n=n: program.extraction.extract(paths, [store], program.Workers(n)) for n in (1, 2)}
     costs = {way: [] for way in ("1", "2", "ceiling")}
     for _ in range(rounds + 1):  # the first starts the workers
         for way, function in {**ways, "ceiling": halves}.items():

@@ -1,9 +1,9 @@
 """Lidy and Schindler's MIREX 2016 parallel convolutional networks as a train/test classification submission.
 
 From Python, `extract`, `train`, `classify` and `evaluate` do what the commands of the same names do. Their options are
-FeatureOptions, Recipe, TrainingOptions, ClassificationOptions, ExtractionOptions, EvaluateOptions and RunOptions;
-TrackTable names the columns of a DataFrame. `log_mel` computes the features of one track; MirexClassifier is the
-estimator for scikit-learn.
+FeatureOptions, Recipe or ViewRecipe, TrainingOptions, ClassificationOptions, ExtractionOptions, EvaluateOptions and
+RunOptions; TrackTable names the columns of a DataFrame. `log_mel` computes the features of one track; a View adds
+features; MirexClassifier is the estimator for scikit-learn.
 Importing this package imports nothing else: each name is loaded when it is first used.
 """
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from mirex_submission.evaluation.judging.publish import evaluate_systems as evaluate
     from mirex_submission.evaluation.options import EvaluateOptions
     from mirex_submission.features.clip import log_mel
+    from mirex_submission.features.views import View
     from mirex_submission.protocol.in_memory import TrackTable
     from mirex_submission.runs.classify import classify
     from mirex_submission.runs.extract import extract
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
         TrainingOptions,
     )
     from mirex_submission.runs.train import train
-    from mirex_submission.training.recipe import Recipe
+    from mirex_submission.training.recipe import Recipe, ViewRecipe
 
 _MODULES = {
     "MirexClassifier": "estimator",
@@ -45,7 +46,8 @@ _MODULES = {
         "runs.options",
     ),
     "train": "runs.train",
-    "Recipe": "training.recipe",
+    **dict.fromkeys(("Recipe", "ViewRecipe"), "training.recipe"),
+    "View": "features.views",
 }
 __all__ = [
     "ClassificationOptions",
@@ -57,6 +59,8 @@ __all__ = [
     "RunOptions",
     "TrackTable",
     "TrainingOptions",
+    "View",
+    "ViewRecipe",
     "__version__",
     "classify",
     "evaluate",

@@ -10,7 +10,8 @@ import dataclasses
 import logging
 from pathlib import Path
 
-from mirex_submission.cli.options import add_lists, add_options, path, read_options
+from mirex_submission.cli.options import add_lists, add_options, given, path, read_options
+from mirex_submission.errors import UsageError
 from mirex_submission.runs.options import (
     ClassificationOptions,
     ExtractionOptions,
@@ -19,17 +20,46 @@ from mirex_submission.runs.options import (
     TaskLists,
     TrainAndClassifyOptions,
     TrainingOptions,
+    check_recipe,
 )
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.system.option import flag_of
+from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, recipe_class
 
 log = logging.getLogger(__name__)
 
 EXPORT_FORMATS = ("savedmodel", "onnx", "tflite")
-_TRAINING = "training (the defaults are the paper's)"
+
+
+def _add_recipe(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--recipe", choices=tuple(RECIPES), help=f"what is trained (default: {Recipe.name})")
+
+
+def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    _add_recipe(parser)
+    add_options(parser, Recipe, title="recipe paper: networks (the defaults are the paper's)")
+    own = [field.name for field in dataclasses.fields(ViewRecipe) if not hasattr(Recipe, field.name)]
+    add_options(parser, ViewRecipe, *own, title="recipe modulation: a support vector machine on views")
+
+
+def _recipe(args: argparse.Namespace) -> AnyRecipe:
+    """Make the recipe that was asked for. Raises UsageError where an option is of another one."""
+    kind = recipe_class(args.recipe or Recipe.name)
+    own = {field.name for field in dataclasses.fields(kind)}
+    for other in RECIPES.values():
+        for field in dataclasses.fields(other):
+            if field.name not in own and field.name in given(args, other):
+                raise UsageError(
+                    f"{flag_of(field)} is of the recipe {other.name}, not of {kind.name}: leave it out, or give "
+                    f"--recipe {other.name}",
+                    code="usage.other-recipe",
+                )
+    return kind(**given(args, kind))
 
 
 def add_extract(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "feature_list")
+    _add_recipe(parser)
+    add_options(parser, ViewRecipe, "views")
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, ExtractionOptions, title="extraction")
     add_options(parser, RunOptions, "strict", "no_check")
@@ -41,6 +71,7 @@ def extract(args: argparse.Namespace) -> None:
     extract(
         args.scratch,
         args.feature_list,
+        recipe=_recipe(args),
         features=read_options(args, FeatureOptions),
         extraction=read_options(args, ExtractionOptions),
         run=read_options(args, RunOptions),
@@ -55,7 +86,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 
 def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOptions]) -> None:
     add_options(parser, FeatureOptions, title="features")
-    add_options(parser, Recipe, title=_TRAINING)
+    _add_recipe_options(parser)
     add_options(parser, training, title="run")
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check")
 
@@ -69,7 +100,7 @@ def train(args: argparse.Namespace) -> None:
         args.train_list,
         args.feature_list,
         features=read_options(args, FeatureOptions),
-        recipe=read_options(args, Recipe),
+        recipe=_recipe(args),
         training=read_options(args, TrainingOptions),
         run=read_options(args, RunOptions),
     )
@@ -109,7 +140,7 @@ def train_and_classify(args: argparse.Namespace) -> None:
         args.test_list,
         args.output,
         features=read_options(args, FeatureOptions),
-        recipe=read_options(args, Recipe),
+        recipe=_recipe(args),
         training=read_options(args, TrainAndClassifyOptions),
         run=read_options(args, RunOptions),
     )
@@ -122,7 +153,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         words = {"metavar": field.metadata["metavar"], "help": field.metadata["help"]}
         group.add_argument(f"--{field.name}", type=path, nargs="+", action="extend", **words)
     add_options(parser, FeatureOptions, title="features")
-    add_options(parser, Recipe, title=_TRAINING)
+    _add_recipe_options(parser)
     add_options(parser, TrainingOptions, "name", "groups", "max_bad", title="run")
     add_options(parser, RunOptions, "device", "engine", "strict")
 
@@ -135,7 +166,7 @@ def check(args: argparse.Namespace) -> None:
         args.scratch,
         read_options(args, TaskLists),
         features=read_options(args, FeatureOptions),
-        recipe=read_options(args, Recipe),
+        recipe=_recipe(args),
         training=read_options(args, TrainingOptions),
         run=read_options(args, RunOptions),
     )
@@ -152,24 +183,37 @@ def check(args: argparse.Namespace) -> None:
 def add_features(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("track", type=path, metavar="TRACK", help="an audio file, or a stored feature file")
     parser.add_argument("--scratch", type=path, metavar="SCRATCH", help="scratch folder to look the track up in")
-    parser.add_argument("--export", type=path, metavar="FILE", help="write the frames to FILE, .npy or .csv")
+    parser.add_argument("--export", type=path, metavar="FILE", help="write them to FILE: .npy, .csv or .png")
+    _add_recipe(parser)
+    add_options(parser, ViewRecipe, "views")
     add_options(parser, FeatureOptions, title="features")
 
 
 def features(args: argparse.Namespace) -> None:
     from mirex_submission.features import inspect
+    from mirex_submission.runs.pictures import draw
+    from mirex_submission.runs.scratch import specs_at
+    from mirex_submission.system.atomic import write_file
 
-    options = read_options(args, FeatureOptions)
+    options, recipe = read_options(args, FeatureOptions), _recipe(args)
+    check_recipe(recipe, options)
     scratch = Path(args.scratch).absolute() if args.scratch else None
     rate_hz = None if options.rate == "auto" else int(options.rate)
-    header, frames, source = inspect.find_features(
-        args.track, scratch, rate_hz=rate_hz, n_bands=options.bands, n_frames=options.frames
+    features, source = inspect.find_features(
+        args.track, scratch, rate_hz=rate_hz, specs_at=lambda rate_hz: specs_at(rate_hz, recipe, options)
     )
+    if args.export and len(features) > 1:
+        raise UsageError("--export writes one view: give --views with one name", code="usage.several-views")
+    for header, matrix in features:
+        if not args.export:
+            print(inspect.summary(header, matrix))
+        elif args.export.lower().endswith(".png"):
+            write_file(args.export, draw(header, matrix, title=args.track))
+        else:
+            inspect.export(matrix, header.spec, args.export)
     if args.export:
-        inspect.export(frames, header.spec, args.export)
-        log.info("%s: %d frames x %d bands, %s", args.export, *frames.shape, source)
+        log.info("%s: %d x %d, %s", args.export, *features[0][1].shape, source)
     else:
-        print(inspect.summary(header, frames))
         print(f"features  {source}")
 
 
@@ -192,7 +236,11 @@ def export(args: argparse.Namespace) -> None:
     from mirex_submission.models import export
 
     export.export(
-        Path(args.model).absolute(), args.format, args.output, audio_paths=args.audio or (), threads=args.threads
+        Path(args.model).absolute(),
+        args.format,
+        args.output,
+        audio_paths=args.audio or (),
+        threads=read_options(args, RunOptions).threads,
     )
 
 

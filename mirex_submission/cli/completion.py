@@ -6,8 +6,7 @@ import argparse
 from collections.abc import Mapping
 
 from mirex_submission.errors import UsageError
-from mirex_submission.networks import registry as networks
-from mirex_submission.networks.registry import MODELS
+from mirex_submission.networks.registry import MODELS, NETWORKS
 from mirex_submission.system import option as opt
 from mirex_submission.system.installation import install_extra
 from mirex_submission.training.recipe import model
@@ -48,5 +47,5 @@ def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, st
             if converter is opt.path:
                 action.complete = shtab.FILE  # type: ignore[attr-defined]
             elif converter is model:
-                action.choices = [*MODELS, *networks.names()]
+                action.choices = [*MODELS, *NETWORKS.names]
     return str(shtab.complete(whole, shell))

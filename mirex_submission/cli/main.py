@@ -57,7 +57,7 @@ def _version() -> None:
 def _run(command: Callable[[argparse.Namespace], object], args: argparse.Namespace, name: str) -> None:
     started_s = time.monotonic()
     scratch = getattr(args, "scratch", None)
-    environment.prepare(scratch and os.path.abspath(scratch), threads=args.threads)
+    environment.prepare(scratch and os.path.abspath(scratch), threads=options.read_options(args, RunOptions).threads)
     command(args)
     sys.stdout.flush()  # an error of standard output is reported now, and not as a traceback at the end
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
@@ -116,7 +116,6 @@ def _parser(name: str) -> argparse.ArgumentParser:
     parser = options.Parser(
         prog=f"{PROGRAM} {name}",
         description=COMMANDS[name].summary,
-        formatter_class=options.HelpFormatter,
         allow_abbrev=False,
     )
     COMMANDS[name].add_arguments(parser)

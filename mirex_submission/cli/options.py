@@ -50,25 +50,32 @@ def add_options(parser: argparse.ArgumentParser, options: type[Options], *names:
     for field in dataclasses.fields(options):
         if "help" in field.metadata and (not names or field.name in names):
             flags = dict.fromkeys([opt.flag_of(field), f"--{field.name.replace('_', '-')}"])
-            group.add_argument(*flags, dest=field.name, help=field.metadata["help"], **_arguments(field))
+            # The dataclass has the defaults: here None tells that an option was not given.
+            group.add_argument(*flags, dest=field.name, default=None, help=_help(field), **_arguments(field))
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    text = str(field.metadata["help"])
+    return text if field.default is None or field.default is False else f"{text} (default: {field.default})"
 
 
 def _arguments(field: dataclasses.Field[Any]) -> dict[str, Any]:
     if isinstance(field.default, bool):
         return {"action": "store_true"}
-    arguments: dict[str, Any] = {"default": field.default}
-    if isinstance(field.default, tuple):
-        arguments["default"] = "/".join(map(str, field.default)) or None
     if field.metadata["choices"]:
-        return {**arguments, "choices": field.metadata["choices"]}
-    return {**arguments, "metavar": field.metadata["metavar"], "type": typed(field.metadata["convert"] or opt.path)}
+        return {"choices": field.metadata["choices"]}
+    return {"metavar": field.metadata["metavar"], "type": typed(field.metadata["convert"] or opt.path)}
+
+
+def given(args: argparse.Namespace, options: type[Options]) -> dict[str, Any]:
+    """Return those fields of an option dataclass that the parser has read; the others keep their defaults."""
+    names = [field.name for field in dataclasses.fields(options)]
+    return {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
 
 
 def read_options(args: argparse.Namespace, options: type[OptionsType]) -> OptionsType:
-    """Make an option dataclass of what the parser has read; what its command does not take keeps its default."""
-    names = [field.name for field in dataclasses.fields(options)]
-    values = {name: getattr(args, name) for name in names if getattr(args, name, None) is not None}
-    return options(**values)
+    """Make an option dataclass of what the parser has read."""
+    return options(**given(args, options))
 
 
 def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
@@ -92,10 +99,3 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         super().error(coded(message, code="usage.arguments"))
-
-
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of every option that takes a value and has one."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return super()._get_help_string(action) if action.nargs != 0 and action.default is not None else action.help

@@ -1,8 +1,9 @@
-"""Features of many tracks: in parallel, and only what the store does not have yet.
+"""Features of many tracks: in parallel, and only what the stores do not have yet.
 
-Each track is one idempotent unit of work. A worker commits its own file and returns a record; it never raises for bad
-audio, because one exception would end the work of all. Audio is decoded in worker processes only: a decoder that
-crashes costs one track, never the run. Workers with the compiled kernel load NumPy and the decoder, but neither librosa
+A run may need several kinds of features, each in its store: a file is decoded once for all of them. Each track is one
+idempotent unit of work. A worker commits its own files and returns a record; it never raises for bad audio, because one
+exception would end the work of all. Audio is decoded in worker processes only: a decoder that crashes costs one track,
+never the run. Workers with the compiled kernel load NumPy and the decoder, but neither librosa
 nor TensorFlow.
 """
 
@@ -12,18 +13,22 @@ import dataclasses
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import joblib
 import numpy as np
 
-from mirex_submission.errors import AudioError, ResourceError, StorageError, coded
+from mirex_submission.errors import AudioError, ResourceError, StorageError, UsageError, coded
 from mirex_submission.features import audio
 from mirex_submission.features.logmel import log_mel_of_blocks, method
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
+from mirex_submission.features.views import vectors_of_blocks
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import Progress, duration
 from mirex_submission.system.workers import WorkerLost, Workers
+
+Stores: TypeAlias = Sequence[FeatureStore[Spec]]
 
 log = logging.getLogger(__name__)
 
@@ -54,17 +59,16 @@ class Extracted:
     duration_s: float = 0.0
 
 
-def extract(
-    paths: Iterable[str], store: FeatureStore, workers: Workers, *, verify: bool = False
-) -> dict[str, Extracted]:
-    """Make sure that the store holds the features of every readable track.
+def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: bool = False) -> dict[str, Extracted]:
+    """Make sure that every store holds the features of every readable track.
 
     Parameters
     ----------
     paths : iterable of str
-    store : FeatureStore
+    stores : sequence of FeatureStore
+        Each of another kind of features, all at one working rate.
     workers : Workers
-        Where tracks are extracted. None are started if the store has all features.
+        Where tracks are extracted. None are started if the stores have all features.
     verify : bool
         Read all stored features and the audio that they were made from; else their headers, sizes and times suffice.
 
@@ -85,16 +89,17 @@ def extract(
     for path in distinct:
         spellings.setdefault(full_path(path), []).append(path)
     tracks = [first for first, *_ in spellings.values()]
-    records = _look_up(tracks, store, verify=verify)
+    records = _look_up(tracks, stores, verify=verify)
     # Full paths: a worker that is used again has the current folder of an earlier run.
     todo = [path for path, (first, *_) in spellings.items() if first not in records]
     n_stored = len(records)
-    log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_stored, store.spec.rate_hz)
+    log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_stored, stores[0].spec.rate_hz)
     if todo:
-        log.info("log-Mel frames: %s", method())
+        views = [store.spec.view for store in stores if isinstance(store.spec, ViewSpec)]
+        log.info("%s: %s", " and ".join(views) or "log-Mel frames", method())
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
-    for record in _extract_all(todo, store, workers) if todo else ():
+    for record in _extract_all(todo, stores, workers) if todo else ():
         record = dataclasses.replace(record, path=spellings[record.path][0])
         records[record.path] = record
         n_failed += not record.content
@@ -112,12 +117,12 @@ def extract(
     return {path: records[path] for path in distinct}  # in the order of the list, not in that of the work
 
 
-def _look_up(tracks: Sequence[str], store: FeatureStore, *, verify: bool) -> dict[str, Extracted]:
-    """Make the records of the tracks whose features are stored and still belong to their audio."""
+def _look_up(tracks: Sequence[str], stores: Stores, *, verify: bool) -> dict[str, Extracted]:
+    """Make the records of the tracks whose features are all stored and still belong to their audio."""
     records = {}
     progress = Progress("stored features", len(tracks), unit="tracks")
     for path in tracks:
-        header = store.verified(path) if verify else store.fresh(path)
+        header = _stored(path, stores, verify=verify)
         if header:
             records[path] = Extracted(path, header.content)
         progress.advance()
@@ -125,7 +130,14 @@ def _look_up(tracks: Sequence[str], store: FeatureStore, *, verify: bool) -> dic
     return records
 
 
-def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
+def _stored(path: str, stores: Stores, *, verify: bool = False) -> Header | None:
+    """Read the header of a track whose features are fresh in all stores, of one state of its audio."""
+    headers = [store.verified(path) if verify else store.fresh(path) for store in stores]
+    contents = {header.content for header in headers if header}
+    return headers[0] if all(headers) and len(contents) == 1 else None
+
+
+def _extract_all(paths: Sequence[str], stores: Stores, workers: Workers) -> Iterator[Extracted]:
     """Yield the tracks' records as they come, though workers die of a decoder crash or because memory runs out.
 
     The tracks that a dead worker may have had in hand are extracted again, one at a time: the one at fault kills again.
@@ -142,7 +154,7 @@ def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) ->
             def tasks(paths: Sequence[str] = paths, in_hand: dict[str, None] = in_hand) -> Iterator[object]:
                 for path in paths:
                     in_hand[path] = None
-                    yield joblib.delayed(extract_track)(path, store)
+                    yield joblib.delayed(extract_track)(path, stores)
 
             try:
                 for record in workers.run(tasks()):
@@ -153,11 +165,11 @@ def _extract_all(paths: Sequence[str], store: FeatureStore, workers: Workers) ->
             except WorkerLost:
                 text = f"a process that extracts features was killed: {len(in_hand)} tracks are done again"
                 log.warning("%s", coded(text, code="limits.worker-killed"))
-                yield from _extract_singly(list(in_hand), store, workers)
+                yield from _extract_singly(list(in_hand), stores, workers)
                 paths = [path for path in paths if path not in done and path not in in_hand]
 
 
-def _extract_singly(paths: Sequence[str], store: FeatureStore, workers: Workers) -> Iterator[Extracted]:
+def _extract_singly(paths: Sequence[str], stores: Stores, workers: Workers) -> Iterator[Extracted]:
     """Yield the records of tracks one of which killed a worker.
 
     Raises
@@ -166,12 +178,12 @@ def _extract_singly(paths: Sequence[str], store: FeatureStore, workers: Workers)
         Workers die without a track, as where memory is short: every track would be taken for the one at fault.
     """
     for path in paths:
-        header = store.fresh(path)
+        header = _stored(path, stores)
         if header:  # it was stored, and only its record was lost
             yield Extracted(path, header.content, note=header.note)
             continue
         try:
-            yield from workers.run([joblib.delayed(extract_track)(path, store)])
+            yield from workers.run([joblib.delayed(extract_track)(path, stores)])
         except WorkerLost:
             _check_workers(workers)
             text = "kills the process that extracts it: a decoder crash, or no memory"
@@ -190,35 +202,48 @@ def _check_workers(workers: Workers) -> None:
         ) from error
 
 
-def compute(path: str, spec: FeatureSpec) -> tuple[Header, np.ndarray]:
-    """Decode one track and compute its frames [shape=(n_frames, n_bands), float32]. Raises AudioError."""
+def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]:
+    """Decode one track and compute its features of each kind [shape=(n_rows, n_columns), float32].
+
+    The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
+    """
     try:
         state = AudioState.of(path)
-        recording = audio.Recording(path, rate_hz=spec.rate_hz)
-        frames = log_mel_of_blocks(recording, spec)
+        recording = audio.Recording(path, rate_hz=specs[0].rate_hz)
+        matrices = _matrices(recording, specs)
         content = content_hash(path)
         changed = AudioState.of(path) != state
     except OSError as error:
         raise audio.unreadable(error) from error
     note = coded("changed while it was read", code="audio.changed") if changed else ""
-    header = Header(
-        path=full_path(path),
-        audio=state,
-        content=content,
-        spec=spec,
-        n_frames=len(frames),
-        duration_s=recording.n_samples / recording.rate_hz,
-        note="; ".join(filter(None, [recording.note, note])),
-    )
-    return header, frames
+    headers = [
+        Header(
+            path=full_path(path),
+            audio=state,
+            content=content,
+            spec=spec,
+            n_frames=len(matrix),
+            duration_s=recording.n_samples / recording.rate_hz,
+            note="; ".join(filter(None, [recording.note, note])),
+        )
+        for spec, matrix in zip(specs, matrices, strict=True)
+    ]
+    return list(zip(headers, matrices, strict=True))
 
 
-def extract_track(path: str, store: FeatureStore) -> Extracted:
-    """Compute the frames of one track and store them. Raises StorageError: no other track could be stored either."""
+def _matrices(recording: audio.Recording, specs: Sequence[Spec]) -> list[np.ndarray]:
+    if isinstance(specs[0], FeatureSpec):
+        return [log_mel_of_blocks(recording, specs[0])]
+    return vectors_of_blocks(recording, [spec for spec in specs if isinstance(spec, ViewSpec)])
+
+
+def extract_track(path: str, stores: Stores) -> Extracted:
+    """Compute the features of one track and store them. Raises StorageError: no other track could be stored either."""
     try:
-        header, frames = compute(path, store.spec)
-        store.write(header, frames)
-    except StorageError:
+        computed = compute(path, [store.spec for store in stores])
+        for store, (header, matrix) in zip(stores, computed, strict=True):
+            store.write(header, matrix)
+    except (StorageError, UsageError):
         raise
     except AudioError as error:
         return Extracted(path, reason=str(error))
@@ -228,12 +253,24 @@ def extract_track(path: str, store: FeatureStore) -> Extracted:
     return Extracted(path, header.content, note=header.note, duration_s=header.duration_s)
 
 
-def read(path: str, store: FeatureStore) -> tuple[Header, np.ndarray] | None:
-    """Read the stored header and frames of a track; if they are damaged, make them again. None if that fails."""
+def read_or_fail(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray]:
+    """Do as `read`. Raises StorageError where the features are lost."""
+    stored = read(path, store)
+    if stored is None:
+        raise StorageError(
+            f"{store.file_of(path)}: the features of {path} are damaged or gone, and stay so after another "
+            "extraction: check the disk",
+            code="features.lost",
+        )
+    return stored
+
+
+def read(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray] | None:
+    """Read the stored header and matrix of a track; if they are damaged, make them again. None if that fails."""
     stored = store.read(path)
     if stored is None:
         text = f"{path}: its stored features are damaged or gone and are made again"
         log.warning("%s", coded(text, code="features.damaged"))
-        extract_track(path, store)
+        extract_track(path, [store])
         stored = store.read(path)
     return stored

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,15 @@ from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features import audio, extraction
 from mirex_submission.features.filterbank import band_edges_hz
 from mirex_submission.features.logmel import FLOOR
-from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec, own_working_rate
-from mirex_submission.features.store import SUFFIX, FeatureStore, Header, read_file
+from mirex_submission.features.spec import (
+    WINDOW_S,
+    WORKING_RATES_HZ,
+    FeatureSpec,
+    Spec,
+    ViewSpec,
+    own_working_rate,
+)
+from mirex_submission.features.store import SUFFIXES, FeatureStore, Header, read_file
 from mirex_submission.system.atomic import write_file
 from mirex_submission.system.progress import printable
 
@@ -21,8 +29,8 @@ _TABLE_COLUMNS = 3  # of bands side by side: 40 bands then fit on one screen
 
 
 def find_features(
-    track: str, scratch: Path | None, *, rate_hz: int | None, n_bands: int, n_frames: int
-) -> tuple[Header, np.ndarray, str]:
+    track: str, scratch: Path | None, *, rate_hz: int | None, specs_at: Callable[[int], Sequence[Spec]]
+) -> tuple[list[tuple[Header, np.ndarray]], str]:
     """Get the features of one track from a file, from a scratch folder or from the audio.
 
     Parameters
@@ -32,13 +40,13 @@ def find_features(
     scratch : Path, optional
     rate_hz : int, optional
         Working rate; None: whichever is stored, else the audio's own.
-    n_bands, n_frames : int
-        Mel bands, and frames a segment.
+    specs_at : callable
+        Working rate to the kinds of features.
 
     Returns
     -------
-    header : Header
-    frames : np.ndarray [shape=(n_frames of the clip, n_bands), float32]
+    list of (Header, np.ndarray [shape=(n_rows, n_columns), float32])
+        For each kind: frames, or vectors of windows.
     source : str
         "stored in ..." or "computed now".
 
@@ -49,38 +57,52 @@ def find_features(
     UsageError
         Features at several rates are stored.
     """
-    if track.endswith(SUFFIX):
+    if track.endswith(SUFFIXES):
         stored_file = read_file(Path(track))
         if stored_file is None:
             raise AudioError(f"{track}: missing, damaged, or no stored features", code="features.damaged")
-        return *stored_file, f"stored in {track}"
+        return [stored_file], f"stored in {track}"
     if scratch:
         rates = WORKING_RATES_HZ if rate_hz is None else (rate_hz,)
-        stores = [FeatureStore(scratch, FeatureSpec(rate, n_bands, n_frames)) for rate in rates]
-        stored = [(store, store.read(track)) for store in stores if store.fresh(track)]
+        of_rates = [
+            [FeatureStore(scratch, spec) for spec in specs] for specs in dict.fromkeys(map(tuple, map(specs_at, rates)))
+        ]
+        stored = [stores for stores in of_rates if all(store.fresh(track) for store in stores)]
         if len(stored) > 1:
-            several = ", ".join(str(store.spec.rate_hz) for store, _ in stored)
+            several = ", ".join(str(store.spec.rate_hz) for store, *_ in stored)
             raise UsageError(f"{track}: stored at {several} Hz: give --rate", code="features.several-rates")
-        for store, features in stored:
-            if features:
-                return *features, f"stored in {store.file_of(track)}"
+        for stores in stored:
+            features = [features for features in (store.read(track) for store in stores) if features]
+            if len(features) == len(stores):
+                return features, f"stored in {', '.join(str(store.file_of(track)) for store in stores)}"
     try:
-        spec = FeatureSpec(rate_hz or own_working_rate(audio.native_rate(track)), n_bands, n_frames)
-        return *extraction.compute(track, spec), "computed now"
+        specs = specs_at(rate_hz or own_working_rate(audio.native_rate(track)))
+        return extraction.compute(track, specs), "computed now"
     except AudioError as error:
         raise AudioError(f"{track}: {error.text}", code=error.code) from error
 
 
-def summary(header: Header, frames: np.ndarray) -> str:
-    """Describe one track's features in lines to print.
+def summary(header: Header, matrix: np.ndarray) -> str:
+    """Describe one track's features of one kind in lines to print: frames, or vectors of windows in one view."""
+    if isinstance(header.spec, FeatureSpec):
+        return _summary_of_frames(header, matrix, header.spec)
+    assert isinstance(header.spec, ViewSpec)
+    rows = {
+        "path": printable(header.path),
+        "duration": f"{header.duration_s:.2f} s",
+        "view": f"{header.spec.view}, version {header.spec.version}, at {header.spec.rate_hz} Hz",
+        "shape": f"{len(matrix)} window(s) of at most {WINDOW_S} s x {header.spec.length} numbers",
+        "content": header.content,
+    }
+    if header.note:
+        rows["note"] = printable(header.note)
+    levels = {"min": matrix.min(), "mean": matrix.mean(dtype=np.float64), "max": matrix.max()}
+    rows["numbers"] = "   ".join(f"{name} {level:8.3f}" for name, level in levels.items())
+    return "\n".join(f"{name:10}{text}" for name, text in rows.items())
 
-    Parameters
-    ----------
-    header : Header
-    frames : np.ndarray [shape=(n_frames, n_bands)]
-        log10 of band power.
-    """
-    spec = header.spec
+
+def _summary_of_frames(header: Header, frames: np.ndarray, spec: FeatureSpec) -> str:
+    """Describe frames [shape=(n_frames, n_bands)], log10 of band power."""
     rows = {
         "path": printable(header.path),
         "duration": f"{header.duration_s:.2f} s",
@@ -112,17 +134,18 @@ def _band_table(frames: np.ndarray, spec: FeatureSpec) -> list[str]:
     return ["    ".join(row) for row in [titles, *(cells[k::n_lines] for k in range(n_lines))]]
 
 
-def export(frames: np.ndarray, spec: FeatureSpec, path: str | os.PathLike[str]) -> None:
-    """Write frames to a file whose suffix decides its format.
+def export(matrix: np.ndarray, spec: Spec, path: str | os.PathLike[str]) -> None:
+    """Write features of one kind to a file whose suffix decides its format.
 
     .npy : as numpy.load reads them.
     .csv : a row of titles, `time_s` and the bands' centre frequencies in Hz; then a row a frame, the time at which its
-        window begins and its log10 band powers with the 9 digits that tell every float32 from the next.
+        window begins and its log10 band powers with the 9 digits that tell every float32 from the next. Of a view, a
+        row a window, with the number of each column as its title.
 
     Parameters
     ----------
-    frames : np.ndarray [shape=(n_frames, n_bands), float32]
-    spec : FeatureSpec
+    matrix : np.ndarray [shape=(n_rows, n_columns), float32]
+    spec : Spec
     path : str or path
 
     Raises
@@ -135,14 +158,17 @@ def export(frames: np.ndarray, spec: FeatureSpec, path: str | os.PathLike[str]) 
     data = io.BytesIO()
     match Path(path).suffix.lower():
         case ".npy":
-            np.save(data, frames, allow_pickle=False)
+            np.save(data, matrix, allow_pickle=False)
         case ".csv":
-            times_s = np.arange(len(frames)) * (spec.hop / spec.rate_hz)
-            titles = ["time_s", *(f"{hz:.6g}" for hz in band_centres_hz(spec))]
-            table = np.column_stack([times_s, frames])
+            titles, table = [str(k) for k in range(spec.n_columns)], matrix
+            if isinstance(spec, FeatureSpec):
+                times_s = np.arange(len(matrix)) * (spec.hop / spec.rate_hz)
+                titles = ["time_s", *(f"{hz:.6g}" for hz in band_centres_hz(spec))]
+                table = np.column_stack([times_s, matrix])
             np.savetxt(data, table, fmt="%.9g", delimiter=",", header=",".join(titles), comments="")
         case _:
-            raise UsageError(f"{os.fspath(path)}: give a name that ends in .npy or .csv", code="features.export-suffix")
+            text = f"{os.fspath(path)}: give a name that ends in .npy, .csv or .png"
+            raise UsageError(text, code="features.export-suffix")
     write_file(path, data.getvalue())
 
 

@@ -61,6 +61,11 @@ class Grid:
             pairs += [(-rate, scale) for scale in self.scales[1:] if rate]
         return pairs
 
+    @property
+    def length(self) -> int:
+        """Number of modulation energies: mean and deviation of each filter in each region."""
+        return 2 * self.n_regions * len(self.filters)
+
 
 def modulation_energies(levels: np.ndarray, frame_rate_hz: float, grid: Grid) -> np.ndarray:
     """Compute the logarithms of the modulation energies of a map.

@@ -19,7 +19,7 @@ import xxhash
 
 from mirex_submission.features.audio import AudioHeader
 from mirex_submission.features.headers import Headers
-from mirex_submission.features.spec import WORKING_RATES_HZ, working_rate
+from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec, working_rate
 from mirex_submission.system.atomic import seal, unseal, write_file
 from mirex_submission.system.paths import full_path
 
@@ -62,8 +62,8 @@ def choose_rate(
     int
         Working rate in Hz.
     """
-    if given_hz and not whole_task:
-        return given_hz
+    if not whole_task and (given_hz or not paths):
+        return given_hz or FeatureSpec.rate_hz
     record = scratch / "features" / "task"
     files = sorted({full_path(path) for path in paths})
     hashes = np.sort(np.fromiter(map(_path_hash, files), np.uint64, len(files)))

@@ -1,4 +1,5 @@
-"""Which features are made: one frozen FeatureSpec, scaled in proportion to the sampling rate as the paper says.
+"""Which features are made: one frozen FeatureSpec, scaled in proportion to the sampling rate as the paper says; or
+one ViewSpec for each view.
 
 The paper gives its sizes at 44.1 kHz: a Hann window of 3072 samples, 50 % overlap, 40 Mel bands, segments of 124,416
 samples = 80 frames. That is framing without padding ("uncentred"): 3072 + 79 x 1536 = 124,416.
@@ -7,12 +8,15 @@ samples = 80 frames. That is framing without padding ("uncentred"): 3072 + 79 x 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from mirex_submission.errors import UsageError
 
 WORKING_RATES_HZ = (11025, 22050, 44100)
+VIEW_RATES_HZ = (11025, 22050)  # at which views are computed: what is above 11 kHz has taught no view anything
 DEFAULT_BANDS = 40
 DEFAULT_FRAMES = 80
 MAX_BANDS = 2048  # more can only be a slip, and would fill the memory
@@ -21,6 +25,7 @@ REFERENCE_RATE_HZ = 44100
 REFERENCE_WINDOW = 3072
 # Raise it whenever the same audio and the same spec would give other numbers: stored features are then made again.
 ALGORITHM_VERSION = 2
+WINDOW_S = 300  # of a view: a longer track is cut into windows, so that memory does not grow with its length
 
 
 @dataclass(frozen=True)
@@ -45,8 +50,85 @@ class MelSpec:
     lowest_hz: float = 0.0
 
 
+class Spec(ABC):
+    """Everything that decides one kind of features of a track, a float32 matrix.
+
+    Attributes
+    ----------
+    rate_hz : int
+        Working rate of the samples.
+    suffix : str
+        Of the files that hold such features.
+    """
+
+    rate_hz: int
+    suffix: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def id(self) -> str:
+        """Name of the folder of features made to this spec."""
+
+    @property
+    @abstractmethod
+    def n_columns(self) -> int:
+        """Columns of the matrix."""
+
+    @property
+    @abstractmethod
+    def least_rows(self) -> int:
+        """Rows that every track has."""
+
+    @abstractmethod
+    def rows_in(self, duration_s: float) -> int:
+        """Count the rows of a clip of this duration."""
+
+
 @dataclass(frozen=True)
-class FeatureSpec:
+class ViewSpec(Spec):
+    """Everything that decides the vectors of a track in one view.
+
+    Parameters
+    ----------
+    view : str
+        Name of the view.
+    version : str
+        Its version, which its author raises whenever the same audio would give other numbers.
+    rate_hz : int
+        Working rate.
+    length : int
+        Length of a vector.
+    """
+
+    view: str
+    version: str
+    rate_hz: int
+    length: int
+
+    suffix: ClassVar[str] = ".view"
+
+    @property
+    def id(self) -> str:
+        """Name of the folder of vectors made to this spec."""
+        return f"{self.view}-{self.rate_hz}hz-{self.length}-v{self.version}"
+
+    @property
+    def n_columns(self) -> int:
+        """The length of a vector."""
+        return self.length
+
+    @property
+    def least_rows(self) -> int:
+        """One window."""
+        return 1
+
+    def rows_in(self, duration_s: float) -> int:
+        """Count the windows of a clip of this duration."""
+        return max(1, math.ceil(duration_s / WINDOW_S))
+
+
+@dataclass(frozen=True)
+class FeatureSpec(Spec):
     """Everything that decides a track's log-Mel frames.
 
     Parameters
@@ -67,6 +149,8 @@ class FeatureSpec:
     rate_hz: int = 22050
     n_bands: int = DEFAULT_BANDS
     n_frames: int = DEFAULT_FRAMES
+
+    suffix: ClassVar[str] = ".logmel"
 
     def __post_init__(self) -> None:
         if type(self.rate_hz) is not int or self.rate_hz not in WORKING_RATES_HZ:
@@ -101,8 +185,18 @@ class FeatureSpec:
         """Frames from one consecutive segment to the next, such that they share no sample."""
         return self.segment_samples // self.hop
 
-    def frames_in(self, duration_s: float) -> int:
-        """Count the frames of a clip of this duration; a short one is repeated until it fills a segment."""
+    @property
+    def n_columns(self) -> int:
+        """The Mel bands."""
+        return self.n_bands
+
+    @property
+    def least_rows(self) -> int:
+        """The frames of a segment: a clip shorter than one is repeated until it fills it."""
+        return self.n_frames
+
+    def rows_in(self, duration_s: float) -> int:
+        """Count the frames of a clip of this duration."""
         return max(self.n_frames, 1 + (int(duration_s * self.rate_hz) - self.window) // self.hop)
 
     @property

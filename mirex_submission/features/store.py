@@ -3,7 +3,7 @@
 A file is named by the hash of the track's full path (two folders may hold files of the same name) and is
     line 1  "mirex-features 3 <XXH3-128 of line 2> <XXH3-128 of all that follows line 1>"
     line 2  JSON header: what it was made from (path, size, times and content hash of the audio, the spec) and its shape
-    rest    the frames, float32 little-endian, row by row
+    rest    the matrix, float32 little-endian, row by row: log-Mel frames, or the vectors of a view's windows
 There is no pickle, and nothing in it can run.
 """
 
@@ -14,18 +14,20 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
 import numpy as np
 import xxhash
 
 from mirex_submission.errors import UsageError
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.system.atomic import digest, write_file
 from mirex_submission.system.paths import full_path
 
-SUFFIX = ".logmel"
+SpecType = TypeVar("SpecType", bound=Spec, covariant=True)
+
+SUFFIXES = (FeatureSpec.suffix, ViewSpec.suffix)
 _MAGIC = b"mirex-features 3 "
 _HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
 
@@ -56,8 +58,9 @@ class Header:
     audio : AudioState
     content : str
         XXH3-128 of the audio file's bytes, in hexadecimal.
-    spec : FeatureSpec
+    spec : Spec
     n_frames : int
+        Rows of the matrix.
     duration_s : float
         Duration of the decoded audio.
     note : str
@@ -67,15 +70,15 @@ class Header:
     path: str
     audio: AudioState
     content: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]+$")]
-    spec: FeatureSpec
+    spec: Spec
     n_frames: int
     duration_s: float
     note: str = ""
 
     @property
     def n_bytes(self) -> int:
-        """Size of the frames in bytes."""
-        return 4 * self.n_frames * self.spec.n_bands
+        """Size of the matrix in bytes."""
+        return 4 * self.n_frames * self.spec.n_columns
 
 
 def content_hash(path: str) -> str:
@@ -87,17 +90,17 @@ def content_hash(path: str) -> str:
     return whole.hexdigest()
 
 
-class FeatureStore:
+class FeatureStore(Generic[SpecType]):
     """The features of one spec in one scratch folder."""
 
-    def __init__(self, scratch: str | os.PathLike[str], spec: FeatureSpec) -> None:
+    def __init__(self, scratch: str | os.PathLike[str], spec: SpecType) -> None:
         self.spec = spec
         self.folder = Path(scratch) / "features" / spec.id
 
     def file_of(self, path: str) -> Path:
         """Get the file that holds (or would hold) the features of the track at `path`."""
         name = digest(full_path(path).encode("utf-8", "surrogateescape"))
-        return self.folder / name[:2] / f"{name}{SUFFIX}"
+        return self.folder / name[:2] / f"{name}{self.spec.suffix}"
 
     def fresh(self, path: str, *, content_decides: bool = True) -> Header | None:
         """Read the header of stored features, if they still belong to the audio at `path`.
@@ -125,15 +128,15 @@ class FeatureStore:
         header = self.fresh(path) if self.read(path) else None
         return header if header and content_hash(path) == header.content else None
 
-    def write(self, header: Header, frames: np.ndarray) -> None:
-        """Store the frames of a track. Raises StorageError."""
+    def write(self, header: Header, matrix: np.ndarray) -> None:
+        """Store the matrix of a track. Raises StorageError."""
         line = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
-        raw = np.ascontiguousarray(frames, dtype="<f4").data.cast("B")
+        raw = np.ascontiguousarray(matrix, dtype="<f4").data.cast("B")
         start = b"%s%s %s\n%s" % (_MAGIC, _digest(line), _digest(line, raw), line)
         write_file(self.file_of(header.path), start, raw, durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
-        """Read and verify header and frames [shape=(n_frames, n_bands), float32]; None if missing or damaged."""
+        """Read and verify header and matrix [shape=(n_frames, n_columns), float32]; None if missing or damaged."""
         stored = read_file(self.file_of(path))
         return stored if stored and self._belongs(stored[0], path) else None
 
@@ -142,7 +145,7 @@ class FeatureStore:
         return header.spec == self.spec and header.path == full_path(path)
 
     def _header(self, path: str) -> Header | None:
-        """Read and verify the header alone, if the frames have the right length; `read` verifies the frames."""
+        """Read and verify the header alone, if the matrix has the right size; `read` verifies the matrix."""
         try:
             with open(self.file_of(path), "rb") as f:
                 start = _start_of(f.read(_HEADER_BYTES))
@@ -156,7 +159,7 @@ class FeatureStore:
 
 
 def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
-    """Read and verify header and frames of one stored file; None if it is missing or damaged."""
+    """Read and verify header and matrix of one stored file; None if it is missing or damaged."""
     try:
         data = file.read_bytes()
     except OSError:
@@ -168,7 +171,7 @@ def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
     raw = memoryview(data)[n:]  # of a long track there is one copy in memory
     if len(raw) != header.n_bytes or _digest(data[:n].partition(b"\n")[2], raw) != whole:
         return None
-    return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_bands)
+    return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_columns)
 
 
 def _digest(*parts: bytes | memoryview) -> bytes:
@@ -176,7 +179,7 @@ def _digest(*parts: bytes | memoryview) -> bytes:
 
 
 def _start_of(data: bytes) -> tuple[Header, bytes, int] | None:
-    """Get the verified header, the digest of header and frames, and where the frames begin; None if it is damaged."""
+    """Get the verified header, the digest of header and matrix, and where the matrix begins; None if it is damaged."""
     first, _, rest = data.partition(b"\n")
     line, newline, _ = rest.partition(b"\n")
     of_line, _, whole = first.removeprefix(_MAGIC).partition(b" ")
@@ -188,7 +191,13 @@ def _parse(line: bytes) -> Header | None:
     """Decode the header strictly; None if it is not as `write` makes it."""
     try:
         # json, for a path may hold surrogates (bytes that are no UTF-8), which msgspec's decoder drops.
-        header = msgspec.convert(json.loads(line), Header)
+        header = msgspec.convert(json.loads(line), Header, dec_hook=lambda _, record: spec_of(record))
     except (ValueError, RecursionError, msgspec.MsgspecError, UsageError):
         return None
-    return header if header.n_frames >= header.spec.n_frames else None
+    return header if header.n_frames >= header.spec.least_rows else None
+
+
+def spec_of(record: Any) -> Spec:
+    """Make the spec of its JSON record. Raises msgspec.ValidationError or UsageError."""
+    kind = ViewSpec if isinstance(record, dict) and "view" in record else FeatureSpec
+    return msgspec.convert(record, kind)

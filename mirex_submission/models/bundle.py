@@ -15,19 +15,21 @@ import json
 import logging
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import msgspec
 import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError, coded
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
+from mirex_submission.features.views import OWN, PLUGINS
 from mirex_submission.networks import registry
 from mirex_submission.networks.sizes import ARCHITECTURES, Weights, weight_shapes
-from mirex_submission.networks.weights import from_bytes, to_bytes
+from mirex_submission.networks.weights import from_bytes
+from mirex_submission.system import arrays
 from mirex_submission.system.atomic import (
     digest,
     make_folder,
@@ -36,13 +38,17 @@ from mirex_submission.system.atomic import (
     unseal,
     write_file,
 )
+from mirex_submission.system.plugins import Plugins
+from mirex_submission.training import kernel_machine
 from mirex_submission.training.history import EpochFigures
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.kernel_machine import KernelMachine
+from mirex_submission.training.recipe import Recipe, ViewRecipe
 
 log = logging.getLogger(__name__)
 
 FORMAT = 2
 SUFFIX = ".weights.npz"
+CLASSIFIER = "classifier"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of Lustre, NFS and FUSE, as they may be mounted
 _RETRAIN = "train again with bin/train.sh"
 
@@ -56,9 +62,22 @@ class TrainedTrack:
     content: str
 
 
+class _OfTracks:
+    """What models of all kinds know of their training."""
+
+    classes: tuple[str, ...]
+    tracks: tuple[TrainedTrack, ...]
+
+    @property
+    def class_shares(self) -> np.ndarray:
+        """Return the share of each class in the training tracks, [n_classes]."""
+        labels = [track.label for track in self.tracks]
+        return np.array([labels.count(label) for label in self.classes]) / len(labels)
+
+
 @dataclass(frozen=True)
-class Bundle:
-    """All that a prediction needs, and where a later training resumes.
+class Bundle(_OfTracks):
+    """Networks: all that a prediction needs, and where a later training resumes.
 
     Parameters
     ----------
@@ -92,10 +111,50 @@ class Bundle:
     packages: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
 
     @property
-    def class_shares(self) -> np.ndarray:
-        """Return the share of each class in the training tracks, [n_classes]."""
-        labels = [track.label for track in self.tracks]
-        return np.array([labels.count(label) for label in self.classes]) / len(labels)
+    def specs(self) -> tuple[Spec, ...]:
+        """Features that a prediction needs."""
+        return (self.spec,)
+
+
+@dataclass(frozen=True)
+class ViewBundle(_OfTracks):
+    """A classifier of views: all that a prediction needs.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Labels in the order of the probabilities.
+    specs : tuple of ViewSpec
+        Views, in the order in which the classifier joins them.
+    recipe : ViewRecipe
+        Settings of the training.
+    tracks : tuple of TrainedTrack
+        Tracks of the training.
+    weights, keys : dict
+        "classifier" to the name of the file of its arrays, and to the key of its training (`view_fitting`).
+    versions : dict
+        Versions of what trained it.
+    engine : str
+        Description of what computed it.
+    chosen : dict
+        Values of c and gamma that the training used.
+    packages : dict
+        Added view to name and version of its package.
+    """
+
+    classes: tuple[str, ...]
+    specs: tuple[ViewSpec, ...]
+    recipe: ViewRecipe
+    tracks: tuple[TrainedTrack, ...]
+    weights: dict[str, str]
+    keys: dict[str, str]
+    versions: dict[str, str]
+    engine: str
+    chosen: dict[str, float]
+    packages: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+
+
+AnyBundle: TypeAlias = Bundle | ViewBundle
 
 
 def folder_of(scratch: str | Path, name: str | None) -> Path:
@@ -126,15 +185,15 @@ def locked(folder: Path) -> Iterator[None]:
         raise storage_error(error, folder) from error
 
 
-def save_weights(folder: Path, weights: Weights) -> str:
-    """Store a network's weights under the hash of their bytes; return the file's name."""
-    data = to_bytes(weights)
+def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> str:
+    """Store the arrays of a network or classifier under the hash of their bytes; return the file's name."""
+    data = arrays.to_bytes(weights)
     name = f"{digest(data)}{SUFFIX}"
     write_file(folder / name, data)
     return name
 
 
-def save(folder: Path, bundle: Bundle) -> None:
+def save(folder: Path, bundle: AnyBundle) -> None:
     """Make `bundle` the model of this folder, then delete the weights of models before the last one.
 
     Those of the last one stay for a classification that started with it.
@@ -152,13 +211,13 @@ def save(folder: Path, bundle: Bundle) -> None:
                 old.unlink()
 
 
-def load(folder: Path) -> Bundle:
+def load(folder: Path) -> AnyBundle:
     """Read and verify the model in a folder.
 
     Raises
     ------
     ModelError
-        There is none, it is damaged or of another version, or the package of its network is not installed.
+        There is none, it is damaged or of another version, or a package that it needs is not installed.
     """
     try:
         body = unseal((folder / "bundle.json").read_bytes())
@@ -177,25 +236,36 @@ def load(folder: Path) -> Bundle:
                 f"{folder}/bundle.json: written by another version of this program: {_RETRAIN}",
                 code="model.other-version",
             )
-        bundle = msgspec.convert(record, Bundle)
-        msgspec.convert(record["history"], dict[str, list[EpochFigures]])
+        kind: type[AnyBundle] = ViewBundle if "specs" in record else Bundle
+        bundle: AnyBundle = msgspec.convert(record, kind)
+        if isinstance(bundle, Bundle):
+            msgspec.convert(record["history"], dict[str, list[EpochFigures]])
         _check_consistent(bundle)
     except ModelError:
         raise
     except (ValueError, RecursionError, MirexError) as error:
         raise ModelError(f"{folder}/bundle.json: not understood ({error}): {_RETRAIN}", code="model.damaged") from error
-    for network in set(bundle.recipe.networks) - set(ARCHITECTURES):
-        _check_installed(folder, network, *bundle.packages[network])
+    if isinstance(bundle, Bundle):
+        for network in set(bundle.recipe.networks) - set(ARCHITECTURES):
+            _check_installed(folder, registry.NETWORKS, network, *bundle.packages[network])
+    else:
+        for view in set(bundle.recipe.views) - set(OWN):
+            _check_installed(folder, PLUGINS, view, *bundle.packages[view])
     return bundle
 
 
-def _check_consistent(bundle: Bundle) -> None:
+def _check_consistent(bundle: AnyBundle) -> None:
     """Raise ValueError where fields contradict each other."""
-    networks = set(bundle.recipe.networks)
-    if not networks <= bundle.weights.keys() & bundle.keys.keys() & bundle.history.keys():
-        raise ValueError("a network without weights, key or history")
-    if not networks <= {*ARCHITECTURES, *bundle.packages}:
-        raise ValueError("a network of no package")
+    if isinstance(bundle, Bundle):
+        networks = set(bundle.recipe.networks)
+        if not networks <= bundle.weights.keys() & bundle.keys.keys() & bundle.history.keys():
+            raise ValueError("a network without weights, key or history")
+        if not networks <= {*ARCHITECTURES, *bundle.packages}:
+            raise ValueError("a network of no package")
+    elif tuple(spec.view for spec in bundle.specs) != bundle.recipe.views:
+        raise ValueError("other views than those of its recipe")
+    elif not set(bundle.recipe.views) <= {*OWN, *bundle.packages} or CLASSIFIER not in bundle.weights:
+        raise ValueError("a view of no package, or no classifier")
     if not bundle.classes or sorted({track.label for track in bundle.tracks}) != sorted(bundle.classes):
         raise ValueError("classes that are not those of its tracks")
     if any(re.search(r"^\s*$|[\t\r\n]", label) for label in bundle.classes):
@@ -207,29 +277,22 @@ def _unreadable(error: OSError) -> str:
     return f"cannot be read ({error.strerror}): {advice}"
 
 
-def _check_installed(folder: Path, network: str, package: str, version: str) -> None:
+def _check_installed(folder: Path, plugins: Plugins, name: str, package: str, version: str) -> None:
     try:
-        installed = registry.package_of(network)[0]
+        installed = plugins.package_of(name)[0]
     except UsageError as error:
         advice = f"this model is of the package {package} {version}: install it into {sys.prefix}, or {_RETRAIN}"
         raise ModelError(f"{folder}: {error.text}; {advice}", code="model.package") from error
     if installed != package:
         raise ModelError(
-            f"{folder}: model {network} is of the package {package}, and here {installed} adds it: {_RETRAIN}",
+            f"{folder}: {plugins.kind} {name} is of the package {package}, and here {installed} adds it: {_RETRAIN}",
             code="model.package",
         )
 
 
 def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
     """Read and verify the weights of one network. Raises ModelError."""
-    name = bundle.weights.get(architecture, "")
-    path = folder / name
-    try:
-        data = path.read_bytes() if re.fullmatch(rf"[0-9a-f]+{re.escape(SUFFIX)}", name) else b""
-    except OSError as error:
-        raise ModelError(f"{path}: {_unreadable(error)}", code="model.unreadable") from error
-    if digest(data) != name.partition(".")[0]:
-        raise ModelError(f"{path}: damaged: {_RETRAIN}", code="model.damaged")
+    path, data = _read_weights(folder, bundle, architecture)
     try:
         weights = from_bytes(data)
     except ValueError as error:
@@ -244,3 +307,26 @@ def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
     if shapes != expected:
         raise ModelError(f"{path}: not the weights of model {architecture}: {_RETRAIN}", code="model.other-weights")
     return weights
+
+
+def load_classifier(folder: Path, bundle: ViewBundle) -> KernelMachine:
+    """Read and verify the classifier of views. Raises ModelError."""
+    path, data = _read_weights(folder, bundle, CLASSIFIER)
+    try:
+        lengths = {spec.view: spec.length for spec in bundle.specs}
+        return kernel_machine.of_arrays(arrays.from_bytes(data), lengths, len(bundle.classes))
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}: {_RETRAIN}", code="model.other-weights") from error
+
+
+def _read_weights(folder: Path, bundle: AnyBundle, key: str) -> tuple[Path, bytes]:
+    """Read a file of weights and verify its hash. Raises ModelError."""
+    name = bundle.weights.get(key, "")
+    path = folder / name
+    try:
+        data = path.read_bytes() if re.fullmatch(rf"[0-9a-f]+{re.escape(SUFFIX)}", name) else b""
+    except OSError as error:
+        raise ModelError(f"{path}: {_unreadable(error)}", code="model.unreadable") from error
+    if digest(data) != name.partition(".")[0]:
+        raise ModelError(f"{path}: damaged: {_RETRAIN}", code="model.damaged")
+    return path, data

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import jinja2
 
-from mirex_submission.models.bundle import Bundle
+from mirex_submission.features.spec import WINDOW_S
+from mirex_submission.models.bundle import CLASSIFIER, AnyBundle, Bundle, ViewBundle
 from mirex_submission.system.atomic import write_file
 from mirex_submission.system.progress import printable
 from mirex_submission.training.checkpoint import Checkpoint
@@ -22,7 +23,7 @@ from mirex_submission.training.checkpoint import Checkpoint
 FILE = "MODEL_CARD.md"
 
 
-def write(folder: Path, bundle: Bundle) -> None:
+def write(folder: Path, bundle: AnyBundle) -> None:
     """Put the card into the model's folder, where it does not stand there already. Raises StorageError."""
     text, file = as_markdown(bundle).encode(), folder / FILE
     with contextlib.suppress(OSError):
@@ -31,9 +32,9 @@ def write(folder: Path, bundle: Bundle) -> None:
     write_file(file, text)
 
 
-def as_markdown(bundle: Bundle) -> str:
+def as_markdown(bundle: AnyBundle) -> str:
     """The card of a model; GitHub's Markdown, whatever its labels hold."""
-    recipe, labels = bundle.recipe, [track.label for track in bundle.tracks]
+    labels = [track.label for track in bundle.tracks]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # it is Markdown: see _text
@@ -43,27 +44,39 @@ def as_markdown(bundle: Bundle) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["text"] = _text
-    if recipe.segments == "consecutive":
-        listening = "all is heard, segment by segment"
-    else:
-        listening = f"{recipe.segments_per_track} segments, drawn at random, decide"
     return environment.get_template("card.md.jinja").render(
-        bundle=bundle,
-        recipe=recipe,
-        choices=dataclasses.asdict(recipe),
-        spec=bundle.spec,
+        recipe=bundle.recipe,
+        choices=dataclasses.asdict(bundle.recipe),
+        rate_hz=bundle.specs[0].rate_hz,
         classes=[(label, labels.count(label)) for label in bundle.classes],
         usual=bundle.classes[int(bundle.class_shares.argmax())],
         n_tracks=len(labels),
         n_contents=len({track.content for track in bundle.tracks}),
         list_hash=_sha256(f"{track.path}\t{track.label}" for track in bundle.tracks),
         audio_hash=_sha256(f"{track.content}\t{track.label}" for track in bundle.tracks),
-        networks=[_network(bundle, name) for name in recipe.networks],
         packages=[" ".join(package) for package in bundle.packages.values()],
         versions=bundle.versions,
         engine=bundle.engine,
-        listening=listening,
+        **(_of_networks(bundle) if isinstance(bundle, Bundle) else _of_views(bundle)),
     )
+
+
+def _of_networks(bundle: Bundle) -> dict[str, object]:
+    if bundle.recipe.segments == "consecutive":
+        listening = "all is heard, segment by segment"
+    else:
+        listening = f"{bundle.recipe.segments_per_track} segments, drawn at random, decide"
+    networks = [_network(bundle, name) for name in bundle.recipe.networks]
+    return {"spec": bundle.spec, "networks": networks, "listening": listening, "views": []}
+
+
+def _of_views(bundle: ViewBundle) -> dict[str, object]:
+    views = [
+        {"name": spec.view, "package": " ".join(bundle.packages.get(spec.view, ("built in",))), "spec": spec}
+        for spec in bundle.specs
+    ]
+    arrays = bundle.weights[CLASSIFIER].partition(".")[0]
+    return {"views": views, "chosen": bundle.chosen, "arrays": arrays, "window_s": WINDOW_S}
 
 
 def _network(bundle: Bundle, name: str) -> dict[str, object]:

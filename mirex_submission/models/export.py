@@ -24,7 +24,7 @@ from mirex_submission.features.logmel import FLOOR, log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import Bundle
-from mirex_submission.models.prediction import Predictor
+from mirex_submission.models.prediction import NetworkPredictor
 from mirex_submission.networks.engine import Network, start
 from mirex_submission.networks.epoch import cut
 from mirex_submission.system.atomic import (
@@ -109,11 +109,17 @@ def export(
         A probability differs by more than TOLERANCE from that of the Keras networks; nothing is written.
     """
     bundle = bundles.load(folder)
+    if not isinstance(bundle, Bundle):
+        raise UsageError(
+            f"{folder}: a model of the recipe {bundle.recipe.name}: export serves networks; its own files are arrays "
+            "and JSON, which NumPy reads (docs/recipes.md)",
+            code="usage.other-recipe",
+        )
     path = Path(output or f"{folder.name}.{file_format}").absolute()
     _check_call(file_format, path)
     source, waveforms = _waveforms(bundle, audio_paths)
     engine = start("cpu", threads=threads, seed=bundle.recipe.seed, engine="keras")
-    networks = Predictor(folder, bundle, engine).networks
+    networks = NetworkPredictor(folder, bundle, engine).networks
     log.info("%s", engine.description)
     examples = _Examples(source, [_example(samples, networks, bundle) for samples in waveforms])
     models = [cast("KerasNetwork", network).model for network in networks]

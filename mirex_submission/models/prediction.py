@@ -1,16 +1,17 @@
-"""Trained networks and stored frames to one label a track: segments -> softmax -> vote."""
+"""Trained models and stored features to class probabilities and one label a track."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from mirex_submission.errors import ModelError, UsageError
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
-from mirex_submission.models.bundle import Bundle, load_weights
+from mirex_submission.models.bundle import AnyBundle, Bundle, ViewBundle, load_classifier, load_weights
 from mirex_submission.networks.engine import Engine
 from mirex_submission.networks.epoch import cut
 from mirex_submission.system.paths import full_path
@@ -19,11 +20,15 @@ from mirex_submission.training.segments import segment_starts
 _AT_ONCE = 1000  # segments: those of hours would fill memory
 
 
-class Predictor:
-    """The networks of a bundle, loaded once, asked track by track.
+class Predictor(Protocol):
+    """A model in memory, asked track by track: a track's probabilities depend on nothing else in the list."""
 
-    A track's segments are always batches of their own, so its probabilities depend on nothing else in the list.
-    """
+    def predict(self, features: Sequence[tuple[Header, np.ndarray]]) -> tuple[int, np.ndarray]:
+        """Return class and class probabilities [n_classes] of a track with these features, one for each spec."""
+
+
+class NetworkPredictor:
+    """The networks of a bundle: segments -> softmax -> vote. A track's segments are always batches of their own."""
 
     def __init__(self, folder: Path, bundle: Bundle, engine: Engine) -> None:
         """Load the networks. Raises ModelError where one cannot be loaded."""
@@ -36,6 +41,10 @@ class Predictor:
         except UsageError as error:  # an added one that is broken
             raise ModelError(f"{folder}: {error.text}", code=error.code) from error
 
+    def predict(self, features: Sequence[tuple[Header, np.ndarray]]) -> tuple[int, np.ndarray]:
+        """Return class and class probabilities of a track from its frames."""
+        return vote(self.segment_probabilities(*features[0]), self.bundle.recipe.vote)
+
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Compute class probabilities of a track's segments, the mean over the networks, [n_segments, n_classes]."""
         spec, recipe = self.bundle.spec, self.bundle.recipe
@@ -46,6 +55,29 @@ class Predictor:
             by_network = np.stack([network.probabilities(x).astype(np.float64) for network in self.networks])
             of_parts.append(by_network.mean(axis=0))
         return np.concatenate(of_parts)
+
+
+class ViewPredictor:
+    """The classifier of a bundle of views."""
+
+    def __init__(self, folder: Path, bundle: ViewBundle) -> None:
+        """Load the classifier. Raises ModelError where it cannot be loaded."""
+        self.bundle = bundle
+        self.classifier = load_classifier(folder, bundle)
+
+    def predict(self, features: Sequence[tuple[Header, np.ndarray]]) -> tuple[int, np.ndarray]:
+        """Return class and class probabilities of a track from its vectors."""
+        views = {
+            spec.view: track_vector(vectors)[None]
+            for spec, (_, vectors) in zip(self.bundle.specs, features, strict=True)
+        }
+        (probabilities,) = self.classifier.probabilities(views)
+        return int(probabilities.argmax()), probabilities
+
+
+def track_vector(vectors: np.ndarray) -> np.ndarray:
+    """Return the mean of a track's windows [n_windows, length] in one view, float32 [length]."""
+    return np.asarray(vectors.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
@@ -71,7 +103,7 @@ def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
     return int(mean.argmax()), mean
 
 
-def overlap(bundle: Bundle, tracks: Iterable[Extracted]) -> list[str]:
+def overlap(bundle: AnyBundle, tracks: Iterable[Extracted]) -> list[str]:
     """Return the paths of the test tracks that the model was trained on, by path or by content."""
     paths = {track.path for track in bundle.tracks}
     contents = {track.content for track in bundle.tracks}

@@ -15,8 +15,8 @@ import numpy as np
 
 from mirex_submission.errors import MirexError, ModelError, UsageError
 from mirex_submission.networks import paper
-from mirex_submission.networks import registry as networks
 from mirex_submission.networks.epoch import Epoch, cut, draw_kept
+from mirex_submission.networks.registry import NETWORKS, function_of
 from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, Weights
 
 # Segments of one call of fit: few enough to keep memory small, enough for its overhead not to matter.
@@ -36,7 +36,7 @@ def build(architecture: str, *, n_bands: int, n_frames: int, n_classes: int, dty
     sizes: dict[str, Any] = {"n_bands": n_bands, "n_frames": n_frames, "n_classes": n_classes, "dtype": dtype}
     if architecture in ARCHITECTURES:
         return paper.build(architecture, **sizes)
-    function, package = networks.function_of(architecture), " ".join(networks.package_of(architecture))
+    function, package = function_of(architecture), " ".join(NETWORKS.package_of(architecture))
 
     def features(segment: keras.KerasTensor) -> keras.KerasTensor:
         y = function(segment)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from mirex_submission.errors import AudioError, DeviceError, MirexError, StorageError, UsageError, coded
 from mirex_submission.features.headers import Headers
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, Spec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
@@ -26,8 +26,10 @@ from mirex_submission.system import installation, machine
 from mirex_submission.system.machine import size
 from mirex_submission.system.progress import Progress
 from mirex_submission.training.checkpoint import KEPT
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.projection import MOST_COMPONENTS
+from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe
 from mirex_submission.training.segments import n_segments
+from mirex_submission.training.svm import MOST_TRACKS
 
 ERROR, WARNING, NOTE = logging.ERROR, logging.WARNING, logging.INFO
 
@@ -39,6 +41,7 @@ _SEGMENT_BYTES = 12  # in mapped files: where it begins, its class, its place in
 # Measured (docs/evaluators.md): of a process with the native kernel, with Keras, and of one that extracts, beside the
 # frames of its longest track; and for a track of a training.
 _NATIVE_BYTES, _KERAS_BYTES, _WORKER_BYTES, _TRACK_BYTES = 120e6, 900e6, 60e6, 800
+_VIEW_WORKER_BYTES = 230e6  # of a process that computes views, of tracks of any length
 
 
 @dataclass(frozen=True)
@@ -68,13 +71,13 @@ class PlannedRun:
     ----------
     scratch : Path
         Folder of features and models.
-    spec : FeatureSpec
+    specs : tuple of Spec
         Features that the run needs.
     paths : sequence of str
         All tracks whose features are needed.
     trainings : sequence of sequences of Track
         Tracks of each training.
-    recipe : Recipe
+    recipe : Recipe or ViewRecipe
         Recipe of the trainings.
     max_bad : float
         Share of the tracks of a training that may be unreadable.
@@ -95,10 +98,10 @@ class PlannedRun:
     """
 
     scratch: Path
-    spec: FeatureSpec
+    specs: tuple[Spec, ...]
     paths: Sequence[str]
     trainings: Sequence[Sequence[Track]] = ()
-    recipe: Recipe = field(default_factory=Recipe)
+    recipe: AnyRecipe = field(default_factory=Recipe)
     max_bad: float = 0.1
     readable: Sequence[Sequence[str]] = ()
     strict: bool = False
@@ -111,7 +114,9 @@ class PlannedRun:
     @property
     def needs_keras(self) -> bool:
         """Whether Keras is loaded."""
-        return self.device is not None and engines.needs_keras(self.device, self.recipe.networks, self.engine)
+        if self.device is None or not self.recipe.networks:
+            return False
+        return engines.needs_keras(self.device, self.recipe.networks, self.engine)
 
 
 @dataclass(frozen=True)
@@ -123,45 +128,51 @@ class Survey:
     n_stored : int
         Tracks with fresh features.
     frames : mapping of str to int
-        Number of frames of each track, stored or expected.
+        Number of rows (frames, or windows of views) of each track, stored or expected.
     reasons : mapping of str to str
         Why a track is unreadable.
     new : sequence of int
         Bytes on the disk for each track to extract.
+    new_s : float
+        Seconds of audio to extract.
     """
 
     n_stored: int
     frames: Mapping[str, int]
     reasons: Mapping[str, str]
     new: Sequence[int]
+    new_s: float
 
 
-def survey(paths: Iterable[str], store: FeatureStore, headers: Headers) -> Survey:
+def survey(paths: Iterable[str], stores: Sequence[FeatureStore[Spec]], headers: Headers) -> Survey:
     """Look up each distinct path: stored features, or else the header."""
-    spec, frames, todo = store.spec, {}, []
+    frames, todo = {}, []
     distinct = dict.fromkeys(paths)
     progress = Progress("check", len(distinct), unit="tracks")
     for path in distinct:
-        stored = store.fresh(path, content_decides=False)
-        if stored:
-            frames[path] = stored.n_frames
+        stored = [store.fresh(path, content_decides=False) for store in stores]
+        if stored[0] and all(stored):
+            frames[path] = stored[0].n_frames
         else:
             todo.append(path)
         progress.advance()
     progress.close()
-    n_stored, reasons, new = len(frames), {}, []
+    n_stored, reasons, new, new_s = len(frames), {}, [], 0.0
     for path, header in headers.of(todo).items():
         if isinstance(header, str):
             reasons[path] = header
             continue
-        frames[path] = spec.frames_in(header.duration_s)
-        new.append(-(-(_HEADER_BYTES + 4 * spec.n_bands * frames[path]) // _BLOCK) * _BLOCK)
-    return Survey(n_stored, frames, reasons, new)
+        specs, duration_s = [store.spec for store in stores], header.duration_s
+        frames[path] = specs[0].rows_in(duration_s)
+        sizes = [_HEADER_BYTES + 4 * spec.n_columns * spec.rows_in(duration_s) for spec in specs]
+        new_s += duration_s
+        new.append(sum(-(-size // _BLOCK) * _BLOCK for size in sizes))
+    return Survey(n_stored, frames, reasons, new, new_s)
 
 
 def check(run: PlannedRun, headers: Headers) -> list[Problem]:
     """Check everything that is known of a run; errors first, in the order in which they would end it."""
-    known = survey(run.paths, FeatureStore(run.scratch, run.spec), headers)
+    known = survey(run.paths, [FeatureStore(run.scratch, spec) for spec in run.specs], headers)
     problems = [*_versions(run), *_device(run), *_disk(run, known), *_audio(run, known), *_processors(run)]
     return worst_first([*problems, *_memory(run, known)])
 
@@ -194,12 +205,13 @@ def begin(run: PlannedRun, headers: Headers) -> None:
 
 def _versions(run: PlannedRun) -> Iterator[Problem]:
     """Check the packages that the run imports late; what it imports at its beginning is there."""
+    fits = bool(run.trainings and (isinstance(run.recipe, ViewRecipe) or run.recipe.patience))
     needed_late = {
         "keras": run.needs_keras,
         "tensorflow": run.needs_keras and os.environ.get("KERAS_BACKEND") in (None, "", "tensorflow"),
-        "matplotlib": bool(run.trainings),
-        "scikit-learn": bool(run.trainings and run.recipe.patience),
-        "scipy": bool(run.trainings and run.recipe.patience),
+        "matplotlib": bool(run.trainings and run.recipe.networks),
+        "scikit-learn": fits,
+        "scipy": fits or isinstance(run.recipe, ViewRecipe),
     }
     unfit = [package for package in installation.packages() if not package.fits]
     for package in unfit:
@@ -230,7 +242,9 @@ def _disk(run: PlannedRun, known: Survey) -> Iterator[Problem]:
     mapped = max((_mapped_bytes(run, known, tracks) for tracks in run.trainings), default=0)
     models = sum(_model_bytes(run, tracks) for tracks in run.trainings)
     need = features + mapped + models
-    checkpoints = models * (KEPT + 1) * (2 if run.recipe.patience else 1)  # a training runs without them too
+    checkpoints = 0
+    if isinstance(run.recipe, Recipe):  # a training runs without them too
+        checkpoints = models * (KEPT + 1) * (2 if run.recipe.patience else 1)
     added = ", ".join(set(run.recipe.networks) - set(ARCHITECTURES)) if run.trainings else ""
     unknown = f", and the size of model {added} is not known yet" if added else ""
     text = (
@@ -253,14 +267,21 @@ def _disk(run: PlannedRun, known: Survey) -> Iterator[Problem]:
 
 
 def _mapped_bytes(run: PlannedRun, known: Survey, tracks: Sequence[Track]) -> int:
+    spec = run.specs[0]
+    if not isinstance(run.recipe, Recipe) or not isinstance(spec, FeatureSpec):
+        return 0
     frames = [known.frames[track.path] for track in tracks if track.path in known.frames]
-    segments = sum(n_segments(n, run.spec, run.recipe) for n in frames)
-    return 4 * run.spec.n_bands * sum(frames) + _SEGMENT_BYTES * segments
+    segments = sum(n_segments(n, spec, run.recipe) for n in frames)
+    return 4 * spec.n_bands * sum(frames) + _SEGMENT_BYTES * segments
 
 
 def _model_bytes(run: PlannedRun, tracks: Sequence[Track]) -> int:
-    sizes = {"n_bands": run.spec.n_bands, "n_frames": run.spec.n_frames}
-    n_classes = len({track.label for track in tracks})
+    n_classes, spec = len({track.label for track in tracks}), run.specs[0]
+    if not isinstance(spec, FeatureSpec):
+        n_components = MOST_COMPONENTS * len(run.specs)
+        n_vectors = min(len(tracks), MOST_TRACKS)
+        return 8 * (n_vectors * (n_components + n_classes) + MOST_COMPONENTS * sum(s.n_columns for s in run.specs))
+    sizes = {"n_bands": spec.n_bands, "n_frames": spec.n_frames}
     known = [network for network in run.recipe.networks if network in ARCHITECTURES]
     shapes = [weight_shapes(network, **sizes, n_classes=n_classes) for network in known]
     return 4 * sum(math.prod(shape) for weights in shapes for shape in weights.values())
@@ -286,7 +307,7 @@ def _audio(run: PlannedRun, known: Survey) -> Iterator[Problem]:
     n_readable = len(known.frames)
     if n_readable:
         text = f"{n_readable:,} tracks are readable: {known.n_stored:,} are stored, {len(known.new):,} to extract"
-        yield Problem(NOTE, f"{text} at {run.spec.rate_hz} Hz")
+        yield Problem(NOTE, f"{text} at {run.specs[0].rate_hz} Hz")
 
 
 def _processors(run: PlannedRun) -> Iterator[Problem]:
@@ -302,9 +323,12 @@ def _processors(run: PlannedRun) -> Iterator[Problem]:
 
 def _memory(run: PlannedRun, known: Survey) -> Iterator[Problem]:
     n_workers = min(machine.processors() if run.n_jobs < 0 else run.n_jobs, len(known.new))
-    extraction = n_workers * (_WORKER_BYTES + max(known.new, default=0))
+    of_views = not isinstance(run.specs[0], FeatureSpec)
+    extraction = n_workers * (_VIEW_WORKER_BYTES if of_views else _WORKER_BYTES + max(known.new, default=0))
     n_tracks = max(map(len, run.trainings), default=0)
     network = (_KERAS_BYTES if run.needs_keras else _NATIVE_BYTES) + _TRACK_BYTES * n_tracks if run.device else 0
+    if of_views:  # vectors and their components; and the kernel of all pairs of tracks, up to a limit
+        network += n_tracks * (8 * sum(spec.n_columns for spec in run.specs) + 8 * min(n_tracks, MOST_TRACKS))
     need = max(extraction, network)  # one after the other
     room = machine.memory_room()
     bound = min(room, key=room.__getitem__, default="")

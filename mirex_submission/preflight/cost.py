@@ -12,21 +12,23 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission.features.headers import Headers
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.store import FeatureStore
+from mirex_submission.features.views import vectors_of_blocks
 from mirex_submission.networks.engine import Engine, Network
 from mirex_submission.networks.sizes import ARCHITECTURES, operations
-from mirex_submission.preflight.checks import survey
+from mirex_submission.preflight.checks import Survey, survey
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.progress import duration
 from mirex_submission.training.holdout import SHARE
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.recipe import Recipe, ViewRecipe
 from mirex_submission.training.segments import make_epoch, n_segments
 
 log = logging.getLogger(__name__)
 
 _MEASURED_S = 1.0
 _EPOCH_ON_GPU = 200  # steps, which are one call
+_CLIP_S = 30
 
 
 def plan(
@@ -58,9 +60,7 @@ def plan(
     list of str
         Lines to print.
     """
-    known = survey((track.path for track in tracks), FeatureStore(scratch, spec), headers)
-    for path, reason in known.reasons.items():
-        log.warning("%s: %s", path, reason)
+    known = _surveyed(scratch, tracks, [spec], headers)
     n_classes = len({track.label for track in tracks})
     n_tracks, n_frames = len(known.frames), sum(known.frames.values())
     n_held_out = n_tracks // SHARE if recipe.patience else 0
@@ -77,6 +77,49 @@ def plan(
     if n_held_out:
         lines.append(f"held out: about {n_held_out} tracks; the steps and times below are the most that there can be")
     return lines + _network_lines(start(), recipe, spec, n_classes=n_classes, n_drawn=n_drawn)
+
+
+def plan_views(
+    scratch: Path,
+    tracks: Sequence[Track],
+    recipe: ViewRecipe,
+    specs: Sequence[Spec],
+    headers: Headers,
+    *,
+    threads: int,
+) -> list[str]:
+    """Describe what a training on views would do and how long it would take; write nothing. Arguments as in `plan`."""
+    known = _surveyed(scratch, tracks, specs, headers)
+    n_columns = sum(spec.n_columns for spec in specs)
+    clip_s = _view_s([spec for spec in specs if isinstance(spec, ViewSpec)])
+    views = ", ".join(recipe.views)
+    return [
+        f"tracks: {len(tracks)} of {len({track.label for track in tracks})} classes ({_counts(tracks)})",
+        f"features: {views} at {specs[0].rate_hz} Hz, {n_columns} numbers a track; {known.n_stored} tracks stored "
+        f"already, {len(known.new)} to extract",
+        f"views: {1e3 * clip_s:.0f} ms a clip of {_CLIP_S} s without decoding, about "
+        f"{duration(clip_s * known.new_s / _CLIP_S / threads)} for {duration(known.new_s)} of audio",
+        f"training: recipe {recipe.name}, {'tuned C and gamma' if recipe.tune else f'C {recipe.c:g}'}; not measured: "
+        "seconds for some thousand tracks (docs/recipes.md)",
+    ]
+
+
+def _surveyed(scratch: Path, tracks: Sequence[Track], specs: Sequence[Spec], headers: Headers) -> Survey:
+    known = survey((track.path for track in tracks), [FeatureStore(scratch, spec) for spec in specs], headers)
+    for path, reason in known.reasons.items():
+        log.warning("%s: %s", path, reason)
+    return known
+
+
+def _view_s(specs: Sequence[ViewSpec]) -> float:
+    """Measure the seconds that the views of a clip of noise take."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, _CLIP_S * specs[0].rate_hz).astype(np.float32)
+    times_s = []
+    for _ in range(3):  # the first one makes filters
+        started_s = time.perf_counter()
+        vectors_of_blocks([samples], specs)
+        times_s.append(time.perf_counter() - started_s)
+    return min(times_s)
 
 
 def _counts(tracks: Sequence[Track]) -> str:

@@ -6,14 +6,13 @@ import os
 from pathlib import Path
 
 from mirex_submission.errors import DeviceError, ModelError
-from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.runs.options import FeatureOptions, RunOptions, TaskLists, TrainingOptions
-from mirex_submission.runs.scratch import choose_spec, scratch_folder
+from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.runs.train import check_sizes, check_training_options
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_options, checked_path
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.recipe import AnyRecipe, Recipe
 
 
 def check(
@@ -21,7 +20,7 @@ def check(
     task_lists: TaskLists = TaskLists(),
     *,
     features: FeatureOptions = FeatureOptions(),
-    recipe: Recipe = Recipe(),
+    recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
     run: RunOptions = RunOptions(),
 ) -> list[Problem]:
@@ -33,7 +32,7 @@ def check(
         Folder for features and models.
     task_lists : TaskLists
         The lists of the runs.
-    features, recipe, training, run : FeatureOptions, Recipe, TrainingOptions, RunOptions
+    features, recipe, training, run : FeatureOptions, Recipe or ViewRecipe or name, TrainingOptions, RunOptions
         Options of the runs; `training.groups` is a list file.
 
     Returns
@@ -42,7 +41,7 @@ def check(
         Errors first, then warnings and notes.
     """
     check_options(task_lists=(task_lists, TaskLists))
-    check_training_options(features, recipe, training, run)
+    recipe = check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -54,10 +53,9 @@ def check(
         task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
         line_of = {t.path: f"{task_list.path}:{t.line}: " for task_list in reversed(task.all) for t in task_list.tracks}
         headers = Headers(run.threads)
-        sizes = FeatureSpec(n_bands=features.bands, n_frames=features.frames)
         planned = checks.PlannedRun(
             scratch,
-            choose_spec(scratch, list(line_of), features, headers) if line_of else sizes,
+            choose_specs(scratch, list(line_of), recipe, features, headers),
             list(line_of),
             trainings=[task_list.tracks for task_list in task.training],
             recipe=recipe,
@@ -89,12 +87,16 @@ def _model(scratch: Path, name: str | None) -> Problem:
         pass  # load() reports why it is unreadable
     try:
         model = bundles.load(folder)
-        for network in model.recipe.networks:
-            bundles.load_weights(folder, model, network)
+        if isinstance(model, bundles.ViewBundle):
+            bundles.load_classifier(folder, model)
+        else:
+            for network in model.recipe.networks:
+                bundles.load_weights(folder, model, network)
     except ModelError as error:
         return Problem(WARNING, str(error), ModelError)
     training = f"{len(model.tracks)} tracks of {len(model.classes)} classes, with {model.engine}"
-    return Problem(NOTE, f"{folder}: model {model.recipe.model}, trained on {training}")
+    kind = f"model {model.recipe.model}" if isinstance(model, bundles.Bundle) else f"recipe {model.recipe.name}"
+    return Problem(NOTE, f"{folder}: {kind}, trained on {training}")
 
 
 def _backend(run: RunOptions) -> Problem:

@@ -15,7 +15,7 @@ from mirex_submission.errors import ModelError, UsageError, coded
 from mirex_submission.protocol import lists, outputs
 from mirex_submission.protocol.in_memory import ListSource, as_list
 from mirex_submission.protocol.lists import Track
-from mirex_submission.runs.options import ClassificationOptions, RunOptions
+from mirex_submission.runs.options import ClassificationOptions, RunOptions, check_recipe
 from mirex_submission.runs.scratch import scratch_folder
 from mirex_submission.system.atomic import check_writable, clear_leftovers
 from mirex_submission.system.environment import prepared
@@ -24,9 +24,8 @@ from mirex_submission.system.option import check_options, checked_path
 if TYPE_CHECKING:
     import numpy as np
 
-    from mirex_submission.features.extraction import Extracted
-    from mirex_submission.features.store import FeatureStore
-    from mirex_submission.models.bundle import Bundle
+    from mirex_submission.features.extraction import Extracted, Stores
+    from mirex_submission.models.bundle import AnyBundle
     from mirex_submission.models.prediction import Predictor
 
 log = logging.getLogger(__name__)
@@ -113,7 +112,7 @@ def classify(
         folder, model = load_model(scratch, classification)
         if not run.no_check:
             planned = checks.PlannedRun(
-                scratch, model.spec, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
+                scratch, model.specs, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
                 n_jobs=run.threads, device=run.chosen_device, engine=run.engine,
             )  # fmt: skip
             checks.begin(planned, Headers(run.threads))
@@ -161,35 +160,27 @@ def classify_paths(
     probabilities: str | None,
     *,
     folder: Path,
-    model: Bundle,
+    model: AnyBundle,
     run: RunOptions,
 ) -> Classification:
     """Classify paths whose list and outputs are checked, with a model that `load_model` gave; see `classify`."""
     from mirex_submission.features import extraction
     from mirex_submission.features.store import FeatureStore
-    from mirex_submission.models.prediction import Predictor, overlap
-    from mirex_submission.networks import engine as engines
+    from mirex_submission.models.prediction import overlap
     from mirex_submission.preflight.limits import check_readable
     from mirex_submission.system.workers import Workers
 
     for file in filter(None, (output, probabilities)):
         check_writable(file)
     clear_leftovers(scratch)
-    engine = engines.start(
-        run.chosen_device,
-        threads=run.threads,
-        seed=model.recipe.seed,
-        networks=model.recipe.networks,
-        engine=run.engine,
-    )
-    log.info("%s", engine.description)
-    predictor, store = Predictor(folder, model, engine), FeatureStore(scratch, model.spec)
-    records = extraction.extract(paths, store, Workers(run.threads))
+    predictor = _predictor(folder, model, run)
+    stores = [FeatureStore(scratch, spec) for spec in model.specs]
+    records = extraction.extract(paths, stores, Workers(run.threads))
     trained = overlap(model, records.values())
     if trained:
         text = f"{len(trained)} test track(s) are in the training list too, by path or content"
         log.warning("%s", coded(f"{text}: {', '.join(trained[:3])}", code="list.trained-track"))
-    result = _predict(paths, records, predictor, store)
+    result = _predict(paths, records, model, predictor, stores)
     if probabilities:
         outputs.write_probabilities(
             probabilities,
@@ -203,13 +194,45 @@ def classify_paths(
     return result
 
 
-def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Path, Bundle]:
+def _predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
+    from mirex_submission.models.bundle import ViewBundle
+    from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor
+    from mirex_submission.networks import engine as engines
+
+    log.info("recipe: %s", model.recipe.name)
+    if isinstance(model, ViewBundle):
+        views = ViewPredictor(folder, model)
+        log.info("NumPy: %s", views.classifier.description)
+        return views
+    engine = engines.start(
+        run.chosen_device,
+        threads=run.threads,
+        seed=model.recipe.seed,
+        networks=model.recipe.networks,
+        engine=run.engine,
+    )
+    log.info("%s", engine.description)
+    return NetworkPredictor(folder, model, engine)
+
+
+def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Path, AnyBundle]:
     """Load the model; return its folder, and the model with the networks and the vote that the options ask for."""
+    from mirex_submission.features.views import PLUGINS
     from mirex_submission.models import bundle as bundles
-    from mirex_submission.networks import registry
+    from mirex_submission.models.bundle import ViewBundle
+    from mirex_submission.networks.registry import NETWORKS
 
     folder = bundles.folder_of(scratch, classification.name)
     model = bundles.load(folder)
+    plugins = PLUGINS if isinstance(model, ViewBundle) else NETWORKS
+    for name, package in model.packages.items():
+        installed = plugins.package_of(name)
+        if installed != package:
+            text = f"{plugins.kind} {name}: trained with {' '.join(package)}, but {' '.join(installed)} is installed"
+            log.warning("%s", coded(text, code="model.other-package"))
+    if isinstance(model, ViewBundle):
+        check_recipe(model.recipe, classification)
+        return folder, model
     trained = model.recipe
     recipe = dataclasses.replace(
         trained, model=classification.model or trained.model, vote=classification.vote or trained.vote
@@ -219,38 +242,32 @@ def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Pa
             f"{folder}: holds model {trained.model}: train model {recipe.model} with bin/train.sh",
             code="model.other-network",
         )
-    for network, package in model.packages.items():
-        installed = registry.package_of(network)
-        if installed != package:
-            text = f"model {network} was trained with {' '.join(package)}, but {' '.join(installed)} is installed"
-            log.warning("%s", coded(text, code="model.other-package"))
     return folder, dataclasses.replace(model, recipe=recipe)
 
 
 def _predict(
-    paths: Sequence[str], records: Mapping[str, Extracted], predictor: Predictor, store: FeatureStore
+    paths: Sequence[str], records: Mapping[str, Extracted], model: AnyBundle, predictor: Predictor, stores: Stores
 ) -> Classification:
     """Predict each distinct path once; unreadable ones get the most frequent training label."""
     import numpy as np
 
     from mirex_submission.features import extraction
-    from mirex_submission.models.prediction import vote
     from mirex_submission.system.progress import Progress
 
-    model = predictor.bundle
     shares = model.class_shares
     most_frequent = model.classes[int(shares.argmax())]
     unreadable = []
     predicted: dict[str, tuple[str, np.ndarray]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
-        stored = extraction.read(path, store) if record.content else None
-        if stored is None:
+        stored = [extraction.read(path, store) for store in stores] if record.content else []
+        features = [features for features in stored if features]
+        if len(features) < len(stores):
             predicted[path] = (most_frequent, shares)
             unreadable.append(path)
         else:
-            chosen, mean = vote(predictor.segment_probabilities(*stored), model.recipe.vote)
-            predicted[path] = (model.classes[chosen], mean)
+            chosen, probabilities = predictor.predict(features)
+            predicted[path] = (model.classes[chosen], probabilities)
         progress.advance()
     progress.close()
     if unreadable:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.in_memory import ListSource, as_list
-from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, RunOptions
-from mirex_submission.runs.scratch import choose_spec, scratch_folder
+from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, RunOptions, check_recipe
+from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.system.atomic import clear_leftovers, make_folder
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_options
 from mirex_submission.system.workers import Workers
+from mirex_submission.training.recipe import AnyRecipe, Recipe, as_recipe
 
 if TYPE_CHECKING:
     from mirex_submission.features.extraction import Extracted
@@ -28,11 +29,12 @@ def extract(
     scratch: str | os.PathLike[str],
     feature_list: ListSource,
     *,
+    recipe: AnyRecipe | str = Recipe(),
     features: FeatureOptions = FeatureOptions(),
     extraction: ExtractionOptions = ExtractionOptions(),
     run: RunOptions = RunOptions(),
 ) -> dict[str, Extracted]:
-    """Extract the features of every readable track and store them in the scratch folder.
+    """Extract the features that a recipe needs of every readable track and store them in the scratch folder.
 
     Parameters
     ----------
@@ -40,6 +42,8 @@ def extract(
         Folder for features and models, kept between runs.
     feature_list : list file, or paths in memory
         All tracks of a task.
+    recipe : Recipe, ViewRecipe or name
+        "paper": log-Mel frames. "modulation": the vectors of views.
     features, extraction, run : FeatureOptions, ExtractionOptions, RunOptions
         Sizes of the features; where they are extracted; threads and strictness.
 
@@ -63,6 +67,8 @@ def extract(
     check_options(
         features=(features, FeatureOptions), extraction=(extraction, ExtractionOptions), run=(run, RunOptions)
     )
+    recipe = as_recipe(recipe)
+    check_recipe(recipe, features)
     scratch = scratch_folder(scratch)
     if extraction.scheduler and extraction.backend == "loky":
         raise UsageError("--scheduler: give --backend dask or ray too", code="usage.scheduler")
@@ -79,13 +85,13 @@ def extract(
         paths = lists.read_paths(as_list("feature_list", feature_list, labelled=False))
         make_folder(scratch)
         headers = Headers(run.threads)
-        spec = choose_spec(scratch, paths, features, headers, whole_task=True)
+        specs = choose_specs(scratch, paths, recipe, features, headers, whole_task=True)
         share = share_of(paths, extraction.shard)
         if not run.no_check:
             n_jobs = run.threads if workers.local else 0
             checks.begin(
                 checks.PlannedRun(
-                    scratch, spec, share, readable=[share], strict=run.strict, threads=run.threads, n_jobs=n_jobs
+                    scratch, specs, share, readable=[share], strict=run.strict, threads=run.threads, n_jobs=n_jobs
                 ),
                 headers,
             )
@@ -96,11 +102,11 @@ def extract(
             make_folder(plots)  # fails now, and not after the work
         if extraction.shard[1] > 1:
             log.info("shard %d of %d: %d of %d tracks", *extraction.shard, len(share), len(set(paths)))
-        store = FeatureStore(scratch, spec)
-        records = extracting.extract(share, store, workers, verify=extraction.verify)
+        stores = [FeatureStore(scratch, spec) for spec in specs]
+        records = extracting.extract(share, stores, workers, verify=extraction.verify)
         readable = [path for path, record in records.items() if record.content]
         if plots:
-            pictures.draw_all(readable, store, plots, workers)
+            pictures.draw_all(readable, stores, plots, workers)
         check_readable(readable, records, strict=run.strict)
         return records
 

@@ -1,4 +1,4 @@
-"""Train on labelled tracks: features, then networks, then the model in the scratch folder."""
+"""Train networks on labelled tracks: features, then networks, then the model in the scratch folder."""
 
 from __future__ import annotations
 
@@ -13,23 +13,20 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission.errors import ModelError, UsageError, coded
-from mirex_submission.features import extraction
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
 from mirex_submission.models.bundle import Bundle, TrainedTrack
 from mirex_submission.networks import engine as engines
-from mirex_submission.networks import registry
 from mirex_submission.networks.engine import Engine
+from mirex_submission.networks.registry import NETWORKS
 from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
-from mirex_submission.preflight.limits import check_readable, check_trainable
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import RunOptions, TrainingOptions
+from mirex_submission.runs.training_tracks import groups_of, readable_tracks
 from mirex_submission.system.atomic import clear_leftovers, make_folder, remove, write_file
-from mirex_submission.system.paths import full_path
 from mirex_submission.system.runtime import check_one_host, versions
-from mirex_submission.system.workers import Workers
 from mirex_submission.training import history as histories
 from mirex_submission.training.checkpoint import Checkpoint, Checkpoints, clear_checkpoints, key_of
 from mirex_submission.training.dataset import TrainingSet, pack
@@ -70,7 +67,7 @@ class _Job:
     def keys(self) -> dict[str, str]:
         """Return the key of each network's training."""
         contents, labels = [track.content for track in self.tracks], [track.label for track in self.tracks]
-        names = {name: registry.identity(name) if name in self.packages else name for name in self.recipe.networks}
+        names = {name: NETWORKS.identity(name) if name in self.packages else name for name in self.recipe.networks}
         return {
             network: key_of(name, contents, labels, self.out, self.spec, self.recipe) for network, name in names.items()
         }
@@ -122,7 +119,7 @@ def train(
     """
     ends_s = time.monotonic() + (math.inf if training.time_limit is None else training.time_limit)
     check_one_host()
-    packages = {network: registry.package_of(network) for network in recipe.networks if network not in ARCHITECTURES}
+    packages = {network: NETWORKS.package_of(network) for network in recipe.networks if network not in ARCHITECTURES}
     # Whether the engine can do it must be known before the features are extracted. Keras on a CPU can, and starts late.
     keras = engines.needs_keras(run.chosen_device, recipe.networks, run.engine)
     engine = start_engine(recipe, run) if packages or not keras or run.chosen_device.startswith("gpu") else None
@@ -133,7 +130,7 @@ def train(
     clear_leftovers(scratch)
     store = FeatureStore(scratch, spec)
     with bundles.locked(bundles.folder_of(scratch, training.name)):
-        readable = _readable(tracks, feature_paths, store, training, run)
+        readable = readable_tracks(tracks, feature_paths, [store], training, run)
         out = _held_out(readable, recipe, groups or {})
         job = _Job(scratch, recipe, spec, training, run, classes, readable, out, packages)
         if _train_job(job, engine, shapes, store, ends_s):
@@ -146,7 +143,7 @@ def _train_job(
     job: _Job,
     engine: Engine | None,
     shapes: Mapping[str, dict[str, tuple[int, ...]]],
-    store: FeatureStore,
+    store: FeatureStore[FeatureSpec],
     ends_s: float,
 ) -> bool:
     """Train and store the model, unless it is there already; return whether it was trained."""
@@ -209,44 +206,21 @@ def _shapes(network: str, engine: Engine | None, spec: FeatureSpec, n_classes: i
     return {name: weight.shape for name, weight in weights.items()}
 
 
-def _readable(
-    tracks: Sequence[Track],
-    feature_paths: Sequence[str],
-    store: FeatureStore,
-    training: TrainingOptions,
-    run: RunOptions,
-) -> tuple[TrainedTrack, ...]:
-    """Extract missing features; return the tracks that have some. Raises AudioError if they are too few."""
-    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], store, Workers(run.threads))
-    readable = [track for track in tracks if records[track.path].content]
-    if run.strict:
-        check_readable([path for path, record in records.items() if record.content], records, strict=True)
-    check_trainable(tracks, readable, training.max_bad / 100)
-    return tuple(TrainedTrack(full_path(track.path), track.label, records[track.path].content) for track in readable)
-
-
 def _held_out(tracks: Sequence[TrainedTrack], recipe: Recipe, groups: Mapping[str, str]) -> np.ndarray:
     """Return which tracks recipe.patience holds out, bool [n_tracks]."""
     if not recipe.patience:
         return np.zeros(len(tracks), bool)
-    n_alone = sum(track.path not in groups for track in tracks)
-    if groups and n_alone == len(tracks):
-        raise UsageError(
-            "--groups: has none of the tracks: write the paths as the training list has them", code="usage.groups"
-        )
-    if groups and n_alone:
-        text = f"{n_alone} of {len(tracks)} tracks have no group: each is its own group"
-        log.warning("%s", coded(text, code="training.no-group"))
     contents = [track.content for track in tracks]
-    of_tracks = [groups.get(track.path, track.content) for track in tracks]
-    out = held_out([track.label for track in tracks], contents, of_tracks, seed=recipe.seed)
+    out = held_out([track.label for track in tracks], contents, groups_of(tracks, groups), seed=recipe.seed)
     log.info("%d of %d tracks are held out", out.sum(), len(out))
     return out
 
 
 def _model(folder: Path) -> Bundle | None:
+    """Load the networks in a folder; None if there are none."""
     with contextlib.suppress(ModelError):
-        return bundles.load(folder)
+        model = bundles.load(folder)
+        return model if isinstance(model, Bundle) else None
     return None
 
 
@@ -270,7 +244,7 @@ def _resumed(job: _Job, model: Bundle | None, checkpoints: Mapping[str, Checkpoi
 def _train_networks(
     job: _Job,
     engine: Engine,
-    store: FeatureStore,
+    store: FeatureStore[FeatureSpec],
     checkpoints: Mapping[str, Checkpoints],
     resumed: Mapping[str, Checkpoint],
     ends_s: float,
@@ -292,7 +266,7 @@ def _train_networks(
     return trained
 
 
-def _pack(job: _Job, store: FeatureStore, *, held_out: bool) -> TrainingSet:
+def _pack(job: _Job, store: FeatureStore[FeatureSpec], *, held_out: bool) -> TrainingSet:
     tracks = [track for track, is_out in zip(job.tracks, job.out, strict=True) if is_out == held_out]
     targets = [job.classes.index(track.label) for track in tracks]
     return pack(job.scratch / "tmp", store, (track.path for track in tracks), targets, job.recipe)

@@ -5,6 +5,7 @@ Their defaults are those of the shell scripts, of Python and of MirexClassifier 
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable
@@ -13,12 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from mirex_submission.errors import UsageError
-from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, MAX_BANDS, MAX_FRAMES, WORKING_RATES_HZ
+from mirex_submission.features.spec import (
+    DEFAULT_BANDS,
+    DEFAULT_FRAMES,
+    MAX_BANDS,
+    MAX_FRAMES,
+    VIEW_RATES_HZ,
+    WORKING_RATES_HZ,
+)
 from mirex_submission.system import environment
 from mirex_submission.system import option as opt
-from mirex_submission.system.option import Options, integer_between, option
+from mirex_submission.system.option import Options, converted, flag_of, integer_between, option
 from mirex_submission.system.workers import BACKENDS
-from mirex_submission.training.recipe import VOTES, model
+from mirex_submission.training.recipe import VOTES, AnyRecipe, Recipe, model
 
 ENGINES = ("auto", "native", "keras")
 
@@ -122,7 +130,7 @@ class ExtractionOptions(Options):
     scheduler: str | None = option(
         None, "address of the Dask scheduler or the Ray head", convert=opt.path, metavar="ADDRESS"
     )
-    shard: tuple[int, int] = option((1, 1), "extract only the I-th of N shares", convert=shard, metavar="I/N")
+    shard: tuple[int, int] = option("1/1", "extract only the I-th of N shares", convert=shard, metavar="I/N")
     verify: bool = option(False, "check all stored features and their audio, repair damage")
     plot: Path | None = option(
         None, "folder for a picture of each track", convert=lambda p: Path(opt.path(p)), metavar="DIR"
@@ -217,3 +225,33 @@ class TaskLists(Options):
     features: tuple[str, ...] = option((), "feature lists, one path a line", convert=_paths, metavar="LIST")
     train: tuple[str, ...] = option((), "training lists, path<TAB>label a line", convert=_paths, metavar="LIST")
     test: tuple[str, ...] = option((), "test lists, in the order of the training lists", convert=_paths, metavar="LIST")
+
+
+def check_recipe(recipe: AnyRecipe, *options: Options) -> None:
+    """Check that no option is given that only the recipe of networks has. Raises UsageError."""
+    if isinstance(recipe, Recipe):
+        return
+    for of_subject in options:
+        for field in dataclasses.fields(of_subject):
+            value = getattr(of_subject, field.name)
+            if field.name in _OF_NETWORKS and value != converted(field, field.default):
+                raise UsageError(
+                    f"{flag_of(field)} is of networks, and the recipe {recipe.name} has none: leave it out",
+                    code="usage.other-recipe",
+                )
+            if field.name == "device" and (value or "").startswith("gpu"):
+                raise UsageError(
+                    f"--device {value}: the recipe {recipe.name} needs no GPU and uses none: leave it out",
+                    code="usage.other-recipe",
+                )
+            if field.name == "rate" and value not in ("auto", *map(str, VIEW_RATES_HZ)):
+                raise UsageError(
+                    f"--rate {value}: views are computed at {' or '.join(map(str, VIEW_RATES_HZ))} Hz: give one of "
+                    "these, or leave it out",
+                    code="usage.other-recipe",
+                )
+
+
+_OF_NETWORKS = (
+    "bands", "frames", "time_limit", "checkpoint_every", "tensorboard", "no_picture", "engine", "model", "vote",
+)  # fmt: skip

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.features.spec import VIEW_RATES_HZ, FeatureSpec, Spec
 from mirex_submission.runs.options import FeatureOptions
 from mirex_submission.system.option import checked_path
+from mirex_submission.training.recipe import AnyRecipe, Recipe
 
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
@@ -20,10 +21,16 @@ def scratch_folder(scratch: str | os.PathLike[str]) -> Path:
     return Path(checked_path("scratch", scratch)).absolute()
 
 
-def choose_spec(
-    scratch: Path, paths: Sequence[str], features: FeatureOptions, headers: Headers, *, whole_task: bool = False
-) -> FeatureSpec:
-    """Choose the features of a task.
+def choose_specs(
+    scratch: Path,
+    paths: Sequence[str],
+    recipe: AnyRecipe,
+    features: FeatureOptions,
+    headers: Headers,
+    *,
+    whole_task: bool = False,
+) -> tuple[Spec, ...]:
+    """Choose the features of a task: log-Mel frames for networks, or one kind for each view.
 
     Parameters
     ----------
@@ -31,6 +38,7 @@ def choose_spec(
         Scratch folder, which remembers the working rate of the last whole task.
     paths : sequence of str
         Tracks of the run.
+    recipe : Recipe or ViewRecipe
     features : FeatureOptions
         Sizes; a rate of "auto" is that of the last whole task, if it holds all of `paths`, so that every fold has the
         rate of its task, and else the one that the headers of the files call for.
@@ -38,9 +46,24 @@ def choose_spec(
         Headers that are read already.
     whole_task : bool
         Whether `paths` are all tracks of a task, whose rate is chosen anew and remembered.
+
+    Raises
+    ------
+    UsageError
+        A view is missing.
     """
     from mirex_submission.features.rate import choose_rate
 
     given_hz = None if features.rate == "auto" else int(features.rate)
     rate_hz = choose_rate(scratch, paths, headers, whole_task=whole_task, given_hz=given_hz)
-    return FeatureSpec(rate_hz, features.bands, features.frames)
+    return specs_at(rate_hz, recipe, features)
+
+
+def specs_at(rate_hz: int, recipe: AnyRecipe, features: FeatureOptions) -> tuple[Spec, ...]:
+    """Return the features that a recipe needs at this working rate, or at the next lower one that it has."""
+    if isinstance(recipe, Recipe):
+        return (FeatureSpec(rate_hz, features.bands, features.frames),)
+    from mirex_submission.features.views import view_spec
+
+    rate_hz = min(rate_hz, max(VIEW_RATES_HZ))
+    return tuple(view_spec(name, rate_hz) for name in recipe.views)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,17 +20,20 @@ from mirex_submission.runs.options import (
     RunOptions,
     TrainAndClassifyOptions,
     TrainingOptions,
+    check_recipe,
 )
-from mirex_submission.runs.scratch import choose_spec, scratch_folder
+from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.system.atomic import check_writable, make_folder
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_options, checked_path
 from mirex_submission.system.paths import full_path
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_recipe
 
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
-    from mirex_submission.features.spec import FeatureSpec
+    from mirex_submission.features.spec import Spec
+
+log = logging.getLogger(__name__)
 
 
 def train(
@@ -38,7 +42,7 @@ def train(
     feature_list: ListSource | None = None,
     *,
     features: FeatureOptions = FeatureOptions(),
-    recipe: Recipe = Recipe(),
+    recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
     run: RunOptions = RunOptions(),
 ) -> Path:
@@ -52,8 +56,10 @@ def train(
         The training tracks.
     feature_list : list file, or paths in memory, optional
         All tracks of the task, whose features are extracted too.
-    features, recipe, training, run : FeatureOptions, Recipe, TrainingOptions, RunOptions
-        Sizes of the features; what is computed; how the training runs; threads, device and strictness.
+    recipe : Recipe, ViewRecipe or name
+        What is computed: Recipe, or "paper": networks. ViewRecipe, or "modulation": a classifier of views.
+    features, training, run : FeatureOptions, TrainingOptions, RunOptions
+        Sizes of the features; how the training runs; threads, device and strictness.
 
     Returns
     -------
@@ -71,23 +77,20 @@ def train(
     DeviceError, StorageError, UsageError
         The device is missing; the disk is full; another training uses this model's folder.
     """
-    check_training_options(features, recipe, training, run)
+    recipe = check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
-        from mirex_submission.runs import fitting
 
         tracks, task_paths, groups = _read(train_list, feature_list, training, recipe)
         paths = [*task_paths, *(track.path for track in tracks)]
         check_sizes(recipe, features)
         make_folder(scratch)
         headers = Headers(run.threads)
-        spec = choose_spec(scratch, paths, features, headers, whole_task=feature_list is not None)
-        _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
+        specs = choose_specs(scratch, paths, recipe, features, headers, whole_task=feature_list is not None)
+        _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
         del headers  # those of a million files are 200 MB
-        return fitting.train(
-            scratch, tracks, recipe, spec, training=training, run=run, feature_paths=task_paths, groups=groups
-        )
+        return _fit(scratch, tracks, recipe, specs, training=training, run=run, feature_paths=task_paths, groups=groups)
 
 
 def train_and_classify(
@@ -97,16 +100,15 @@ def train_and_classify(
     output: str | os.PathLike[str],
     *,
     features: FeatureOptions = FeatureOptions(),
-    recipe: Recipe = Recipe(),
+    recipe: AnyRecipe | str = Recipe(),
     training: TrainAndClassifyOptions = TrainAndClassifyOptions(),
     run: RunOptions = RunOptions(),
 ) -> Classification:
     """Train a model, then classify a test list with it; see `train` and `classify`."""
-    check_training_options(features, recipe, training, run, kind=TrainAndClassifyOptions)
+    recipe = check_training_options(features, recipe, training, run, kind=TrainAndClassifyOptions)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
-        from mirex_submission.runs import fitting
 
         inputs = [source for source in (train_list, test_list, training.groups) if source is not None]
         outputs = output_files(scratch, checked_path("output", output), training.probabilities, inputs=inputs)
@@ -118,10 +120,10 @@ def train_and_classify(
         check_sizes(recipe, features)
         make_folder(scratch)
         headers = Headers(run.threads)
-        spec = choose_spec(scratch, paths, features, headers)
-        _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
+        specs = choose_specs(scratch, paths, recipe, features, headers)
+        _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
-        fitting.train(scratch, tracks, recipe, spec, training=training, run=run, groups=groups)
+        _fit(scratch, tracks, recipe, specs, training=training, run=run, groups=groups)
         folder, model = load_model(scratch, ClassificationOptions(name=training.name))
         return classify_paths(scratch, test_paths, *outputs, folder=folder, model=model, run=run)
 
@@ -132,15 +134,16 @@ def dry_run(
     feature_list: ListSource | None = None,
     *,
     features: FeatureOptions = FeatureOptions(),
-    recipe: Recipe = Recipe(),
+    recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
     run: RunOptions = RunOptions(),
 ) -> list[str]:
     """Describe what `train` would do and how long it would take, in lines to print; write nothing."""
-    check_training_options(features, recipe, training, run)
+    recipe = check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
+        from mirex_submission.features.spec import FeatureSpec
         from mirex_submission.preflight import cost
         from mirex_submission.runs import fitting
 
@@ -148,25 +151,63 @@ def dry_run(
         paths = [*task_paths, *(track.path for track in tracks)]
         check_sizes(recipe, features)
         headers = Headers(run.threads)
-        spec = choose_spec(scratch, paths, features, headers)
-        _check(scratch, spec, paths, tracks, headers, recipe=recipe, training=training, run=run)
+        specs = choose_specs(scratch, paths, recipe, features, headers)
+        _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
+        if isinstance(recipe, ViewRecipe):
+            return cost.plan_views(scratch, tracks, recipe, specs, headers, threads=run.threads)
+        (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
         start = functools.partial(fitting.start_engine, recipe, run)
         return cost.plan(scratch, tracks, recipe, spec, headers, start=start)
 
 
-def check_training_options(
-    features: object, recipe: object, training: object, run: object, *, kind: type[TrainingOptions] = TrainingOptions
-) -> None:
-    """Check the classes of the options of a training; `training` has to be of `kind`. Raises UsageError."""
-    check_options(
-        features=(features, FeatureOptions),
-        recipe=(recipe, Recipe),
-        training=(training, kind),
-        run=(run, RunOptions),
+def _fit(
+    scratch: Path,
+    tracks: Sequence[Track],
+    recipe: AnyRecipe,
+    specs: Sequence[Spec],
+    *,
+    training: TrainingOptions,
+    run: RunOptions,
+    feature_paths: Sequence[str] = (),
+    groups: Mapping[str, str],
+) -> Path:
+    from mirex_submission.features.spec import FeatureSpec, ViewSpec
+    from mirex_submission.runs import fitting, view_fitting
+
+    log.info("recipe: %s", recipe.name)
+    if isinstance(recipe, Recipe):
+        (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
+        return fitting.train(
+            scratch, tracks, recipe, spec, training=training, run=run, feature_paths=feature_paths, groups=groups
+        )
+    of_views = [spec for spec in specs if isinstance(spec, ViewSpec)]
+    return view_fitting.train(
+        scratch, tracks, recipe, of_views, training=training, run=run, feature_paths=feature_paths, groups=groups
     )
 
 
-def check_sizes(recipe: Recipe, features: FeatureOptions) -> None:
+def check_training_options(
+    features: FeatureOptions,
+    recipe: AnyRecipe | str,
+    training: TrainingOptions,
+    run: RunOptions,
+    *,
+    kind: type[TrainingOptions] = TrainingOptions,
+) -> AnyRecipe:
+    """Check the options of a training, of which `training` has to be of `kind`; return the recipe.
+
+    Raises
+    ------
+    UsageError
+        An argument is of another type, or an option of another recipe.
+    """
+    check_options(features=(features, FeatureOptions), training=(training, kind), run=(run, RunOptions))
+    recipe = as_recipe(recipe)
+    check_recipe(recipe, features, training, run)
+    return recipe
+
+
+def check_sizes(recipe: AnyRecipe, features: FeatureOptions) -> None:
     """Check that segments are large enough for every network of the recipe.
 
     Raises
@@ -174,12 +215,12 @@ def check_sizes(recipe: Recipe, features: FeatureOptions) -> None:
     UsageError
         A segment is too small, or no network has the name.
     """
-    from mirex_submission.networks import registry
+    from mirex_submission.networks.registry import NETWORKS
     from mirex_submission.networks.sizes import ARCHITECTURES, smallest_input
 
     for network in recipe.networks:
         if network not in ARCHITECTURES:
-            registry.package_of(network)  # its smallest input is known when it is built
+            NETWORKS.package_of(network)  # its smallest input is known when it is built
             continue
         bands, frames = smallest_input(network)
         if features.bands < bands or features.frames < frames:
@@ -194,12 +235,12 @@ def _read(
     train_list: ListSource,
     paths: ListSource | None,
     training: TrainingOptions,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     *,
     for_evaluator: bool = False,
 ) -> tuple[list[Track], list[str], dict[str, str]]:
     """The training tracks, the paths of the other list, and the group of each full path; all problems at once."""
-    if training.groups is not None and not recipe.patience:
+    if training.groups is not None and isinstance(recipe, Recipe) and not recipe.patience:
         raise UsageError("--groups requires --patience", code="usage.groups")
     tracks, listed, groups = lists.read_all(
         lambda: lists.read_labelled(as_list("train_list", train_list, labelled=True)),
@@ -216,12 +257,12 @@ def _read(
 
 def _check(
     scratch: Path,
-    spec: FeatureSpec,
+    specs: tuple[Spec, ...],
     paths: Sequence[str],
     tracks: Sequence[Track],
     headers: Headers,
     *,
-    recipe: Recipe,
+    recipe: AnyRecipe,
     training: TrainingOptions,
     run: RunOptions,
     readable: Sequence[str] = (),
@@ -232,7 +273,7 @@ def _check(
         return
     planned = checks.PlannedRun(
         scratch,
-        spec,
+        specs,
         paths,
         trainings=[tracks],
         recipe=recipe,

@@ -20,10 +20,13 @@ from mirex_submission.system.installation import installed
 _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result, as far as they are installed."""
+def versions(*more: str) -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result, as far as they are installed.
+
+    `more` are packages beside those that networks need.
+    """
     packages = ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "librosa", "soundfile", "soxr")
-    numbers = {package: installed(package) for package in packages}
+    numbers = {package: installed(package) for package in (*packages, *more)}
     return {"python": platform.python_version()} | {package: number for package, number in numbers.items() if number}
 
 

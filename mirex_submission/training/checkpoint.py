@@ -20,7 +20,8 @@ import msgspec
 from mirex_submission.errors import StorageError, coded
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.networks.sizes import Weights
-from mirex_submission.networks.weights import from_bytes, to_bytes
+from mirex_submission.networks.weights import from_bytes
+from mirex_submission.system.arrays import to_bytes
 from mirex_submission.system.atomic import digest, seal, unseal, write_file
 from mirex_submission.training.history import EpochFigures
 from mirex_submission.training.recipe import Recipe

@@ -16,8 +16,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mirex_submission.errors import StorageError
-from mirex_submission.features.extraction import read
+from mirex_submission.features.extraction import read_or_fail
+from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.atomic import storage_error, temporary_file
 from mirex_submission.training.recipe import Recipe
@@ -75,7 +75,7 @@ class _Frames(NamedTuple):
 
 
 def pack(
-    folder: Path, store: FeatureStore, paths: Iterable[str], targets: Sequence[int], recipe: Recipe
+    folder: Path, store: FeatureStore[FeatureSpec], paths: Iterable[str], targets: Sequence[int], recipe: Recipe
 ) -> TrainingSet:
     """Read and verify the features of every track into one array, and draw the segments.
 
@@ -122,21 +122,14 @@ def pack(
     return TrainingSet(packed.mapped, starts_of, of_segments, mean, std, _room(folder, n_all, np.uint32))
 
 
-def _copy_frames(folder: Path, store: FeatureStore, paths: Iterable[str]) -> _Frames:
+def _copy_frames(folder: Path, store: FeatureStore[FeatureSpec], paths: Iterable[str]) -> _Frames:
     """Copy the frames of all tracks into one mapped file."""
     n_bands = store.spec.n_bands
     contents, lengths = [], []
     sums, squares = np.zeros(n_bands), np.zeros(n_bands)
     with _nameless(folder) as f:
         for path in paths:
-            stored = read(path, store)
-            if stored is None:
-                raise StorageError(
-                    f"{store.file_of(path)}: the features of {path} are damaged or gone, and stay so after another "
-                    "extraction: check the disk",
-                    code="features.lost",
-                )
-            header, frames = stored
+            header, frames = read_or_fail(path, store)
             f.write(frames.data)
             for rows in np.split(frames, range(_SUMMED_AT_ONCE, len(frames), _SUMMED_AT_ONCE)):
                 sums += rows.sum(axis=0, dtype=np.float64)

@@ -1,13 +1,20 @@
-"""The Recipe: every choice of a training, frozen. Its defaults are the paper's; nothing else decides a training."""
+"""The recipes: every choice of a training, frozen; nothing else decides a training.
+
+`Recipe` is the paper's, of networks on segments; `ViewRecipe` is `modulation`, of a support vector machine on views.
+"""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
+from mirex_submission.errors import UsageError
 from mirex_submission.networks.registry import MODELS, is_model
 from mirex_submission.system.option import Options, integer_between, option, positive_number, seed
+from mirex_submission.system.plugins import NAME
 
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
 CLASS_WEIGHTS = ("none", "balanced")
@@ -70,6 +77,8 @@ class Recipe(Options):
     )
     seed: int = option(0, "random seed", convert=seed, metavar="N")
 
+    name: ClassVar[str] = "paper"
+
     @property
     def networks(self) -> tuple[str, ...]:
         """The networks that this recipe trains."""
@@ -80,3 +89,68 @@ class Recipe(Options):
         """Settings that affect the weights after one epoch."""
         without = ("model", "epochs", "vote", "patience")
         return {name: value for name, value in dataclasses.asdict(self).items() if name not in without}
+
+
+def views(value: Any) -> tuple[str, ...]:
+    """Convert names of views, separated by commas or in a sequence."""
+    names = tuple(value.split(",") if isinstance(value, str) else value if isinstance(value, Iterable) else (value,))
+    if not names or not all(isinstance(name, str) and re.fullmatch(NAME, name) for name in names):
+        raise ValueError(f"{value!r}: give names of views, separated by commas")
+    if len(set(names)) < len(names):
+        raise ValueError(f"{value!r}: names a view twice")
+    return names
+
+
+@dataclass(frozen=True)
+class ViewRecipe(Options):
+    """Settings that decide a model of views: a support vector machine with a Gaussian kernel.
+
+    Parameters
+    ----------
+    views : tuple of str, or str
+        Names of the views, in a sequence or separated by commas.
+    c : float
+        Penalty of errors.
+    gamma : float, optional
+        Width of the kernel: exp(-gamma * squared distance), where the mean squared distance of two training tracks is
+        the number of views. Default: 0.6 divided by the number of views.
+    tune : bool
+        Choose c and gamma from a grid of 12, by cross-validation inside the training tracks.
+    seed : int
+        Seed of the folds inside the training tracks, and of the landmarks of a large training.
+    """
+
+    views: tuple[str, ...] = option(
+        "mel-modulation,vqt-modulation", "what is computed of a track; more are added by packages", convert=views,
+        metavar="NAME,...",
+    )  # fmt: skip
+    c: float = option(3.0, "penalty of errors", convert=positive_number, metavar="X")
+    gamma: float | None = option(
+        None, "width of the kernel (default: 0.6 divided by the number of views)", convert=positive_number, metavar="X"
+    )
+    tune: bool = option(False, "choose c and gamma inside the training tracks")
+    seed: int = option(0, "random seed", convert=seed, metavar="N")
+
+    name: ClassVar[str] = "modulation"
+    networks: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def chosen_gamma(self) -> float:
+        """The width of the kernel as given, or else 0.6 divided by the number of views."""
+        return 0.6 / len(self.views) if self.gamma is None else self.gamma
+
+
+AnyRecipe: TypeAlias = Recipe | ViewRecipe
+RECIPES: dict[str, type[Recipe] | type[ViewRecipe]] = {kind.name: kind for kind in (Recipe, ViewRecipe)}
+
+
+def recipe_class(name: object) -> type[Recipe] | type[ViewRecipe]:
+    """Return the class of the recipe of this name. Raises UsageError."""
+    if not isinstance(name, str) or name not in RECIPES:
+        raise UsageError(f"recipe {name!r}: choose one of {', '.join(RECIPES)}", code="usage.recipe")
+    return RECIPES[name]
+
+
+def as_recipe(recipe: AnyRecipe | str) -> AnyRecipe:
+    """Return a recipe as it is, or the one of this name with its defaults. Raises UsageError for anything else."""
+    return recipe if isinstance(recipe, (Recipe, ViewRecipe)) else recipe_class(recipe)()

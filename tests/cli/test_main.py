@@ -301,7 +301,7 @@ def track(tmp_path):
     """A track of noise at 22050 Hz, in a scratch folder that has its features at that rate; and an empty folder."""
     path = str(write_track(tmp_path / "a" / "01.wav"))
     store = FeatureStore(tmp_path / "scratch", FeatureSpec(22050))
-    extract([path], store, Workers(1))
+    extract([path], [store], Workers(1))
     here = tmp_path / "here"
     here.mkdir()
     return SimpleNamespace(path=path, store=store, file=store.file_of(path), frames=store.read(path)[1], here=here)
@@ -373,7 +373,7 @@ def test_stored_features_that_are_damaged_are_computed_instead(track, tmp_path):
 
 def test_features_stored_at_two_rates_are_asked_for_by_rate(track, tmp_path):
     other = FeatureStore(tmp_path / "scratch", FeatureSpec(11025))
-    extract([track.path], other, Workers(1))
+    extract([track.path], [other], Workers(1))
     arguments = ("features", "--scratch", tmp_path / "scratch", track.path)
     done = call(*arguments)
     assert (done.status, done.stdout) == (2, "")

@@ -301,9 +301,9 @@ def test_a_file_that_changes_while_it_is_read_is_noted_and_made_again(tmp_path, 
 
     with monkeypatch.context() as patch:
         patch.setattr(Recording, "__iter__", change)
-        assert extract_track(str(path), store).note.endswith(" [audio.changed]")
+        assert extract_track(str(path), [store]).note.endswith(" [audio.changed]")
     assert store.fresh(str(path)) is None
-    assert extract_track(str(path), store).note == ""
+    assert extract_track(str(path), [store]).note == ""
     assert store.fresh(str(path))
 
 

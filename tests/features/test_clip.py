@@ -27,7 +27,7 @@ def write(path, samples, rate_hz=22050, **options):
 def extracted(path, tmp_path, spec):
     """What a submission stores for the file."""
     store = FeatureStore(tmp_path / "scratch", spec)
-    extract_track(path, store)
+    extract_track(path, [store])
     return store.read(path)[1]
 
 

@@ -45,7 +45,7 @@ def stamps(store):
 def test_stored_frames_are_the_log_mel_of_the_decoded_track(tmp_path):
     (path,) = write_tracks(tmp_path / "a", 1, rate_hz=22050)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    record = extract([path], store, Workers(1))[path]
+    record = extract([path], [store], Workers(1))[path]
     header, frames = store.read(path)
     assert record.content == header.content and record.reason == ""
     np.testing.assert_array_equal(frames, log_mel(decode(path, rate_hz=RATE).samples, SPEC))
@@ -56,8 +56,8 @@ def test_parallel_gives_the_same_bytes_as_one_at_a_time(tmp_path, caplog):
     paths = write_tracks(tmp_path / "a", 32)
     one, two = FeatureStore(tmp_path / "one", SPEC), FeatureStore(tmp_path / "two", SPEC)
     with caplog.at_level("INFO"):
-        records = extract(paths, one, Workers(1))
-        assert extract(paths, two, Workers(2)) == records
+        records = extract(paths, [one], Workers(1))
+        assert extract(paths, [two], Workers(2)) == records
     assert at_a_time(caplog) == [1, 2]
     assert len(stored(one)) == 32
     assert stored(two) == stored(one)
@@ -66,9 +66,9 @@ def test_parallel_gives_the_same_bytes_as_one_at_a_time(tmp_path, caplog):
 def test_a_second_run_touches_nothing_and_adds_only_what_is_new(tmp_path):
     paths = write_tracks(tmp_path / "a", 4)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths[:3], store, Workers(1))
+    extract(paths[:3], [store], Workers(1))
     before, bytes_before = stamps(store), stored(store)
-    records = extract([*paths, paths[0]], store, Workers(1))
+    records = extract([*paths, paths[0]], [store], Workers(1))
     assert set(records) == set(paths) and all(r.content for r in records.values())
     after = stamps(store)
     assert len(after) == 4 and before.items() <= after.items() and bytes_before.items() <= stored(store).items()
@@ -78,7 +78,7 @@ def test_a_second_run_touches_nothing_and_adds_only_what_is_new(tmp_path):
 def test_changed_audio_is_extracted_anew(tmp_path, change):
     paths = write_tracks(tmp_path / "a", 2)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths, store, Workers(1))
+    extract(paths, [store], Workers(1))
     before, other_stamp, stat = store.read(paths[0]), store.file_of(paths[1]).stat().st_mtime_ns, os.stat(paths[0])
     n = RATE // 2 + (100 if change == "size" else 0)
     soundfile.write(paths[0], np.random.default_rng(9).uniform(-0.5, 0.5, n), RATE)
@@ -87,7 +87,7 @@ def test_changed_audio_is_extracted_anew(tmp_path, change):
         if os.stat(paths[0]).st_ctime_ns != stat.st_ctime_ns:
             break
     assert (os.stat(paths[0]).st_size == stat.st_size) == (change != "size")
-    extract(paths, store, Workers(1))
+    extract(paths, [store], Workers(1))
     header, frames = store.read(paths[0])
     assert header.content != before[0].content
     np.testing.assert_array_equal(frames, log_mel(decode(paths[0]).samples, SPEC))
@@ -99,9 +99,9 @@ def test_a_changed_spec_is_extracted_anew_beside_the_old(tmp_path, change):
     (path,) = write_tracks(tmp_path / "a", 1)
     old = FeatureStore(tmp_path / "scratch", SPEC)
     new = FeatureStore(tmp_path / "scratch", FeatureSpec(**{"rate_hz": RATE, "n_frames": 8, **change}))
-    extract([path], old, Workers(1))
+    extract([path], [old], Workers(1))
     before = stamps(old)
-    extract([path], new, Workers(1))
+    extract([path], [new], Workers(1))
     np.testing.assert_array_equal(new.read(path)[1], log_mel(decode(path, rate_hz=new.spec.rate_hz).samples, new.spec))
     assert stamps(old) == before
 
@@ -109,7 +109,7 @@ def test_a_changed_spec_is_extracted_anew_beside_the_old(tmp_path, change):
 def test_equal_file_names_in_two_folders_do_not_collide(tmp_path):
     paths = [write_tracks(tmp_path / name, 1, seed=seed)[0] for seed, name in enumerate("ab")]
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths, store, Workers(1))
+    extract(paths, [store], Workers(1))
     for path in paths:
         np.testing.assert_array_equal(store.read(path)[1], log_mel(decode(path).samples, SPEC))
 
@@ -140,7 +140,7 @@ def test_a_bad_track_becomes_a_record_with_its_reason(tmp_path, caplog, kind):
     make(tmp_path / "bad.wav")
     bad, (good,) = str(tmp_path / "bad.wav"), write_tracks(tmp_path / "a", 1)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    records = extract([bad, good], store, Workers(1))
+    records = extract([bad, good], [store], Workers(1))
     assert not records[bad].content and records[bad].reason.endswith(f" [{code}]")
     assert store.read(bad) is None and store.fresh(bad) is None
     assert records[good].content and store.read(good)
@@ -153,14 +153,14 @@ def test_all_bad_tracks_together_do_not_end_a_parallel_run(tmp_path):
     for kind, (make, _) in BAD.items():
         make(tmp_path / f"{kind}.wav")
         bad.append(str(tmp_path / f"{kind}.wav"))
-    records = extract([*bad, *good], FeatureStore(tmp_path / "scratch", SPEC), Workers(2))
+    records = extract([*bad, *good], [FeatureStore(tmp_path / "scratch", SPEC)], Workers(2))
     assert {path for path, record in records.items() if record.content} == set(good)
     assert all(records[path].reason for path in bad)
 
 
 def test_what_nobody_expected_becomes_a_record_too(tmp_path):
     (good,) = write_tracks(tmp_path / "a", 1)
-    records = extract(["no\0path.wav", good], FeatureStore(tmp_path / "scratch", SPEC), Workers(1))
+    records = extract(["no\0path.wav", good], [FeatureStore(tmp_path / "scratch", SPEC)], Workers(1))
     assert not records["no\0path.wav"].content and records["no\0path.wav"].reason.endswith(" [audio.unexpected]")
     assert records[good].content
 
@@ -171,7 +171,7 @@ def test_a_truncated_track_is_used_up_to_there(tmp_path, extension):
     soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    assert extract([str(path)], store, Workers(1))[str(path)].duration_s == pytest.approx(2.0, abs=0.5)
+    assert extract([str(path)], [store], Workers(1))[str(path)].duration_s == pytest.approx(2.0, abs=0.5)
 
 
 @pytest.mark.parametrize("gain", [1.0, 1e30])
@@ -179,7 +179,7 @@ def test_float_wav_is_accepted_and_never_gives_frames_that_are_not_numbers(tmp_p
     path = str(tmp_path / "a.wav")
     soundfile.write(path, gain * np.random.default_rng(1).uniform(-0.5, 0.5, RATE), RATE, subtype="FLOAT")
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    record = extract([path], store, Workers(1))[path]
+    record = extract([path], [store], Workers(1))[path]
     assert record.content or gain > 1
     assert record.reason if not record.content else np.isfinite(store.read(path)[1]).all()
 
@@ -187,11 +187,11 @@ def test_float_wav_is_accepted_and_never_gives_frames_that_are_not_numbers(tmp_p
 def test_a_damaged_stored_file_is_made_again_once_it_is_gone(tmp_path):
     (path,) = write_tracks(tmp_path / "a", 1)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract([path], store, Workers(1))
+    extract([path], [store], Workers(1))
     whole = store.file_of(path).read_bytes()
     store.file_of(path).write_bytes(whole[: len(whole) // 2])
     assert store.read(path) is None
-    extract([path], store, Workers(1))
+    extract([path], [store], Workers(1))
     assert store.file_of(path).read_bytes() == whole
 
 
@@ -200,7 +200,7 @@ def test_a_store_that_cannot_be_written_is_a_storage_error(tmp_path, threads):
     paths = write_tracks(tmp_path / "a", 32)
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError, match=r"scratch.*cannot be written"):
-        extract(paths, FeatureStore(tmp_path / "scratch", SPEC), Workers(threads))
+        extract(paths, [FeatureStore(tmp_path / "scratch", SPEC)], Workers(threads))
 
 
 HEAVY = ["tensorflow", "keras", "pandas", "sklearn", "jax", "torch", "matplotlib"]
@@ -221,7 +221,7 @@ class Spy(FeatureStore):
 
 heavy, scratch, *paths = sys.argv[1:]
 assert [m for m in json.loads(heavy) if m in sys.modules] == []
-extraction.extract(paths, Spy(scratch, FeatureSpec(rate_hz=11025, n_frames=8)), Workers(2))
+extraction.extract(paths, [Spy(scratch, FeatureSpec(rate_hz=11025, n_frames=8))], Workers(2))
 print(os.getpid())
 """
 
@@ -251,7 +251,7 @@ def test_audio_is_decoded_in_as_many_other_processes_as_the_tracks_are_worth(
     paths = write_tracks(tmp_path / "a", n_tracks)
     store = Witness(tmp_path / "scratch", SPEC)
     with caplog.at_level("INFO"):
-        extract(paths, store, Workers(n_jobs))
+        extract(paths, [store], Workers(n_jobs))
     assert at_a_time(caplog) == [expected or min(3, joblib.cpu_count())]
     assert len(stored(store)) == n_tracks
     assert store.writers() and os.getpid() not in store.writers()
@@ -260,9 +260,9 @@ def test_audio_is_decoded_in_as_many_other_processes_as_the_tracks_are_worth(
 def test_no_process_is_started_for_what_is_stored(tmp_path, monkeypatch):
     paths = write_tracks(tmp_path / "a", 2)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths, store, Workers(2))
+    extract(paths, [store], Workers(2))
     monkeypatch.setattr(Workers, "joined", lambda self: pytest.fail("processes are started"))
-    assert all(record.content for record in extract(paths, store, Workers(2)).values())
+    assert all(record.content for record in extract(paths, [store], Workers(2)).values())
 
 
 class Witness(FeatureStore):
@@ -290,7 +290,7 @@ def test_a_decoder_crash_costs_its_track_alone_in_every_run(tmp_path, n_tracks, 
     paths = write_tracks(tmp_path / "a", n_tracks)
     store = Deadly(tmp_path / "scratch", SPEC)
     for todo in (paths, paths):  # the second time nothing else is left to do
-        records = extract(todo, store, Workers(n_jobs))
+        records = extract(todo, [store], Workers(n_jobs))
         assert [path for path in todo if not records[path].content] == [paths[3]]
         assert records[paths[3]].reason.endswith(" [audio.crash]")
     assert len(stored(store)) == n_tracks - 1
@@ -320,12 +320,12 @@ class WithoutChangeTimes(FeatureStore):
 def test_verify_finds_and_mends_a_flipped_bit_of_stored_frames(tmp_path):
     paths = write_tracks(tmp_path / "a", 3)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    first = extract(paths, store, Workers(1))
+    first = extract(paths, [store], Workers(1))
     whole, others = stored(store), stamps(store)
     flip(store.file_of(paths[1]), last=True)
-    extract(paths, store, Workers(1))
+    extract(paths, [store], Workers(1))
     assert stored(store) != whole  # the header alone does not tell
-    records = extract(paths, store, Workers(1), verify=True)
+    records = extract(paths, [store], Workers(1), verify=True)
     assert stored(store) == whole
     assert [records[path].content for path in paths] == [first[path].content for path in paths]
     del others[store.file_of(paths[1]).name]
@@ -337,11 +337,11 @@ def test_verify_finds_and_mends_a_flipped_bit_of_audio(tmp_path, monkeypatch):
     monkeypatch.setattr(AudioState, "of", lambda path: dataclasses.replace(of(path), changed_ns=0))
     paths = write_tracks(tmp_path / "a", 3)
     store = WithoutChangeTimes(tmp_path / "scratch", SPEC)
-    first = extract(paths, store, Workers(1))
+    first = extract(paths, [store], Workers(1))
     others = stamps(store)
     flip(paths[1])
-    assert extract(paths, store, Workers(1))[paths[1]].content == first[paths[1]].content
-    records = extract(paths, store, Workers(1), verify=True)
+    assert extract(paths, [store], Workers(1))[paths[1]].content == first[paths[1]].content
+    records = extract(paths, [store], Workers(1), verify=True)
     assert records[paths[1]].content == content_hash(paths[1]) != first[paths[1]].content
     np.testing.assert_array_equal(store.read(paths[1])[1], log_mel(decode(paths[1]).samples, SPEC))
     del others[store.file_of(paths[1]).name]
@@ -353,7 +353,7 @@ def test_a_second_run_opens_no_audio_but_to_verify_it(tmp_path, verify):
     """Counted by the interpreter's own audit of opened files, in a process of its own."""
     paths = write_tracks(tmp_path / "a", 3)
     store = FeatureStore(tmp_path / "scratch", SPEC)
-    extract(paths, store, Workers(1))
+    extract(paths, [store], Workers(1))
     before = stamps(store)
     command = [sys.executable, "-c", OPENED, str(int(verify)), str(tmp_path / "scratch"), *paths]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -373,6 +373,6 @@ from mirex_submission.system.workers import Workers
 verify, scratch, *paths = sys.argv[1:]
 opened = []
 sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "open" else None)
-extract(paths, FeatureStore(scratch, FeatureSpec(rate_hz=11025, n_frames=8)), Workers(1), verify=verify == "1")
+extract(paths, [FeatureStore(scratch, FeatureSpec(rate_hz=11025, n_frames=8))], Workers(1), verify=verify == "1")
 print(json.dumps(opened))
 """

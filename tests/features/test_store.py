@@ -249,7 +249,7 @@ def test_features_stored_by_commit_156b048_are_not_made_again(store, track, monk
     store.file_of(track).write_bytes(b"mirex-features 3 " + digests + line + FRAMES.tobytes())
     monkeypatch.setattr(Workers, "joined", lambda self: pytest.fail("features are made again"))
     for verify in (False, True):
-        assert extract([track], store, Workers(1), verify=verify)[track].content == content_hash(track)
+        assert extract([track], [store], Workers(1), verify=verify)[track].content == content_hash(track)
     np.testing.assert_array_equal(store.read(track)[1], FRAMES)
 
 

@@ -4,7 +4,8 @@ import librosa
 import numpy as np
 import pytest
 
-from mirex_submission.features.views import VIEW_RATES_HZ, vqt_spec
+from mirex_submission.features.modulation_views import vqt_spec
+from mirex_submission.features.spec import VIEW_RATES_HZ
 from mirex_submission.features.vqt import VqtSpec, vqt_magnitudes
 
 

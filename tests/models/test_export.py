@@ -22,7 +22,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.models import export as exporting
 from mirex_submission.models.bundle import Bundle, TrainedTrack, save, save_weights
 from mirex_submission.models.export import TOLERANCE, export
-from mirex_submission.models.prediction import Predictor
+from mirex_submission.models.prediction import NetworkPredictor
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks.epoch import cut
 from mirex_submission.networks.sizes import initial_weights
@@ -64,7 +64,7 @@ def scratch(corpus, tmp_path_factory):
 def predictor(scratch):
     """What classifies: the networks of the bundle on the engine of the caller."""
     folder = scratch / "model"
-    return Predictor(folder, bundles.load(folder), engines.start("cpu", threads=2, seed=0))
+    return NetworkPredictor(folder, bundles.load(folder), engines.start("cpu", threads=2, seed=0))
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, Header
 from mirex_submission.models import prediction
 from mirex_submission.models.bundle import Bundle, TrainedTrack, load_weights, save_weights
-from mirex_submission.models.prediction import Predictor, overlap, vote
+from mirex_submission.models.prediction import NetworkPredictor, overlap, vote
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks.epoch import cut
 from mirex_submission.networks.kernel import compiled
@@ -67,7 +67,7 @@ def engine(request):
 
 @pytest.fixture(scope="module")
 def predictor(trained, engine):
-    return Predictor(*trained, engine)
+    return NetworkPredictor(*trained, engine)
 
 
 # Votes: rows are segments, columns classes.
@@ -116,7 +116,7 @@ def test_segment_probabilities_are_the_mean_of_the_networks_over_the_tracks_own_
 
 
 def test_the_engines_agree(trained):
-    native, keras = (Predictor(*trained, start(name)) for name in ("native", "Keras"))
+    native, keras = (NetworkPredictor(*trained, start(name)) for name in ("native", "Keras"))
     for i in range(3):
         track = header(f"/{i}.wav", f"{i:04x}"), frames(i, 60 + 40 * i)
         expected = keras.segment_probabilities(*track)
@@ -127,11 +127,12 @@ def test_the_engines_agree(trained):
 def test_only_the_networks_of_the_recipe_are_asked(trained, engine):
     folder, bundle = trained
     alone = [
-        Predictor(folder, dataclasses.replace(bundle, recipe=Recipe(model=name)), engine) for name in ("1", "2", "3")
+        NetworkPredictor(folder, dataclasses.replace(bundle, recipe=Recipe(model=name)), engine)
+        for name in ("1", "2", "3")
     ]
     track = header("/x.wav", "abcd"), frames(0)
     each = [predictor.segment_probabilities(*track) for predictor in alone]
-    together = Predictor(folder, bundle, engine).segment_probabilities(*track)
+    together = NetworkPredictor(folder, bundle, engine).segment_probabilities(*track)
     np.testing.assert_allclose(np.mean(each, axis=0), together, rtol=1e-6)
     assert np.abs(each[0] - each[1]).max() > 1e-3 and np.abs(each[1] - each[2]).max() > 1e-3
 

@@ -22,6 +22,7 @@ from mirex_submission.protocol.lists import read_labelled, read_paths
 from mirex_submission.runs import fitting
 from mirex_submission.runs.classify import classify as classify_list
 from mirex_submission.runs.options import RunOptions, TrainingOptions
+from mirex_submission.system import plugins
 from mirex_submission.training.recipe import Recipe
 
 SPEC = FeatureSpec()
@@ -59,13 +60,13 @@ def install(tmp_path, monkeypatch):
         metadata = site / f"{folder}-{version}.dist-info"
         metadata.mkdir(parents=True)
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        (metadata / "entry_points.txt").write_text(f"[{networks.GROUP}]\n{network} = {value}\n")
+        (metadata / "entry_points.txt").write_text(f"[{networks.NETWORKS.group}]\n{network} = {value}\n")
         (site / f"{module}.py").write_text(code)
         os.utime(site, ns=(0, next(moments)))  # by which importlib.metadata knows that something has changed
         forget(module)
 
     def forget(module="their_module"):
-        networks._registered.cache_clear()
+        plugins._entries.cache_clear()
         sys.modules.pop(module, None)
         shutil.rmtree(site / "__pycache__", ignore_errors=True)
         importlib.invalidate_caches()
@@ -136,7 +137,7 @@ def test_without_its_package_a_model_is_status_5_that_names_it_and_a_training_is
 
 def test_its_name_is_known_without_loading_it_or_keras(example):
     code = (
-        "import sys\nfrom mirex_submission.networks.registry import names\nprint(names())\n"
+        "import sys\nfrom mirex_submission.networks.registry import NETWORKS\nprint(NETWORKS.names)\n"
         "assert not {'fourth_network', 'keras', 'numpy'} & set(sys.modules)"
     )
     env = {**os.environ, "PYTHONPATH": str(example), "COLUMNS": "200"}
@@ -169,10 +170,10 @@ def test_another_text_of_its_module_or_another_version_is_another_training(insta
     found = []
     for code, version in ((WITH_STATE, "1.0"), (WITH_STATE.replace("relu", "tanh"), "1.0"), (WITH_STATE, "1.1")):
         install(code, version=version)
-        found.append(networks.identity("own"))
+        found.append(networks.NETWORKS.identity("own"))
     assert len(set(found)) == 3
     install(WITH_STATE)
-    assert networks.identity("own") == found[0]
+    assert networks.NETWORKS.identity("own") == found[0]
 
 
 def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_error(
@@ -202,7 +203,7 @@ def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_erro
         ("import no_such_module", "their-package 1.0 cannot be loaded: ModuleNotFoundError"),
         ("raise SyntaxError('here')", "cannot be loaded: SyntaxError: here"),
         ("", "cannot be loaded: AttributeError"),
-        ("network = 3", "registers their_module:network, .*model\\.network-fails"),
+        ("network = 3", "registers their_module:network, .*usage\\.plugin-fails"),
         (
             "def network(): pass",
             "the function of their-package 1.0 fails on segments of 40 bands x 80 frames: TypeError",
@@ -227,14 +228,14 @@ def test_what_is_no_network_is_a_usage_error_before_anything_is_extracted(instal
 def test_two_packages_of_one_name_are_a_usage_error_that_names_both(install):
     install(WITH_STATE)
     install(WITH_STATE, package="their-rival")
-    with pytest.raises(UsageError, match=r"their-\w+ 1.0 and their-\w+ 1.0 .*\[model\.network-twice\]"):
-        networks.package_of("own")
+    with pytest.raises(UsageError, match=r"their-\w+ 1.0 and their-\w+ 1.0 .*\[usage\.plugin-twice\]"):
+        networks.NETWORKS.package_of("own")
 
 
 def test_the_papers_names_are_the_papers_and_names_of_no_form_are_none(install):
     for k, name in enumerate(("1", "all", "4", "a b", "own")):
         install(WITH_STATE, package=f"package{k}", network=name)
-    assert networks.names() == ["own"]
+    assert networks.NETWORKS.names == ["own"]
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mirex_submission.networks.sizes import initial_weights
-from mirex_submission.networks.weights import from_bytes, to_bytes
+from mirex_submission.networks.weights import from_bytes
+from mirex_submission.system.arrays import to_bytes
 
 
 def make(seed=0):

@@ -59,7 +59,7 @@ def clips(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, clips):
-    return PlannedRun(tmp_path / "scratch", SPEC, clips)
+    return PlannedRun(tmp_path / "scratch", (SPEC,), clips)
 
 
 def checked(run, severity=None):
@@ -78,7 +78,7 @@ def codes_of(texts):
 
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
 def test_frames_and_room_that_headers_promise_are_what_extraction_makes(tmp_path, clips, rate_hz):
-    features = FeatureStore(tmp_path / "s", FeatureSpec(rate_hz))
+    features = [FeatureStore(tmp_path / "s", FeatureSpec(rate_hz))]
     before = checks.survey(clips, features, Headers(1))
     assert before.n_stored == 0 and len(before.new) == len(clips)
     extract(clips, features, Workers(1))
@@ -92,7 +92,7 @@ def test_frames_and_room_that_headers_promise_are_what_extraction_makes(tmp_path
 
 def test_a_clip_of_30_s_takes_a_seventh_of_a_megabyte(tmp_path):
     path = write_clip(tmp_path / "a.wav", seconds=30)
-    (estimate,) = checks.survey([path], FeatureStore(tmp_path, SPEC), Headers(1)).new
+    (estimate,) = checks.survey([path], [FeatureStore(tmp_path, SPEC)], Headers(1)).new
     assert estimate == pytest.approx(0.14e6, rel=0.02)
 
 
@@ -102,17 +102,17 @@ def test_every_header_is_read_once_by_rate_and_check_together_and_none_of_what_i
     monkeypatch.setattr(audio, "read_header", lambda path: opened.append(path) or read_header(path))
     for _ in range(2):
         headers = Headers(2)
-        spec = scratch.choose_spec(run.scratch, clips, FeatureOptions(), headers)
-        checks.check(dataclasses.replace(run, spec=spec), headers)
+        specs = scratch.choose_specs(run.scratch, clips, Recipe(), FeatureOptions(), headers)
+        checks.check(dataclasses.replace(run, specs=specs), headers)
         assert Counter(opened) == Counter(clips)
         opened.clear()
-    extract(clips, FeatureStore(run.scratch, SPEC), Workers(1))
+    extract(clips, [FeatureStore(run.scratch, SPEC)], Workers(1))
     checks.check(run, Headers(2))
     assert opened == []
 
 
 def test_of_a_file_that_was_only_touched_the_audio_is_not_read(run, clips, monkeypatch):
-    extract(clips, FeatureStore(run.scratch, SPEC), Workers(1))
+    extract(clips, [FeatureStore(run.scratch, SPEC)], Workers(1))
     for path in clips:
         os.chmod(path, 0o600)
     monkeypatch.setattr(store, "content_hash", lambda path: pytest.fail("read"))
@@ -173,7 +173,7 @@ def test_a_disk_without_space_is_an_error_and_too_little_memory_a_warning(tmp_pa
     for k in range(50):
         paths.append(str(tmp_path / f"{k}.wav"))
         os.symlink(paths[0], paths[-1])
-    run = PlannedRun(tmp_path / "scratch", FeatureSpec(n_bands=2048), paths, n_jobs=len(paths))
+    run = PlannedRun(tmp_path / "scratch", (FeatureSpec(n_bands=2048),), paths, n_jobs=len(paths))
     problems = checked(run)
     assert [problem.kind for problem in problems if problem.severity == ERROR] == [StorageError]
     assert codes_of(problem.text for problem in problems) == ["disk.space", "check.processors", "check.memory"]

@@ -15,7 +15,8 @@ from mirex_submission.errors import AudioError, StorageError, UsageError
 from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore, content_hash
-from mirex_submission.runs.scratch import choose_spec
+from mirex_submission.runs.scratch import choose_specs
+from mirex_submission.training.recipe import Recipe
 
 SPEC = FeatureSpec(rate_hz=11025)
 RATE = FeatureOptions(rate=11025)
@@ -143,7 +144,9 @@ def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):
     """Most files of the task are at 11.025 kHz; a fold of the others alone would call for 22.05 kHz."""
 
     def spec_of(paths, *, rate="auto", whole_task=False):
-        return choose_spec(tmp_path / "s", paths, FeatureOptions(rate=rate), Headers(1), whole_task=whole_task)
+        options = FeatureOptions(rate=rate)
+        (spec,) = choose_specs(tmp_path / "s", paths, Recipe(), options, Headers(1), whole_task=whole_task)
+        return spec
 
     low = []
     for k in range(2 * len(held_out)):

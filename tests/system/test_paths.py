@@ -41,5 +41,5 @@ def test_two_files_that_only_a_link_tells_apart_have_features_of_their_own(folde
     for seed, path in enumerate(paths):
         soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(22050), 22050)
     store = FeatureStore(folders / "s", FeatureSpec(rate_hz=22050))
-    records = extraction.extract(paths, store, Workers(1))
+    records = extraction.extract(paths, [store], Workers(1))
     assert len({records[path].content for path in paths}) == 2

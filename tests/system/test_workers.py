@@ -97,7 +97,7 @@ def tracks(tmp_path_factory):
 def sequential(tracks, tmp_path_factory):
     """The records and the stored files of a run that extracts one track at a time."""
     store = FeatureStore(tmp_path_factory.mktemp("sequential"), SPEC)
-    return extract(tracks, store, Workers(1)), stored(store)
+    return extract(tracks, [store], Workers(1)), stored(store)
 
 
 def start(log, *command):
@@ -187,7 +187,7 @@ def workers(request):
 @pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
 def test_a_cluster_stores_the_same_bytes_as_a_sequential_run(workers, tracks, sequential, tmp_path):
     store = FeatureStore(tmp_path, SPEC)
-    records = extract(tracks, store, workers)
+    records = extract(tracks, [store], workers)
     assert records == sequential[0]
     assert len(stored(store)) == N_TRACKS and stored(store) == sequential[1]
 
@@ -208,7 +208,7 @@ def _pid_after(seconds):
 def test_bad_tracks_become_records_on_a_cluster_too(workers, tracks, tmp_path):
     (tmp_path / "text.wav").write_text("no audio")
     bad = [str(tmp_path / "text.wav"), str(tmp_path / "missing.wav"), "no\0path.wav"]
-    records = extract([*bad, *tracks[:9]], FeatureStore(tmp_path / "scratch", SPEC), workers)
+    records = extract([*bad, *tracks[:9]], [FeatureStore(tmp_path / "scratch", SPEC)], workers)
     assert [records[path].content for path in bad] == ["", "", ""]
     for path, code in zip(bad, ("audio.undecodable", "audio.unreadable", "audio.unexpected"), strict=True):
         assert records[path].reason.endswith(f" [{code}]")
@@ -219,7 +219,7 @@ def test_bad_tracks_become_records_on_a_cluster_too(workers, tracks, tmp_path):
 def test_a_disk_that_cannot_be_written_ends_the_run_with_its_own_error(workers, tracks, tmp_path):
     (tmp_path / "scratch").write_text("in the way")
     with pytest.raises(StorageError, match=r"/scratch.*\[disk\.in-the-way\]"):
-        extract(tracks, FeatureStore(tmp_path / "scratch", SPEC), workers)
+        extract(tracks, [FeatureStore(tmp_path / "scratch", SPEC)], workers)
 
 
 # Workers that die.
@@ -228,7 +228,7 @@ def test_a_disk_that_cannot_be_written_ends_the_run_with_its_own_error(workers, 
 @pytest.mark.parametrize("workers", ["loky", *CLUSTERS], indirect=True)
 def test_a_worker_killed_in_the_middle_of_the_work_loses_nothing(workers, tracks, sequential, tmp_path):
     store = DeadlyStore(tmp_path / "scratch", times=1)
-    records = extract(tracks, store, workers)
+    records = extract(tracks, [store], workers)
     assert store.deaths.stat().st_size == 1
     assert [records[path].content for path in tracks] == [sequential[0][path].content for path in tracks]
     assert stored(store) == sequential[1]
@@ -237,7 +237,7 @@ def test_a_worker_killed_in_the_middle_of_the_work_loses_nothing(workers, tracks
 @pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
 def test_a_track_that_kills_every_worker_is_named_and_costs_no_other(workers, tracks, sequential, tmp_path):
     store = DeadlyStore(tmp_path / "scratch", times=1000)
-    records = extract(tracks, store, workers)
+    records = extract(tracks, [store], workers)
     (victim,) = [path for path, record in records.items() if not record.content]
     assert os.path.basename(victim) == VICTIM
     assert records[victim].reason.endswith(" [audio.crash]")
@@ -337,7 +337,7 @@ def test_ray_leaves_signals_as_they_were(ray):
 @pytest.mark.ray
 def test_more_jobs_than_a_ray_cluster_has_processors_are_as_many_as_it_has(ray, tracks, tmp_path):
     store = FeatureStore(tmp_path, SPEC)
-    assert all(record.content for record in extract(tracks[:3], store, Workers(8, "ray", ray.scheduler)).values())
+    assert all(record.content for record in extract(tracks[:3], [store], Workers(8, "ray", ray.scheduler)).values())
 
 
 def test_relative_paths_are_those_of_the_folder_of_each_run(tracks, tmp_path, monkeypatch):
@@ -346,5 +346,5 @@ def test_relative_paths_are_those_of_the_folder_of_each_run(tracks, tmp_path, mo
         (tmp_path / name).mkdir()
         shutil.copy(track, tmp_path / name / "track.wav")
         monkeypatch.chdir(tmp_path / name)
-        (record,) = extract(["track.wav"], FeatureStore(tmp_path / "s", SPEC), Workers(2)).values()
+        (record,) = extract(["track.wav"], [FeatureStore(tmp_path / "s", SPEC)], Workers(2)).values()
         assert record.content and record.path == "track.wav", record.reason

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mirex_submission.features.spec import FeatureSpec
-from mirex_submission.networks.weights import to_bytes
+from mirex_submission.system.arrays import to_bytes
 from mirex_submission.system.atomic import seal
 from mirex_submission.training import checkpoint
 from mirex_submission.training.checkpoint import Checkpoint, Checkpoints, clear_checkpoints, key_of

@@ -1,36 +1,24 @@
 """The classifier of views: scikit-learn's decisions by NumPy, calibrated, whatever the classes and columns are."""
 
-import subprocess
-import sys
+import re
 
 import numpy as np
 import pytest
-from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
 from sklearn.svm import SVC
+from view_tasks import view_task
 
-from mirex_submission.training.svm import Projection, SupportVectorMachine, fit
-
-
-def task(n_classes, n_tracks, *, seed=0, sizes=(30, 12)):
-    """Views of tracks whose classes overlap: {view: vectors}, targets, groups of two."""
-    means, rng = np.random.default_rng(9), np.random.default_rng(seed)
-    y = np.arange(n_tracks) % n_classes
-    views = {
-        f"view{k}": (means.normal(size=(n_classes, n)) * 0.4)[y] + rng.normal(size=(n_tracks, n))
-        for k, n in enumerate(sizes)
-    }
-    return {name: x.astype(np.float32) for name, x in views.items()}, y, [str(k // 2) for k in range(n_tracks)]
+from mirex_submission.training import svm
+from mirex_submission.training.kernel_machine import LandmarkMachine, gaussian_kernel, join
+from mirex_submission.training.svm import fit, tuned
 
 
 @pytest.mark.parametrize("n_classes", [2, 3, 7])
 def test_the_decisions_are_scikit_learns(n_classes):
-    views, y, groups = task(n_classes, 90)
-    new = task(n_classes, 40, seed=1)[0]
+    views, y, groups = view_task(n_classes, 90)
+    new = view_task(n_classes, 40, seed=1)[0]
     machine = fit(views, y, groups, c=3, gamma=0.3)
-    joined, of_new = (
-        np.concatenate([project(v[name]) for name, project in machine.projections.items()], axis=1)
-        for v in (views, new)
-    )
+    joined, of_new = (join(machine.projections, v) for v in (views, new))
     svc = SVC(C=3, gamma=0.3).fit(joined, y)
     decisions, expected = machine.decisions(new), svc.decision_function(of_new)
     if n_classes == 2:
@@ -43,32 +31,10 @@ def test_the_decisions_are_scikit_learns(n_classes):
     np.testing.assert_array_equal(machine.probabilities(new).argmax(axis=1), decisions.argmax(axis=1))
 
 
-def test_components_are_those_of_scikit_learns_pca_at_the_fourth_root_of_their_variance():
-    x = task(2, 60)[0]["view0"].astype(float)
-    x[0, 0] = 1e6  # an outlier counts as 4 standard deviations
-    standard = np.clip((x - x.mean(axis=0)) / x.std(axis=0), -4, 4)
-    pca = PCA(svd_solver="full").fit(standard)
-    expected = pca.transform(standard) / pca.explained_variance_**0.25
-    expected /= np.sqrt(2 * np.sqrt(pca.explained_variance_).sum())
-    found = Projection.fit(x)(x)
-    np.testing.assert_allclose(np.abs(found), np.abs(expected), rtol=1e-6, atol=1e-9)
-    distances = ((found[:, None] - found) ** 2).sum(axis=2)
-    assert distances[~np.eye(60, dtype=bool)].mean() == pytest.approx(1, rel=1e-6)
-
-
-def test_arrays_make_the_same_machine_and_equal_tasks_make_equal_bytes():
-    views, y, groups = task(3, 60)
-    machines = [fit(views, y, groups, c=3, gamma=0.3) for _ in range(2)]
-    arrays = [{name: a.tobytes() for name, a in machine.arrays().items()} for machine in machines]
-    assert arrays[0] == arrays[1]
-    again = SupportVectorMachine.of_arrays(machines[0].arrays(), list(views))
-    np.testing.assert_array_equal(again.probabilities(views), machines[0].probabilities(views))
-
-
 def test_probabilities_are_calibrated():
-    views, y, groups = task(3, 300)
+    views, y, groups = view_task(3, 300)
     machine = fit(views, y, groups, c=3, gamma=0.3)
-    new, truth, _ = task(3, 600, seed=1)
+    new, truth, _ = view_task(3, 600, seed=1)
     probabilities = machine.probabilities(new)
     assert machine.temperature != 1.0
     chosen = probabilities.max(axis=1)
@@ -80,9 +46,9 @@ def test_probabilities_are_calibrated():
     ["2 tracks a class", "a class once", "equal views", "constant columns", "3 tracks", "one group", "all equal"],
 )
 def test_odd_tasks_have_finite_probabilities(kind):
-    views, y, groups = task(3, 40)
+    views, y, groups = view_task(3, 40)
     if kind == "2 tracks a class":
-        views, y, groups = task(20, 40)
+        views, y, groups = view_task(20, 40)
     elif kind == "a class once":
         y = np.append(y[:-1], 3)
     elif kind == "equal views":
@@ -90,7 +56,7 @@ def test_odd_tasks_have_finite_probabilities(kind):
     elif kind == "constant columns":
         views["view0"][:, ::2] = 5
     elif kind == "3 tracks":
-        views, y, groups = task(3, 3)
+        views, y, groups = view_task(3, 3)
     elif kind == "one group":
         groups = ["a"] * len(y)
     else:
@@ -100,17 +66,68 @@ def test_odd_tasks_have_finite_probabilities(kind):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_a_prediction_loads_neither_scikit_learn_nor_scipy(tmp_path):
-    views, y, groups = task(3, 30)
+def test_tuning_chooses_the_pair_that_is_right_on_most_held_out_tracks(caplog):
+    caplog.set_level("INFO")
+    views, y, groups = view_task(3, 90)
+    c, gamma = tuned(views, y, groups, gamma=0.3)
+    assert c in (1, 3, 10) and gamma / 0.3 in (0.25, 0.5, 1, 2)
+    n_right = {
+        (float(c), float(width)): int(n)
+        for c, width, n in re.findall(r"C (\S+), gamma (\S+): (\d+) of 90", caplog.text)
+    }
+    assert len(n_right) == 12 and n_right[c, gamma] == max(n_right.values())
+
+
+def test_groups_are_never_split_in_a_fold():
+    y, groups = np.arange(60) % 3, [str(k // 4) for k in range(60)]
+    for trained, held in svm._folds(y, groups, 3, 0):
+        assert not {groups[k] for k in trained} & {groups[k] for k in held}
+
+
+# Large trainings.
+
+
+@pytest.fixture
+def landmarks(monkeypatch):
+    """As if this many tracks were too many for a support vector machine."""
+    monkeypatch.setattr(svm, "MOST_TRACKS", 50)
+    monkeypatch.setattr(svm, "N_LANDMARKS", 40)
+    monkeypatch.setattr(svm, "_AT_ONCE", 7)
+
+
+def test_a_large_training_is_ridge_regression_in_the_space_of_landmarks(landmarks):
+    views, y, groups = view_task(4, 120)
     machine = fit(views, y, groups, c=3, gamma=0.3)
-    np.savez(tmp_path / "machine.npz", **machine.arrays())
-    np.savez(tmp_path / "views.npz", **views)
-    code = (
-        "import sys, numpy as np; from mirex_submission.training.svm import SupportVectorMachine;"
-        "machine = SupportVectorMachine.of_arrays(np.load('machine.npz'), ['view0', 'view1']);"
-        "print(machine.decisions(np.load('views.npz')).argmax(axis=1).tolist());"
-        "sys.exit(bool({'sklearn', 'scipy'} & set(sys.modules)))"
+    assert isinstance(machine, LandmarkMachine) and len(machine.vectors) == 40
+    # The same by scikit-learn: features whose products are the kernel of the landmarks.
+    values, vectors = np.linalg.eigh(gaussian_kernel(machine.vectors, machine.vectors, 0.3))
+    new = view_task(4, 30, seed=1)[0]
+    of_tracks, of_new = (
+        gaussian_kernel(join(machine.projections, v), machine.vectors, 0.3) @ (vectors / np.sqrt(values))
+        for v in (views, new)
     )
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{machine.decisions(views).argmax(axis=1).tolist()}\n"
+    ridge = Ridge(alpha=1 / 3).fit(of_tracks, np.eye(4)[y])
+    np.testing.assert_allclose(machine.decisions(new), ridge.predict(of_new), rtol=0, atol=1e-4)
+
+
+def test_a_large_training_is_hardly_worse(landmarks):
+    views, y, groups = view_task(4, 400)
+    new, truth, _ = view_task(4, 400, seed=1)
+    n_right = [(fit(views, y, groups, c=3, gamma=0.3).probabilities(new).argmax(axis=1) == truth).sum()]
+    svm.MOST_TRACKS = 1000  # the fixture sets it back
+    n_right.append((fit(views, y, groups, c=3, gamma=0.3).probabilities(new).argmax(axis=1) == truth).sum())
+    assert n_right[0] > n_right[1] - 20
+
+
+@pytest.mark.parametrize("n_classes", [300, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_many_classes_of_two_tracks(n_classes, monkeypatch):
+    monkeypatch.setattr(svm, "N_LANDMARKS", 200)
+    rng = np.random.default_rng(0)
+    means = rng.normal(size=(n_classes, 24)).astype(np.float32)
+    y = np.repeat(np.arange(n_classes), 2)
+    views = {"view": means[y] + 0.05 * rng.normal(size=(len(y), 24)).astype(np.float32)}
+    machine = fit(views, y, [str(k) for k in range(len(y))], c=3, gamma=0.6)
+    some = means[:200] + 0.05 * rng.normal(size=(200, 24)).astype(np.float32)
+    probabilities = machine.probabilities({"view": some})
+    assert probabilities.shape == (200, n_classes) and np.isfinite(probabilities).all()
+    assert (probabilities.argmax(axis=1) == np.arange(200)).mean() > 0.5

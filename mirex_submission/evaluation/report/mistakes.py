@@ -12,7 +12,7 @@ from mirex_submission.evaluation.judging.probabilities import Probabilities
 from mirex_submission.evaluation.judging.results import FoldResult, TrackResult
 from mirex_submission.evaluation.report.figures import spectrogram
 from mirex_submission.features.inspect import find_features
-from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES
+from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.protocol.outputs import class_key
 
 N_SHOWN = 6  # a system
@@ -69,9 +69,10 @@ def most_confident(system: str, folds: Sequence[FoldResult], tables: Mapping[str
 def picture(path: str) -> Picture:
     """Return a small spectrogram of a track, of the bands that the networks get."""
     try:
-        header, frames, _ = find_features(path, None, rate_hz=None, n_bands=DEFAULT_BANDS, n_frames=DEFAULT_FRAMES)
+        (features,), _ = find_features(path, None, rate_hz=None, specs_at=lambda rate_hz: (FeatureSpec(rate_hz),))
     except AudioError as error:
         return Picture(missing=error.text.removeprefix(f"{path}: "))
+    header, frames = features
     return Picture(spectrogram(frames), header.duration_s, header.spec.rate_hz)
 
 

@@ -1,0 +1,78 @@
+"""The views `mel-modulation` and `vqt-modulation`: modulation energies (modulation.py) of two time-frequency maps.
+
+The maps are a Mel spectrogram and a variable-Q transform of 24 bins an octave. It is in the spirit of the authors' own
+rhythm patterns of 2005.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from mirex_submission.features.logmel import band_powers
+from mirex_submission.features.modulation import Grid, modulation_energies
+from mirex_submission.features.spec import VIEW_RATES_HZ, MelSpec
+from mirex_submission.features.views import View
+from mirex_submission.features.vqt import VqtSpec, vqt_magnitudes
+
+MEL_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16, 32), (0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.4), n_regions=8)
+VQT_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16), (0, 1 / 96, 1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3), n_regions=7)
+_NOISE = 1e-6  # standard deviation of the noise that is added, so that digital silence is like any other
+_NOISE_SAMPLES = 1 << 20
+
+
+def mel_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Compute the modulation energies of the Mel spectrogram of a clip.
+
+    Parameters
+    ----------
+    samples : np.ndarray [shape=(n,), float32]
+        Mono at `rate_hz`, n > 0; full scale is 1.0.
+    rate_hz : int
+        One of VIEW_RATES_HZ; at the lower one all lengths are halved in samples, so that they last as long.
+
+    Returns
+    -------
+    np.ndarray [shape=(1568,), float32]
+    """
+    spec = mel_spec(rate_hz)
+    margin = spec.window // 2
+    powers = band_powers(np.pad(_with_noise(samples), margin), spec)
+    levels = np.log1p(powers.T * np.float32(1e4 / (spec.window / 2)))
+    return modulation_energies(np.ascontiguousarray(levels), rate_hz / spec.hop, MEL_GRID).ravel()
+
+
+def vqt_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Compute the modulation energies of the variable-Q transform of a clip: [shape=(1190,), float32].
+
+    Arguments as in `mel_modulation`.
+    """
+    spec = vqt_spec(rate_hz)
+    levels = np.log1p(vqt_magnitudes(_with_noise(samples), spec) * np.float32(300))
+    return modulation_energies(levels, rate_hz / spec.hop, VQT_GRID).ravel()
+
+
+def mel_spec(rate_hz: int) -> MelSpec:
+    """Return the sizes of the Mel spectrogram of `mel-modulation`."""
+    n = rate_hz // VIEW_RATES_HZ[0]
+    return MelSpec(rate_hz, window=512 * n, hop=128 * n, n_bands=96, lowest_hz=20.0)
+
+
+def vqt_spec(rate_hz: int) -> VqtSpec:
+    """Return the sizes of the variable-Q transform of `vqt-modulation`."""
+    n = rate_hz // VIEW_RATES_HZ[0]
+    return VqtSpec(rate_hz, hop=256 * n, lowest_hz=32.703, n_octaves=7, bins_per_octave=24, gamma_hz=12.0)
+
+
+def _with_noise(samples: np.ndarray) -> np.ndarray:
+    return samples + np.resize(_noise(), len(samples))
+
+
+@functools.cache
+def _noise() -> np.ndarray:
+    return _NOISE * np.random.default_rng(0).standard_normal(_NOISE_SAMPLES, np.float32)
+
+
+MEL = View(mel_modulation, length=MEL_GRID.length)
+VQT = View(vqt_modulation, length=VQT_GRID.length)

@@ -1,0 +1,53 @@
+"""The tracks of a training: extracted, readable, and in groups."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from mirex_submission.errors import UsageError, coded
+from mirex_submission.features import extraction
+from mirex_submission.features.extraction import Stores
+from mirex_submission.models.bundle import TrainedTrack
+from mirex_submission.preflight.limits import check_readable, check_trainable
+from mirex_submission.protocol.lists import Track
+from mirex_submission.runs.options import RunOptions, TrainingOptions
+from mirex_submission.system.paths import full_path
+from mirex_submission.system.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+def readable_tracks(
+    tracks: Sequence[Track],
+    feature_paths: Sequence[str],
+    stores: Stores,
+    training: TrainingOptions,
+    run: RunOptions,
+) -> tuple[TrainedTrack, ...]:
+    """Extract missing features; return the tracks that have all. Raises AudioError if they are too few."""
+    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], stores, Workers(run.threads))
+    readable = [track for track in tracks if records[track.path].content]
+    if run.strict:
+        check_readable([path for path, record in records.items() if record.content], records, strict=True)
+    check_trainable(tracks, readable, training.max_bad / 100)
+    return tuple(TrainedTrack(full_path(track.path), track.label, records[track.path].content) for track in readable)
+
+
+def groups_of(tracks: Sequence[TrainedTrack], groups: Mapping[str, str]) -> list[str]:
+    """Return the group of each track; one without a group is alone with its equals in content.
+
+    Raises
+    ------
+    UsageError
+        There are groups, but none has any of the tracks.
+    """
+    n_alone = sum(track.path not in groups for track in tracks)
+    if groups and n_alone == len(tracks):
+        raise UsageError(
+            "--groups: has none of the tracks: write the paths as the training list has them", code="usage.groups"
+        )
+    if groups and n_alone:
+        text = f"{n_alone} of {len(tracks)} tracks have no group: each is its own group"
+        log.warning("%s", coded(text, code="training.no-group"))
+    return [groups.get(track.path, track.content) for track in tracks]

@@ -1,0 +1,154 @@
+"""Train on labelled tracks by views: features, then a classifier, then the model in the scratch folder."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mirex_submission.errors import ModelError
+from mirex_submission.features import extraction
+from mirex_submission.features.spec import ViewSpec
+from mirex_submission.features.store import FeatureStore
+from mirex_submission.features.views import OWN, PLUGINS
+from mirex_submission.models import bundle as bundles
+from mirex_submission.models import card
+from mirex_submission.models.bundle import CLASSIFIER, AnyBundle, TrainedTrack, ViewBundle
+from mirex_submission.models.prediction import track_vector
+from mirex_submission.protocol.lists import Track
+from mirex_submission.runs.options import RunOptions, TrainingOptions
+from mirex_submission.runs.training_tracks import groups_of, readable_tracks
+from mirex_submission.system.atomic import clear_leftovers, digest, remove
+from mirex_submission.system.progress import duration
+from mirex_submission.system.runtime import versions
+from mirex_submission.training import svm
+from mirex_submission.training.recipe import ViewRecipe
+
+log = logging.getLogger(__name__)
+
+# Raise it whenever the same vectors would give another classifier.
+_VERSION = 1
+
+
+def train(
+    scratch: Path,
+    tracks: Sequence[Track],
+    recipe: ViewRecipe,
+    specs: Sequence[ViewSpec],
+    *,
+    training: TrainingOptions,
+    run: RunOptions,
+    feature_paths: Sequence[str] = (),
+    groups: Mapping[str, str] | None = None,
+) -> Path:
+    """Train a classifier of views on labelled tracks and put it into the scratch folder.
+
+    Parameters
+    ----------
+    scratch : Path
+        Folder for features and models.
+    tracks : sequence of Track
+        Paths and labels; unreadable tracks are left out.
+    recipe, specs : ViewRecipe, sequence of ViewSpec
+        Settings that decide the model, and its views.
+    training, run : TrainingOptions, RunOptions
+        How the training runs.
+    feature_paths : sequence of str
+        More tracks of the task, whose features are extracted too.
+    groups : mapping of str to str, optional
+        Full path to group, such as the artist, for calibration and tuning: a group is held out whole.
+
+    Returns
+    -------
+    Path
+        Folder of the model.
+
+    Raises
+    ------
+    AudioError
+        Too many tracks are unreadable, or all of a class.
+    StorageError
+        Features are damaged and cannot be made again.
+    """
+    clear_leftovers(scratch)
+    folder = bundles.folder_of(scratch, training.name)
+    stores = [FeatureStore(scratch, spec) for spec in specs]
+    with bundles.locked(folder):
+        readable = readable_tracks(tracks, feature_paths, stores, training, run)
+        classes = tuple(sorted({track.label for track in tracks}))
+        of_groups = groups_of(readable, groups or {})
+        key = _key(readable, specs, recipe, of_groups)
+        model = _model(folder)
+        same = isinstance(model, ViewBundle) and model.keys == {CLASSIFIER: key}
+        if model and same and (model.tracks, model.classes) == (readable, classes) and not training.restart:
+            log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
+            card.write(folder, model)
+            return folder
+        if model:
+            log.info("a new training, which will replace the model in %s", folder)
+        vectors = {store.spec.view: _vectors(readable, store) for store in stores}
+        _store(folder, recipe, specs, classes, readable, key, vectors, of_groups)
+        log.info(
+            "trained the recipe %s on %d of %d tracks, %d classes; it is in %s",
+            recipe.name, len(readable), len(tracks), len(classes), folder,
+        )  # fmt: skip
+    return folder
+
+
+def _key(tracks: Sequence[TrainedTrack], specs: Sequence[ViewSpec], recipe: ViewRecipe, groups: Sequence[str]) -> str:
+    """Hash all that decides a classifier: contents, labels, views, settings and groups."""
+    of_tracks = [[track.content, track.label, group] for track, group in zip(tracks, groups, strict=True)]
+    settings = [recipe.c, recipe.chosen_gamma, recipe.tune, recipe.seed]
+    return digest(json.dumps([_VERSION, of_tracks, [spec.id for spec in specs], settings]).encode())
+
+
+def _model(folder: Path) -> AnyBundle | None:
+    with contextlib.suppress(ModelError):
+        return bundles.load(folder)
+    return None
+
+
+def _vectors(tracks: Sequence[TrainedTrack], store: FeatureStore[ViewSpec]) -> np.ndarray:
+    """Read the vectors of all tracks in one view, float32 [n_tracks, length]. Raises StorageError."""
+    vectors = np.empty((len(tracks), store.spec.length), np.float32)
+    for row, track in zip(vectors, tracks, strict=True):
+        row[:] = track_vector(extraction.read_or_fail(track.path, store)[1])
+    return vectors
+
+
+def _store(
+    folder: Path,
+    recipe: ViewRecipe,
+    specs: Sequence[ViewSpec],
+    classes: tuple[str, ...],
+    tracks: tuple[TrainedTrack, ...],
+    key: str,
+    vectors: Mapping[str, np.ndarray],
+    groups: Sequence[str],
+) -> None:
+    """Fit the classifier and put the model into its folder, with the model card."""
+    started_s = time.monotonic()
+    number_of = {label: k for k, label in enumerate(classes)}
+    targets = [number_of[track.label] for track in tracks]
+    c, gamma = recipe.c, recipe.chosen_gamma
+    if recipe.tune:
+        c, gamma = svm.tuned(vectors, targets, groups, gamma=gamma, seed=recipe.seed)
+    machine = svm.fit(vectors, targets, groups, c=c, gamma=gamma, seed=recipe.seed)
+    engine = f"scikit-learn and NumPy: {machine.description}"
+    fit_s = time.monotonic() - started_s
+    log.info("classifier: %s, C %g, gamma %g, in %s", machine.description, c, gamma, duration(fit_s))
+    packages = {view: PLUGINS.package_of(view) for view in recipe.views if view not in OWN}
+    file = bundles.save_weights(folder, machine.arrays())
+    model = ViewBundle(
+        classes, tuple(specs), recipe, tracks, {CLASSIFIER: file}, {CLASSIFIER: key}, versions("scikit-learn"), engine,
+        {"c": c, "gamma": gamma}, packages,
+    )  # fmt: skip
+    for name in ("history.csv", "history.png"):  # of networks that were here before
+        remove(folder / name)
+    card.write(folder, model)
+    bundles.save(folder, model)
