@@ -23,20 +23,24 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_rand
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from mirex_submission.errors import UsageError
 from mirex_submission.models.bundle import SUFFIX
 from mirex_submission.runs.classify import Classification, classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
 from mirex_submission.system.option import Options
-from mirex_submission.training.recipe import Recipe
+from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, recipe_class
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray"
 
 
 class MirexClassifier(ClassifierMixin, BaseEstimator):
-    """Parallel convolutional networks on log-Mel spectrograms; what is classified are paths of audio files.
+    """The recipes of this package as an estimator; what is classified are paths of audio files.
+
+    With the recipe "paper": parallel convolutional networks on log-Mel spectrograms. With "modulation": a support
+    vector machine on views.
 
     Parameters
     ----------
@@ -44,7 +48,10 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         once for all of them. None: a temporary folder of this process, removed when it ends.
     random_state : the seed of everything random, from 0 to 2^32 - 1; or a RandomState or None, which draw one.
     threads : of each fit and each prediction. With `n_jobs` of a search give 1.
-    model, epochs, ..., device, engine, max_bad, strict : as in Recipe, FeatureOptions, TrainingOptions and RunOptions.
+    recipe : "paper" or "modulation".
+    model, epochs, ..., patience : of the recipe "paper", as in Recipe.
+    views, c, gamma, tune : of the recipe "modulation", as in ViewRecipe.
+    rate, bands, frames, device, engine, max_bad, strict : as in FeatureOptions, TrainingOptions and RunOptions.
 
     Attributes
     ----------
@@ -60,6 +67,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self,
         *,
         scratch: str | os.PathLike[str] | None = None,
+        recipe: str = Recipe.name,
         model: str | int = Recipe.model,
         epochs: int = Recipe.epochs,
         batch_size: int = Recipe.batch_size,
@@ -70,6 +78,10 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         vote: str = Recipe.vote,
         precision: str = Recipe.precision,
         patience: int = Recipe.patience,
+        views: str | Sequence[str] = ViewRecipe.views,
+        c: float = ViewRecipe.c,
+        gamma: float | None = ViewRecipe.gamma,
+        tune: bool = ViewRecipe.tune,
         rate: str | int = FeatureOptions.rate,
         bands: int = FeatureOptions.bands,
         frames: int = FeatureOptions.frames,
@@ -81,6 +93,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         random_state: int | np.random.RandomState | None = Recipe.seed,
     ) -> None:
         self.scratch = scratch
+        self.recipe = recipe
         self.model = model
         self.epochs = epochs
         self.batch_size = batch_size
@@ -91,6 +104,10 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self.vote = vote
         self.precision = precision
         self.patience = patience
+        self.views = views
+        self.c = c
+        self.gamma = gamma
+        self.tune = tune
         self.rate = rate
         self.bands = bands
         self.frames = frames
@@ -104,7 +121,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     def fit(self, X: Paths, y: ArrayLike, groups: ArrayLike | None = None) -> MirexClassifier:
         """Train on the audio files X with their labels y, both [shape=(n_tracks,)]; returns the estimator.
 
-        groups : as y, such as artists, of which `patience` never splits one.
+        groups : as y, such as artists, of which `patience`, calibration and `tune` never split one.
 
         Raises ValueError for X and y that do not go together, and the errors of mirex_submission.train: UsageError for
         a parameter, ListError for a path or a label that no list can hold, AudioError if too many tracks cannot be
@@ -117,15 +134,17 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"one class ({str(classes[0])!r}): a classifier needs tracks of at least 2")
         given = isinstance(self.random_state, Integral)
         seed = self.random_state if given else check_random_state(self.random_state).randint(2**32, dtype=np.uint32)
-        recipe, features = self._options(Recipe, seed=seed), self._options(FeatureOptions)
-        grouped = None if groups is None or not self.patience else list(zip(paths, np.asarray(groups), strict=True))
+        recipe, features = self._recipe(seed), self._options(FeatureOptions)
+        of_networks = isinstance(recipe, Recipe)
+        unused = groups is None or (of_networks and not self.patience)
+        grouped = None if unused else list(zip(paths, np.asarray(groups), strict=True))
         with _model_folder(self.scratch) as (scratch, folder):
             train(
                 scratch,
                 list(zip(paths, labels, strict=True)),
                 features=features,
                 recipe=recipe,
-                training=self._options(TrainingOptions, name=folder.name, groups=grouped, no_picture=True),
+                training=self._options(TrainingOptions, name=folder.name, groups=grouped, no_picture=of_networks),
                 run=self._options(RunOptions),
             )
             files = [folder / "bundle.json", *folder.glob(f"*{SUFFIX}")]
@@ -157,6 +176,19 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
                 (folder / name).write_bytes(data)
             named = ClassificationOptions(name=folder.name)
             return classify(scratch, _paths(X), classification=named, run=self._options(RunOptions))
+
+    def _recipe(self, seed: object) -> AnyRecipe:
+        """The recipe of the parameters. Raises UsageError where one of another recipe is not at its default."""
+        kind = recipe_class(self.recipe)
+        for other in RECIPES.values():
+            for field in dataclasses.fields(other):
+                if field.name in ("seed", *(own.name for own in dataclasses.fields(kind))):
+                    continue
+                if getattr(self, field.name) != field.default:
+                    raise UsageError(
+                        f"{field.name}: is of the recipe {other.name}, not of {kind.name}", code="usage.other-recipe"
+                    )
+        return self._options(kind, seed=seed)
 
     def _options(self, options: type[OptionsType], **values: Any) -> OptionsType:
         """The options of one subject, from the parameters of the same names and the values."""

@@ -1,12 +1,17 @@
 """What several test files need: a small corpus that the example synthesises, and the shell scripts as a caller."""
 
+import importlib
+import itertools
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 from project import PROJECT
 from synthetic_corpus import write_corpus
+
+from mirex_submission.system import plugins
 
 # ONNX Runtime would send its maker statistics; what our own commands start is not to rely on this.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -28,3 +33,32 @@ def run_script():
         return subprocess.run(command, cwd=cwd, env=environment, timeout=timeout, capture_output=True, text=True)
 
     return run
+
+
+@pytest.fixture
+def install_package(tmp_path, monkeypatch):
+    """Install packages of one module that adds one network or view, into the folder `site` of the test."""
+    site, moments = tmp_path / "site", itertools.count()
+    monkeypatch.syspath_prepend(site)
+
+    def add(code, group, *, name, value, package="their-package", version="1.0"):
+        module = value.partition(":")[0]
+        folder = package.replace("-", "_")
+        for old in site.glob(f"{folder}-*.dist-info"):
+            shutil.rmtree(old)
+        metadata = site / f"{folder}-{version}.dist-info"
+        metadata.mkdir(parents=True)
+        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
+        (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
+        (site / f"{module}.py").write_text(code)
+        os.utime(site, ns=(0, next(moments)))  # by which importlib.metadata knows that something has changed
+        forget(module)
+
+    def forget(module="their_module"):
+        plugins._entries.cache_clear()
+        sys.modules.pop(module, None)
+        shutil.rmtree(site / "__pycache__", ignore_errors=True)
+        importlib.invalidate_caches()
+
+    yield add
+    forget()

@@ -25,7 +25,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from mirex_submission import FeatureOptions, Recipe, RunOptions, TrainingOptions
+from mirex_submission import FeatureOptions, Recipe, RunOptions, TrainingOptions, ViewRecipe
 from mirex_submission import estimator as estimator_module
 from mirex_submission.errors import AudioError, ListError, ModelError, UsageError
 from mirex_submission.estimator import MirexClassifier
@@ -192,6 +192,20 @@ def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
     np.testing.assert_array_equal(alone.fit(*tracks[:2], groups=one).predict_proba(tracks[2]), expected)
 
 
+def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, scratch, tmp_path, run_script):
+    fitted = MirexClassifier(scratch=scratch, recipe="modulation").fit(*tracks[:2])
+    calls = corpus["train"], corpus["test"], tmp_path / "out.txt"
+    done = run_script("trainAndClassify.sh", "--recipe", "modulation", tmp_path / "s", *calls)
+    assert done.returncode == 0, done.stderr
+    labels = [line.split("\t")[1] for line in (tmp_path / "out.txt").read_text().splitlines()]
+    assert fitted.predict(tracks[2]).tolist() == labels
+    again = pickle.loads(pickle.dumps(fitted)).predict_proba(tracks[2])
+    np.testing.assert_array_equal(again, fitted.predict_proba(tracks[2]))
+    grouped = clone(fitted).fit(*tracks[:2], groups=np.arange(len(tracks[0])) // 2)
+    assert grouped.predict(tracks[2]).tolist() == labels  # groups decide the calibration alone
+    assert not np.array_equal(grouped.predict_proba(tracks[2]), again)
+
+
 @pytest.mark.parametrize(
     ("options", "X", "y", "error", "text"),
     [
@@ -208,6 +222,10 @@ def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
         ({"epochs": 0}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--epochs: .*\[usage.option\]"),
         ({"random_state": -1}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--seed: .*\[usage.option\]"),
         ({"rate": 8000}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--rate: .*\[usage.option\]"),
+        ({"recipe": "none"}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"\[usage.recipe\]"),
+        ({"c": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^c: .*\[usage.other-recipe\]"),
+        ({"recipe": "modulation", "epochs": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^epochs: .*other-recipe"),
+        ({"recipe": "modulation", "bands": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--bands .*other-recipe"),
     ],
 )
 def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, options, X, y, error, text):
@@ -217,10 +235,11 @@ def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, options, X, y, err
 
 
 def test_its_defaults_are_those_of_the_options():
-    subjects = (Recipe, FeatureOptions, TrainingOptions, RunOptions)
+    subjects = (ViewRecipe, Recipe, FeatureOptions, TrainingOptions, RunOptions)
     defaults = {field.name: field.default for options in subjects for field in dataclasses.fields(options)}
     parameters = MirexClassifier().get_params()
     assert parameters.pop("random_state") == defaults["seed"] and parameters.pop("scratch") is None
+    assert parameters.pop("recipe") == "paper"
     assert parameters == {name: defaults[name] for name in parameters}
 
 

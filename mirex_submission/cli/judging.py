@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirex_submission.cli.options import add_options, path, read_options
 from mirex_submission.evaluation.options import CrossvalOptions, EvaluateOptions, FoldsOptions
+from mirex_submission.training.recipe import RECIPES
 
 log = logging.getLogger(__name__)
 
@@ -85,6 +86,13 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         type=_submission,
         metavar="[NAME=]COMMAND_DIR",
         help="system, by the folder of its MIREX scripts; repeatable (default: this program's bin/)",
+    )
+    parser.add_argument(
+        "--recipe",
+        dest="recipes",
+        action="append",
+        choices=tuple(RECIPES),
+        help="this program with this recipe, a system of that name; repeatable",
     )
     parser.add_argument(
         "--train-options",

@@ -73,6 +73,8 @@ class CrossvalOptions(EvaluateOptions):
     ----------
     submissions : sequence of (str or None, str)
         Name (None: that of the folder) and folder of each system; by default this program alone.
+    recipes : sequence of str
+        Recipes of this program, each a system of that name.
     train_options, classify_options : sequence of (str, sequence of str)
         Name of a system, and more options for its train and its classify script.
     jobs : int
@@ -86,6 +88,7 @@ class CrossvalOptions(EvaluateOptions):
     """
 
     submissions: Sequence[tuple[str | None, str]] = ()
+    recipes: Sequence[str] = ()
     train_options: Sequence[tuple[str, Sequence[str]]] = ()
     classify_options: Sequence[tuple[str, Sequence[str]]] = ()
     threads: int = 1

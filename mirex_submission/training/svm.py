@@ -4,6 +4,7 @@ References
 ----------
 C. Guo, G. Pleiss, Y. Sun and K. Q. Weinberger, "On calibration of modern neural networks", ICML 2017: temperature
 scaling.
+J. Platt, "Probabilistic outputs for support vector machines", Advances in Large Margin Classifiers, MIT Press, 1999.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from mirex_submission.networks.kernel import softmax
 from mirex_submission.training.kernel_machine import (
     KernelMachine,
     LandmarkMachine,
@@ -165,11 +165,19 @@ def _folds(y: np.ndarray, groups: Sequence[str], n_folds: int, seed: int) -> Ite
 
 
 def _temperature(decisions: np.ndarray, y: np.ndarray) -> float:
-    """Return the temperature with the least cross-entropy."""
+    """Return the temperature with the least cross-entropy.
+
+    The targets are not quite 1 and 0, as Platt proposes, so that a training without a mistake is not certain of all.
+    """
     from scipy.optimize import minimize_scalar
+    from scipy.special import log_softmax
+
+    n, n_classes = decisions.shape
+    of_others = 1 / ((n + 2) * max(n_classes - 1, 1))
 
     def loss(log_temperature: float) -> float:
-        probabilities = softmax(decisions / np.exp(log_temperature))
-        return float(-np.log(np.maximum(probabilities[np.arange(len(y)), y], np.finfo(float).tiny)).mean())
+        logs = log_softmax(decisions / np.exp(log_temperature), axis=1)
+        of_truth = logs[np.arange(n), y]
+        return float(-((n + 1) / (n + 2) * of_truth + of_others * (logs.sum(axis=1) - of_truth)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-8.0, 4.0), method="bounded").x))

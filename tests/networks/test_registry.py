@@ -1,8 +1,6 @@
 """Networks that packages add: the example, installed, by the shell scripts; and packages of every other kind."""
 
 import dataclasses
-import importlib
-import itertools
 import json
 import os
 import shutil
@@ -22,7 +20,6 @@ from mirex_submission.protocol.lists import read_labelled, read_paths
 from mirex_submission.runs import fitting
 from mirex_submission.runs.classify import classify as classify_list
 from mirex_submission.runs.options import RunOptions, TrainingOptions
-from mirex_submission.system import plugins
 from mirex_submission.training.recipe import Recipe
 
 SPEC = FeatureSpec()
@@ -47,32 +44,13 @@ def example(tmp_path_factory):
 
 
 @pytest.fixture
-def install(tmp_path, monkeypatch):
+def install(install_package):
     """Install packages of one module that adds one network."""
-    site, moments = tmp_path / "site", itertools.count()
-    monkeypatch.syspath_prepend(site)
 
-    def add(code, *, package="their-package", version="1.0", network="own", value="their_module:network"):
-        module = value.partition(":")[0]
-        folder = package.replace("-", "_")
-        for old in site.glob(f"{folder}-*.dist-info"):
-            shutil.rmtree(old)
-        metadata = site / f"{folder}-{version}.dist-info"
-        metadata.mkdir(parents=True)
-        (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
-        (metadata / "entry_points.txt").write_text(f"[{networks.NETWORKS.group}]\n{network} = {value}\n")
-        (site / f"{module}.py").write_text(code)
-        os.utime(site, ns=(0, next(moments)))  # by which importlib.metadata knows that something has changed
-        forget(module)
+    def add(code, *, network="own", value="their_module:network", **package):
+        install_package(code, networks.NETWORKS.group, name=network, value=value, **package)
 
-    def forget(module="their_module"):
-        plugins._entries.cache_clear()
-        sys.modules.pop(module, None)
-        shutil.rmtree(site / "__pycache__", ignore_errors=True)
-        importlib.invalidate_caches()
-
-    yield add
-    forget()
+    return add
 
 
 @pytest.fixture

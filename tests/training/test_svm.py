@@ -41,6 +41,13 @@ def test_probabilities_are_calibrated():
     assert chosen.mean() == pytest.approx((probabilities.argmax(axis=1) == truth).mean(), abs=0.1)
 
 
+def test_a_training_without_a_mistake_is_not_certain_of_all():
+    views, y, groups = view_task(3, 60)
+    views = {name: x + 100 * y[:, None] for name, x in views.items()}
+    probabilities = fit(views, y, groups, c=3, gamma=0.3).probabilities(views)
+    assert (probabilities.argmax(axis=1) == y).all() and 0.9 < probabilities.max(axis=1).min() < 0.9999
+
+
 @pytest.mark.parametrize(
     "kind",
     ["2 tracks a class", "a class once", "equal views", "constant columns", "3 tracks", "one group", "all equal"],

@@ -67,10 +67,12 @@ def cross_validate(
 
 
 def _plans(folder: str | Path, scratch: Path, out: Path, options: CrossvalOptions) -> tuple[TaskLists, list[Plan]]:
-    submissions = [find(path, name) for name, path in options.submissions or [(None, str(OWN_FOLDER))]]
+    own = [(name, str(OWN_FOLDER)) for name in options.recipes]
+    submissions = [find(path, name) for name, path in [*options.submissions, *own] or [(None, str(OWN_FOLDER))]]
     names = [submission.name for submission in submissions]
     check_system_names(names)
-    train = _options_of_systems("--train-options", options.train_options, names)
+    of_recipes = [(name, ["--recipe", name]) for name in options.recipes]
+    train = _options_of_systems("--train-options", [*of_recipes, *options.train_options], names)
     classify = _options_of_systems("--classify-options", options.classify_options, names)
     task = find_lists(folder)
     return task, [

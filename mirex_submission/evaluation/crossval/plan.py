@@ -25,6 +25,7 @@ from mirex_submission.evaluation.crossval.step import Step
 from mirex_submission.evaluation.crossval.system import Submission
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
 from mirex_submission.system.option import FILE_NAME
+from mirex_submission.training.recipe import Recipe
 
 _OWN_OPTIONS = ("--name", "--probabilities")  # of our scripts; each fold gets other values
 
@@ -47,6 +48,12 @@ class StepOptions:
     classify: Sequence[str] = ()
     threads: int = 1
     device: str = "auto"
+
+    @property
+    def of_networks(self) -> bool:
+        """Whether our own scripts are asked for the recipe of networks, the default."""
+        words = _values(self.train, ("--recipe",))
+        return not words or words[-1].removeprefix("--recipe=") == Recipe.name
 
 
 @dataclass(frozen=True)
@@ -172,9 +179,11 @@ class _Planner:
     def plan(self, task: TaskLists) -> Plan:
         scratch, extraction = self.home / "scratch", None
         if "extract" in self.submission.scripts:
-            argv = self.submission.argv("extract", [], scratch, task.features, threads=self.options.threads)
+            options = _of_features(self.options.train) if self.submission.own else []
+            argv = self.submission.argv("extract", options, scratch, task.features, threads=self.options.threads)
             log = self.results / "logs" / "extract.log"
-            record = self.home / "steps" / "extract.json"
+            # An extraction of ours serves all systems with the same features.
+            record = self.home / "steps" / f"extract{_mark(options)}.json"
             extraction = Step("extract", argv, [task.features], self.submission.digest, [], scratch, log, record)
         after = extraction.key if extraction else self.submission.digest
         folds = [self._fold(lists, after, scratch) for lists in task.folds]
@@ -186,19 +195,23 @@ class _Planner:
         output = self.results / "outputs" / f"{fold}.txt"
         probabilities = self.results / "probabilities" / f"{fold}.csv" if own else None
         model = f"{fold}{_mark(self.options.train)}"
-        models_history = scratch / "models" / model / "history.csv" if own else None
+        folder = scratch / "models" / model if own else None
+        # Of networks alone: the other recipes have no epochs.
+        models_history = folder / "history.csv" if folder and self.options.of_networks else None
         if self.submission.separate:
-            train = self._train(lists, after, scratch, model, models_history)
+            train = self._train(lists, after, scratch, model, folder, models_history)
             steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities)]
         else:
             steps = [self._train_and_classify(lists, after, scratch, output)]
         history = self.results / "history" / f"{fold}.csv"
         return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history)
 
-    def _train(self, lists: FoldLists, after: str, scratch: Path, model: str, history: Path | None) -> Step:
+    def _train(
+        self, lists: FoldLists, after: str, scratch: Path, model: str, folder: Path | None, history: Path | None
+    ) -> Step:
         options = [*self._own_options(model), *self.options.train]
         argv = self.submission.argv("train", options, scratch, lists.train, threads=self.options.threads)
-        leaves = [history, history.with_name("bundle.json")] if history else []
+        leaves = [*([history] if history else []), *([folder / "bundle.json"] if folder else [])]
         # A training of ours serves all systems with the same options.
         record = self._record("train", model if self.submission.own else f"{self.submission.name}.{lists.name}")
         return Step("train", argv, [lists.train], after, leaves, scratch, self._log(lists, "train"), record)
@@ -222,13 +235,32 @@ class _Planner:
         return Step(name, argv, [lists.train, lists.test], after, [output], None, self._log(lists, name), record)
 
     def _own_options(self, model: str) -> list[str]:
-        return ["--name", model, "--device", self.options.device] if self.submission.own else []
+        if not self.submission.own:
+            return []
+        # The other recipes use no GPU.
+        return ["--name", model, "--device", self.options.device if self.options.of_networks else "cpu"]
 
     def _log(self, lists: FoldLists, step: str) -> Path:
         return self.results / "logs" / f"{lists.name}.{step}.log"
 
     def _record(self, step: str, owner: str) -> Path:
         return self.home / "steps" / f"{owner}.{step}.json"
+
+
+def _of_features(options: Sequence[str]) -> list[str]:
+    """Return those options of a train script of ours that decide its features."""
+    return _values(options, ("--recipe", "--views", "--rate", "--bands", "--frames"))
+
+
+def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return the words of these options, each with its value behind it or after an equals sign."""
+    words: list[str] = []
+    for k, word in enumerate(options):
+        if word in names:
+            words += options[k : k + 2]
+        elif word.partition("=")[0] in names:
+            words.append(word)
+    return words
 
 
 def _mark(options: Sequence[str]) -> str:

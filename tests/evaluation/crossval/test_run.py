@@ -598,3 +598,23 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
         json.loads((results / "runs.json").read_text())["systems"]["second"]["folds"]["fold2"]["sha256"]
         == (other["sha256"])
     )
+
+
+def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_script, corpus, tmp_path):
+    labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
+    write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
+    options = ["--epochs", "2", "--segments-per-track", "8", "--no-picture"]
+    args = ["lists", "--scratch", "scratch", "--recipe", "paper", "--recipe", "modulation"]
+    args += ["--train-options", f"paper={shlex.join(options)}"]
+    done = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    systems = json.loads((tmp_path / "scratch/results/runs.json").read_text())["systems"]
+    assert list(systems) == ["paper", "modulation"]
+    for name, system in systems.items():
+        assert ["--recipe", name] == system["extraction"]["argv"][3:5]
+        assert all((fold["history"] is not None) == (name == "paper") for fold in system["folds"].values())
+    assert {folder.name[:3] for folder in tmp_path.glob("scratch/submissions/*/scratch/features/*hz*")} == {
+        "mel", "vqt", "220",
+    }  # fmt: skip
+    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
+    assert run_script("mirex-submission.sh", "report", "scratch/results", cwd=tmp_path).returncode == 0

@@ -1,0 +1,236 @@
+"""The recipe modulation by the shell scripts: the same calls, the same guarantees as the paper's."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+from command_line import call, call_all
+from processes import end, files_below, start, wait_for
+
+from mirex_submission.models import bundle as bundles
+from mirex_submission.protocol.lists import read_labelled, read_paths
+
+RECIPE = ("--recipe", "modulation")
+
+
+@pytest.fixture(scope="module")
+def trained(corpus, tmp_path_factory):
+    """A scratch folder with features of all tracks and a model of the recipe."""
+    folder = tmp_path_factory.mktemp("trained")
+    with start("train.sh", *RECIPE, folder / "scratch", corpus["features"], corpus["train"]) as process:
+        said = process.communicate()[1]
+    assert process.returncode == 0, said
+    assert "recipe: modulation" in said
+    return folder / "scratch"
+
+
+@pytest.fixture
+def scratch(trained, tmp_path):
+    shutil.copytree(trained, tmp_path / "scratch")
+    return tmp_path / "scratch"
+
+
+def files_of(folder):
+    return {name: data for name, data in files_below(folder).items() if not name.endswith(".lock")}
+
+
+def test_a_test_list_is_classified_from_stored_views_and_nothing_heavy_is_loaded(scratch, corpus, tmp_path):
+    arguments = ("--probabilities", tmp_path / "p.csv", scratch, corpus["test"], tmp_path / "out.txt")
+    (done,) = call_all([("classify", *arguments)], tmp_path)
+    assert done.status == 0, done.stderr
+    assert not {"sklearn", "scipy", "librosa", "keras", "tensorflow", "pandas", "matplotlib"} & done.modules
+    assert "recipe: modulation" in done.stderr
+    lines = [line.split("\t") for line in (tmp_path / "out.txt").read_text().splitlines()]
+    assert [path for path, _ in lines] == read_paths(corpus["test"])
+    truth = {track.path: track.label for track in read_labelled(corpus["truth"])}
+    assert sum(truth[path] == label for path, label in lines) > 0.8 * len(lines)
+    rows = np.genfromtxt(tmp_path / "p.csv", delimiter=",", skip_header=1, dtype=str)
+    np.testing.assert_allclose(rows[:, 2:].astype(float).sum(axis=1), 1, atol=1e-6)
+
+
+def test_any_number_of_processes_and_calls_ends_in_the_same_files(trained, corpus, run_script, tmp_path):
+    own = tmp_path / "scratch"
+    done = run_script("extractFeatures.sh", "-numThreads", 2, *RECIPE, own, corpus["features"])
+    assert done.returncode == 0, done.stderr
+    done = run_script("train.sh", "-numThreads", 1, *RECIPE, own, corpus["train"])
+    assert done.returncode == 0, done.stderr
+    assert files_of(own / "features") == files_of(trained / "features")
+    assert files_of(own / "model") == files_of(trained / "model")
+
+
+def test_both_calls_in_one_give_the_same_output(trained, corpus, run_script, tmp_path):
+    calls = corpus["train"], corpus["test"]
+    done = run_script("trainAndClassify.sh", *RECIPE, tmp_path / "s", *calls, tmp_path / "one.txt")
+    assert done.returncode == 0, done.stderr
+    done = run_script("classify.sh", trained, corpus["test"], tmp_path / "two.txt")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "one.txt").read_bytes() == (tmp_path / "two.txt").read_bytes()
+
+
+def test_the_same_training_again_has_nothing_to_do(scratch, corpus):
+    before = files_of(scratch)
+    done = call("train", *RECIPE, scratch, corpus["train"])
+    assert done.status == 0 and "nothing to do" in done.stderr
+    assert files_of(scratch) == before
+    done = call("train", *RECIPE, "--restart", scratch, corpus["train"])
+    assert done.status == 0 and "nothing to do" not in done.stderr
+    assert files_of(scratch) == before
+    done = call("train", *RECIPE, "--c", "10", scratch, corpus["train"])
+    assert done.status == 0 and files_of(scratch / "model") != before
+
+
+def test_a_killed_extraction_goes_on(trained, corpus, tmp_path):
+    own = tmp_path / "scratch"
+    with start("extractFeatures.sh", "-numThreads", 1, *RECIPE, own, corpus["features"]) as process:
+        wait_for(lambda: len(list(own.glob("features/mel*/*/*.view"))) >= 3)
+        end(process)
+    n_stored = len(list(own.glob("features/vqt*/*/*.view")))
+    assert n_stored >= 2
+    done = call("extract", *RECIPE, own, corpus["features"])
+    assert done.status == 0 and "0 stored already" not in done.stderr
+    assert files_of(own / "features") == files_of(trained / "features")
+
+
+def test_damaged_views_are_made_again(scratch, trained, corpus, tmp_path):
+    for file in scratch.glob("features/*/*/*.view"):
+        file.write_bytes(file.read_bytes()[:-3] + b"abc")
+    done = call("classify", scratch, corpus["test"], tmp_path / "out.txt")
+    assert done.status == 0 and "[features.damaged]" in done.stderr
+    done = call("extract", *RECIPE, "--verify", scratch, corpus["features"])
+    assert done.status == 0
+    assert files_of(scratch / "features") == files_of(trained / "features")
+
+
+def test_silence_short_and_unreadable_tracks_are_as_for_the_paper(scratch, corpus, tmp_path):
+    soundfile.write(tmp_path / "silent.wav", np.zeros(22050), 22050)
+    soundfile.write(tmp_path / "short.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 6615), 22050)
+    soundfile.write(tmp_path / "quiet.wav", np.full(22050, 1 / 32768), 22050)
+    (tmp_path / "text.wav").write_text("no audio")
+    names = ["silent.wav", "text.wav", "short.wav", "quiet.wav"]
+    (tmp_path / "list.txt").write_text("".join(f"{tmp_path / name}\n" for name in [*names, "none.wav"][:4]))
+    done = call("classify", "--no-check", scratch, tmp_path / "list.txt", tmp_path / "out.txt")
+    assert done.status == 0, done.stderr
+    labels = [line.split("\t")[1] for line in (tmp_path / "out.txt").read_text().splitlines()]
+    usual = sorted({track.label for track in read_labelled(corpus["train"])})[0]
+    assert labels[:2] == [usual, usual] and "[audio.most-frequent-label]" in done.stderr
+    assert "[audio.silent]" in done.stderr and "text.wav: " in done.stderr
+    assert len(list(scratch.glob("features/mel*/*/*.view"))) == len(read_paths(corpus["features"])) + 2
+
+
+def test_one_recipe_takes_the_place_of_the_other_and_shares_the_scratch_folder(scratch, corpus, tmp_path):
+    done = call("train", "--model", "1", "--epochs", "1", "--no-picture", scratch, corpus["train"])
+    assert done.status == 0, done.stderr
+    assert isinstance(bundles.load(scratch / "model"), bundles.Bundle)
+    done = call("train", *RECIPE, scratch, corpus["train"])
+    assert done.status == 0, done.stderr
+    assert isinstance(bundles.load(scratch / "model"), bundles.ViewBundle)
+    assert not (scratch / "model/history.csv").exists() and not list(scratch.glob("model/*.checkpoint"))
+    assert call("classify", scratch, corpus["test"], tmp_path / "out.txt").status == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (*RECIPE, "--epochs", "150"),
+        (*RECIPE, "--model", "2"),
+        (*RECIPE, "--bands", "41"),
+        (*RECIPE, "--engine", "keras"),
+        (*RECIPE, "--device", "gpu"),
+        (*RECIPE, "--tensorboard", "t"),
+        (*RECIPE, "--rate", "44100"),
+        ("--c", "3"),
+        ("--tune",),
+        ("--recipe", "paper", "--views", "mel-modulation"),
+    ],
+)
+def test_options_of_the_other_recipe_are_refused_before_anything_is_made(arguments, corpus, tmp_path):
+    done = call("train", *arguments, tmp_path / "s", corpus["train"], cwd=tmp_path)
+    assert done.status == 2 and "[usage.other-recipe]" in done.stderr
+    assert not (tmp_path / "s").exists()
+
+
+@pytest.mark.parametrize("arguments", [("--vote", "majority"), ("--model", "2")])
+def test_options_of_networks_are_refused_by_a_classification(scratch, corpus, tmp_path, arguments):
+    done = call("classify", *arguments, scratch, corpus["test"], tmp_path / "out.txt")
+    assert done.status == 2 and "[usage.other-recipe]" in done.stderr
+
+
+def test_what_a_view_is_missing_is_said_before_the_extraction(corpus, tmp_path):
+    done = call("train", *RECIPE, "--views", "mel-modulation,openl3", tmp_path / "s", corpus["train"])
+    assert done.status == 2 and "openl3" in done.stderr and "[usage.plugin-missing]" in done.stderr
+
+
+def test_an_export_names_the_recipe(trained, tmp_path):
+    done = call("export", "--format", "onnx", "--output", tmp_path / "m.onnx", trained / "model")
+    assert done.status == 2 and "modulation" in done.stderr and "[usage.other-recipe]" in done.stderr
+
+
+def test_a_check_and_a_dry_run_write_nothing(trained, corpus, tmp_path):
+    lists = ("--train", corpus["train"], "--test", corpus["test"])
+    done = call("check", *RECIPE, tmp_path / "s", *lists)
+    assert done.status == 0, done.stdout
+    done = call("train", *RECIPE, "--dry-run", tmp_path / "s", corpus["train"])
+    assert done.status == 0 and "recipe modulation" in done.stdout and "16 to extract" in done.stdout
+    assert not (tmp_path / "s").exists()
+    done = call("check", *RECIPE, trained, *lists)
+    assert done.status == 0 and "recipe modulation" in done.stdout
+
+
+def test_the_features_of_a_track_are_printed_exported_and_drawn(trained, corpus, tmp_path):
+    track = read_paths(corpus["test"])[0]
+    done = call("features", *RECIPE, "--scratch", trained, track)
+    assert done.status == 0 and "mel-modulation" in done.stdout and "stored in" in done.stdout
+    (file,) = [name for name in done.stdout.split() if "/vqt-modulation-" in name]
+    assert call("features", file.strip(",")).status == 0
+    one = (*RECIPE, "--views", "vqt-modulation")
+    assert call("features", *one, "--export", tmp_path / "v.npy", "--scratch", trained, track).status == 0
+    assert np.load(tmp_path / "v.npy").shape == (1, 1190)
+    assert call("features", *one, "--export", tmp_path / "v.csv", "--scratch", trained, track).status == 0
+    np.testing.assert_array_equal(
+        np.loadtxt(tmp_path / "v.csv", delimiter=",", skiprows=1, dtype=np.float32), np.load(tmp_path / "v.npy")[0]
+    )
+    assert call("features", *one, "--export", tmp_path / "v.png", "--scratch", trained, track).status == 0
+    assert (tmp_path / "v.png").read_bytes().startswith(b"\x89PNG")
+    done = call("features", *RECIPE, "--export", tmp_path / "both.npy", "--scratch", trained, track)
+    assert done.status == 2 and "[usage.several-views]" in done.stderr
+
+
+def test_the_card_says_what_a_view_is(trained):
+    card = (trained / "model/MODEL_CARD.md").read_text()
+    assert "recipe modulation" in card and "A view is" in card and "1568" in card and "scikit-learn" in card
+
+
+def test_a_model_is_arrays_and_json_alone(trained):
+    bundle = bundles.load(trained / "model")
+    record = json.loads((trained / "model/bundle.json").read_text().partition("\n")[2])
+    assert record["recipe"]["views"] == ["mel-modulation", "vqt-modulation"]
+    with np.load(trained / "model" / bundle.weights["classifier"], allow_pickle=False) as arrays:
+        assert {arrays[name].dtype.kind for name in arrays.files} <= {"f", "i"}
+
+
+@pytest.mark.parametrize("part", ["bundle.json", "*.npz"])
+def test_a_damaged_model_is_status_5(scratch, corpus, tmp_path, part):
+    (file,) = scratch.glob(f"model/{part}")
+    file.write_bytes(file.read_bytes()[:-1] + b"?")
+    done = call("classify", scratch, corpus["test"], tmp_path / "out.txt")
+    assert done.status == 5 and "[model.damaged]" in done.stderr
+
+
+def test_groups_and_tuning_change_the_model_alone(scratch, corpus, tmp_path):
+    before = files_of(scratch / "features")
+    tracks = read_labelled(corpus["train"])
+    (tmp_path / "groups.txt").write_text("".join(f"{track.path}\tg{k // 2}\n" for k, track in enumerate(tracks)))
+    done = call("train", *RECIPE, "--tune", "--groups", tmp_path / "groups.txt", scratch, corpus["train"])
+    assert done.status == 0 and done.stderr.count("tuning: ") == 12
+    assert files_of(scratch / "features") == before
+    chosen = bundles.load(scratch / "model").chosen
+    assert chosen["c"] in (1, 3, 10)
+
+
+def test_pictures_of_all_views(corpus, tmp_path):
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in read_paths(corpus["test"])[:2]))
+    done = call("extract", *RECIPE, "--plot", tmp_path / "plots", tmp_path / "s", tmp_path / "list.txt")
+    assert done.status == 0, done.stderr
+    assert len(list((tmp_path / "plots").glob("*-modulation.png"))) == 4

@@ -1,0 +1,127 @@
+"""Views by name, windows of long tracks, and views that packages add."""
+
+import numpy as np
+import pytest
+
+from mirex_submission import View
+from mirex_submission.errors import AudioError, UsageError
+from mirex_submission.features import views
+from mirex_submission.features.modulation_views import mel_modulation
+from mirex_submission.features.spec import ViewSpec
+from mirex_submission.features.views import OWN, PLUGINS, vectors_of_blocks, view, view_spec
+
+LEVELS = """
+import numpy as np
+from mirex_submission import View
+
+def levels(samples, rate_hz):
+    return np.array([samples.min(), samples.max(), len(samples) / rate_hz])
+
+view = View(levels, length=3, version="7")
+"""
+
+
+@pytest.fixture
+def install(install_package):
+    """Install a package of one module that adds one view."""
+
+    def add(code, **package):
+        install_package(code, PLUGINS.group, name="levels", value="their_module:view", **package)
+
+    return add
+
+
+def vectors(spec, *blocks):
+    (rows,) = vectors_of_blocks(blocks, [spec])
+    return rows
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_built_in_view_has_the_length_that_it_declares(name):
+    spec = view_spec(name, 11025)
+    assert (spec.view, spec.rate_hz) == (name, 11025)
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 11025).astype(np.float32)
+    assert vectors(spec, noise).shape == (1, spec.length) == (1, view(name).length)
+
+
+def test_two_views_of_one_decoding_are_those_of_each_alone():
+    specs = [view_spec(name, 11025) for name in OWN]
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32)
+    together = vectors_of_blocks([noise[:7000], noise[7000:]], specs)
+    for rows, spec in zip(together, specs, strict=True):
+        np.testing.assert_array_equal(rows, vectors(spec, noise))
+
+
+def test_samples_of_16_bits_are_of_full_scale_1(install):
+    install(LEVELS)
+    spec = view_spec("levels", 22050)
+    assert vectors(spec, np.array([-32768, 16384], np.int16)).tolist() == [[-1.0, 0.5, pytest.approx(2 / 22050)]]
+
+
+# Windows.
+
+
+@pytest.mark.parametrize("n_block", [1, 3, 10, 100])
+@pytest.mark.parametrize(
+    ("n", "expected"),
+    [
+        (1, [(0, 0)]),
+        (10, [(0, 9)]),
+        (11, [(0, 9), (1, 10)]),
+        (20, [(0, 9), (10, 19)]),
+        (25, [(0, 9), (10, 19), (15, 24)]),
+        (30, [(0, 9), (10, 19), (20, 29)]),
+    ],
+)
+def test_a_long_track_is_cut_into_windows_of_which_the_last_ends_with_it(n, expected, n_block, install, monkeypatch):
+    install(LEVELS)
+    monkeypatch.setattr(views, "WINDOW_S", 1)
+    samples = np.arange(n, dtype=np.float32)
+    blocks = [samples[k : k + n_block] for k in range(0, n, n_block)]
+    spec = ViewSpec("levels", "7", 10, 3)
+    assert [(low, high) for low, high, _ in vectors(spec, *blocks).tolist()] == expected
+
+
+def test_a_track_of_one_window_has_the_vector_of_the_function():
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 30000).astype(np.float32)
+    np.testing.assert_array_equal(vectors(view_spec("mel-modulation", 11025), noise)[0], mel_modulation(noise, 11025))
+
+
+# Views of packages.
+
+
+def test_a_package_adds_a_view(install):
+    install(LEVELS)
+    assert isinstance(view("levels"), View) and PLUGINS.names == ["levels"]
+    assert view_spec("levels", 22050) == ViewSpec("levels", "7", 22050, 3)
+    assert view_spec("levels", 22050).id == "levels-22050hz-3-v7"
+
+
+def test_a_matrix_stands_for_its_mean(install):
+    install(LEVELS.replace("np.array([", "np.array([[0, 0, 0], [").replace("rate_hz])", "rate_hz]])"))
+    assert vectors(view_spec("levels", 10), np.float32([-1, 0.5])).tolist() == [[-0.5, 0.25, pytest.approx(0.1)]]
+
+
+@pytest.mark.parametrize(
+    "returned", ["np.zeros(2)", "np.zeros((0, 3))", "np.zeros((1, 1, 3))", "np.full(3, np.nan)", "np.zeros(())"]
+)
+def test_what_is_no_vector_is_an_audio_error(install, returned):
+    install(LEVELS.replace("np.array([samples.min(), samples.max(), len(samples) / rate_hz])", returned))
+    with pytest.raises(AudioError, match=r"view levels: .*\[features.view\]"):
+        vectors(view_spec("levels", 10), np.zeros(10, np.float32))
+
+
+def test_a_name_that_nobody_adds_is_a_usage_error():
+    with pytest.raises(UsageError, match=r"view nothing: .*mel-modulation.*\[usage.plugin-missing\]"):
+        view("nothing")
+
+
+def test_what_is_no_view_is_a_usage_error(install):
+    install(LEVELS.replace("View(levels", "dict(compute=levels"))
+    with pytest.raises(UsageError, match=r"their-package 1.0 registers .*\[usage.plugin-fails\]"):
+        view("levels")
+
+
+def test_a_package_cannot_replace_a_built_in_view(install_package):
+    install_package(LEVELS, PLUGINS.group, name="mel-modulation", value="their_module:view")
+    assert view("mel-modulation").length == 1568
