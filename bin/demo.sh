@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # demo.sh [FOLDER]: installs into .venv, synthesises a small labelled corpus, extracts, trains and classifies it with the
-# real scripts and prints the accuracy on the held-out clips; then compares this submission with another one on 3 folds
+# real scripts and prints the accuracy on the held-out clips; then compares both recipes and another submission on 3 folds
 # and writes a report. FOLDER (default: demo/) keeps every file.
 set -euo pipefail
 
@@ -27,10 +27,10 @@ echo "== bin/classify.sh SCRATCH TESTLIST OUTPUT" >&2
 echo "== the held-out clips" >&2
 "$project/bin/mirex-submission.sh" evaluate --truth "$folder/corpus/truth.txt" --system "ours=$folder/output.txt" \
     --out "$folder/figures"
-echo "== 3 folds of this submission and of examples/svm_submission" >&2
+echo "== 3 folds of the recipes paper and modulation, and of examples/svm_submission" >&2
 "$project/bin/mirex-submission.sh" folds --from-folders "$folder/corpus/audio" --out "$folder/folds"
-"$project/examples/compare_systems.sh" "$folder/folds" "$folder/two" --train-options "ours=--epochs $epochs" \
-    --submission "ours=$project/bin" --submission "theirs=$project/examples/svm_submission"
+"$project/examples/compare_systems.sh" "$folder/folds" "$folder/compared" --train-options "paper=--epochs $epochs" \
+    --recipe paper --recipe modulation --submission "theirs=$project/examples/svm_submission"
 cat <<END
 
 audio and lists   $folder/corpus
@@ -39,5 +39,5 @@ predictions       $folder/output.txt
 probabilities     $folder/probabilities.csv
 figures           $folder/figures
 folds             $folder/folds
-both submissions  $folder/two/report.html
+all systems       $folder/compared/report.html
 END

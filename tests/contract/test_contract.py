@@ -332,5 +332,5 @@ def test_the_demo_runs_from_a_clone_and_scores_well(tmp_path):
     assert done.returncode == 0, done.stderr
     accuracy = float(done.stdout.split("accuracy ")[1].split("%")[0])
     assert accuracy >= 75
-    for name in ("output.txt", "probabilities.csv", "scratch/model/bundle.json", "two/report.html"):
+    for name in ("output.txt", "probabilities.csv", "scratch/model/bundle.json", "compared/report.html"):
         assert (tmp_path / "demo" / name).stat().st_mtime >= started
