@@ -35,7 +35,16 @@ def shell(corpus, tmp_path_factory):
     quick = ("--epochs", "2", "--segments-per-track", "2", "--model", "1", "-numThreads", "1", "--no-picture")
     for script, *args in (
         ("train.sh", *quick, folder / "s", corpus["features"], corpus["train"]),
-        ("classify.sh", "--probabilities", folder / "p.csv", folder / "s", corpus["test"], folder / "out.txt"),
+        (
+            "classify.sh",
+            "-numThreads",
+            "1",
+            "--probabilities",
+            folder / "p.csv",
+            folder / "s",
+            corpus["test"],
+            folder / "out.txt",
+        ),
     ):
         environment = {**os.environ, "MIREX_PYTHON": sys.executable}
         subprocess.run([PROJECT / "bin" / script, *args], env=environment, check=True, capture_output=True)
