@@ -217,7 +217,8 @@ def _versions(run: PlannedRun) -> Iterator[Problem]:
 def _device(run: PlannedRun) -> Iterator[Problem]:
     try:
         engines.check_device(run.device or "cpu")
-        check_address_space(run.threads, keras=run.needs_keras)
+        if run.needs_keras:
+            check_address_space(run.threads, keras=True)
     except (DeviceError, ResourceError) as error:
         yield Problem(ERROR, str(error), type(error))
 

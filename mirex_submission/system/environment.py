@@ -16,7 +16,7 @@ from mirex_submission.system import machine
 DEFAULT_THREADS = 4  # what MIREX grants
 # Bytes of address space, measured: of NumPy, the decoder and the kernels; of librosa, which replaces the kernel of
 # features in worker processes; of Keras on TensorFlow.
-_LIBRARY_ADDRESSES, _LIBROSA_ADDRESSES, _KERAS_ADDRESSES = 130 << 20, 450 << 20, 2600 << 20
+_LIBRARY_ADDRESSES, _LIBROSA_ADDRESSES, _KERAS_ADDRESSES = 130 << 20, 450 << 20, 2300 << 20
 _THREAD_ADDRESSES = 140 << 20  # 8 MiB of stack, and the 128 MiB that glibc maps to align a new heap
 BACKENDS = ("tensorflow", "jax", "torch")
 _THREAD_VARIABLES = (
@@ -86,15 +86,17 @@ def check_address_space(threads: int, *, keras: bool = False) -> None:
     threads : int
         Threads of the run.
     keras : bool
-        Whether Keras will be loaded; if it is loaded already, it has its addresses.
+        Whether it is Keras that starts; if it is loaded already, it has its addresses.
 
     Raises
     ------
     ResourceError
         The limit is too low.
     """
+    if keras and "keras" in sys.modules:
+        return
     room = machine.memory_room().get("ulimit -v")
-    if keras and "keras" not in sys.modules:
+    if keras:
         libraries, library_bytes = "Keras and ", _KERAS_ADDRESSES
     elif importlib.util.find_spec("mirex_submission.features._kernel") is None:
         libraries, library_bytes = "librosa and ", _LIBROSA_ADDRESSES
