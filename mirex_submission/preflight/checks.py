@@ -14,7 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mirex_submission.errors import AudioError, DeviceError, MirexError, StorageError, UsageError, coded
+from mirex_submission.errors import AudioError, DeviceError, MirexError, ResourceError, StorageError, UsageError, coded
+from mirex_submission.features import kernel
 from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import FeatureSpec, Spec
 from mirex_submission.features.store import FeatureStore
@@ -23,6 +24,7 @@ from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
 from mirex_submission.preflight.limits import check_readable, check_trainable
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system import installation, machine
+from mirex_submission.system.environment import check_address_space
 from mirex_submission.system.machine import size
 from mirex_submission.system.progress import Progress
 from mirex_submission.training.checkpoint import KEPT
@@ -38,10 +40,11 @@ log = logging.getLogger(__name__)
 _BLOCK = 4096  # bytes that a disk gives at a time
 _HEADER_BYTES = 600  # of a stored file
 _SEGMENT_BYTES = 12  # in mapped files: where it begins, its class, its place in the order
-# Measured (docs/evaluators.md): of a process with the native kernel, with Keras, and of one that extracts, beside the
-# frames of its longest track; and for a track of a training.
-_NATIVE_BYTES, _KERAS_BYTES, _WORKER_BYTES, _TRACK_BYTES = 120e6, 900e6, 60e6, 800
-_VIEW_WORKER_BYTES = 230e6  # of a process that computes views, of tracks of any length
+# Measured (docs/evaluators.md): of a process with the native kernel, with Keras, and of one that extracts with the
+# kernel or with librosa, beside the frames of its longest track; and for a track of a training.
+_NATIVE_BYTES, _KERAS_BYTES, _TRACK_BYTES = 120e6, 900e6, 800
+_WORKER_BYTES = 60e6 if kernel.compiled else 250e6
+_VIEW_WORKER_BYTES = 230e6 if kernel.compiled else 420e6  # of one that computes views, of tracks of any length
 
 
 @dataclass(frozen=True)
@@ -226,8 +229,10 @@ def _versions(run: PlannedRun) -> Iterator[Problem]:
 def _device(run: PlannedRun) -> Iterator[Problem]:
     try:
         engines.check_device(run.device or "cpu")
-    except DeviceError as error:
-        yield Problem(ERROR, str(error), DeviceError)
+        if run.needs_keras:
+            check_address_space(run.threads, keras=True)
+    except (DeviceError, ResourceError) as error:
+        yield Problem(ERROR, str(error), type(error))
 
 
 def _disk(run: PlannedRun, known: Survey) -> Iterator[Problem]:

@@ -14,7 +14,9 @@ from mirex_submission.errors import ResourceError, UsageError
 from mirex_submission.system import machine
 
 DEFAULT_THREADS = 4  # what MIREX grants
-_LIBRARY_ADDRESSES = 130 << 20  # bytes; measured with NumPy, the decoder and the kernels
+# Bytes of address space, measured: of NumPy, the decoder and the kernels; of librosa, which replaces the kernel of
+# features in worker processes; of Keras on TensorFlow.
+_LIBRARY_ADDRESSES, _LIBROSA_ADDRESSES, _KERAS_ADDRESSES = 130 << 20, 450 << 20, 2300 << 20
 _THREAD_ADDRESSES = 140 << 20  # 8 MiB of stack, and the 128 MiB that glibc maps to align a new heap
 BACKENDS = ("tensorflow", "jax", "torch")
 _THREAD_VARIABLES = (
@@ -73,26 +75,37 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
         )
 
 
-def check_address_space(threads: int) -> None:
+def check_address_space(threads: int, *, keras: bool = False) -> None:
     """Check that `ulimit -v` leaves enough addresses for the libraries and threads of a run.
 
-    With less, OpenBLAS ends the process, and Python can wait forever for a thread that has no memory to start.
+    With less, OpenBLAS or TensorFlow ends the process, and Python can wait forever for a thread that has no memory to
+    start.
 
     Parameters
     ----------
     threads : int
         Threads of the run.
+    keras : bool
+        Whether it is Keras that starts; if it is loaded already, it has its addresses.
 
     Raises
     ------
     ResourceError
         The limit is too low.
     """
+    if keras and "keras" in sys.modules:
+        return
     room = machine.memory_room().get("ulimit -v")
-    need = _LIBRARY_ADDRESSES + threads * _THREAD_ADDRESSES
+    if keras:
+        libraries, library_bytes = "Keras and ", _KERAS_ADDRESSES
+    elif importlib.util.find_spec("mirex_submission.features._kernel") is None:
+        libraries, library_bytes = "librosa and ", _LIBROSA_ADDRESSES
+    else:
+        libraries, library_bytes = "", _LIBRARY_ADDRESSES
+    need = library_bytes + threads * _THREAD_ADDRESSES
     if room is not None and room < need:
         raise ResourceError(
-            f"`ulimit -v` leaves {machine.size(room)} of address space, but {threads} threads need "
+            f"`ulimit -v` leaves {machine.size(room)} of address space, but {libraries}{threads} threads need "
             f"{machine.size(need)}: raise it or give a smaller -numThreads",
             code="limits.memory",
         )

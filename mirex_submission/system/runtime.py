@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from mirex_submission.errors import UsageError
+from mirex_submission.system.environment import check_address_space
 from mirex_submission.system.installation import installed
 
 _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -87,7 +88,13 @@ def start_keras(*, threads: int, seed: int, gpus: Sequence[int] = (), together: 
         GPUs that may be used, as numbers among those that $CUDA_VISIBLE_DEVICES shows.
     together : bool
         Train one model on all these GPUs.
+
+    Raises
+    ------
+    ResourceError
+        `ulimit -v` leaves too little address space.
     """
+    check_address_space(threads, keras=True)
     os.environ["CUDA_VISIBLE_DEVICES"] = _visible(gpus)
     if gpus:  # a setting of JAX; TensorFlow has its own
         os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_deterministic_ops=true".strip()

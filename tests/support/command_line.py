@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
+from threadpoolctl import threadpool_limits
+
 
 @dataclass(frozen=True)
 class Done:
@@ -38,6 +40,7 @@ def call(*args, cwd=None, **environment):
         mock.patch("faulthandler.enable"),  # pytest's stays
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
+        threadpool_limits(1, "blas"),  # as in a process of its own: BLAS decides the last bits of librosa's frames
     ):
         try:
             os.chdir(cwd or folder)

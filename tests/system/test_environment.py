@@ -10,9 +10,15 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import ResourceError, UsageError
 from mirex_submission.system import environment
-from mirex_submission.system.environment import DEFAULT_THREADS, default_threads, prepare, prepared
+from mirex_submission.system.environment import (
+    DEFAULT_THREADS,
+    check_address_space,
+    default_threads,
+    prepare,
+    prepared,
+)
 
 THREADS = (
     "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
@@ -76,6 +82,23 @@ def test_a_backend_that_is_not_installed_is_a_usage_error(variables, monkeypatch
     with pytest.raises(UsageError) as caught:
         prepare("/scratch", threads=1)
     assert caught.value.code == "usage.keras-backend"
+
+
+@pytest.mark.parametrize(
+    ("kernel", "keras", "enough_mib"),
+    [(True, False, 270), (False, False, 590), (True, True, 2440), (False, True, 2440)],
+)
+def test_librosa_and_keras_need_more_addresses_than_the_kernels(monkeypatch, kernel, keras, enough_mib):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if kernel else None)
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr(environment.machine, "memory_room", lambda: {"ulimit -v": enough_mib << 20})
+    check_address_space(1, keras=keras)
+    with pytest.raises(ResourceError, match="Keras" if keras else "threads need") as caught:
+        check_address_space(2, keras=keras)
+    assert caught.value.code == "limits.memory"
+    monkeypatch.setitem(sys.modules, "keras", None)  # loaded already
+    if keras:
+        check_address_space(2, keras=True)
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])
