@@ -18,7 +18,7 @@ lists=$1 out=$2 status=0
 # MIREX's own test, over classes and over folds: a row a pair of systems; the last word says whether they differ.
 shopt -s nullglob
 for table in "$out"/results/*.friedmanTKHSD.csv; do
-    printf '\n%s\n' "${table##*/}"
+    printf '\n%s: the last column is TRUE if two systems differ significantly\n' "${table##*/}"
     cat -- "$table"
 done
 exit $status

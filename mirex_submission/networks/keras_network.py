@@ -202,7 +202,8 @@ class KerasNetwork:
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
         """Train on the mini-batches of an epoch; see `engine.Network`."""
         dropout = epoch.dropout_rng()
-        self._seed_layers(dropout)
+        # Not before fit, whose first call draws once more from the state of PyTorch, to build the model.
+        seed_layers = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: self._seed_layers(dropout))
         self._trained.optimizer.learning_rate = epoch.learning_rate
         # No call begins with the smaller last mini-batch: Keras cannot divide that among several GPUs.
         n_whole, n_a_call = len(epoch.order) // epoch.batch_size, max(1, _SEGMENTS_A_CALL // epoch.batch_size)
@@ -220,6 +221,7 @@ class KerasNetwork:
                 batch_size=epoch.batch_size,
                 shuffle=False,
                 verbose=0,
+                callbacks=[seed_layers],
             ).history
             yield n, float(history["loss"][0]) * n, round(float(history["accuracy"][0]) * n)
 

@@ -54,10 +54,13 @@ class Comparison:
         largest = len(self.mean_ranks) - 1
         if self.critical_difference < largest / 2:
             return None
-        text = f"{self.n_rows} rows and {len(self.mean_ranks)} systems: mean ranks differ by at most {largest}"
+        text = (
+            f"with {self.n_rows} rows and {len(self.mean_ranks)} systems, two systems differ significantly only if "
+            f"their mean ranks differ by more than {self.critical_difference:.2f}, of {largest} at most"
+        )
         if self.critical_difference >= largest:
-            return f"{text}, and no difference below {self.critical_difference:.2f} is significant: none can be found"
-        return f"{text}, and only above {self.critical_difference:.2f} significantly: real differences may go unfound"
+            return f"{text}: no difference can be significant"
+        return f"{text}: real differences may not be significant"
 
 
 def friedman_tkhsd(scores: np.ndarray, systems: Sequence[str]) -> Comparison:

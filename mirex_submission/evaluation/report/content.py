@@ -281,7 +281,7 @@ def _mistakes(
         notes.append(f"{system.name}: its probabilities cannot be used: {error}")
         return None
     if not tables:
-        text = f"{system.name}: no file of probabilities: its most confident mistakes are not known"
+        text = f"{system.name} has no file of probabilities: the page has no table of its most confident mistakes"
         notes.append(coded(text, code="report.no-probabilities"))
         return None
     return most_confident(system.name, results.folds, tables)
