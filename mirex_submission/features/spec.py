@@ -25,7 +25,7 @@ REFERENCE_RATE_HZ = 44100
 REFERENCE_WINDOW = 3072
 # Raise it whenever the same audio and the same spec would give other numbers: stored features are then made again.
 ALGORITHM_VERSION = 2
-WINDOW_S = 300  # of a view: a longer track is cut into windows, so that memory does not grow with its length
+WINDOW_S = 120  # of a view: a longer track is cut into windows, so that memory does not grow with its length
 
 
 @dataclass(frozen=True)
