@@ -234,3 +234,10 @@ def test_pictures_of_all_views(corpus, tmp_path):
     done = call("extract", *RECIPE, "--plot", tmp_path / "plots", tmp_path / "s", tmp_path / "list.txt")
     assert done.status == 0, done.stderr
     assert len(list((tmp_path / "plots").glob("*-modulation.png"))) == 4
+
+
+def test_shards_are_shares_of_all_views(trained, corpus, tmp_path):
+    for k in (1, 2, 3):
+        done = call("extract", *RECIPE, "--shard", f"{k}/3", tmp_path / "s", corpus["features"])
+        assert done.status == 0, done.stderr
+    assert files_of(tmp_path / "s/features") == files_of(trained / "features")
