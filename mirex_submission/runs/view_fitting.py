@@ -18,7 +18,7 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.features.views import OWN, PLUGINS
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
-from mirex_submission.models.bundle import CLASSIFIER, AnyBundle, TrainedTrack, ViewBundle
+from mirex_submission.models.bundle import CLASSIFIER, TrainedTrack, ViewBundle
 from mirex_submission.models.prediction import track_vector
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import RunOptions, TrainingOptions
@@ -27,6 +27,7 @@ from mirex_submission.system.atomic import clear_leftovers, digest, remove
 from mirex_submission.system.progress import duration
 from mirex_submission.system.runtime import versions
 from mirex_submission.training import svm
+from mirex_submission.training.checkpoint import clear_checkpoints
 from mirex_submission.training.recipe import ViewRecipe
 
 log = logging.getLogger(__name__)
@@ -84,12 +85,12 @@ def train(
         of_groups = groups_of(readable, groups or {})
         key = _key(readable, specs, recipe, of_groups)
         model = _model(folder)
-        same = isinstance(model, ViewBundle) and model.keys == {CLASSIFIER: key}
-        if model and same and (model.tracks, model.classes) == (readable, classes) and not training.restart:
+        same = model and (model.keys, model.tracks, model.classes) == ({CLASSIFIER: key}, readable, classes)
+        if model and same and not training.restart:
             log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
             card.write(folder, model)
             return folder
-        if model:
+        if (folder / "bundle.json").exists():
             log.info("a new training, which will replace the model in %s", folder)
         vectors = {store.spec.view: _vectors(readable, store) for store in stores}
         _store(folder, recipe, specs, classes, readable, key, vectors, of_groups)
@@ -107,9 +108,13 @@ def _key(tracks: Sequence[TrainedTrack], specs: Sequence[ViewSpec], recipe: View
     return digest(json.dumps([_VERSION, of_tracks, [spec.id for spec in specs], settings]).encode())
 
 
-def _model(folder: Path) -> AnyBundle | None:
+def _model(folder: Path) -> ViewBundle | None:
+    """Load the model in a folder; None if there is no whole one of views."""
     with contextlib.suppress(ModelError):
-        return bundles.load(folder)
+        model = bundles.load(folder)
+        if isinstance(model, ViewBundle):
+            bundles.load_classifier(folder, model)
+            return model
     return None
 
 
@@ -152,3 +157,4 @@ def _store(
         remove(folder / name)
     card.write(folder, model)
     bundles.save(folder, model)
+    clear_checkpoints(folder)

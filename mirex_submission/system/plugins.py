@@ -45,8 +45,7 @@ class Plugins:
 
     @property
     def _entries(self) -> dict[str, list[EntryPoint]]:
-        found = _entries(self.group)
-        return {name: entries for name, entries in found.items() if name not in self.own}
+        return {name: entries for name, entries in _entries(self.group).items() if name not in self.own}
 
     def package_of(self, name: str) -> tuple[str, str]:
         """Return the package that adds this name, and its version. Raises UsageError where not exactly one does."""

@@ -211,11 +211,14 @@ def test_a_model_is_arrays_and_json_alone(trained):
 
 
 @pytest.mark.parametrize("part", ["bundle.json", "*.npz"])
-def test_a_damaged_model_is_status_5(scratch, corpus, tmp_path, part):
+def test_a_damaged_model_is_status_5_and_a_training_mends_it(scratch, corpus, tmp_path, part):
+    before = files_of(scratch)
     (file,) = scratch.glob(f"model/{part}")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
     done = call("classify", scratch, corpus["test"], tmp_path / "out.txt")
     assert done.status == 5 and "[model.damaged]" in done.stderr
+    assert call("train", *RECIPE, scratch, corpus["train"]).status == 0
+    assert files_of(scratch) == before
 
 
 def test_groups_and_tuning_change_the_model_alone(scratch, corpus, tmp_path):
