@@ -92,7 +92,7 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         dest="recipes",
         action="append",
         choices=tuple(RECIPES),
-        help="this program with this recipe, a system of that name; repeatable",
+        help="this program with this recipe, a system of that name; repeatable (default: none)",
     )
     parser.add_argument(
         "--train-options",

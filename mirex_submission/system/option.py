@@ -96,21 +96,22 @@ class Options:
                 raise UsageError(f"{flag_of(field)}: {error}", code="usage.option") from error
 
 
-def check_options(**options: tuple[object, type[Options]]) -> None:
+def check_options(**options: tuple[object, type[Options] | tuple[type[Options], ...]]) -> None:
     """Check the option dataclasses of a call.
 
     Parameters
     ----------
-    **options : (object, type of Options)
-        Name of the argument: what was given, and what it has to be.
+    **options : (object, type of Options or tuple of them)
+        Name of the argument: its value, and the classes of which it has to be.
 
     Raises
     ------
     UsageError
         An argument is of another type.
     """
-    for name, (value, kind) in options.items():
-        if not isinstance(value, kind):
+    for name, (value, kinds) in options.items():
+        if not isinstance(value, kinds):
+            kind = kinds[0] if isinstance(kinds, tuple) else kinds
             given = value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
             raise UsageError(
                 f"{name}: {given} is no {kind.__name__} object: give {name}={kind.__name__}(...)",

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 
 from mirex_submission.errors import UsageError
 from mirex_submission.networks.registry import MODELS, is_model
-from mirex_submission.system.option import Options, integer_between, option, positive_number, seed
+from mirex_submission.system.option import Options, check_options, integer_between, option, positive_number, seed
 from mirex_submission.system.plugins import NAME
 
 SEGMENT_CHOICES = ("random", "consecutive", "fresh")
@@ -153,4 +153,7 @@ def recipe_class(name: object) -> type[Recipe] | type[ViewRecipe]:
 
 def as_recipe(recipe: AnyRecipe | str) -> AnyRecipe:
     """Return a recipe as it is, or the one of this name with its defaults. Raises UsageError for anything else."""
-    return recipe if isinstance(recipe, (Recipe, ViewRecipe)) else recipe_class(recipe)()
+    if isinstance(recipe, str):
+        return recipe_class(recipe)()
+    check_options(recipe=(recipe, (Recipe, ViewRecipe)))
+    return recipe

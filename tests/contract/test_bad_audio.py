@@ -269,7 +269,7 @@ def test_a_clip_one_sample_short_is_repeated_and_one_of_a_segment_is_not(tmp_pat
     for n in (SEGMENT - 1, SEGMENT, 1):
         path = tmp_path / f"{n}.wav"
         path.write_bytes(encoded("wav", samples[:n]))
-        header, frames[n] = compute(str(path), spec)
+        ((header, frames[n]),) = compute(str(path), [spec])
         assert frames[n].shape == (80, 40) and np.isfinite(frames[n]).all()
         assert header.duration_s == n / RATE
     np.testing.assert_array_equal(frames[SEGMENT - 1][:79], frames[SEGMENT][:79])
@@ -283,7 +283,7 @@ def test_a_tone_at_an_unusual_rate_is_heard_where_it_is(tmp_path, rate_hz):
         path = tmp_path / f"{native_hz}.wav"
         tone = 0.5 * np.sin(2 * np.pi * 1000 * np.arange(4 * native_hz) / native_hz)
         path.write_bytes(encoded("wav", tone, native_hz, "FLOAT"))
-        tones[native_hz] = compute(str(path), FeatureSpec(RATE))[1][5:-5]
+        tones[native_hz] = compute(str(path), [FeatureSpec(RATE)])[0][1][5:-5]
     loudest = tones[RATE].mean(axis=0).argmax()
     assert tones[rate_hz].mean(axis=0).argmax() == loudest
     np.testing.assert_allclose(tones[rate_hz][:80, loudest], tones[RATE][:80, loudest], rtol=0, atol=0.01)
@@ -332,7 +332,7 @@ def test_a_file_with_any_bytes_changed_is_heard_or_refused_with_a_reason(tmp_pat
     for _ in range(n):
         path.write_bytes(mutated(data, rng))
         with contextlib.suppress(AudioError):
-            frames = compute(str(path), FeatureSpec(11025))[1]
+            frames = compute(str(path), [FeatureSpec(11025)])[0][1]
             assert np.isfinite(frames).all() and len(frames) < 100_000
 
 
