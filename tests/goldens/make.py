@@ -48,7 +48,9 @@ from synthetic_corpus import STYLES, synthesise, write_corpus  # noqa: E402
 # All that is named of the package's inside: what moves in the package is mended here and nowhere else. The rest goes
 # by the scripts of bin/, by `python -m mirex_submission`, and by log_mel, which is public.
 import mirex_submission  # noqa: E402
+from mirex_submission.features.clip import log_mel  # noqa: E402
 from mirex_submission.features.spec import FeatureSpec  # noqa: E402
+from mirex_submission.features.store import read_file  # noqa: E402
 from mirex_submission.networks.epoch import draw_kept  # noqa: E402
 from mirex_submission.training.recipe import Recipe  # noqa: E402
 from mirex_submission.training.segments import make_epoch, segment_starts  # noqa: E402
@@ -309,8 +311,15 @@ def features(folder):
     widest = way_of(max(lanes(), default=0))
     computed = {part.digests.get(f"{widest}: 22050 Hz {path}") for path in paths} - {None}
     stored = {sha256(path.read_bytes().split(b"\n", 2)[2]) for path in files}
-    part.exact["stored: are what log_mel gives"] = stored == computed
+    # librosa's last bits depend on how a clip falls into blocks, and on the threads.
+    part.exact["stored: are what log_mel gives"] = stored == computed if lanes() else all(map(is_near_log_mel, files))
     return part
+
+
+def is_near_log_mel(file):
+    """Whether stored frames are those of log_mel within the tolerance of the features."""
+    header, frames = read_file(file)
+    return near(frames.ravel(), log_mel(header.path, working_rate_hz=22050).ravel(), TOLERANCES["features"])
 
 
 def lossy(folder):
