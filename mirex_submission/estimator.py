@@ -30,7 +30,7 @@ from mirex_submission.runs.options import ClassificationOptions, FeatureOptions,
 from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
 from mirex_submission.system.option import Options
-from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, recipe_class
+from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray"
@@ -180,14 +180,11 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     def _recipe(self, seed: object) -> AnyRecipe:
         """The recipe of the parameters. Raises UsageError where one of another recipe is not at its default."""
         kind = recipe_class(self.recipe)
-        for other in RECIPES.values():
-            for field in dataclasses.fields(other):
-                if field.name in ("seed", *(own.name for own in dataclasses.fields(kind))):
-                    continue
-                if getattr(self, field.name) != field.default:
-                    raise UsageError(
-                        f"{field.name}: is of the recipe {other.name}, not of {kind.name}", code="usage.other-recipe"
-                    )
+        for other, field in fields_of_others(kind):
+            if getattr(self, field.name) != field.default:
+                raise UsageError(
+                    f"{field.name}: is of the recipe {other}, not of {kind.name}", code="usage.other-recipe"
+                )
         return self._options(kind, seed=seed)
 
     def _options(self, options: type[OptionsType], **values: Any) -> OptionsType:

@@ -23,7 +23,7 @@ from mirex_submission.runs.options import (
     check_recipe,
 )
 from mirex_submission.system.option import flag_of
-from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, recipe_class
+from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
 
 log = logging.getLogger(__name__)
 
@@ -44,15 +44,13 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
 def _recipe(args: argparse.Namespace) -> AnyRecipe:
     """Make the recipe that was asked for. Raises UsageError where an option is of another one."""
     kind = recipe_class(args.recipe or Recipe.name)
-    own = {field.name for field in dataclasses.fields(kind)}
-    for other in RECIPES.values():
-        for field in dataclasses.fields(other):
-            if field.name not in own and field.name in given(args, other):
-                raise UsageError(
-                    f"{flag_of(field)} is of the recipe {other.name}, not of {kind.name}: leave it out, or give "
-                    f"--recipe {other.name}",
-                    code="usage.other-recipe",
-                )
+    for other, field in fields_of_others(kind):
+        if getattr(args, field.name, None) is not None:
+            raise UsageError(
+                f"{flag_of(field)} is of the recipe {other}, not of {kind.name}: leave it out, or give "
+                f"--recipe {other}",
+                code="usage.other-recipe",
+            )
     return kind(**given(args, kind))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -87,39 +87,38 @@ def summary(header: Header, matrix: np.ndarray) -> str:
     if isinstance(header.spec, FeatureSpec):
         return _summary_of_frames(header, matrix, header.spec)
     assert isinstance(header.spec, ViewSpec)
-    rows = {
-        "path": printable(header.path),
-        "duration": f"{header.duration_s:.2f} s",
-        "view": f"{header.spec.view}, version {header.spec.version}, at {header.spec.rate_hz} Hz",
-        "shape": f"{len(matrix)} window(s) of at most {WINDOW_S} s x {header.spec.length} numbers",
-        "content": header.content,
+    spec = header.spec
+    about = {
+        "view": f"{spec.view}, version {spec.version}, at {spec.rate_hz} Hz",
+        "shape": f"{len(matrix)} window(s) of at most {WINDOW_S} s x {spec.length} numbers",
     }
-    if header.note:
-        rows["note"] = printable(header.note)
-    levels = {"min": matrix.min(), "mean": matrix.mean(dtype=np.float64), "max": matrix.max()}
-    rows["numbers"] = "   ".join(f"{name} {level:8.3f}" for name, level in levels.items())
-    return "\n".join(f"{name:10}{text}" for name, text in rows.items())
+    return "\n".join(_rows(header, matrix, about, {"numbers": 1}))
 
 
 def _summary_of_frames(header: Header, frames: np.ndarray, spec: FeatureSpec) -> str:
     """Describe frames [shape=(n_frames, n_bands)], log10 of band power."""
-    rows = {
-        "path": printable(header.path),
-        "duration": f"{header.duration_s:.2f} s",
+    about = {
         "spec": f"{spec.rate_hz} Hz, window {spec.window} and hop {spec.hop} samples, {spec.n_bands} bands, "
         f"{spec.n_frames} frames a segment",
         "shape": f"{len(frames)} frames x {spec.n_bands} bands",
         "segments": f"{1 + (len(frames) - spec.n_frames) // spec.frames_between_segments} that share no sample",
-        "content": header.content,
     }
+    at_floor = np.mean(frames < np.log10(FLOOR) + 1e-5)  # vector and scalar log10 may differ in the last digit
+    floor = f"{'floor':10}{at_floor:.1%} of the cells are as good as silence"
+    return "\n".join([*_rows(header, frames, about, {"log10": 1, "dB": 10}), floor, "", *_band_table(frames, spec)])
+
+
+def _rows(header: Header, matrix: np.ndarray, about: Mapping[str, str], scales: Mapping[str, int]) -> list[str]:
+    """Lay out what features of every kind have, around what is said `about` this one; `scales` are unit and factor."""
+    rows = {
+        "path": printable(header.path), "duration": f"{header.duration_s:.2f} s", **about, "content": header.content
+    }  # fmt: skip
     if header.note:
         rows["note"] = printable(header.note)
-    levels = {"min": frames.min(), "mean": frames.mean(dtype=np.float64), "max": frames.max()}
-    for unit, scale in (("log10", 1), ("dB", 10)):
+    levels = {"min": matrix.min(), "mean": matrix.mean(dtype=np.float64), "max": matrix.max()}
+    for unit, scale in scales.items():
         rows[unit] = "   ".join(f"{name} {scale * level:8.3f}" for name, level in levels.items())
-    at_floor = np.mean(frames < np.log10(FLOOR) + 1e-5)  # vector and scalar log10 may differ in the last digit
-    rows["floor"] = f"{at_floor:.1%} of the cells are as good as silence"
-    return "\n".join([*(f"{name:10}{text}" for name, text in rows.items()), "", *_band_table(frames, spec)])
+    return [f"{name:10}{text}" for name, text in rows.items()]
 
 
 def _band_table(frames: np.ndarray, spec: FeatureSpec) -> list[str]:

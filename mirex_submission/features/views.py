@@ -91,6 +91,11 @@ def vectors_of_blocks(blocks: Iterable[np.ndarray], specs: Sequence[ViewSpec]) -
     return [np.stack(of_view) for of_view in rows]
 
 
+def track_vector(vectors: np.ndarray) -> np.ndarray:
+    """Return the mean of a track's windows [n_windows, length] in one view, float32 [length]."""
+    return np.asarray(vectors.mean(axis=0, dtype=np.float64), np.float32)
+
+
 def _checked(vectors: np.ndarray, spec: ViewSpec) -> np.ndarray:
     """Return the vector of a window [length]. Raises AudioError where the view's function did not give one."""
     vectors = np.asarray(vectors, np.float32)

@@ -11,6 +11,7 @@ import numpy as np
 from mirex_submission.errors import ModelError, UsageError
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
+from mirex_submission.features.views import track_vector
 from mirex_submission.models.bundle import AnyBundle, Bundle, ViewBundle, load_classifier, load_weights
 from mirex_submission.networks.engine import Engine
 from mirex_submission.networks.epoch import cut
@@ -73,11 +74,6 @@ class ViewPredictor:
         }
         (probabilities,) = self.classifier.probabilities(views)
         return int(probabilities.argmax()), probabilities
-
-
-def track_vector(vectors: np.ndarray) -> np.ndarray:
-    """Return the mean of a track's windows [n_windows, length] in one view, float32 [length]."""
-    return np.asarray(vectors.mean(axis=0, dtype=np.float64), np.float32)
 
 
 def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:

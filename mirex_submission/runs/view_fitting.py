@@ -15,11 +15,10 @@ from mirex_submission.errors import ModelError
 from mirex_submission.features import extraction
 from mirex_submission.features.spec import ViewSpec
 from mirex_submission.features.store import FeatureStore
-from mirex_submission.features.views import OWN, PLUGINS
+from mirex_submission.features.views import OWN, PLUGINS, track_vector
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
 from mirex_submission.models.bundle import CLASSIFIER, TrainedTrack, ViewBundle
-from mirex_submission.models.prediction import track_vector
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.runs.training_tracks import groups_of, readable_tracks

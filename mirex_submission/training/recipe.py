@@ -151,6 +151,14 @@ def recipe_class(name: object) -> type[Recipe] | type[ViewRecipe]:
     return RECIPES[name]
 
 
+def fields_of_others(kind: type[Options]) -> list[tuple[str, dataclasses.Field[Any]]]:
+    """Return the options that only another recipe than this class has, each with the name of that recipe."""
+    own = {field.name for field in dataclasses.fields(kind)}
+    return [
+        (name, field) for name, other in RECIPES.items() for field in dataclasses.fields(other) if field.name not in own
+    ]
+
+
 def as_recipe(recipe: AnyRecipe | str) -> AnyRecipe:
     """Return a recipe as it is, or the one of this name with its defaults. Raises UsageError for anything else."""
     if isinstance(recipe, str):
