@@ -8,6 +8,7 @@ from setuptools import Extension, find_packages, setup
 HERE = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (HERE / "mirex_submission/version.py").read_text(encoding="utf-8"))[1]
 
+AV = ["av>=12"]  # M4A, WMA and other containers
 DASK = ["dask>=2024.8", "distributed>=2024.8"]
 RAY = ["ray>=2.35"]
 # For `folds` with tables as Excel or Parquet.
@@ -70,6 +71,7 @@ setup(
     ],
     extras_require={
         "gpu": ["tensorflow[and-cuda]>=2.18"],
+        "av": AV,
         "completion": COMPLETION,
         "dask": DASK,
         "export": EXPORT,
@@ -77,8 +79,8 @@ setup(
         "ray": RAY,
         "tables": TABLES,
         "test": TEST,
-        # The other backends of Keras and of joblib; torch 2.13.0 is to be had as a build for the CPU alone.
-        "backends": [*TEST, *RAY, "jax", "torch==2.13.0"],
+        # The other backends of Keras, joblib and decoding; torch 2.13.0 is to be had as a build for the CPU alone.
+        "backends": [*TEST, *AV, *RAY, "jax", "torch==2.13.0"],
         # What benchmarks/extraction.py measures us against.
         "bench": ["audioflux", "essentia>=2.1b6.dev1110", "nnAudio", "torch==2.13.0"],
     },

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
-from mirex_submission.errors import AudioError, coded
-from mirex_submission.features import kernel
+from mirex_submission.errors import AudioError, ResourceError, coded
+from mirex_submission.features import av_file, kernel, mpeg
+from mirex_submission.features.av_file import AvFile
+from mirex_submission.features.file_types import HEAD, file_type
+from mirex_submission.features.streams import Stream, StreamFile, streams_of
+from mirex_submission.system.installation import install_extra
+
+Result = TypeVar("Result")
+Sound: TypeAlias = "soundfile.SoundFile | AvFile"
 
 # What is handed on at a time: most clips whole, of a longer one so much that memory does not grow with its length.
 _CLIP_SAMPLES = 1 << 21
@@ -22,8 +31,14 @@ _PROBE_FRAMES = 1024
 RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
 MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but valid; beyond is no audio
 _LEAST_BYTES_S = 100  # a second of anything but silence takes more: a longer duration in the header is not believed
-# Some kilobytes of FLAC can hold days of silence, whose features would fill memory and disk.
+# Some kilobytes of FLAC can hold days of silence, whose features would fill memory and disk; a sparse file has no end.
 MAX_DURATION_H = 6
+_MAX_SAMPLES = 3600 * MAX_DURATION_H * 48_000 * 8  # of all channels together: eight of 48 kHz
+_MAX_BYTES = 1 << 36
+# The mean of independent channels has the power sum(powers) / n^2. It has so small a share of that only if they cancel:
+# two of the same level have then a correlation below -0.94. Vorbis leaves some 0.03 of two opposite channels.
+_CANCELLED = 0.06
+_POWER_STEP = 17  # every so many frames suffice to compare powers
 
 
 @dataclass(frozen=True)
@@ -54,13 +69,15 @@ class AudioHeader:
 
 def read_header(path: str) -> AudioHeader:
     """Read a file's header. Raises AudioError."""
-    with _open(path) as f:
-        rate_hz, duration_s = int(f.samplerate), max(f.frames, 0) / f.samplerate
-    try:
-        longest_s = min(3600 * MAX_DURATION_H, os.path.getsize(path) / _LEAST_BYTES_S)
-    except OSError as error:  # the file was deleted meanwhile
-        raise unreadable(error) from error
-    return AudioHeader(rate_hz, min(duration_s, longest_s))
+    with open_file(path) as fd:
+        size = os.fstat(fd).st_size
+        of_mpeg = mpeg.header(fd, mpeg.after_id3(fd, 0), size)
+        if of_mpeg:  # libmpg123 would print its notes in this process, and nobody would know of which track
+            rate_hz, duration_s = of_mpeg
+        else:
+            with _open_first(fd, size) as f:
+                rate_hz, duration_s = int(f.samplerate), max(f.frames, 0) / f.samplerate
+    return AudioHeader(rate_hz, min(duration_s, 3600 * MAX_DURATION_H, size / _LEAST_BYTES_S))
 
 
 def native_rate(path: str) -> int:
@@ -69,25 +86,115 @@ def native_rate(path: str) -> int:
 
 
 def unreadable(error: OSError | ValueError) -> AudioError:
-    """Make the AudioError for a file that the system does not let us read."""
+    """Make the AudioError for a file that the system does not let us read.
+
+    Raises
+    ------
+    ResourceError
+        It is no fault of the file: this process may open no more files, or has no memory.
+    """
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        text = f"no audio file can be opened: {os.strerror(getattr(error, 'errno', 0))}: raise the limit (`ulimit -a`)"
+        raise ResourceError(text, code="limits.files") from error
     return AudioError(f"cannot be read: {getattr(error, 'strerror', None) or error}", code="audio.unreadable")
+
+
+@contextlib.contextmanager
+def open_file(path: str) -> Iterator[int]:
+    """Open an audio file; yields its descriptor, which stays on this file whatever happens to its name.
+
+    Raises
+    ------
+    AudioError
+        It cannot be opened, is no regular file, is empty, or is absurdly large.
+    """
+    try:
+        # Opening a pipe would wait for its writer, and reading a device has no end.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise unreadable(error) from error
+    try:
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            raise AudioError("a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file", code="audio.no-file")
+        if not state.st_size:
+            raise AudioError("empty file", code="audio.empty")
+        if state.st_size > _MAX_BYTES:
+            raise AudioError(f"{state.st_size:,} bytes are no clip of music", code="audio.too-large")
+        yield fd
+    finally:
+        os.close(fd)
 
 
 def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
     """Decode a whole file at once; `Recording` gives the same samples block by block."""
-    recording = Recording(path, rate_hz=rate_hz)
-    blocks = list(recording)
-    return Waveform(np.concatenate(blocks) if len(blocks) > 1 else blocks[0], recording.rate_hz, recording.note)
+
+    def whole(recording: Recording) -> np.ndarray:
+        blocks = list(recording)
+        return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+
+    samples, recording = decoded(whole, path, rate_hz=rate_hz)
+    return Waveform(samples, recording.rate_hz, recording.note)
+
+
+def decoded(
+    compute: Callable[[Recording], Result], path: str, *, rate_hz: int | None = None, fd: int | None = None
+) -> tuple[Result, Recording]:
+    """Compute something of a file's samples; once more of one channel alone, if the channels cancel in the mean.
+
+    Parameters
+    ----------
+    compute : callable
+        Takes a Recording, which it iterates to its end.
+    path, rate_hz, fd
+        As `Recording` has them.
+
+    Returns
+    -------
+    (object, Recording)
+        What `compute` returned, and the Recording.
+
+    Raises
+    ------
+    AudioError
+        See `Recording`.
+    """
+    channels: dict[int, int] = {}
+    while True:
+        recording = Recording(path, rate_hz=rate_hz, fd=fd, channels=channels)
+        try:
+            return compute(recording), recording
+        except ChannelsCancel as cancelled:
+            channels = {**channels, cancelled.stream: cancelled.channel}
+
+
+class ChannelsCancel(AudioError):
+    """The mean of a stream's channels is nearly silent, though `channel` is not."""
+
+    def __init__(self, stream: int, channel: int) -> None:
+        super().__init__("the channels cancel each other in their mean", code="audio.channels")
+        self.stream, self.channel = stream, channel
 
 
 class Recording:
     """A file decoded to mono (the mean of its channels), resampled to `rate_hz` where it has another rate.
 
     Iteration gives its samples in blocks, np.ndarray [shape=(n,)]: float32 with full scale 1.0, or int16 where the file
-    has one channel of 16 bits and that rate, which is several times as fast. A file that breaks off is used up to
-    there, with a note if the decoder reports it: half a clip is better than none. Of an endless file, MAX_DURATION_H
-    are used. Samples that are no audio (NaN, infinity, beyond any scale) count as zero. Iteration raises AudioError for
-    a file that is unreadable, empty or silent; the last two are known at its end.
+    has one channel of 16 bits and that rate, which is several times as fast. Of streams that are joined in a file, all
+    are used. A file that breaks off is used up to there, with a note if the decoder reports it: half a clip is better
+    than none. Of an endless file, MAX_DURATION_H are used. Samples that are no audio (NaN, infinity, beyond any scale)
+    count as zero. Iteration raises AudioError for a file that cannot be decoded, is empty or silent; the last two are
+    known at its end.
+
+    Parameters
+    ----------
+    path : str
+    rate_hz : int, optional
+        Rate of the samples; by default that of the file's first stream.
+    fd : int, optional
+        Descriptor of the file, if it is open already.
+    channels : mapping of int to int
+        The channel to use alone, of streams whose channels cancel.
 
     Attributes
     ----------
@@ -97,17 +204,22 @@ class Recording:
         What is odd about the audio, or "", after the last block.
     """
 
-    def __init__(self, path: str, *, rate_hz: int | None = None) -> None:
-        self.path, self.rate_hz, self.n_samples, self.note = path, rate_hz or 0, 0, ""
+    def __init__(
+        self,
+        path: str,
+        *,
+        rate_hz: int | None = None,
+        fd: int | None = None,
+        channels: Mapping[int, int] | None = None,
+    ) -> None:
+        self.path, self._fd, self._channels = path, fd, channels or {}
+        self.rate_hz, self.n_samples, self.note = rate_hz or 0, 0, ""
 
     def __iter__(self) -> Iterator[np.ndarray]:
         notes: list[str] = []
         has_sound = False
-        with _open(self.path) as f:
-            native_hz = int(f.samplerate)
-            self.rate_hz = self.rate_hz or native_hz
-            blocks = _mono(self.path, f, as_floats=native_hz != self.rate_hz, notes=notes)
-            for block in _resampled(blocks, native_hz, self.rate_hz) if native_hz != self.rate_hz else blocks:
+        with open_file(self.path) if self._fd is None else contextlib.nullcontext(self._fd) as fd:
+            for block in self._blocks(fd, notes):
                 has_sound = has_sound or any(
                     block[k : k + _BLOCK_SAMPLES].any() for k in range(0, len(block), _BLOCK_SAMPLES)
                 )
@@ -121,6 +233,107 @@ class Recording:
         if self.n_samples:
             raise AudioError("silent: every sample is zero", code="audio.silent")
         raise AudioError("empty: no samples", code="audio.empty")
+
+    def _blocks(self, fd: int, notes: list[str]) -> Iterator[np.ndarray]:
+        """Yield the samples of all streams; add to `notes` what is odd about them."""
+        streams, of_streams = streams_of(fd, os.fstat(fd).st_size)
+        notes += of_streams
+        for k, stream in enumerate(streams or [None]):
+            try:
+                sound = _open(fd, stream)
+            except AudioError as error:
+                if stream is None:
+                    raise
+                notes.append(coded(f"stream {k + 1} of {len(streams)} {error.text}", code=error.code))
+                continue
+            with sound as f:
+                native_hz = int(f.samplerate)
+                self.rate_hz = self.rate_hz or native_hz
+                is_other = native_hz != self.rate_hz
+                n_most = int((3600 * MAX_DURATION_H - self.n_samples / self.rate_hz) * native_hz)
+                mono = _Mono(fd, stream, f, as_floats=is_other or len(streams) > 1, channel=self._channels.get(k))
+                blocks = mono.blocks(max(0, min(n_most, _MAX_SAMPLES // f.channels)))
+                yield from _resampled(blocks, native_hz, self.rate_hz) if is_other else blocks
+                notes += mono.notes()
+                if mono.loudest is not None:
+                    raise ChannelsCancel(k, mono.loudest)
+
+
+class _Mono:
+    """A stream's samples at its own rate: float32, or int16 if it has that and `as_floats` is false."""
+
+    def __init__(self, fd: int, stream: Stream | None, f: Sound, *, as_floats: bool, channel: int | None) -> None:
+        self._fd, self._stream, self._f, self._channel = fd, stream, f, channel
+        self._dtype = np.int16 if f.subtype == "PCM_16" else np.float32
+        self._as_is = self._dtype == np.int16 and f.channels == 1 and not as_floats
+        self._n_read, self._n_bad, self._broken, self._is_cut = 0, 0, "", False
+        self._powers, self._mean_power = np.zeros(f.channels), 0.0
+
+    def blocks(self, n_most: int) -> Iterator[np.ndarray]:
+        """Yield the samples, `n_most` at most."""
+        f, as_is = self._f, self._as_is
+        buffer = np.empty((max(1, _BLOCK_SAMPLES // f.channels), f.channels), self._dtype)
+        size = f.frames if 0 < f.frames <= _CLIP_SAMPLES else _CLIP_SAMPLES
+        is_more = n_most > 0
+        while is_more:
+            mono, n = np.empty(min(size, n_most - self._n_read), np.int16 if as_is else np.float32), 0
+            while n < len(mono) and is_more:
+                room = mono[n:, None] if as_is else buffer[: len(mono) - n]
+                # libsndfile fills with zeros what it has no samples for: little is asked for behind the last ones.
+                room = room[: max(f.frames - self._n_read, _PROBE_FRAMES)]
+                block = self._read(room)
+                filled = mono[n : n + len(block)]
+                if not as_is:
+                    self._mix(block, filled)
+                elif self._broken:
+                    filled[:] = block[:, 0] * 2.0**15
+                n, self._n_read = n + len(block), self._n_read + len(block)
+                is_more = len(block) > 0 and not self._broken and self._n_read < n_most
+            if n:
+                yield mono[:n]
+            size = _CLIP_SAMPLES
+        self._is_cut = self._n_read == n_most
+
+    def notes(self) -> list[str]:
+        """Return what is odd about the samples."""
+        notes = []
+        if self._broken:
+            text = f"damaged after {self._n_read / self._f.samplerate:.1f} s ({self._broken})"
+            notes.append(coded(text, code="audio.truncated"))
+        if self._is_cut:
+            text = f"only its first {self._n_read / self._f.samplerate / 3600:.3g} hours are used"
+            notes.append(coded(text, code="audio.too-long"))
+        if self._n_bad:
+            text = f"{self._n_bad} samples are no audio (NaN, infinite or absurd) and count as zero"
+            notes.append(coded(text, code="audio.not-finite"))
+        if self._channel is not None:
+            text = f"the channels cancel each other in their mean: channel {self._channel + 1} of {self._f.channels} "
+            notes.append(coded(f"{text}alone is used", code="audio.channels"))
+        return notes
+
+    @property
+    def loudest(self) -> int | None:
+        """The loudest channel, if the channels cancel in their mean."""
+        cancels = self._mean_power < _CANCELLED * self._powers.sum() / len(self._powers) ** 2
+        return int(self._powers.argmax()) if cancels and self._channel is None else None
+
+    def _read(self, room: np.ndarray) -> np.ndarray:
+        try:
+            return self._f.read(out=room)
+        except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
+            self._broken = _reason(error)
+            return _salvaged(self._fd, self._stream, self._n_read, len(room))
+
+    def _mix(self, block: np.ndarray, mono: np.ndarray) -> None:
+        if self._channel is not None:
+            block = np.ascontiguousarray(block[:, self._channel : self._channel + 1])
+        self._n_bad += mix(block, mono)
+        if block.shape[1] > 1:
+            scale = 2.0**-15 if block.dtype == np.int16 else 1.0
+            some = block[::_POWER_STEP].astype(np.float64) * scale
+            some[~(np.abs(some) <= MAX_SAMPLE)] = 0.0
+            self._powers += (some**2).sum(axis=0)
+            self._mean_power += float((mono[::_POWER_STEP].astype(np.float64) ** 2).sum())
 
 
 def mix(block: np.ndarray, mono: np.ndarray) -> int:
@@ -149,53 +362,12 @@ def mix(block: np.ndarray, mono: np.ndarray) -> int:
     return int(bad.sum())
 
 
-def _mono(path: str, f: soundfile.SoundFile, *, as_floats: bool, notes: list[str]) -> Iterator[np.ndarray]:
-    """Decode at the file's own rate: float32, or int16 if the file has that and `as_floats` is false.
-
-    Adds to `notes` what is odd about the audio.
-    """
-    is_int16 = f.subtype == "PCM_16"
-    as_is = is_int16 and f.channels == 1 and not as_floats
-    buffer = np.empty((max(1, _BLOCK_SAMPLES // f.channels), f.channels), np.int16 if is_int16 else np.float32)
-    n_most = int(MAX_DURATION_H * 3600 * f.samplerate)
-    n_read, n_bad, broken = 0, 0, ""
-    size = f.frames if 0 < f.frames <= _CLIP_SAMPLES else _CLIP_SAMPLES
-    is_more = True
-    while is_more:
-        mono, n = np.empty(min(size, n_most - n_read), np.int16 if as_is else np.float32), 0
-        while n < len(mono) and is_more:
-            room = mono[n:, None] if as_is else buffer[: len(mono) - n]
-            # libsndfile fills with zeros what it has no samples for: little is asked for behind the last ones.
-            room = room[: max(f.frames - n_read, _PROBE_FRAMES)]
-            try:
-                block = f.read(out=room)
-            except (soundfile.SoundFileError, RuntimeError) as error:
-                block, broken = _salvaged(path, n_read, len(room)), _reason(error)
-            filled = mono[n : n + len(block)]
-            if not as_is:
-                n_bad += mix(block, filled)
-            elif broken:
-                filled[:] = block[:, 0] * 2.0**15
-            n, n_read = n + len(block), n_read + len(block)
-            is_more = len(block) > 0 and not broken and n_read < n_most
-        if n:
-            yield mono[:n]
-        size = _CLIP_SAMPLES
-    if broken:
-        notes.append(coded(f"damaged after {n_read / f.samplerate:.1f} s ({broken})", code="audio.truncated"))
-    if n_read == n_most:
-        notes.append(coded(f"only its first {MAX_DURATION_H} hours are used", code="audio.too-long"))
-    if n_bad:
-        text = f"{n_bad} samples are no audio (NaN, infinite or absurd) and count as zero"
-        notes.append(coded(text, code="audio.not-finite"))
-
-
-def _salvaged(path: str, n_before: int, n: int) -> np.ndarray:
+def _salvaged(fd: int, stream: Stream | None, n_before: int, n: int) -> np.ndarray:
     """Decode what can be decoded of the `n` frames after the first `n_before`, float32 [shape=(n, n_channels)].
 
     A decoder that fails does not tell how far it came: the buffer does, filled with NaN before.
     """
-    with _open(path) as f, contextlib.suppress(soundfile.SoundFileError, RuntimeError):
+    with _open(fd, stream) as f, contextlib.suppress(soundfile.SoundFileError, RuntimeError, ValueError, OSError):
         buffer, before = np.full((n, f.channels), np.nan, np.float32), np.empty((_PROBE_FRAMES, f.channels), np.float32)
         while n_before > 0:
             n_before -= len(f.read(out=before[:n_before])) or n_before
@@ -216,30 +388,47 @@ def _resampled(blocks: Iterable[np.ndarray], native_hz: int, rate_hz: int) -> It
     yield np.concatenate([*parts, resampler.resample_chunk(np.zeros(0, np.float32), last=True)])
 
 
-def _open(path: str) -> soundfile.SoundFile:
-    """Open a sound file for decoding from its beginning to its end. Raises AudioError."""
+def _open_first(fd: int, size: int) -> Sound:
+    """Open a file whose header alone is read; its streams are looked for only if the decoder needs that."""
     try:
-        mode = os.stat(path).st_mode
-        if not stat.S_ISREG(mode):  # opening a pipe would wait for ever
-            raise AudioError("a folder" if stat.S_ISDIR(mode) else "not a regular file", code="audio.no-file")
-        if not os.path.getsize(path):
-            raise AudioError("empty file", code="audio.empty")
-        with open(path, "rb"):  # the system's message is clearer than libsndfile's "system error"
-            pass
-        f = soundfile.SoundFile(path)
-        # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
-        f.seekable = lambda: False
+        f = _open(fd)
+        if f.frames > 0:
+            return f
+    except AudioError:
+        if not streams_of(fd, size)[0]:
+            raise
+    streams, _ = streams_of(fd, size)
+    return _open(fd, streams[0] if streams else None)
+
+
+def _open(fd: int, stream: Stream | None = None) -> Sound:
+    """Open a file, or a stream in it, for decoding from its beginning to its end. Raises AudioError."""
+    start = mpeg.after_id3(fd, 0) if stream is None else stream.start
+    of_type = file_type(stream.head if stream and stream.head else os.pread(fd, HEAD, start))
+    if of_type and of_type.is_audio:
+        return _open_by_av(fd, of_type.name)
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        f = soundfile.SoundFile(fd if stream is None else StreamFile(fd, stream), closefd=False)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise _undecodable(_reason(error)) from error
-    except (OSError, ValueError) as error:
+        raise _undecodable(f"it is {of_type.name}" if of_type else _reason(error)) from error
+    except OSError as error:
         raise unreadable(error) from error
-    if f.format == "RAW":  # what libsndfile makes of any bytes named .au without a header
-        f.close()
-        raise _undecodable("no header of a known format")
+    # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
+    f.seekable = lambda: False
     if not RATES_HZ[0] <= f.samplerate <= RATES_HZ[1]:
         f.close()
         raise _undecodable(f"the header says {f.samplerate} Hz")
     return f
+
+
+def _open_by_av(fd: int, name: str) -> AvFile:
+    if not av_file.is_installed():
+        raise _undecodable(f"it is {name}, which needs PyAV: {install_extra('av')}")
+    try:
+        return AvFile(StreamFile(fd, Stream(0, os.fstat(fd).st_size)))
+    except (ValueError, OSError) as error:
+        raise _undecodable(f"it is {name}, and PyAV says: {error}") from error
 
 
 def _undecodable(reason: str) -> AudioError:
@@ -249,5 +438,5 @@ def _undecodable(reason: str) -> AudioError:
 def _reason(error: BaseException) -> str:
     """Get libsndfile's own message, without the path that it puts before it."""
     words = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    # libsndfile's message for any file that its MP3 decoder does not recognise; the file exists, as checked before.
-    return "no known audio format" if words.startswith("File does not exist") else words
+    # libsndfile's messages for files of no format that it knows; the file exists, as checked before.
+    return "no known audio format" if words.startswith(("File does not exist", "Format not recognised")) else words

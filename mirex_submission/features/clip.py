@@ -81,8 +81,9 @@ def log_mel(
 def _of_file(path: str, spec_of: Callable[[int], FeatureSpec]) -> np.ndarray:
     try:
         spec = spec_of(audio.native_rate(path))
-        recording = audio.Recording(path, rate_hz=spec.rate_hz)
-        frames = logmel.log_mel_of_blocks(recording, spec)
+        frames, recording = audio.decoded(
+            lambda recording: logmel.log_mel_of_blocks(recording, spec), path, rate_hz=spec.rate_hz
+        )
     except AudioError as error:
         raise AudioError(f"{path}: {error.text}", code=error.code) from error
     if recording.note:

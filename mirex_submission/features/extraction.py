@@ -9,8 +9,10 @@ nor TensorFlow.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -208,11 +210,13 @@ def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]
     The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
     """
     try:
-        state = AudioState.of(path)
-        recording = audio.Recording(path, rate_hz=specs[0].rate_hz)
-        matrices = _matrices(recording, specs)
-        content = content_hash(path)
-        changed = AudioState.of(path) != state
+        with _without_stderr(), audio.open_file(path) as fd:  # one file, even if another one takes its name meanwhile
+            state = AudioState.of(fd)
+            matrices, recording = audio.decoded(
+                lambda recording: _matrices(recording, specs), path, rate_hz=specs[0].rate_hz, fd=fd
+            )
+            content = content_hash(fd)
+            changed = AudioState.of(path) != state
     except OSError as error:
         raise audio.unreadable(error) from error
     note = coded("changed while it was read", code="audio.changed") if changed else ""
@@ -243,7 +247,7 @@ def extract_track(path: str, stores: Stores) -> Extracted:
         computed = compute(path, [store.spec for store in stores])
         for store, (header, matrix) in zip(stores, computed, strict=True):
             store.write(header, matrix)
-    except (StorageError, UsageError):
+    except (StorageError, UsageError, ResourceError):
         raise
     except AudioError as error:
         return Extracted(path, reason=str(error))
@@ -251,6 +255,19 @@ def extract_track(path: str, stores: Stores) -> Extracted:
     except Exception as error:  # noqa: BLE001
         return Extracted(path, reason=coded(f"unexpected {type(error).__name__}: {error}", code="audio.unexpected"))
     return Extracted(path, header.content, note=header.note, duration_s=header.duration_s)
+
+
+@contextlib.contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Drop what decoders print: it names no track, and libsndfile's error or our note says what matters."""
+    stderr = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
 
 
 def read_or_fail(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray]:

@@ -217,3 +217,47 @@ def test_flac_of_unknown_length_is_not_taken_for_damaged(tmp_path):
     waveform = decode(str(path))
     assert waveform.note == ""
     np.testing.assert_array_equal(waveform.samples, whole)
+
+
+def written_channels(path, channels, **options):
+    return write(path, np.stack(channels, axis=1), **options)
+
+
+@pytest.mark.parametrize(
+    ("extension", "subtype"), [("wav", "PCM_16"), ("wav", "FLOAT"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")]
+)
+@pytest.mark.parametrize("n_channels", [2, 4])
+def test_of_channels_that_cancel_one_is_used(tmp_path, extension, subtype, n_channels):
+    if extension == "mp3" and n_channels > 2:
+        pytest.skip("MP3 has two channels")
+    x = sine(440, RATE, 3 * RATE) + 0.05 * np.random.default_rng(0).standard_normal(3 * RATE)
+    path = written_channels(tmp_path / f"a.{extension}", [x, -x] * (n_channels // 2), subtype=subtype)
+    waveform = decode(path)
+    assert waveform.note.endswith(" [audio.channels]") and f"of {n_channels}" in waveform.note
+    loudness = np.sqrt(np.mean(waveform.samples.astype(float) ** 2))
+    assert loudness == pytest.approx(np.sqrt(np.mean(x**2)), rel=0.05)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
+def test_a_channel_that_is_no_audio_does_not_lose_the_other(tmp_path, bad):
+    x = sine(440, RATE, 3 * RATE)
+    waveform = decode(written_channels(tmp_path / "a.wav", [np.full_like(x, bad), x], subtype="FLOAT"))
+    np.testing.assert_allclose(waveform.samples, x, atol=1e-6)
+    assert "channel 2 of 2" in waveform.note
+
+
+@pytest.mark.parametrize("second", [0.0, 0.02, 1.0, -0.6])
+def test_channels_that_do_not_cancel_are_mixed(tmp_path, second):
+    x = sine(440, RATE, RATE)
+    waveform = decode(written_channels(tmp_path / "a.wav", [x, second * x], subtype="FLOAT"))
+    assert waveform.note == ""
+    np.testing.assert_allclose(waveform.samples, (1 + second) / 2 * x, atol=1e-6)
+
+
+def test_a_sparse_file_of_terabytes_is_refused_at_once(tmp_path):
+    path = tmp_path / "a.wav"
+    write(path, tones(1))
+    os.truncate(path, 1 << 42)
+    with pytest.raises(AudioError) as caught:
+        decode(str(path))
+    assert caught.value.code == "audio.too-large"

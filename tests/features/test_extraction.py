@@ -1,9 +1,11 @@
 """Extraction of many tracks: parallel as sequential, re-used while it is true, and no track ends the run."""
 
 import dataclasses
+import io
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -13,8 +15,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from mirex_submission.errors import StorageError
-from mirex_submission.features import kernel
+from mirex_submission.errors import ResourceError, StorageError
+from mirex_submission.features import extraction, kernel
 from mirex_submission.features.audio import decode
 from mirex_submission.features.extraction import extract
 from mirex_submission.features.logmel import log_mel
@@ -158,11 +160,23 @@ def test_all_bad_tracks_together_do_not_end_a_parallel_run(tmp_path):
     assert all(records[path].reason for path in bad)
 
 
-def test_what_nobody_expected_becomes_a_record_too(tmp_path):
+def test_an_unexpected_error_becomes_a_record_too(tmp_path, monkeypatch):
     (good,) = write_tracks(tmp_path / "a", 1)
-    records = extract(["no\0path.wav", good], [FeatureStore(tmp_path / "scratch", SPEC)], Workers(1))
-    assert not records["no\0path.wav"].content and records["no\0path.wav"].reason.endswith(" [audio.unexpected]")
-    assert records[good].content
+    monkeypatch.setattr("mirex_submission.features.audio.streams_of", lambda *_: 1 / 0)
+    record = extraction.extract_track(good, [FeatureStore(tmp_path / "scratch", SPEC)])
+    assert not record.content and record.reason.endswith(" [audio.unexpected]")
+
+
+def test_where_no_more_files_can_be_opened_it_is_no_fault_of_the_track(tmp_path):
+    (good,) = write_tracks(tmp_path / "a", 1)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        with pytest.raises(ResourceError) as raised:
+            extraction.extract_track(good, [FeatureStore(tmp_path / "scratch", SPEC)])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert raised.value.code == "limits.files"
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac"])
@@ -376,3 +390,18 @@ sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "op
 extract(paths, [FeatureStore(scratch, FeatureSpec(rate_hz=11025, n_frames=8))], Workers(1), verify=verify == "1")
 print(json.dumps(opened))
 """
+
+
+def test_what_a_decoder_prints_is_not_in_the_log(tmp_path):
+    data = io.BytesIO()
+    soundfile.write(data, np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE), RATE, format="MP3")
+    stream = data.getvalue()
+    (tmp_path / "a.mp3").write_bytes(stream[: len(stream) // 3] + stream[len(stream) // 2 :])  # libmpg123 prints notes
+    run = subprocess.run(
+        [sys.executable, "-m", "mirex_submission", "extract", tmp_path / "scratch", "/dev/stdin"],
+        input=f"{tmp_path}/a.mp3\n",
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0
+    assert all(line[:4].isdigit() for line in run.stderr.splitlines())

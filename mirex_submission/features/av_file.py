@@ -1,0 +1,72 @@
+"""Audio that libsndfile does not decode, such as AAC in MP4, by PyAV (FFmpeg), which is an optional package."""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+
+def is_installed() -> bool:
+    """Return whether PyAV is installed."""
+    return importlib.util.find_spec("av") is not None
+
+
+class AvFile:
+    """The first audio stream of a file, with the part of soundfile.SoundFile's interface that decoding needs.
+
+    Raises
+    ------
+    ValueError or OSError
+        PyAV's errors are both: it has no audio, or none that FFmpeg decodes; also while it is read.
+    """
+
+    subtype = "FLOAT"
+    format = "FFMPEG"
+
+    def __init__(self, file: io.RawIOBase) -> None:
+        import av
+
+        av.logging.set_level(None)  # its lines name no track
+        # A playlist or a container must not make FFmpeg open other files or addresses.
+        self._container: Any = av.open(file, options={"protocol_whitelist": "none"})
+        if not self._container.streams.audio:
+            raise ValueError("no audio in it")
+        stream = self._container.streams.audio[0]
+        self.samplerate, self.channels = int(stream.rate or 0), int(stream.channels or 0)
+        if not self.samplerate or not self.channels:
+            raise ValueError("a damaged header")
+        duration_s = float(stream.duration * stream.time_base) if stream.duration else 0.0
+        self.frames = int(duration_s * self.samplerate)
+        self._resampler = av.AudioResampler(format="flt", layout=stream.layout, rate=self.samplerate)
+        self._blocks = self._decoded(stream)
+        self._rest = np.empty((0, self.channels), np.float32)
+
+    def _decoded(self, stream: Any) -> Any:
+        for frame in self._container.decode(stream):
+            for packed in self._resampler.resample(frame):
+                yield packed.to_ndarray().reshape(-1, self.channels)
+        for packed in self._resampler.resample(None):
+            yield packed.to_ndarray().reshape(-1, self.channels)
+
+    def read(self, out: np.ndarray) -> np.ndarray:
+        """Fill `out` [shape=(n, n_channels), float32] with the next samples, and return the part that is filled."""
+        while not len(self._rest):
+            block = next(self._blocks, None)
+            if block is None:
+                return out[:0]
+            self._rest = block
+        n = min(len(out), len(self._rest))
+        out[:n], self._rest = self._rest[:n], self._rest[n:]
+        return out[:n]
+
+    def __enter__(self) -> AvFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._container.close()

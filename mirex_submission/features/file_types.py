@@ -1,0 +1,58 @@
+"""What a file is by its first bytes, where libsndfile does not decode it: for the message, and for PyAV."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+
+class FileType(NamedTuple):
+    """A type of files: its name, and whether it holds audio that FFmpeg can decode."""
+
+    name: str
+    is_audio: bool = False
+
+
+_TYPES = (
+    (rb"(?s).{4}(?:ftyp|moov|mdat|wide)", FileType("an MP4 file (M4A, AAC, ALAC)", is_audio=True)),
+    # The two bits of the layer, which MPEG audio never has zero.
+    (rb"\xff[\xf0\xf1\xf8\xf9]", FileType("an AAC stream (ADTS)", is_audio=True)),
+    (rb"ADIF", FileType("an AAC stream (ADIF)", is_audio=True)),
+    (rb"\x56[\xe0-\xff]", FileType("an AAC stream (LOAS)", is_audio=True)),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", FileType("a Windows Media file (WMA)", is_audio=True)),
+    (rb"\x1a\x45\xdf\xa3", FileType("a Matroska or WebM file", is_audio=True)),
+    (rb"(?s)RIFF.{4}AVI ", FileType("an AVI video", is_audio=True)),
+    (rb"FLV", FileType("a Flash video", is_audio=True)),
+    (rb"wvpk", FileType("a WavPack file", is_audio=True)),
+    (rb"MAC ", FileType("a Monkey's Audio file (APE)", is_audio=True)),
+    (rb"MPCK|MP\+", FileType("a Musepack file", is_audio=True)),
+    (rb"TTA[12]", FileType("a True Audio file (TTA)", is_audio=True)),
+    (rb"DSD |FRM8", FileType("a DSD file", is_audio=True)),
+    (rb"\x0b\x77", FileType("an AC-3 stream", is_audio=True)),
+    (rb"\x7f\xfe\x80\x01", FileType("a DTS stream", is_audio=True)),
+    (rb"#!AMR", FileType("an AMR file", is_audio=True)),
+    (rb"\.RMF|\.ra\xfd", FileType("a RealAudio file", is_audio=True)),
+    (rb"\x00\x05\x16[\x07\x00]", FileType("an AppleDouble file, which macOS writes beside the real one (`._NAME`)")),
+    (rb"version https://git-lfs", FileType("a Git LFS pointer: fetch the audio with `git lfs pull`")),
+    (rb"/annex/objects/|\.\./.*\.git/annex", FileType("a git-annex pointer: fetch the audio with `git annex get`")),
+    (rb"(?is)(?:\s|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype html|html|head|body)", FileType("a web page (HTML)")),
+    (rb"\s*<\?xml", FileType("an XML file")),
+    (rb"\s*[{\[]\s*[\"{\[\]}]", FileType("a JSON file")),
+    (rb"#EXTM3U|\[playlist\]", FileType("a playlist")),
+    (rb"MThd", FileType("a MIDI file, which holds notes and no audio")),
+    (rb"PK\x03\x04|PK\x05\x06", FileType("a ZIP archive: unpack it")),
+    (rb"\x1f\x8b", FileType("a gzip file: unpack it")),
+    (rb"BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", FileType("an archive: unpack it")),
+    (rb"%PDF", FileType("a PDF file")),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8|(?s:RIFF.{4}WEBP)", FileType("a picture")),
+    (rb"\x93NUMPY", FileType("a NumPy array")),
+    (rb"\x7fELF|MZ", FileType("a program")),
+    (rb"[\x09\x0a\x0d\x20-\x7e]{32}", FileType("a text file")),
+    (rb"\x00{64}", FileType("a file that begins with zeros: was its download or copy broken off?")),
+)
+HEAD = 512  # bytes that suffice
+
+
+def file_type(head: bytes) -> FileType | None:
+    """Name the type of a file with these first bytes; None if it is unknown."""
+    return next((of_type for pattern, of_type in _TYPES if re.match(pattern, head)), None)

@@ -1,0 +1,183 @@
+"""The streams of an MPEG audio file (ISO 11172-3, 13818-3), by its frames.
+
+libsndfile's decoder ends where the first Xing frame, or where its own estimate, says that the stream ends, and where
+frames have another rate or number of channels.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+from typing import NamedTuple
+
+_KBIT = {  # by whether the version is 1, and layer
+    (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
+_HEAD = 48  # bytes from a frame's begin to the end of a Xing tag's number of frames, at most
+_BLOCK = 1 << 16
+_LEAST_FRAMES = 10  # fewer are damage, or what a Xing frame did not count
+
+
+class _Frame(NamedTuple):
+    """A frame: what is the same in all frames of a stream, bytes, kbit/s, and where a Xing frame has its tag."""
+
+    kind: tuple[int, int, int, bool]  # version bits, layer, rate, whether mono
+    size: int
+    kbit: int
+    tag_at: int
+
+    def tagged(self, head: bytes) -> int | None:
+        """Return the number of frames that a Xing frame promises, 0 if it promises none; None for other frames."""
+        if self.kind[1] != 3 or head[self.tag_at : self.tag_at + 4] not in (b"Xing", b"Info"):
+            return None
+        return int.from_bytes(head[self.tag_at + 8 : self.tag_at + 12], "big") if head[self.tag_at + 7] & 1 else 0
+
+
+@functools.lru_cache(4096)  # a file has few of the 2^32
+def _frame(head: bytes) -> _Frame | None:
+    """Read the frame with these 4 bytes at its begin; None if it is none."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer, kbit_index, rate_index = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3), head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer == 4 or kbit_index in (0, 15) or rate_index == 3:
+        return None
+    kbit, rate_hz, padding = _KBIT[version == 3, layer][kbit_index], _RATES_HZ[version][rate_index], head[2] >> 1 & 1
+    if layer == 1:
+        size = (12000 * kbit // rate_hz + padding) * 4
+    else:
+        size = (144000 if version == 3 or layer == 2 else 72000) * kbit // rate_hz + padding
+    is_mono = head[3] >> 6 == 3
+    tag_at = 4 + ((17 if is_mono else 32) if version == 3 else (9 if is_mono else 17))
+    return _Frame((version, layer, rate_hz, is_mono), size, kbit, tag_at)
+
+
+class MpegStream:
+    """Frames of one kind that follow each other.
+
+    Attributes
+    ----------
+    start, stop : int
+        Where the stream begins and ends in the file.
+    n_frames : int
+        Frames with sound.
+    """
+
+    def __init__(self, start: int, first: _Frame, head: bytes) -> None:
+        self.start = self.stop = start
+        self.n_frames = 0
+        self._first, self._head, self._is_variable = first, head[:4], False
+        self._n_tagged = first.tagged(head)
+
+    def ends_before(self, frame: _Frame, n_tagged: int | None) -> bool:
+        """Tell whether another stream begins with this frame."""
+        is_complete = 0 < self.n_frames == self._n_tagged
+        return is_complete or n_tagged is not None or frame.kind != self._first.kind
+
+    def add(self, start: int, frame: _Frame, n_tagged: int | None) -> None:
+        """Add the frame at `start`."""
+        self.stop = start + frame.size
+        self.n_frames += n_tagged is None
+        self._is_variable |= frame.kbit != self._first.kbit
+
+    def length_frame(self) -> bytes:
+        """Make a Xing frame with the stream's length, where the decoder would have to estimate it; else b""."""
+        first = self._first
+        tag = struct.pack(">4sII", b"Xing", 1, self.n_frames)
+        if self._n_tagged or not self._is_variable or first.kind[1] != 3 or first.tag_at + len(tag) > first.size:
+            return b""
+        frame = bytearray(first.size)
+        frame[:4] = self._head
+        frame[1] |= 1  # no checksum follows
+        frame[first.tag_at : first.tag_at + len(tag)] = tag
+        return bytes(frame)
+
+
+def streams(fd: int, start: int, size: int) -> tuple[list[MpegStream], int]:
+    """Divide a file into streams: a new one begins at a Xing frame, behind its frames, and at frames of another kind.
+
+    Parameters
+    ----------
+    fd : int
+        Descriptor of the file.
+    start, size : int
+        Where to begin, and the bytes of the whole file.
+
+    Returns
+    -------
+    (list of MpegStream, int)
+        The streams, none if this is no MPEG audio, and the number of bytes that are neither frames nor tags.
+    """
+    streams: list[MpegStream] = []
+    n_others, position, in_step = 0, start, False
+    block, block_at = b"", 0
+    while position < size:
+        head = block[position - block_at : position - block_at + _HEAD]
+        if len(head) < _HEAD:
+            block, block_at = os.pread(fd, _BLOCK, position), position
+            head = block[:_HEAD]
+        frame = _frame(head[:4])
+        if frame and (in_step or _frame(os.pread(fd, 4, position + frame.size))):
+            n_tagged = frame.tagged(head)
+            if not streams or streams[-1].ends_before(frame, n_tagged):
+                streams.append(MpegStream(position, frame, head))
+            streams[-1].add(position, frame, n_tagged)
+            position, in_step = position + frame.size, True
+            continue
+        in_step, after = False, _after_tag(fd, position, head)
+        if after == position:
+            after = _next_frame(fd, position + 1, size)
+            n_others += after - position
+        position = after
+        if not streams and n_others > size // 2:
+            return [], n_others
+    return [stream for stream in streams if stream.n_frames >= _LEAST_FRAMES], n_others
+
+
+def header(fd: int, start: int, size: int) -> tuple[int, float] | None:
+    """Read rate in Hz and duration in s of the stream that begins at `start`; None if none begins there."""
+    head = os.pread(fd, _HEAD, start)
+    frame = _frame(head[:4])
+    if not frame or not _frame(os.pread(fd, 4, start + frame.size)):
+        return None
+    _, layer, rate_hz, _ = frame.kind
+    n_samples = 384 if layer == 1 else 576 if layer == 3 and frame.kind[0] != 3 else 1152
+    n_tagged = frame.tagged(head)
+    return rate_hz, n_tagged * n_samples / rate_hz if n_tagged else (size - start) / (125 * frame.kbit)
+
+
+def after_id3(fd: int, start: int) -> int:
+    """Return where an ID3v2 tag at `start` ends; `start` if there is none."""
+    head = os.pread(fd, 10, start)
+    if len(head) < 10 or not head.startswith(b"ID3"):
+        return start
+    return start + 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+
+
+def _after_tag(fd: int, start: int, head: bytes) -> int:
+    """Return where an ID3 or APE tag at `start` ends; `start` if there is none."""
+    if head.startswith(b"TAG"):
+        return start + 128
+    if head.startswith(b"APETAGEX") and len(head) >= 32:
+        n, _, flags = struct.unpack_from("<III", head, 12)
+        return start + 32 + (n if flags & 1 << 29 else 0)  # its header, or else its footer
+    return after_id3(fd, start)
+
+
+def _next_frame(fd: int, start: int, size: int) -> int:
+    """Return where the next frame begins that another one follows, or the next tag; `size` if there is none."""
+    for block_start in range(start, size, _BLOCK):
+        block = os.pread(fd, _BLOCK + 4, block_start)
+        place = block.find(b"\xff")
+        while 0 <= place < _BLOCK:
+            frame = _frame(block[place : place + 4])
+            if frame and _frame(os.pread(fd, 4, block_start + place + frame.size)):
+                return block_start + place
+            place = block.find(b"\xff", place + 1)
+    return size

@@ -1,0 +1,167 @@
+"""Files that libsndfile decodes in part: joined streams, headers with a wrong length, lengths that are estimated."""
+
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+
+from mirex_submission.errors import AudioError
+from mirex_submission.features.audio import decode, native_rate
+
+RATE = 22050
+
+
+def tone(seconds, rate_hz=RATE):
+    return 0.4 * np.sin(2 * np.pi * 440 * np.arange(int(seconds * rate_hz)) / rate_hz)
+
+
+def noise(seconds, rate_hz=RATE, n_channels=1):
+    return 0.2 * np.random.default_rng(0).standard_normal((int(seconds * rate_hz), n_channels))
+
+
+def encoded(samples, rate_hz=RATE, **options):
+    buffer = io.BytesIO()
+    soundfile.write(buffer, samples, rate_hz, **options)
+    return buffer.getvalue()
+
+
+OPTIONS = {
+    "ogg": {"format": "OGG", "subtype": "VORBIS"},
+    "opus": {"format": "OGG", "subtype": "OPUS"},
+    "mp3": {"format": "MP3"},
+    "flac": {"format": "FLAC"},
+    "wav": {"format": "WAV"},
+}
+
+
+def without_length(data):
+    """An MP3 stream without its Xing frame: of variable bit rate, as libsndfile writes it."""
+    assert b"Xing" in data[:100]
+    at = next(k for k in range(100, len(data)) if data[k : k + 2] == data[:2])
+    return data[at:]
+
+
+def loud_seconds(waveform):
+    """Seconds of the waveform in which there is sound."""
+    samples = waveform.samples * (2.0**-15 if waveform.samples.dtype == np.int16 else 1.0)
+    n = waveform.rate_hz // 10
+    blocks = samples[: len(samples) // n * n].reshape(-1, n)
+    return (np.sqrt((blocks**2).mean(axis=1)) > 0.05).sum() / 10
+
+
+def check(tmp_path, data, seconds, *, suffix=".bin", code=None):
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(data)
+    waveform = decode(str(path))
+    assert loud_seconds(waveform) == pytest.approx(seconds, abs=0.3)
+    if code is None:
+        assert waveform.note == ""
+    else:
+        assert f"[{code}]" in waveform.note
+    return waveform
+
+
+@pytest.mark.parametrize("name", ["ogg", "opus", "mp3", "flac", "wav"])
+@pytest.mark.parametrize("n", [2, 3])
+def test_joined_files_are_used_to_the_end(tmp_path, name, n):
+    rate_hz = 48000 if name == "opus" else RATE
+    parts = [tone(2, rate_hz), noise(4, rate_hz), tone(1, rate_hz)][:n]
+    data = b"".join(encoded(part, rate_hz, **OPTIONS[name]) for part in parts)
+    waveform = check(tmp_path, data, sum(map(len, parts)) / rate_hz, code="audio.joined")
+    assert waveform.note.startswith(f"{n} streams")
+
+
+@pytest.mark.parametrize("name", ["ogg", "mp3", "flac", "wav"])
+@pytest.mark.parametrize(("rate_hz", "n_channels"), [(44100, 1), (RATE, 2), (44100, 2)])
+def test_a_change_of_rate_or_channels_ends_nothing(tmp_path, name, rate_hz, n_channels):
+    second = encoded(noise(4, rate_hz, n_channels), rate_hz, **OPTIONS[name])
+    waveform = check(tmp_path, encoded(tone(2), **OPTIONS[name]) + second, 6, code="audio.joined")
+    assert waveform.rate_hz == RATE
+
+
+def test_a_link_of_another_codec_is_used_too(tmp_path):
+    data = encoded(tone(2), **OPTIONS["ogg"]) + encoded(noise(4, 48000), 48000, **OPTIONS["opus"])
+    check(tmp_path, data, 6, code="audio.joined")
+
+
+@pytest.mark.parametrize("tags", [(True, True), (True, False), (False, True), (False, False)])
+def test_joined_mp3_with_and_without_xing_frames_are_used_to_the_end(tmp_path, tags):
+    parts = [encoded(tone(2), format="MP3"), encoded(noise(6), format="MP3")]
+    data = b"".join(part if tag else without_length(part) for part, tag in zip(parts, tags, strict=True))
+    check(tmp_path, data, 8, code=None if tags == (False, False) else "audio.joined")
+
+
+def test_mp3_of_variable_bit_rate_without_a_length_is_not_cut_where_an_estimate_ends(tmp_path):
+    data = without_length(encoded(np.concatenate([tone(2), noise(6)[:, 0]]), format="MP3"))
+    check(tmp_path, data, 8)
+
+
+def test_tags_between_mp3_streams_are_no_damage(tmp_path):
+    one = encoded(tone(3), format="MP3")
+    id3v2 = b"ID3\3\0\0" + bytes([0, 0, 40, 0]) + bytes(40 * 128)
+    data = id3v2 + one + b"TAG" + bytes(125) + id3v2 + encoded(noise(3), format="MP3")
+    assert check(tmp_path, data, 6, code="audio.joined").note.count("[") == 1
+
+
+@pytest.mark.parametrize("suffix", [".mp3", ".bin", ""])
+def test_mp3_that_begins_within_a_frame_or_after_zeros_is_decoded_whatever_its_name(tmp_path, suffix):
+    data = encoded(noise(6), format="MP3")
+    check(tmp_path, data[len(data) // 2 + 13 :], 3, suffix=suffix)
+    check(tmp_path, bytes(3000) + data, 6, suffix=suffix)
+
+
+def test_what_belongs_to_no_stream_is_noted(tmp_path):
+    check(tmp_path, encoded(tone(3), **OPTIONS["ogg"]) + encoded(noise(6), format="MP3"), 3, code="audio.left-out")
+
+
+def test_a_second_stream_that_cannot_be_decoded_is_noted(tmp_path):
+    second = bytearray(encoded(noise(4), **OPTIONS["ogg"]))
+    second[29:35] = b"absurd"  # the name of the codec
+    waveform = check(tmp_path, encoded(tone(3), **OPTIONS["ogg"]) + bytes(second), 3, code="audio.undecodable")
+    assert "stream 2 of 2" in waveform.note
+
+
+def patched(data, at, value):
+    return data[:at] + value + data[at + len(value) :]
+
+
+def length_field(data, name):
+    """Where the length of the samples is, and its form."""
+    if name == "au":
+        return 8, ">I"
+    return data.index(b"SSND" if name == "aiff" else b"data") + 4, {"aiff": ">I", "caf": ">q"}.get(name, "<I")
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+@pytest.mark.parametrize("share", [0.0, 0.4])
+@pytest.mark.parametrize("name", ["wav", "aiff", "au", "caf"])
+def test_samples_behind_a_length_that_is_too_short_are_used(tmp_path, name, share, subtype):
+    data = encoded(tone(3), format=name, subtype=subtype)
+    at, form = length_field(data, name)
+    n = struct.unpack_from(form, data, at)[0]
+    waveform = check(tmp_path, patched(data, at, struct.pack(form, int(share * n))), 3, code="audio.length")
+    original = decode(str(tmp_path / "a.bin")).samples
+    assert len(original) == len(waveform.samples) == 3 * RATE
+
+
+def test_a_header_whose_length_is_too_short_has_its_rate(tmp_path):
+    data = encoded(tone(3), format="CAF", subtype="PCM_16")
+    (tmp_path / "a.caf").write_bytes(patched(data, data.index(b"data") + 4, bytes(8)))
+    assert native_rate(str(tmp_path / "a.caf")) == RATE
+
+
+@pytest.mark.parametrize(
+    "tail", [b"LIST" + struct.pack("<I", 8000) + bytes(8000), bytes(9000), b"ID3\3\0\0\0\0\x60\0" + bytes(12288), b"x"]
+)
+def test_chunks_padding_and_tags_behind_the_samples_are_no_samples(tmp_path, tail):
+    data = encoded(tone(3), format="WAV", subtype="PCM_16")
+    assert len(check(tmp_path, data + tail, 3).samples) == 3 * RATE
+
+
+def test_a_file_with_a_length_of_zero_and_no_samples_is_empty(tmp_path):
+    (tmp_path / "a.wav").write_bytes(encoded(np.zeros(0), format="WAV", subtype="PCM_16"))
+    with pytest.raises(AudioError) as raised:
+        decode(str(tmp_path / "a.wav"))
+    assert raised.value.code == "audio.empty"
