@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from mirex_submission.errors import MirexError, ResourceError, StorageError, UsageError, coded
 from mirex_submission.system.installation import install_command
+from mirex_submission.system.standard_streams import open_descriptors
 
 log = logging.getLogger("mirex_submission")
 
@@ -45,12 +46,8 @@ _SHORTAGES = (
 
 
 def open_standard_streams() -> None:
-    """Open the standard streams that are closed; otherwise the first file that is opened would become stderr."""
-    for fd in range(3):
-        try:
-            os.fstat(fd)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # worker processes need them too
+    """Open the standard streams that are closed."""
+    open_descriptors()
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
     # An encoding such as ASCII cannot print every path: escape the other characters, as in the log.

@@ -90,6 +90,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
     distinct = list(dict.fromkeys(paths))
     for path in distinct:
         spellings.setdefault(full_path(path), []).append(path)
+    _warn_of_other_forms(distinct)
     tracks = [first for first, *_ in spellings.values()]
     records = _look_up(tracks, stores, verify=verify)
     # Full paths: a worker that is used again has the current folder of an earlier run.
@@ -117,6 +118,14 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
     for first, *others in spellings.values():
         records.update((path, dataclasses.replace(records[first], path=path)) for path in others)
     return {path: records[path] for path in distinct}  # in the order of the list, not in that of the work
+
+
+def _warn_of_other_forms(paths: Sequence[str]) -> None:
+    others = [path for path in paths if not path.isascii() and not os.path.lexists(path)]
+    others = [path for path in others if os.path.lexists(full_path(path))]
+    if others:
+        text = f"{len(others)} path(s) exist in another Unicode form only, and that is used: {', '.join(others[:3])}"
+        log.warning("%s", coded(text, code="list.unicode-path"))
 
 
 def _look_up(tracks: Sequence[str], stores: Stores, *, verify: bool) -> dict[str, Extracted]:

@@ -9,6 +9,7 @@ import joblib
 from mirex_submission.errors import AudioError
 from mirex_submission.features import audio
 from mirex_submission.features.audio import AudioHeader
+from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import Progress
 
 
@@ -27,15 +28,15 @@ class Headers:
 
     def of(self, paths: Iterable[str]) -> dict[str, AudioHeader | str]:
         """Read the headers of the distinct paths; of a file without a header, the reason."""
-        paths = list(dict.fromkeys(paths))
-        new = [path for path in paths if path not in self._known]
+        files = {path: full_path(path) for path in paths}
+        new = [file for file in dict.fromkeys(files.values()) if file not in self._known]
         progress = Progress("headers", len(new), unit="files")
         parallel = joblib.Parallel(n_jobs=self._threads, backend="threading", return_as="generator")
-        for path, header in zip(new, parallel(joblib.delayed(_read)(path) for path in new), strict=True):
-            self._known[path] = header
+        for file, header in zip(new, parallel(joblib.delayed(_read)(file) for file in new), strict=True):
+            self._known[file] = header
             progress.advance()
         progress.close()
-        return {path: self._known[path] for path in paths}
+        return {path: self._known[file] for path, file in files.items()}
 
 
 def _read(path: str) -> AudioHeader | str:

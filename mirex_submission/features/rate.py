@@ -74,16 +74,17 @@ def choose_rate(
         if state == task.state if whole_task else np.isin(hashes, task_hashes).all():
             log.info("working rate: %d Hz, chosen when the features of the whole task were extracted", task.rate_hz)
             return task.rate_hz
-    rate_hz = given_hz or _rate_of_headers(paths, headers)
+    rate_hz = given_hz or _rate_of_headers(files, headers)
     if whole_task:
         line = json.dumps({"rate_hz": rate_hz, "state": state}).encode()
         write_file(record, seal(line + b"\n" + hashes.astype("<u8").tobytes()))
     return rate_hz
 
 
-def _rate_of_headers(paths: Sequence[str], headers: Headers) -> int:
-    known = headers.of(paths)  # a file without a header is reported when the track is extracted
-    rates = [header.rate_hz for path in paths if isinstance(header := known[path], AudioHeader)]
+def _rate_of_headers(files: Sequence[str], headers: Headers) -> int:
+    """Choose the rate of distinct files: one that several lists name, or one list twice, counts once."""
+    # A file without a header is reported when the track is extracted.
+    rates = [header.rate_hz for header in headers.of(files).values() if isinstance(header, AudioHeader)]
     chosen = working_rate(rates)
     counts = Counter(rates)
     log.info(

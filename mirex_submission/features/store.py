@@ -117,11 +117,11 @@ class FeatureStore(Generic[SpecType]):
         if header is None or not self._belongs(header, path):
             return None
         try:
-            now = AudioState.of(path)
+            now = AudioState.of(header.path)
             if (now.size, now.modified_ns) != (header.audio.size, header.audio.modified_ns):
                 return None
             touched = now.changed_ns != header.audio.changed_ns
-            if touched and content_decides and content_hash(path) != header.content:
+            if touched and content_decides and content_hash(header.path) != header.content:
                 return None
         except OSError:
             return None
@@ -130,7 +130,7 @@ class FeatureStore(Generic[SpecType]):
     def verified(self, path: str) -> Header | None:
         """Do the same after reading all of it: neither the stored features nor the audio have changed in any bit."""
         header = self.fresh(path) if self.read(path) else None
-        return header if header and content_hash(path) == header.content else None
+        return header if header and content_hash(header.path) == header.content else None
 
     def write(self, header: Header, matrix: np.ndarray) -> None:
         """Store the matrix of a track. Raises StorageError."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from mirex_submission.errors import ListError, UsageError, coded
+from mirex_submission.features.copies import contents_of_copies, copies
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.protocol import lists, nema
 from mirex_submission.protocol.lists import Track
@@ -96,11 +97,13 @@ def read_task(
 
 def _read_features(path: str) -> TaskList:
     tracks = lists.read_unlabelled(path)
+    lists.check_paths(path, tracks)
     return TaskList(path, tracks, lists.path_list_warnings(path, tracks, for_evaluator=False))
 
 
 def _read_test(path: str) -> TaskList:
     tracks = lists.read_unlabelled(path)
+    lists.check_paths(path, tracks)
     return TaskList(path, tracks, lists.path_list_warnings(path, tracks))
 
 
@@ -135,10 +138,46 @@ def compare(task: Task) -> list[str]:
     return warnings
 
 
+def compare_contents(task: Task) -> list[str]:
+    """List the tracks that hold the same audio under several names, within a training list and between it and its test.
+
+    It reads some bytes of files of the same size, and all of those that have them in common.
+    """
+    contents = contents_of_copies(path for task_list in task.all for path in task_list.by_full_path)
+    warnings = []
+    for training in task.training:
+        labels = {path: track.label for path, track in training.by_full_path.items()}
+        warnings += copy_warnings(f"{training.path}: ", {p: contents[p] for p in labels if p in contents}, labels)
+    for training, test in zip(task.training, task.test, strict=False):
+        trained = {contents[path] for path in training.by_full_path if path in contents}
+        shared = [p for p in test.by_full_path if contents.get(p) in trained and p not in training.by_full_path]
+        text = f"the same audio as tracks of {training.path}, under other names: remove them from one of the two"
+        warnings += _warning(test, shared, text, code="list.same-audio")
+    return warnings
+
+
+def copy_warnings(where: str, contents: Mapping[str, str], labels: Mapping[str, str]) -> list[str]:
+    """List the copies among training tracks with these content hashes; those with two labels apart."""
+    pairs = copies(contents)
+    conflicts = [f"{a} ({labels[a]}) = {b} ({labels[b]})" for a, b in pairs if labels[a] != labels[b]]
+    others = [f"{a} = {b}" for a, b in pairs if labels[a] == labels[b]]
+    warnings = []
+    if conflicts:
+        text = f"{where}{len(conflicts)} track(s) hold the same audio as a track of another class: {_shown(conflicts)}"
+        warnings.append(coded(text, code="list.same-audio-two-labels"))
+    if others:
+        text = f"{where}{len(others)} track(s) hold the same audio as another track of their class: {_shown(others)}"
+        warnings.append(coded(text, code="list.same-audio"))
+    return warnings
+
+
+def _shown(examples: Sequence[str]) -> str:
+    return ", ".join(examples[: nema.N_EXAMPLES]) + (", ..." if len(examples) > nema.N_EXAMPLES else "")
+
+
 def _warning(task_list: TaskList, paths: Collection[str], text: str, *, code: str) -> list[str]:
     if not paths:
         return []
     entries = [task_list.by_full_path[path] for path in paths]
-    shown = ", ".join(f"line {entry.line} ({entry.path})" for entry in entries[: nema.N_EXAMPLES])
-    more = ", ..." if len(entries) > nema.N_EXAMPLES else ""
-    return [coded(f"{task_list.path}: {len(entries)} track(s) are {text}: {shown}{more}", code=code)]
+    shown = _shown([f"line {entry.line} ({entry.path})" for entry in entries])
+    return [coded(f"{task_list.path}: {len(entries)} track(s) are {text}: {shown}", code=code)]

@@ -19,11 +19,18 @@ from typing import Any
 from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
+from mirex_submission.protocol.misread import misreadings
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.unicode_forms import nfc
 
 log = logging.getLogger(__name__)
 
 MAX_PROBLEMS_SHOWN = 1000
+# A file of so many faulty lines, or with so long a line, is no list, and may have no end, as a device.
+_MAX_PROBLEMS, _MAX_LINE_BYTES = 100_000, 1 << 16
+_MAX_PATH_BYTES = 4095  # what Linux opens
+_SHOWN_CHARACTERS = 200  # of a line in a message
+_AUDIO = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b".snd", b"caff", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +49,18 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
     Raises ListError with every problem of the list.
     """
     tracks = read_unlabelled(list_path)
+    check_paths(list_path, tracks)
     for warning in path_list_warnings(list_path, tracks, for_evaluator=for_evaluator):
         log.warning("%s", warning)
     return [track.path for track in tracks]
+
+
+def check_paths(list_path: str | os.PathLike[str], tracks: Sequence[Track]) -> None:
+    """Raise ListError if paths of a list lead nowhere for a reason that can be seen, such as quotes."""
+    problems = Problems(list_path)
+    for misread in misreadings(list_path, [(track.line, track.path) for track in tracks]):
+        problems.add(misread.line, misread.problem, misread.advice, code=misread.code)
+    problems.finish(n_entries=len(tracks), expected="path")
 
 
 def path_list_warnings(
@@ -74,7 +90,7 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
             problems.add(
                 number,
-                f"a tab, then {label!r}",
+                f"a tab, then {shown(label)}",
                 "give one path a line here; labels belong in a training list",
                 code="list.label",
             )
@@ -94,7 +110,8 @@ def read_labelled(
 ) -> list[Track]:
     """Read a training list or ground truth: its tracks, in order, each path once.
 
-    for_evaluator : warn of names and labels that the organisers' evaluator would trip over.
+    for_evaluator : the list of a run: check its paths, and warn of names and labels that the organisers' evaluator
+    would trip over.
     warn : takes each warning.
     Raises ListError with every problem of the list. A line that repeats an earlier one is left out with a warning.
     """
@@ -102,25 +119,30 @@ def read_labelled(
     tracks: list[Track] = []
     first: dict[str, Track] = {}
     duplicates = []
+    spellings: dict[str, str] = {}
+    respelled: list[str] = []
     for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
-            problems.add(number, f"no tab in {line!r}", "write path<TAB>label", code="list.no-tab")
+            problems.add(number, f"no tab in {shown(line)}", "write path<TAB>label", code="list.no-tab")
             continue
         if not label.strip():
             problems.add(number, "an empty label", "write path<TAB>label", code="list.no-label")
             continue
         if not is_path(path, number, problems):
             continue
-        track = Track(path, sys.intern(label), line=number)  # one label for all its tracks
+        # One object for all tracks of a label, spelled as in its first line.
+        track = Track(path, spellings.setdefault(nfc(label), sys.intern(label)), line=number)
+        if track.label != label:
+            respelled.append(f"line {number} ({label!r})")
         file = full_path(path)
         earlier = first.setdefault(path if file == path else file, track)
         if earlier is track:
             tracks.append(track)
-        elif label == earlier.label:
+        elif track.label == earlier.label:
             duplicates.append((number, earlier.line, path))
         else:
-            conflict = f"{path!r} is {label!r} here and {earlier.label!r} in line {earlier.line}"
+            conflict = f"{shown(path)} is {shown(label)} here and {shown(earlier.label)} in line {earlier.line}"
             problems.add(number, conflict, "keep one of the two lines", code="list.two-labels")
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not problems.lines:
@@ -129,6 +151,12 @@ def read_labelled(
             None, classes, f"a classifier needs tracks of at least {min_classes} classes", code="list.one-class"
         )
     problems.finish(n_entries=len(tracks), expected="path<TAB>label")
+    if for_evaluator:
+        check_paths(list_path, tracks)
+    if respelled:
+        shown_lines = ", ".join(respelled[: nema.N_EXAMPLES])
+        text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which decides"
+        warn(coded(f"{text}: {shown_lines}", code="list.unicode-label"))
     evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
     for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
         warn(warning)
@@ -159,9 +187,16 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
     try:
         with open(list_path, "rb") as f:
             # Lines of bytes end at LF, CRLF and CR, and not at form feeds and whatever else a path may hold.
-            for number, raw in enumerate(chain.from_iterable(map(bytes.splitlines, f)), start=1):
+            lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(_MAX_LINE_BYTES), b"")))
+            for number, raw in enumerate(lines, start=1):
                 if number == 1:
+                    if raw.startswith(_AUDIO):
+                        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
+                        raise ListError(text, code="list.audio")
                     raw = raw.removeprefix(b"\xef\xbb\xbf")
+                if len(raw) >= _MAX_LINE_BYTES - 1:
+                    text = f"{list_path}:{number}: a line of more than {_MAX_LINE_BYTES:,} bytes: give a list of paths"
+                    raise ListError(text, code="list.long-line")
                 if raw.strip(b" "):
                     yield number, raw
     except IsADirectoryError:
@@ -191,6 +226,8 @@ class Problems:
         """Add the problem of a line, or of the whole list where `number` is None."""
         where = f"{self.list_path}" if number is None else f"{self.list_path}:{number}"
         self.lines.append((number or 0, coded(f"{where}: {problem}: {advice}", code=code)))
+        if len(self.lines) == _MAX_PROBLEMS:
+            self.finish(n_entries=0, expected="path")
 
     def read_lines(self) -> Iterable[tuple[int, str]]:
         """Yield (line number, line without its end) for each line that is not blank and is UTF-8."""
@@ -209,10 +246,19 @@ class Problems:
             raise list_error(self.list_path, [text for _, text in sorted(self.lines, key=lambda line: line[0])])
 
 
+def shown(text: str) -> str:
+    """Quote a text for a message; of a long one its beginning and its end."""
+    n = _SHOWN_CHARACTERS // 2
+    return repr(text if len(text) <= 2 * n else f"{text[:n]}...{text[-n:]}")
+
+
 def is_path(path: str, number: int, problems: Problems) -> bool:
     """Return whether a text can be a path; the reason why not is added to the problems."""
     if not path.strip():
         problems.add(number, "an empty path", "write the path of an audio file", code="list.no-path")
+    elif len(path) > _MAX_PATH_BYTES // 4 and len(path.encode("utf-8", "surrogatepass")) > _MAX_PATH_BYTES:
+        text = f"a path of more than {_MAX_PATH_BYTES:,} bytes"
+        problems.add(number, text, "no file can have it: correct the list", code="list.long-path")
     elif "\0" in path:
         problems.add(number, "a NUL character in the path", "save the list as plain UTF-8 text", code="list.nul")
     else:
@@ -223,6 +269,6 @@ def is_path(path: str, number: int, problems: Problems) -> bool:
 def _warnings(
     list_path: str | os.PathLike[str], duplicates: Sequence[tuple[int, int, str]], evaluator_warnings: Iterable[str]
 ) -> list[str]:
-    shown = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
-    repeated = [coded(f"{len(duplicates)} duplicate line(s): {shown}", code="list.duplicate")] if duplicates else []
+    examples = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
+    repeated = [coded(f"{len(duplicates)} duplicate line(s): {examples}", code="list.duplicate")] if duplicates else []
     return [f"{list_path}: {warning}" for warning in (*repeated, *evaluator_warnings)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mirex_submission.errors import DeviceError, ModelError
+from mirex_submission.errors import DeviceError, ListError, ModelError
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.runs.options import FeatureOptions, RunOptions, TaskLists, TrainingOptions
 from mirex_submission.runs.scratch import choose_specs, scratch_folder
@@ -46,12 +46,13 @@ def check(
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
         from mirex_submission.preflight import checks
-        from mirex_submission.preflight.task_lists import read_task
+        from mirex_submission.preflight.task_lists import compare_contents, read_task
 
         check_sizes(recipe, features)
         groups = None if training.groups is None else checked_path("groups", training.groups)
         task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
         line_of = {t.path: f"{task_list.path}:{t.line}: " for task_list in reversed(task.all) for t in task_list.tracks}
+        problems += [Problem(WARNING, text, ListError) for text in compare_contents(task)]
         headers = Headers(run.threads)
         planned = checks.PlannedRun(
             scratch,

@@ -19,7 +19,7 @@ from mirex_submission.runs.options import ClassificationOptions, RunOptions, che
 from mirex_submission.runs.scratch import scratch_folder
 from mirex_submission.system.atomic import check_writable, clear_leftovers
 from mirex_submission.system.environment import prepared
-from mirex_submission.system.option import check_options, checked_path
+from mirex_submission.system.option import check_none_left, check_options, checked_path, with_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,6 +71,7 @@ def classify(
     *,
     classification: ClassificationOptions = ClassificationOptions(),
     run: RunOptions = RunOptions(),
+    **fields: Any,
 ) -> Classification:
     """Predict the label of each track of a test list with the model in the scratch folder.
 
@@ -84,6 +85,8 @@ def classify(
         File for `path<TAB>label` a line.
     classification, run : ClassificationOptions, RunOptions
         Model, vote and probabilities; threads, device and strictness.
+    **fields
+        Single fields of these dataclasses, such as threads=2.
 
     Returns
     -------
@@ -102,6 +105,8 @@ def classify(
         The device is missing; a file cannot be written; an output would overwrite a list.
     """
     check_options(classification=(classification, ClassificationOptions), run=(run, RunOptions))
+    classification, run = with_fields(fields, classification), with_fields(fields, run)
+    check_none_left(fields)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers

@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
@@ -15,7 +15,7 @@ from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, Run
 from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.system.atomic import clear_leftovers, make_folder
 from mirex_submission.system.environment import prepared
-from mirex_submission.system.option import check_options
+from mirex_submission.system.option import check_none_left, check_options, with_fields
 from mirex_submission.system.workers import Workers
 from mirex_submission.training.recipe import AnyRecipe, Recipe, as_recipe
 
@@ -33,6 +33,7 @@ def extract(
     features: FeatureOptions = FeatureOptions(),
     extraction: ExtractionOptions = ExtractionOptions(),
     run: RunOptions = RunOptions(),
+    **fields: Any,
 ) -> dict[str, Extracted]:
     """Extract the features that a recipe needs of every readable track and store them in the scratch folder.
 
@@ -46,6 +47,8 @@ def extract(
         "paper": log-Mel frames. "modulation": the vectors of views.
     features, extraction, run : FeatureOptions, ExtractionOptions, RunOptions
         Sizes of the features; where they are extracted; threads and strictness.
+    **fields
+        Single fields of these dataclasses, such as threads=2.
 
     Returns
     -------
@@ -68,6 +71,9 @@ def extract(
         features=(features, FeatureOptions), extraction=(extraction, ExtractionOptions), run=(run, RunOptions)
     )
     recipe = as_recipe(recipe)
+    features, extraction = with_fields(fields, features), with_fields(fields, extraction)
+    run = with_fields(fields, run)
+    check_none_left(fields)
     check_recipe(recipe, features)
     scratch = scratch_folder(scratch)
     if extraction.scheduler and extraction.backend == "loky":

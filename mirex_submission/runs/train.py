@@ -7,7 +7,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
@@ -25,7 +25,7 @@ from mirex_submission.runs.options import (
 from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.system.atomic import check_writable, make_folder
 from mirex_submission.system.environment import prepared
-from mirex_submission.system.option import check_options, checked_path
+from mirex_submission.system.option import check_none_left, check_options, checked_path, with_fields
 from mirex_submission.system.paths import full_path
 from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_recipe
 
@@ -45,6 +45,7 @@ def train(
     recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
     run: RunOptions = RunOptions(),
+    **fields: Any,
 ) -> Path:
     """Train a model and put it into the scratch folder; an interrupted training resumes.
 
@@ -60,6 +61,8 @@ def train(
         What is computed: Recipe, or "paper": networks. ViewRecipe, or "modulation": a classifier of views.
     features, training, run : FeatureOptions, TrainingOptions, RunOptions
         Sizes of the features; how the training runs; threads, device and strictness.
+    **fields
+        Single fields of these dataclasses, such as epochs=10.
 
     Returns
     -------
@@ -77,6 +80,10 @@ def train(
     DeviceError, StorageError, UsageError
         The device is missing; the disk is full; another training uses this model's folder.
     """
+    check_options(features=(features, FeatureOptions), training=(training, TrainingOptions), run=(run, RunOptions))
+    recipe, features = with_fields(fields, as_recipe(recipe)), with_fields(fields, features)
+    training, run = with_fields(fields, training), with_fields(fields, run)
+    check_none_left(fields)
     recipe = check_training_options(features, recipe, training, run)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):

@@ -10,6 +10,7 @@ from mirex_submission.features import extraction
 from mirex_submission.features.extraction import Stores
 from mirex_submission.models.bundle import TrainedTrack
 from mirex_submission.preflight.limits import check_readable, check_trainable
+from mirex_submission.preflight.task_lists import copy_warnings
 from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.system.paths import full_path
@@ -31,6 +32,9 @@ def readable_tracks(
     if run.strict:
         check_readable([path for path, record in records.items() if record.content], records, strict=True)
     check_trainable(tracks, readable, training.max_bad / 100)
+    contents = {track.path: records[track.path].content for track in readable}
+    for text in copy_warnings("", contents, {track.path: track.label for track in readable}):
+        log.warning("%s", text)
     return tuple(TrainedTrack(full_path(track.path), track.label, records[track.path].content) for track in readable)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mirex_submission.errors import ResourceError, UsageError
 from mirex_submission.system import machine
+from mirex_submission.system.standard_streams import never_none
 
 DEFAULT_THREADS = 4  # what MIREX grants
 # Bytes of address space, measured: of NumPy, the decoder and the kernels; of librosa, which replaces the kernel of
@@ -149,7 +150,7 @@ def _restored() -> Iterator[None]:
     numpy = sys.modules.get("numpy")
     of_numpy = numpy and numpy.random.get_state()
     try:
-        with threadpool_limits(1, "blas"):  # for a BLAS that is loaded already
+        with never_none(), threadpool_limits(1, "blas"):  # for a BLAS that is loaded already
             yield
     finally:
         random.setstate(of_python)

@@ -11,8 +11,8 @@ import math
 import operator
 import os
 import re
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from mirex_submission.errors import UsageError
 
@@ -94,6 +94,27 @@ class Options:
                 object.__setattr__(self, field.name, converted(field, getattr(self, field.name)))
             except ValueError as error:
                 raise UsageError(f"{flag_of(field)}: {error}", code="usage.option") from error
+
+
+OptionsType = TypeVar("OptionsType", bound=Options)
+
+
+def with_fields(fields: dict[str, Any], options: OptionsType) -> OptionsType:
+    """Take the fields of a dataclass out of `fields`; return the dataclass with their values.
+
+    Raises
+    ------
+    UsageError
+        A value is not allowed.
+    """
+    own = {field.name for field in dataclasses.fields(options)} & fields.keys()
+    return dataclasses.replace(options, **{name: fields.pop(name) for name in own}) if own else options
+
+
+def check_none_left(fields: Mapping[str, Any]) -> None:
+    """Check that every single option of a call belonged to one of its dataclasses. Raises UsageError."""
+    if fields:
+        raise UsageError(f"no option {', '.join(map(repr, fields))} in this call", code="usage.option")
 
 
 def check_options(**options: tuple[object, type[Options] | tuple[type[Options], ...]]) -> None:

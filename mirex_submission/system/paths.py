@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 
 
 def full_path(path: str | os.PathLike[str]) -> str:
     """Return the absolute path without `.` and `..`.
 
-    It equals os.path.abspath, except that `link/../a.wav` is resolved as the system does: beside the folder to which
-    the link points. Other links are not followed.
+    It equals os.path.abspath, with two exceptions. `link/../a.wav` is resolved as the system does: beside the folder to
+    which the link points; other links are not followed. A name that does not exist as it is spelled is the one that
+    exists in another Unicode form: macOS decomposes letters such as `é`, and others compose them.
     """
-    path = os.fspath(path)
+    path = _absolute(os.fspath(path))
+    if path.isascii() or os.path.lexists(path):
+        return path
+    forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
+    return next((other for other in forms if os.path.lexists(other)), path)
+
+
+def _absolute(path: str) -> str:
     if re.search(r"(?:^|/)\.\.(?:/|$)", path):
         folder, name = os.path.split(path)
         return os.path.realpath(path) if name == ".." else os.path.join(os.path.realpath(folder), name)

@@ -1,6 +1,7 @@
 """Which file a path is: one file that is spelled in two ways has one full path, and two files never."""
 
 import os
+import unicodedata
 
 import numpy as np
 import pytest
@@ -43,3 +44,16 @@ def test_two_files_that_only_a_link_tells_apart_have_features_of_their_own(folde
     store = FeatureStore(folders / "s", FeatureSpec(rate_hz=22050))
     records = extraction.extract(paths, [store], Workers(1))
     assert len({records[path].content for path in paths}) == 2
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_name_that_exists_in_another_unicode_form_is_that_file(tmp_path, form):
+    other = {"NFC": "NFD", "NFD": "NFC"}[form]
+    spelled, real = (tmp_path / unicodedata.normalize(f, "Café/São.wav") for f in (form, other))
+    assert full_path(spelled) == str(spelled)
+    real.parent.mkdir()
+    real.touch()
+    assert full_path(spelled) == full_path(real) == str(real)
+    spelled.parent.mkdir()
+    spelled.touch()
+    assert full_path(spelled) == str(spelled)

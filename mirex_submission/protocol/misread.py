@@ -1,0 +1,93 @@
+"""Lists whose paths lead nowhere for a reason that can be seen: another reading of the line leads to a file."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+
+class Misreading(NamedTuple):
+    """A line whose path leads nowhere: what is wrong with it, what to do, and the code of the problem."""
+
+    line: int
+    problem: str
+    advice: str
+    code: str
+
+
+class _Reading(NamedTuple):
+    """Another reading of a path: what is wrong with the line, what to do, the path that is meant, and the code."""
+
+    problem: str
+    advice: str
+    path: str
+    code: str
+
+
+def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, str]]) -> list[Misreading]:
+    """Look for paths that lead nowhere where another reading of their lines leads to a file.
+
+    Parameters
+    ----------
+    list_path : path-like
+    paths : sequence of (int, str)
+        Line and path of each entry.
+
+    Returns
+    -------
+    list of Misreading
+        One for each cause, with the first line that it concerns and the number of the others.
+    """
+    folder = os.path.dirname(os.path.abspath(list_path))
+    first: dict[str, tuple[int, str, _Reading]] = {}
+    n_lines: Counter[str] = Counter()
+    for line, path in paths:
+        reading = next((r for r in _readings(path, folder) if os.path.lexists(r.path)), None)
+        if reading and not os.path.lexists(path):
+            first.setdefault(reading.code, (line, path, reading))
+            n_lines[reading.code] += 1
+    result = []
+    if _begin_with_header([path for _, path in paths[:2]]):
+        line, path = paths[0]
+        text = f"{path!r} is no file, but the header of a table"
+        result.append(Misreading(line, text, "remove this line: a list has no header", code="list.header"))
+    for code, (line, path, reading) in first.items():
+        others = f", and so in {n_lines[code] - 1:,} more lines" if n_lines[code] > 1 else ""
+        text = f"there is no file {path!r}: {reading.problem}{others}"
+        result.append(Misreading(line, text, reading.advice, code))
+    return result
+
+
+def _readings(path: str, folder: str) -> Iterator[_Reading]:
+    if path.startswith("\ufeff"):
+        text = "a byte order mark is in the middle of the list, as where two lists were joined"
+        yield _Reading(text, "remove the mark", path.lstrip("\ufeff"), code="list.mark")
+    if path[0] in "\"'":
+        yield _Reading("it is in quotes", "write paths without quotes", path.strip("\"'"), code="list.quotes")
+    if path != path.strip():
+        yield _Reading("it has blanks at its ends", "remove them", path.strip(), code="list.blanks")
+    if "\\" in path:
+        text = "it has backslashes, as on Windows"
+        yield _Reading(text, "write paths with slashes", path.replace("\\", "/"), code="list.backslash")
+    if path.startswith("~"):
+        yield _Reading("only a shell knows `~`", "write full paths", os.path.expanduser(path), code="list.home")
+    columns = re.split(r"[\t,;]", path)
+    if len(columns) > 1:
+        text = "the line has more columns than a list has"
+        advice = "write `path`, or in a training list `path<TAB>label`, alone"
+        yield from (_Reading(text, advice, column, code="list.columns") for column in columns if column)
+    if not path.startswith("/"):
+        text = f"relative paths lead from the current folder, {os.getcwd()}, but this file is in the folder of the list"
+        advice = f"write full paths, or call from {folder}"
+        yield _Reading(text, advice, os.path.join(folder, path), code="list.relative")
+
+
+def _begin_with_header(paths: Sequence[str]) -> bool:
+    """Tell whether the first of two paths looks like none, and the second one does."""
+    if len(paths) < 2:
+        return False
+    looks = [re.search(r"[/.]", path) is not None for path in paths]
+    return looks == [False, True] and not os.path.lexists(paths[0])

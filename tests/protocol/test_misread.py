@@ -1,0 +1,144 @@
+"""Lists whose lines are read otherwise than they are meant: one problem for each cause, with its first line."""
+
+import os
+import subprocess
+import sys
+import unicodedata
+
+import pytest
+
+from mirex_submission.errors import ListError
+from mirex_submission.protocol.lists import read_labelled, read_paths
+
+NAMES = [f"{label}{k}.wav" for k in range(3) for label in ("rock", "jazz")]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with empty audio files; nothing here reads them."""
+    for name in NAMES:
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+def causes(read, path):
+    """(line, code, number of further lines in words) of each problem."""
+    with pytest.raises(ListError) as raised:
+        read(path)
+    lines = str(raised.value).splitlines()
+    assert all(line.startswith(f"{path}:") for line in lines)
+    return [(int(line.removeprefix(f"{path}:").partition(":")[0]), line.rpartition(" ")[2]) for line in lines]
+
+
+def written(folder, lines, *, labelled):
+    path = folder / "list.txt"
+    rows = [f"{line}\t{name[:4]}" if labelled else line for line, name in zip(lines, NAMES, strict=True)]
+    path.write_text("".join(f"{row}\n" for row in rows), encoding="utf-8")
+    return path
+
+
+SPELLINGS = {
+    "list.quotes": lambda path: f'"{path}"',
+    "list.blanks": lambda path: f" {path} ",
+    "list.backslash": lambda path: path[:1] + path[1:].replace("/", "\\"),
+    "list.columns": lambda path: f"7\t{path}",
+    "list.mark": lambda path: f"\ufeff{path}",
+}
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("code", SPELLINGS)
+def test_a_list_that_is_spelled_otherwise_is_one_problem(folder, code, labelled):
+    spelled = [SPELLINGS[code](f"{folder}/{name}") for name in NAMES]
+    if code == "list.mark":  # one before the first line is the list's own
+        spelled[0] = f"{folder}/{NAMES[0]}"
+    path = written(folder, spelled, labelled=labelled)
+    if code == "list.columns" and not labelled:  # a tab in such a list is a problem of each line
+        assert {c for _, c in causes(read_paths, path)} <= {"[list.label]", "[list.columns]"}
+        return
+    assert causes(read_labelled if labelled else read_paths, path) == [(2 if code == "list.mark" else 1, f"[{code}]")]
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_columns_that_no_tab_separates_are_a_problem(folder, separator):
+    path = written(folder, [f"{folder}/{name}{separator}rock" for name in NAMES], labelled=False)
+    assert causes(read_paths, path) == [(1, "[list.columns]")]
+
+
+def test_a_third_column_is_a_problem(folder):
+    path = written(folder, [f"{folder}/{name}\trock" for name in NAMES], labelled=True)
+    assert causes(read_labelled, path) == [(1, "[list.columns]")]
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("header", ["path", "file name", "audio"])
+def test_a_header_is_no_track(folder, header, labelled):
+    path = written(folder, [f"{folder}/{name}" for name in NAMES], labelled=labelled)
+    path.write_text((f"{header}\tlabel\n" if labelled else f"{header}\n") + path.read_text())
+    assert causes(read_labelled if labelled else read_paths, path) == [(1, "[list.header]")]
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_relative_paths_of_another_folder_are_one_problem(folder, tmp_path_factory, monkeypatch, labelled):
+    path = written(folder, NAMES, labelled=labelled)
+    read = read_labelled if labelled else read_paths
+    monkeypatch.chdir(tmp_path_factory.mktemp("elsewhere"))
+    assert causes(read, path) == [(1, "[list.relative]")]
+    monkeypatch.chdir(folder)
+    assert len(read(path)) == len(NAMES)
+
+
+@pytest.mark.parametrize("name", ['"a".wav', " a.wav", "a\\b.wav", "a,b.wav", "a\tb.wav", "\ufeffa.wav", "path", "~a"])
+def test_a_file_that_has_an_odd_name_is_a_track(folder, name):
+    (folder / name).touch()
+    path = folder / "list.txt"
+    path.write_text(f"{folder}/b.wav\n{folder}/{name}\n", encoding="utf-8")
+    assert read_paths(path) == [f"{folder}/b.wav", f"{folder}/{name}"]
+
+
+def test_missing_files_are_no_problem_of_the_list(folder):
+    path = written(folder, [f'/none/"{name}"' for name in NAMES], labelled=False)
+    assert len(read_paths(path)) == len(NAMES)
+
+
+@pytest.mark.parametrize(
+    "head", [b"RIFF\x24\0\0\0WAVE", b"OggS\0\2", b"fLaC\0\0\0\x22", b"ID3\3\0\0", b"\xff\xfb\x90\0"]
+)
+@pytest.mark.parametrize("read", [read_paths, read_labelled])
+def test_an_audio_file_is_no_list(tmp_path, read, head):
+    (tmp_path / "a.wav").write_bytes(head + bytes(range(256)) * 20)
+    with pytest.raises(ListError) as raised:
+        read(tmp_path / "a.wav")
+    assert raised.value.code == "list.audio" and "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
+def test_a_device_without_an_end_is_no_list(device):
+    code = f"from mirex_submission.protocol.lists import read_paths\nread_paths({device!r})"
+    memory = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
+    run = subprocess.run([sys.executable, "-c", memory + code], capture_output=True, text=True, timeout=60)
+    assert "ListError" in run.stderr and "MemoryError" not in run.stderr and len(run.stderr) < 1_000_000
+
+
+def test_a_faulty_line_of_megabytes_is_not_quoted_whole(tmp_path):
+    path = tmp_path / "list.txt"
+    path.write_text("a" * 60_000 + "\n" + "b" * 10_000_000 + "\n")
+    with pytest.raises(ListError) as raised:
+        read_labelled(path)
+    assert len(str(raised.value)) < 1000
+
+
+@pytest.mark.parametrize("path", ["/" + "../" * 300_000 + "a.wav", "a" * 5000])
+def test_a_path_that_no_file_can_have_is_a_problem_at_once(tmp_path, path):
+    (tmp_path / "list.txt").write_text(f"{path}\n")
+    with pytest.raises(ListError):
+        read_paths(tmp_path / "list.txt")
+
+
+def test_a_label_in_two_unicode_forms_is_one_class_spelled_as_in_its_first_line(tmp_path, monkeypatch):
+    forms = [unicodedata.normalize(form, "Canción") for form in ("NFD", "NFC")]
+    path, warnings = tmp_path / "list.txt", []
+    path.write_text("".join(f"/a{k}.wav\t{forms[k % 2]}\n/b{k}.wav\trock\n" for k in range(4)), encoding="utf-8")
+    tracks = read_labelled(path, warn=warnings.append)
+    assert {track.label for track in tracks} == {forms[0], "rock"}
+    assert os.path.basename(path) in warnings[0] and "line 3" in warnings[0] and "[list.unicode-label]" in warnings[0]
