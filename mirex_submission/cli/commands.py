@@ -60,7 +60,7 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ViewRecipe, "views")
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, ExtractionOptions, title="extraction")
-    add_options(parser, RunOptions, "strict", "no_check")
+    add_options(parser, RunOptions, "strict", "no_check", "track_limit")
 
 
 def extract(args: argparse.Namespace) -> None:
@@ -86,7 +86,7 @@ def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOption
     add_options(parser, FeatureOptions, title="features")
     _add_recipe_options(parser)
     add_options(parser, training, title="run")
-    add_options(parser, RunOptions, "device", "engine", "strict", "no_check")
+    add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
 
 def train(args: argparse.Namespace) -> None:
@@ -109,7 +109,7 @@ def train(args: argparse.Namespace) -> None:
 def add_classify(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "test_list", "output")
     add_options(parser, ClassificationOptions, title="classification")
-    add_options(parser, RunOptions, "device", "engine", "strict", "no_check")
+    add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
 
 def classify(args: argparse.Namespace) -> None:

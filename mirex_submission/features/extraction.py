@@ -13,6 +13,8 @@ import contextlib
 import dataclasses
 import logging
 import os
+import signal
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -165,7 +167,7 @@ def _extract_all(paths: Sequence[str], stores: Stores, workers: Workers) -> Iter
             def tasks(paths: Sequence[str] = paths, in_hand: dict[str, None] = in_hand) -> Iterator[object]:
                 for path in paths:
                     in_hand[path] = None
-                    yield joblib.delayed(extract_track)(path, stores)
+                    yield joblib.delayed(extract_track)(path, stores, workers.limit_s)
 
             try:
                 for record in workers.run(tasks()):
@@ -194,7 +196,7 @@ def _extract_singly(paths: Sequence[str], stores: Stores, workers: Workers) -> I
             yield Extracted(path, header.content, note=header.note)
             continue
         try:
-            yield from workers.run([joblib.delayed(extract_track)(path, stores)])
+            yield from workers.run([joblib.delayed(extract_track)(path, stores, workers.limit_s)])
         except WorkerLost:
             _check_workers(workers)
             text = "kills the process that extracts it: a decoder crash, or no memory"
@@ -250,10 +252,11 @@ def _matrices(recording: audio.Recording, specs: Sequence[Spec]) -> list[np.ndar
     return vectors_of_blocks(recording, [spec for spec in specs if isinstance(spec, ViewSpec)])
 
 
-def extract_track(path: str, stores: Stores) -> Extracted:
+def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s) -> Extracted:
     """Compute the features of one track and store them. Raises StorageError: no other track could be stored either."""
     try:
-        computed = compute(path, [store.spec for store in stores])
+        with _time_limit(limit_s):
+            computed = compute(path, [store.spec for store in stores])
         for store, (header, matrix) in zip(stores, computed, strict=True):
             store.write(header, matrix)
     except (StorageError, UsageError, ResourceError):
@@ -264,6 +267,27 @@ def extract_track(path: str, stores: Stores) -> Extracted:
     except Exception as error:  # noqa: BLE001
         return Extracted(path, reason=coded(f"unexpected {type(error).__name__}: {error}", code="audio.unexpected"))
     return Extracted(path, header.content, note=header.note, duration_s=header.duration_s)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """End the block with an AudioError after this time. In other threads than the main one there is no limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        text = f"not extracted within {duration(seconds)}: raise --track-limit, or shorten the track"
+        raise AudioError(text, code="audio.track-limit")
+
+    before = signal.signal(signal.SIGALRM, end)
+    # Once more every second: an exception in a function that a decoder calls is lost.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @contextlib.contextmanager

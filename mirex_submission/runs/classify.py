@@ -180,7 +180,7 @@ def classify_paths(
     clear_leftovers(scratch)
     predictor = _predictor(folder, model, run)
     stores = [FeatureStore(scratch, spec) for spec in model.specs]
-    records = extraction.extract(paths, stores, Workers(run.threads))
+    records = extraction.extract(paths, stores, Workers(run.threads, limit_s=run.track_limit))
     trained = overlap(model, records.values())
     if trained:
         text = f"{len(trained)} test track(s) are in the training list too, by path or content"

@@ -87,7 +87,8 @@ def extract(
         from mirex_submission.runs import pictures
 
         # A cluster has its own number of processors.
-        workers = Workers(run.threads if extraction.backend == "loky" else -1, extraction.backend, extraction.scheduler)
+        n_jobs = run.threads if extraction.backend == "loky" else -1
+        workers = Workers(n_jobs, extraction.backend, extraction.scheduler, run.track_limit)
         paths = lists.read_paths(as_list("feature_list", feature_list, labelled=False))
         make_folder(scratch)
         headers = Headers(run.threads)

@@ -64,6 +64,8 @@ class RunOptions(Options):
         End with status 4 if any track is unreadable.
     no_check : bool
         Skip the check of disk, memory and audio headers before the run.
+    track_limit : float
+        Most seconds for decoding a track and computing its features; beyond, it is unreadable.
     """
 
     threads: int = option(
@@ -77,6 +79,7 @@ class RunOptions(Options):
     engine: str = option("auto", "auto: native on a CPU, Keras on a GPU or with $KERAS_BACKEND", choices=ENGINES)
     strict: bool = option(False, "status 4 if any track is unreadable")
     no_check: bool = option(False, "skip the check of disk, memory and audio headers")
+    track_limit: float = option("30m", "most time to extract one track", convert=opt.positive_seconds, metavar="TIME")
 
     @property
     def chosen_device(self) -> str:

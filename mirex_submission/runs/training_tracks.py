@@ -27,7 +27,9 @@ def readable_tracks(
     run: RunOptions,
 ) -> tuple[TrainedTrack, ...]:
     """Extract missing features; return the tracks that have all. Raises AudioError if they are too few."""
-    records = extraction.extract([*feature_paths, *(track.path for track in tracks)], stores, Workers(run.threads))
+    records = extraction.extract(
+        [*feature_paths, *(track.path for track in tracks)], stores, Workers(run.threads, limit_s=run.track_limit)
+    )
     readable = [track for track in tracks if records[track.path].content]
     if run.strict:
         check_readable([path for path, record in records.items() if record.content], records, strict=True)

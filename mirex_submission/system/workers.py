@@ -41,6 +41,8 @@ class Workers:
         Number of processes, as joblib counts them; -1: all processors, on a cluster all of its workers.
     backend : {"loky", "dask", "ray"}
         This machine, or a cluster.
+    limit_s : float
+        Most seconds for one track, where its task runs in the main thread of a process, as on this machine.
     scheduler : str, optional
         Address of the Dask scheduler or the Ray head; default: $DASK_SCHEDULER_ADDRESS or $RAY_ADDRESS, for Ray also
         a cluster on this machine.
@@ -49,6 +51,7 @@ class Workers:
     n_jobs: int
     backend: str = "loky"
     scheduler: str | None = None
+    limit_s: float = 1800.0
 
     @property
     def local(self) -> bool:

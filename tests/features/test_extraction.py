@@ -405,3 +405,12 @@ def test_what_a_decoder_prints_is_not_in_the_log(tmp_path):
     )
     assert run.returncode == 0
     assert all(line[:4].isdigit() for line in run.stderr.splitlines())
+
+
+def test_a_track_that_takes_too_long_is_unreadable(tmp_path):
+    (good,) = write_tracks(tmp_path / "a", 1)
+    slow = tmp_path / "slow.flac"
+    soundfile.write(slow, np.zeros(3 * 3600 * 8000, np.int16), 8000)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    records = extract([str(slow), good], [store], Workers(1, limit_s=0.3))
+    assert records[str(slow)].reason.endswith(" [audio.track-limit]") and records[good].content
