@@ -14,6 +14,7 @@ import dataclasses
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -99,12 +100,14 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
     todo = [path for path, (first, *_) in spellings.items() if first not in records]
     n_stored = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_stored, stores[0].spec.rate_hz)
-    if todo:
-        views = [store.spec.view for store in stores if isinstance(store.spec, ViewSpec)]
-        log.info("%s: %s", " and ".join(views) or "log-Mel frames", method())
+    views = [store.spec.view for store in stores if isinstance(store.spec, ViewSpec)]
+    if todo and views:
+        log.info("views: %s", ", ".join(views))
+    elif todo:
+        log.info("log-Mel frames: %s", method())
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
-    for record in _extract_all(todo, stores, workers) if todo else ():
+    for record in _extract_all(todo, stores, workers, verify=verify) if todo else ():
         record = dataclasses.replace(record, path=spellings[record.path][0])
         records[record.path] = record
         n_failed += not record.content
@@ -150,7 +153,7 @@ def _stored(path: str, stores: Stores, *, verify: bool = False) -> Header | None
     return headers[0] if all(headers) and len(contents) == 1 else None
 
 
-def _extract_all(paths: Sequence[str], stores: Stores, workers: Workers) -> Iterator[Extracted]:
+def _extract_all(paths: Sequence[str], stores: Stores, workers: Workers, *, verify: bool) -> Iterator[Extracted]:
     """Yield the tracks' records as they come, though workers die of a decoder crash or because memory runs out.
 
     The tracks that a dead worker may have had in hand are extracted again, one at a time: the one at fault kills again.
@@ -167,7 +170,7 @@ def _extract_all(paths: Sequence[str], stores: Stores, workers: Workers) -> Iter
             def tasks(paths: Sequence[str] = paths, in_hand: dict[str, None] = in_hand) -> Iterator[object]:
                 for path in paths:
                     in_hand[path] = None
-                    yield joblib.delayed(extract_track)(path, stores, workers.limit_s)
+                    yield joblib.delayed(extract_track)(path, stores, workers.limit_s, again=verify)
 
             try:
                 for record in workers.run(tasks()):
@@ -221,7 +224,7 @@ def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]
     The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
     """
     try:
-        with _without_stderr(), audio.open_file(path) as fd:  # one file, even if another one takes its name meanwhile
+        with _without_output(), audio.open_file(path) as fd:  # one file, even if another one takes its name meanwhile
             state = AudioState.of(fd)
             matrices, recording = audio.decoded(
                 lambda recording: _matrices(recording, specs), path, rate_hz=specs[0].rate_hz, fd=fd
@@ -252,12 +255,21 @@ def _matrices(recording: audio.Recording, specs: Sequence[Spec]) -> list[np.ndar
     return vectors_of_blocks(recording, [spec for spec in specs if isinstance(spec, ViewSpec)])
 
 
-def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s) -> Extracted:
-    """Compute the features of one track and store them. Raises StorageError: no other track could be stored either."""
+def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *, again: bool = False) -> Extracted:
+    """Compute the features of one track and store them, in the stores that lack them, or (`again`) in all.
+
+    Raises
+    ------
+    StorageError
+        The disk takes no features, nor would it of other tracks.
+    """
     try:
+        missing = [] if again else [store for store in stores if not store.fresh(path)]
+        # Of features that are there, each from other audio or damaged, all are made again.
+        missing = missing or list(stores)
         with _time_limit(limit_s):
-            computed = compute(path, [store.spec for store in stores])
-        for store, (header, matrix) in zip(stores, computed, strict=True):
+            computed = compute(path, [store.spec for store in missing])
+        for store, (header, matrix) in zip(missing, computed, strict=True):
             store.write(header, matrix)
     except (StorageError, UsageError, ResourceError):
         raise
@@ -291,16 +303,19 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_stderr() -> Iterator[None]:
-    """Drop what decoders print: it names no track, and libsndfile's error or our note says what matters."""
-    stderr = os.dup(2)
+def _without_output() -> Iterator[None]:
+    """Drop what decoders and views print: it names no track; libsndfile's error or our note says what matters."""
+    sys.stdout.flush()
+    kept = [os.dup(fd) for fd in (1, 2)]
     try:
-        with open(os.devnull, "wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
+        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+            for fd in (1, 2):
+                os.dup2(nothing.fileno(), fd)
+            yield
     finally:
-        os.dup2(stderr, 2)
-        os.close(stderr)
+        for fd, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, fd)
+            os.close(copy)
 
 
 def read_or_fail(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray]:

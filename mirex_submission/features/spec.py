@@ -8,6 +8,7 @@ samples = 80 frames. That is framing without padding ("uncentred"): 3072 + 79 x 
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ REFERENCE_RATE_HZ = 44100
 REFERENCE_WINDOW = 3072
 # Raise it whenever the same audio and the same spec would give other numbers: stored features are then made again.
 ALGORITHM_VERSION = 2
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # of a view, and of its version
+_MAX_NAME = 64
+MAX_LENGTH = 1_000_000
 WINDOW_S = 120  # of a view: a longer track is cut into windows, so that memory does not grow with its length
 
 
@@ -98,6 +102,11 @@ class ViewSpec(Spec):
         Working rate.
     length : int
         Length of a vector.
+
+    Raises
+    ------
+    UsageError
+        A value is of another type or out of range.
     """
 
     view: str
@@ -106,6 +115,17 @@ class ViewSpec(Spec):
     length: int
 
     suffix: ClassVar[str] = ".view"
+
+    def __post_init__(self) -> None:
+        for name in (self.view, self.version):  # parts of a folder's name
+            if not isinstance(name, str) or not re.fullmatch(_NAME, name) or len(name) > _MAX_NAME:
+                text = f"{name!r}: give a name or version of letters, digits, '_', '-' and '.', {_MAX_NAME} at most"
+                raise UsageError(text, code="usage.view")
+        if type(self.rate_hz) is not int or self.rate_hz not in VIEW_RATES_HZ:
+            raise UsageError(f"views at {self.rate_hz} Hz: choose one of {VIEW_RATES_HZ}", code="usage.view")
+        if type(self.length) is not int or not 1 <= self.length <= MAX_LENGTH:
+            text = f"length {self.length!r}: give a whole number from 1 to {MAX_LENGTH:,}"
+            raise UsageError(text, code="usage.view")
 
     @property
     def id(self) -> str:

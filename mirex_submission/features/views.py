@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mirex_submission.errors import AudioError
-from mirex_submission.features.spec import WINDOW_S, ViewSpec
+from mirex_submission.errors import AudioError, UsageError
+from mirex_submission.features.spec import VIEW_RATES_HZ, WINDOW_S, ViewSpec
 from mirex_submission.system.plugins import Plugins
 
 OWN = ("mel-modulation", "vqt-modulation")
@@ -36,11 +36,21 @@ class View:
         Length of a vector.
     version : str
         Raise it whenever the same samples would give other numbers: stored vectors are then made again.
+
+    Raises
+    ------
+    UsageError
+        `compute` is not callable, `length` no whole number above 0, or `version` no short name.
     """
 
     compute: Callable[[np.ndarray, int], np.ndarray]
     length: int
     version: str = "1"
+
+    def __post_init__(self) -> None:
+        if not callable(self.compute):
+            raise UsageError(f"compute={self.compute!r}: give a function", code="usage.view")
+        ViewSpec("view", self.version, VIEW_RATES_HZ[0], self.length)  # checks both
 
 
 def view(name: str) -> View:
@@ -81,13 +91,13 @@ def vectors_of_blocks(blocks: Iterable[np.ndarray], specs: Sequence[ViewSpec]) -
     AudioError
         A view's function fails.
     UsageError
-        There is no such view.
+        There is no such view, or one of another version or length.
     """
-    functions = [view(spec.view).compute for spec in specs]
+    functions = [_installed(spec).compute for spec in specs]
     rows: list[list[np.ndarray]] = [[] for _ in specs]
     for samples in _windows(blocks, WINDOW_S * specs[0].rate_hz):
         for spec, compute, of_view in zip(specs, functions, rows, strict=True):
-            of_view.append(_checked(compute(samples, spec.rate_hz), spec))
+            of_view.append(_vector(compute, samples, spec))
     return [np.stack(of_view) for of_view in rows]
 
 
@@ -96,15 +106,34 @@ def track_vector(vectors: np.ndarray) -> np.ndarray:
     return np.asarray(vectors.mean(axis=0, dtype=np.float64), np.float32)
 
 
-def _checked(vectors: np.ndarray, spec: ViewSpec) -> np.ndarray:
-    """Return the vector of a window [length]. Raises AudioError where the view's function did not give one."""
-    vectors = np.asarray(vectors, np.float32)
-    if vectors.ndim not in (1, 2) or vectors.shape[-1] != spec.length or not vectors.size:
-        problem = f"an array of shape {vectors.shape} instead of vectors of {spec.length} numbers"
-    elif not np.isfinite(vectors).all():
-        problem = "numbers that are not finite"
+def _installed(spec: ViewSpec) -> View:
+    """Return the view of a spec. Raises UsageError if it is of another version or length than the spec."""
+    chosen = view(spec.view)
+    if (chosen.version, chosen.length) != (spec.version, spec.length):
+        raise UsageError(
+            f"view {spec.view}: version {spec.version} of length {spec.length} is needed, and version "
+            f"{chosen.version} of length {chosen.length} is installed: install the other one, or train again",
+            code="usage.view-version",
+        )
+    return chosen
+
+
+def _vector(compute: Callable[[np.ndarray, int], np.ndarray], samples: np.ndarray, spec: ViewSpec) -> np.ndarray:
+    """Compute the vector of a window [length]. Raises AudioError where the view's function does not give one."""
+    try:
+        vectors = np.asarray(compute(samples.copy(), spec.rate_hz))  # a copy, for a function may work in place
+        is_real = np.issubdtype(vectors.dtype, np.floating) or np.issubdtype(vectors.dtype, np.integer)
+    except (Exception, SystemExit) as error:
+        text = f"view {spec.view}: its function raised {type(error).__name__}: {error}"
+        raise AudioError(text, code="features.view") from error
+    if not is_real or vectors.ndim not in (1, 2) or vectors.shape[-1] != spec.length or not vectors.size:
+        problem = f"an array of shape {vectors.shape} of {vectors.dtype} instead of vectors of {spec.length} numbers"
     else:
-        return vectors.mean(axis=0) if vectors.ndim == 2 else vectors
+        with np.errstate(over="ignore"):  # what is beyond float32 is refused
+            vector = np.asarray(vectors.reshape(-1, spec.length).mean(axis=0, dtype=np.float64), np.float32)
+        if np.isfinite(vector).all():
+            return vector
+        problem = "numbers that are not finite"
     raise AudioError(f"view {spec.view}: its function gave {problem}", code="features.view")
 
 

@@ -46,7 +46,7 @@ def as_markdown(bundle: AnyBundle) -> str:
     environment.filters["text"] = _text
     return environment.get_template("card.md.jinja").render(
         recipe=bundle.recipe,
-        choices=dataclasses.asdict(bundle.recipe),
+        choices={name: _choice(value) for name, value in dataclasses.asdict(bundle.recipe).items()},
         rate_hz=bundle.specs[0].rate_hz,
         classes=[(label, labels.count(label)) for label in bundle.classes],
         usual=bundle.classes[int(bundle.class_shares.argmax())],
@@ -63,7 +63,7 @@ def as_markdown(bundle: AnyBundle) -> str:
 
 def _of_networks(bundle: Bundle) -> dict[str, object]:
     if bundle.recipe.segments == "consecutive":
-        listening = "all is heard, segment by segment"
+        listening = "all of it is used, segment by segment"
     else:
         listening = f"{bundle.recipe.segments_per_track} segments, drawn at random, decide"
     networks = [_network(bundle, name) for name in bundle.recipe.networks]
@@ -90,6 +90,10 @@ def _network(bundle: Bundle, name: str) -> dict[str, object]:
         "epoch": k + 1,
         "figures": history[k],
     }
+
+
+def _choice(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, (tuple, list)) else "default" if value is None else value
 
 
 def _sha256(lines: Iterable[str]) -> str:

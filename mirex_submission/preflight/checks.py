@@ -44,6 +44,7 @@ _SEGMENT_BYTES = 12  # in mapped files: where it begins, its class, its place in
 # kernel or with librosa, beside the frames of its longest track; and for a track of a training.
 _NATIVE_BYTES, _KERAS_BYTES, _TRACK_BYTES = 120e6, 900e6, 800
 _WORKER_BYTES = 60e6 if kernel.compiled else 250e6
+_FIT_BYTES = 120e6  # of scikit-learn and SciPy
 _VIEW_WORKER_BYTES = 230e6 if kernel.compiled else 420e6  # of one that computes views, of tracks of any length
 
 
@@ -227,6 +228,8 @@ def _versions(run: PlannedRun) -> Iterator[Problem]:
 
 
 def _device(run: PlannedRun) -> Iterator[Problem]:
+    if not run.recipe.networks:  # views need no device
+        return
     try:
         engines.check_device(run.device or "cpu")
         if run.needs_keras:
@@ -332,6 +335,8 @@ def _memory(run: PlannedRun, known: Survey) -> Iterator[Problem]:
     extraction = n_workers * (_VIEW_WORKER_BYTES if of_views else _WORKER_BYTES + max(known.new, default=0))
     n_tracks = max(map(len, run.trainings), default=0)
     network = (_KERAS_BYTES if run.needs_keras else _NATIVE_BYTES) + _TRACK_BYTES * n_tracks if run.device else 0
+    if of_views and n_tracks:
+        network += _FIT_BYTES
     if of_views:  # vectors and their components; and the kernel of all pairs of tracks, up to a limit
         network += n_tracks * (8 * sum(spec.n_columns for spec in run.specs) + 8 * min(n_tracks, MOST_TRACKS))
     need = max(extraction, network)  # one after the other

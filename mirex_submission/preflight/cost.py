@@ -34,6 +34,7 @@ _CLIP_S = 30
 def plan(
     scratch: Path,
     tracks: Sequence[Track],
+    paths: Sequence[str],
     recipe: Recipe,
     spec: FeatureSpec,
     headers: Headers,
@@ -48,6 +49,8 @@ def plan(
         Folder for features and models.
     tracks : sequence of Track
         Labelled training tracks.
+    paths : sequence of str
+        All tracks whose features are extracted.
     recipe, spec : Recipe, FeatureSpec
         Settings of the training.
     headers : Headers
@@ -60,11 +63,12 @@ def plan(
     list of str
         Lines to print.
     """
-    known = _surveyed(scratch, tracks, [spec], headers)
+    known = _surveyed(scratch, paths, [spec], headers)
     n_classes = len({track.label for track in tracks})
-    n_tracks, n_frames = len(known.frames), sum(known.frames.values())
+    frames = [known.frames[track.path] for track in tracks if track.path in known.frames]
+    n_tracks, n_frames = len(frames), sum(frames)
     n_held_out = n_tracks // SHARE if recipe.patience else 0
-    n_drawn = sum(n_segments(n, spec, recipe) for n in known.frames.values())
+    n_drawn = sum(n_segments(n, spec, recipe) for n in frames)
     n_drawn = n_drawn * (n_tracks - n_held_out) // max(n_tracks, 1)
     source = "as the files' headers say" if known.new else "as the stored tracks have them"
     lines = [
@@ -82,6 +86,7 @@ def plan(
 def plan_views(
     scratch: Path,
     tracks: Sequence[Track],
+    paths: Sequence[str],
     recipe: ViewRecipe,
     specs: Sequence[Spec],
     headers: Headers,
@@ -89,7 +94,7 @@ def plan_views(
     threads: int,
 ) -> list[str]:
     """Describe what a training on views would do and how long it would take; write nothing. Arguments as in `plan`."""
-    known = _surveyed(scratch, tracks, specs, headers)
+    known = _surveyed(scratch, paths, specs, headers)
     n_columns = sum(spec.n_columns for spec in specs)
     clip_s = _view_s([spec for spec in specs if isinstance(spec, ViewSpec)])
     views = ", ".join(recipe.views)
@@ -104,8 +109,8 @@ def plan_views(
     ]
 
 
-def _surveyed(scratch: Path, tracks: Sequence[Track], specs: Sequence[Spec], headers: Headers) -> Survey:
-    known = survey((track.path for track in tracks), [FeatureStore(scratch, spec) for spec in specs], headers)
+def _surveyed(scratch: Path, paths: Sequence[str], specs: Sequence[Spec], headers: Headers) -> Survey:
+    known = survey(paths, [FeatureStore(scratch, spec) for spec in specs], headers)
     for path, reason in known.reasons.items():
         log.warning("%s: %s", path, reason)
     return known

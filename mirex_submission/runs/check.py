@@ -70,7 +70,8 @@ def check(
             line_of=line_of,
         )
         problems += [*checks.check(planned, headers), _model(scratch, training.name)]
-        if run.chosen_device.startswith("gpu") and not any(problem.kind is DeviceError for problem in problems):
+        wants_gpu = recipe.networks and run.chosen_device.startswith("gpu")
+        if wants_gpu and not any(problem.kind is DeviceError for problem in problems):
             problems.append(_backend(run))
         return checks.worst_first(problems)
 

@@ -114,7 +114,7 @@ def classify(
 
         files = output_files(scratch, output, classification.probabilities, inputs=[test_list])
         paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
-        folder, model = load_model(scratch, classification)
+        folder, model = load_model(scratch, classification, run)
         if not run.no_check:
             planned = checks.PlannedRun(
                 scratch, model.specs, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
@@ -180,7 +180,10 @@ def classify_paths(
     clear_leftovers(scratch)
     predictor = _predictor(folder, model, run)
     stores = [FeatureStore(scratch, spec) for spec in model.specs]
-    records = extraction.extract(paths, stores, Workers(run.threads, limit_s=run.track_limit))
+    try:
+        records = extraction.extract(paths, stores, Workers(run.threads, limit_s=run.track_limit))
+    except UsageError as error:  # a view of the model is missing, or of another version
+        raise ModelError(f"{folder}: {error.text}", code=error.code) from error
     trained = overlap(model, records.values())
     if trained:
         text = f"{len(trained)} test track(s) are in the training list too, by path or content"
@@ -220,7 +223,7 @@ def _predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
     return NetworkPredictor(folder, model, engine)
 
 
-def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Path, AnyBundle]:
+def load_model(scratch: Path, classification: ClassificationOptions, run: RunOptions) -> tuple[Path, AnyBundle]:
     """Load the model; return its folder, and the model with the networks and the vote that the options ask for."""
     from mirex_submission.features.views import PLUGINS
     from mirex_submission.models import bundle as bundles
@@ -231,12 +234,15 @@ def load_model(scratch: Path, classification: ClassificationOptions) -> tuple[Pa
     model = bundles.load(folder)
     plugins = PLUGINS if isinstance(model, ViewBundle) else NETWORKS
     for name, package in model.packages.items():
-        installed = plugins.package_of(name)
+        try:
+            installed = plugins.package_of(name)
+        except UsageError as error:
+            raise ModelError(f"{folder}: {error.text}", code=error.code) from error
         if installed != package:
             text = f"{plugins.kind} {name}: trained with {' '.join(package)}, but {' '.join(installed)} is installed"
             log.warning("%s", coded(text, code="model.other-package"))
     if isinstance(model, ViewBundle):
-        check_recipe(model.recipe, classification)
+        check_recipe(model.recipe, classification, run)
         return folder, model
     trained = model.recipe
     recipe = dataclasses.replace(

@@ -166,7 +166,7 @@ class TrainingOptions(Options):
 
     name: str | None = _name()
     groups: str | os.PathLike[str] | Iterable[Any] | None = option(
-        None, "list of path<TAB>group, such as artists, for --patience", metavar="FILE"
+        None, "list of path<TAB>group, such as artists, never split when tracks are held out", metavar="FILE"
     )
     max_bad: float = option(10.0, "most training tracks that may be unreadable", convert=opt.percent, metavar="PERCENT")
     restart: bool = option(False, "ignore checkpoints and train from scratch")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,8 @@ from mirex_submission.training.recipe import AnyRecipe, Recipe
 
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
+
+log = logging.getLogger(__name__)
 
 
 def scratch_folder(scratch: str | os.PathLike[str]) -> Path:
@@ -65,5 +68,7 @@ def specs_at(rate_hz: int, recipe: AnyRecipe, features: FeatureOptions) -> tuple
         return (FeatureSpec(rate_hz, features.bands, features.frames),)
     from mirex_submission.features.views import view_spec
 
-    rate_hz = min(rate_hz, max(VIEW_RATES_HZ))
+    if rate_hz > max(VIEW_RATES_HZ):
+        rate_hz = max(VIEW_RATES_HZ)
+        log.info("views are computed at %d Hz, the highest of their rates", rate_hz)
     return tuple(view_spec(name, rate_hz) for name in recipe.views)

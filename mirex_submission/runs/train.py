@@ -131,7 +131,7 @@ def train_and_classify(
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
         _fit(scratch, tracks, recipe, specs, training=training, run=run, groups=groups)
-        folder, model = load_model(scratch, ClassificationOptions(name=training.name))
+        folder, model = load_model(scratch, ClassificationOptions(name=training.name), run)
         return classify_paths(scratch, test_paths, *outputs, folder=folder, model=model, run=run)
 
 
@@ -161,10 +161,10 @@ def dry_run(
         specs = choose_specs(scratch, paths, recipe, features, headers)
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
         if isinstance(recipe, ViewRecipe):
-            return cost.plan_views(scratch, tracks, recipe, specs, headers, threads=run.threads)
+            return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
         (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
         start = functools.partial(fitting.start_engine, recipe, run)
-        return cost.plan(scratch, tracks, recipe, spec, headers, start=start)
+        return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
 
 
 def _fit(
@@ -248,7 +248,9 @@ def _read(
 ) -> tuple[list[Track], list[str], dict[str, str]]:
     """The training tracks, the paths of the other list, and the group of each full path; all problems at once."""
     if training.groups is not None and isinstance(recipe, Recipe) and not recipe.patience:
-        raise UsageError("--groups requires --patience", code="usage.groups")
+        raise UsageError(
+            "--groups requires --patience, or a recipe of views such as --recipe modulation", code="usage.groups"
+        )
     tracks, listed, groups = lists.read_all(
         lambda: lists.read_labelled(as_list("train_list", train_list, labelled=True)),
         lambda: [] if paths is None else lists.read_paths(

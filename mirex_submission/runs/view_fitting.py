@@ -141,7 +141,7 @@ def _store(
     targets = [number_of[track.label] for track in tracks]
     c, gamma = recipe.c, recipe.chosen_gamma
     if recipe.tune:
-        c, gamma = svm.tuned(vectors, targets, groups, gamma=gamma, seed=recipe.seed)
+        c, gamma = svm.tuned(vectors, targets, groups, c=c, gamma=gamma, seed=recipe.seed)
     machine = svm.fit(vectors, targets, groups, c=c, gamma=gamma, seed=recipe.seed)
     engine = f"scikit-learn and NumPy: {machine.description}"
     fit_s = time.monotonic() - started_s

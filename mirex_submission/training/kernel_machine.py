@@ -6,7 +6,6 @@ So a classification loads no other library, and a model can be read for as long 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,9 +50,14 @@ class KernelMachine(ABC):
             View to the vectors of the tracks [n_tracks, n_columns].
         """
         joined = join(self.projections, views)
-        n = max(1, _AT_ONCE // max(len(self.vectors), 1))
+        n = max(1, _AT_ONCE // max(len(self.vectors), self._n_values, 1))
         blocks = [joined[k : k + n] for k in range(0, len(joined), n)]
         return np.concatenate([self._decisions(gaussian_kernel(x, self.vectors, self.gamma)) for x in blocks])
+
+    @property
+    @abstractmethod
+    def _n_values(self) -> int:
+        """Numbers for each track that its decisions are computed from, beside its similarities."""
 
     @abstractmethod
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
@@ -106,23 +110,25 @@ class SupportVectorMachine(KernelMachine):
         """What it is and how large, for the log."""
         return f"a support vector machine with {len(self.vectors)} support vectors"
 
+    @property
+    def _n_values(self) -> int:
+        return len(self.counts) ** 2
+
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
         """Count the pairs of classes that each class wins, and add less than 1/3 for how clearly, as scikit-learn."""
-        ends = np.cumsum(self.counts)
-        # Of each class' own vectors, to the decisions between it and each other class.
-        sums = [
-            kernel[:, end - n : end] @ self.coefficients[:, end - n : end].T
-            for n, end in zip(self.counts.tolist(), ends.tolist(), strict=True)
-        ]
         n_tracks, n_classes = len(kernel), len(self.counts)
-        wins, margins = np.zeros((n_tracks, n_classes)), np.zeros((n_tracks, n_classes))
-        for (a, b), intercept in zip(itertools.combinations(range(n_classes), 2), self.intercepts, strict=True):
-            margin = sums[a][:, b - 1] + sums[b][:, a] + intercept
-            margins[:, a] += margin
-            margins[:, b] -= margin
-            wins[:, a] += margin >= 0
-            wins[:, b] += margin < 0
-        return np.asarray(wins + margins / (3 * (np.abs(margins) + 1)))
+        # Of each class' own vectors, to the decisions between it and each other class.
+        sums = np.zeros((n_tracks, n_classes, n_classes))
+        others, start = ~np.eye(n_classes, dtype=bool), 0
+        for k, n in enumerate(self.counts.tolist()):
+            sums[:, k, others[k]] = kernel[:, start : start + n] @ self.coefficients[:, start : start + n].T
+            start += n
+        a, b = np.triu_indices(n_classes, 1)  # the pairs, in the order of the intercepts
+        between = sums[:, a, b] + sums[:, b, a] + self.intercepts
+        sums[:, a, b], sums[:, b, a] = between, -between
+        margins = sums.sum(axis=2)
+        sums[:, a, b], sums[:, b, a] = between >= 0, between < 0
+        return np.asarray(sums.sum(axis=2) + margins / (3 * (np.abs(margins) + 1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +154,10 @@ class LandmarkMachine(KernelMachine):
         """What it is and how large, for the log."""
         return f"least squares on the similarities to {len(self.vectors)} landmarks"
 
+    @property
+    def _n_values(self) -> int:
+        return len(self.intercepts)
+
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
         return np.asarray(kernel @ self.coefficients + self.intercepts)
 
@@ -169,22 +179,30 @@ def of_arrays(arrays: Arrays, lengths: Mapping[str, int], n_classes: int) -> Ker
     """
     kind = SupportVectorMachine if "counts" in arrays else LandmarkMachine
     names = {*_names(kind), *(f"{view}/{name}" for view in lengths for name in _names(Projection))}
-    if arrays.keys() != names or not all(np.isfinite(array).all() for array in arrays.values()):
+    if arrays.keys() != names:
         raise ValueError("not the arrays of a classifier of these views")
+    n_components = {view: arrays[f"{view}/components"].shape[-1:] for view in lengths}
+    n = arrays["vectors"].shape[:1]
+    shapes = {"vectors": (*n, sum(map(sum, n_components.values()))), "gamma": (), "temperature": ()}
+    for view, length in lengths.items():
+        shapes |= {f"{view}/{name}": (length,) for name in ("mean", "scale", "centre")}
+        shapes[f"{view}/components"] = (length, *n_components[view])
+    if kind is SupportVectorMachine:
+        n_pairs = n_classes * (n_classes - 1) // 2
+        shapes |= {"counts": (n_classes,), "coefficients": (n_classes - 1, *n), "intercepts": (n_pairs,)}
+    else:
+        shapes |= {"coefficients": (*n, n_classes), "intercepts": (n_classes,)}
+    types = dict.fromkeys(shapes, np.dtype(np.float64)) | {"counts": np.dtype(np.int64)}
+    fit = all(arrays[name].shape == shape and arrays[name].dtype == types[name] for name, shape in shapes.items())
+    if not fit or not all(np.isfinite(array).all() for array in arrays.values()):
+        raise ValueError("arrays of other sizes or types than those of a classifier of these views")
+    positive = ["gamma", "temperature", *(f"{view}/scale" for view in lengths)]
+    counts = arrays.get("counts", np.array([*n]))
+    if not all((arrays[name] > 0).all() for name in positive) or (counts < 0).any() or counts.sum() != n[0]:
+        raise ValueError("values that no classifier of these views has")
     projections = {view: Projection(*(arrays[f"{view}/{name}"] for name in _names(Projection))) for view in lengths}
     own: dict[str, Any] = {name: arrays[name] if arrays[name].ndim else arrays[name].item() for name in _names(kind)}
-    machine = kind(projections, **own)
-    n = len(machine.vectors)
-    shapes = {"coefficients": (n, n_classes), "intercepts": (n_classes,)}
-    if isinstance(machine, SupportVectorMachine):
-        shapes = {"coefficients": (n_classes - 1, n), "intercepts": (n_classes * (n_classes - 1) // 2,)}
-        shapes["counts"] = (n_classes,)
-    n_components = sum(projection.components.shape[1] for projection in projections.values())
-    fits = all(arrays[name].shape == shape for name, shape in shapes.items())
-    fits &= all(len(projections[view].components) == length for view, length in lengths.items())
-    if not fits or machine.vectors.shape != (n, n_components):
-        raise ValueError("arrays of other sizes than those of a classifier of these views")
-    return machine
+    return kind(projections, **own)
 
 
 def join(projections: Mapping[str, Projection], views: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
+from mirex_submission.errors import coded
 from mirex_submission.training.kernel_machine import (
     KernelMachine,
     LandmarkMachine,
@@ -63,43 +64,53 @@ def fit(
         Seed of the folds and of the landmarks.
     """
     y = np.asarray(targets)
-    machine = _fit(views, y, c, gamma, seed)
+    is_large = _is_large(y)
+    machine = _fit(views, y, c, gamma, seed, is_large=is_large)
     decisions, truth = [np.empty((0, int(y.max()) + 1))], [y[:0]]
     n_most = max(1, _MOST_CALIBRATED // (_FOLDS * decisions[0].shape[1]))
     for trained, held_out in _folds(y, groups, _FOLDS, seed):
         present, of_present = np.unique(y[trained], return_inverse=True)
         if len(present) > 1:
             held = np.random.default_rng(seed).permutation(held_out)[:n_most]
-            part = _fit(_rows(views, trained), of_present, c, gamma, seed)
+            part = _fit(_rows(views, trained), of_present, c, gamma, seed, is_large=is_large)
             of_present = part.decisions(_rows(views, held))
             of_all = np.repeat(of_present.min(axis=1, keepdims=True) - 1, decisions[0].shape[1], axis=1)
             of_all[:, present] = of_present  # a class that the part does not know is below all others
             decisions.append(of_all)
             truth.append(y[held])
     if len(truth) == 1:
+        text = "no tracks can be held out, for want of groups or classes: the probabilities are not calibrated"
+        log.warning("%s", coded(text, code="training.not-calibrated"))
         return machine
     temperature = _temperature(np.concatenate(decisions), np.concatenate(truth))
     return dataclasses.replace(machine, temperature=temperature)
 
 
 def tuned(
-    views: Views, targets: Sequence[int], groups: Sequence[str], *, gamma: float, seed: int = 0
+    views: Views, targets: Sequence[int], groups: Sequence[str], *, c: float, gamma: float, seed: int = 0
 ) -> tuple[float, float]:
     """Choose c and gamma: of a grid of 12 around the recipe's, the pair that is right on most held-out tracks.
 
-    Of equally good pairs it is that with the smaller c, and then the smaller gamma. Arguments as in `fit`.
+    Of equally good pairs it is that with the smaller c, and then the smaller gamma. Where no held-out track is right,
+    it is the recipe's own. Arguments as in `fit`.
     """
     y = np.asarray(targets)
+    is_large = _is_large(y)
     folds = list(_folds(y, groups, _TUNING_FOLDS, seed))
     n_right = dict.fromkeys(itertools.product(_GRID_C, (gamma * factor for factor in _GRID_GAMMA)), 0)
-    for c, width in n_right:
+    for penalty, width in n_right:
         for trained, held in folds:
             present, of_present = np.unique(y[trained], return_inverse=True)
             if len(present) > 1:
-                decisions = _fit(_rows(views, trained), of_present, c, width, seed).decisions(_rows(views, held))
-                n_right[c, width] += int((present[decisions.argmax(axis=1)] == y[held]).sum())
-    for (c, width), n in n_right.items():
-        log.info("tuning: C %g, gamma %g: %d of %d held-out tracks are right", c, width, n, len(y))
+                part = _fit(_rows(views, trained), of_present, penalty, width, seed, is_large=is_large)
+                decided = present[part.decisions(_rows(views, held)).argmax(axis=1)]
+                n_right[penalty, width] += int((decided == y[held]).sum())
+    if not any(n_right.values()):
+        text = f"no held-out track is right, so nothing can be chosen: C {c:g} and gamma {gamma:g} stay"
+        log.warning("%s", coded(text, code="training.not-tuned"))
+        return c, gamma
+    for (penalty, width), n in n_right.items():
+        log.info("tuning: C %g, gamma %g: %d of %d held-out tracks are right", penalty, width, n, len(y))
     return max(n_right, key=n_right.__getitem__)  # the first of equal ones
 
 
@@ -107,10 +118,15 @@ def _rows(views: Views, chosen: np.ndarray) -> Views:
     return {name: vectors[chosen] for name, vectors in views.items()}
 
 
-def _fit(views: Views, y: np.ndarray, c: float, gamma: float, seed: int) -> KernelMachine:
+def _is_large(y: np.ndarray) -> bool:
+    """Tell whether a training takes landmarks; so do all its parts, whose decisions must have the same scale."""
+    return len(y) > MOST_TRACKS or y.max() >= MOST_CLASSES
+
+
+def _fit(views: Views, y: np.ndarray, c: float, gamma: float, seed: int, *, is_large: bool) -> KernelMachine:
     projections = {name: Projection.fit(vectors) for name, vectors in views.items()}
     joined = join(projections, views)
-    if len(y) > MOST_TRACKS or y.max() >= MOST_CLASSES:
+    if is_large:
         return _fit_landmarks(projections, joined, y, c, gamma, seed)
     from sklearn.svm import SVC
 

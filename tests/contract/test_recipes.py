@@ -11,6 +11,7 @@ from processes import end, files_below, start, wait_for
 
 from mirex_submission.models import bundle as bundles
 from mirex_submission.protocol.lists import read_labelled, read_paths
+from mirex_submission.system.atomic import seal, unseal
 
 RECIPE = ("--recipe", "modulation")
 
@@ -151,10 +152,38 @@ def test_options_of_the_other_recipe_are_refused_before_anything_is_made(argumen
     assert not (tmp_path / "s").exists()
 
 
-@pytest.mark.parametrize("arguments", [("--vote", "majority"), ("--model", "2")])
+@pytest.mark.parametrize(
+    "arguments", [("--vote", "majority"), ("--model", "2"), ("--engine", "keras"), ("--device", "gpu")]
+)
 def test_options_of_networks_are_refused_by_a_classification(scratch, corpus, tmp_path, arguments):
     done = call("classify", *arguments, scratch, corpus["test"], tmp_path / "out.txt")
     assert done.status == 2 and "[usage.other-recipe]" in done.stderr
+
+
+def test_a_view_more_is_computed_alone(trained, corpus, tmp_path):
+    own = tmp_path / "scratch"
+    assert call("extract", *RECIPE, "--views", "mel-modulation", own, corpus["features"]).status == 0
+    before = {file: file.stat().st_ino for file in own.glob("features/mel*/*/*.view")}
+    done = call("extract", *RECIPE, own, corpus["features"])
+    assert done.status == 0 and before == {file: file.stat().st_ino for file in own.glob("features/mel*/*/*.view")}
+    assert files_of(own / "features") == files_of(trained / "features")
+
+
+def test_a_model_whose_view_has_another_version_by_now_is_status_5_where_it_is_needed(scratch, corpus, tmp_path):
+    """As after an update of this package: the old vectors serve, and no new ones are mixed with them."""
+    path = scratch / "model/bundle.json"
+    path.write_bytes(seal(unseal(path.read_bytes()).replace(b'"version": "1"', b'"version": "0"')))
+    before = files_of(scratch / "features")
+    done = call("classify", "--no-check", scratch, corpus["test"], tmp_path / "out.txt")
+    assert done.status == 5 and "[usage.view-version]" in done.stderr
+    assert files_of(scratch / "features") == before and not (tmp_path / "out.txt").exists()
+
+
+def test_a_dry_run_counts_the_tracks_of_both_lists(corpus, tmp_path):
+    n = len(read_paths(corpus["features"]))
+    for recipe in (RECIPE, ("--recipe", "paper")):
+        done = call("train", *recipe, "--dry-run", tmp_path / "s", corpus["features"], corpus["train"])
+        assert done.status == 0 and f"{n} to extract" in done.stdout
 
 
 def test_what_a_view_is_missing_is_said_before_the_extraction(corpus, tmp_path):

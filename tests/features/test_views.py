@@ -73,13 +73,10 @@ def test_samples_of_16_bits_are_of_full_scale_1(install):
         (30, [(0, 9), (10, 19), (20, 29)]),
     ],
 )
-def test_a_long_track_is_cut_into_windows_of_which_the_last_ends_with_it(n, expected, n_block, install, monkeypatch):
-    install(LEVELS)
-    monkeypatch.setattr(views, "WINDOW_S", 1)
+def test_a_long_track_is_cut_into_windows_of_which_the_last_ends_with_it(n, expected, n_block):
     samples = np.arange(n, dtype=np.float32)
     blocks = [samples[k : k + n_block] for k in range(0, n, n_block)]
-    spec = ViewSpec("levels", "7", 10, 3)
-    assert [(low, high) for low, high, _ in vectors(spec, *blocks).tolist()] == expected
+    assert [(window.min(), window.max()) for window in views._windows(blocks, 10)] == expected
 
 
 def test_a_track_of_one_window_has_the_vector_of_the_function():
@@ -99,16 +96,61 @@ def test_a_package_adds_a_view(install):
 
 def test_a_matrix_stands_for_its_mean(install):
     install(LEVELS.replace("np.array([", "np.array([[0, 0, 0], [").replace("rate_hz])", "rate_hz]])"))
-    assert vectors(view_spec("levels", 10), np.float32([-1, 0.5])).tolist() == [[-0.5, 0.25, pytest.approx(0.1)]]
+    assert vectors(view_spec("levels", 11025), np.float32([-1, 0.5])).tolist() == [
+        [-0.5, 0.25, pytest.approx(1 / 11025)]
+    ]
 
 
 @pytest.mark.parametrize(
-    "returned", ["np.zeros(2)", "np.zeros((0, 3))", "np.zeros((1, 1, 3))", "np.full(3, np.nan)", "np.zeros(())"]
-)
+    "returned",
+    [
+        "np.zeros(2)", "np.zeros((0, 3))", "np.zeros((1, 1, 3))", "np.full(3, np.nan)", "np.zeros(())", "None", "1 / 0",
+        "[[1, 2, 3], [4]]", "['a', 'b', 'c']", "np.full(3, 1j)", "np.full((2, 3), 1e300)", "exit(3)",
+    ],
+)  # fmt: skip
 def test_what_is_no_vector_is_an_audio_error(install, returned):
     install(LEVELS.replace("np.array([samples.min(), samples.max(), len(samples) / rate_hz])", returned))
     with pytest.raises(AudioError, match=r"view levels: .*\[features.view\]"):
-        vectors(view_spec("levels", 10), np.zeros(10, np.float32))
+        vectors(view_spec("levels", 11025), np.zeros(10, np.float32))
+
+
+def test_a_large_matrix_has_a_finite_mean(install):
+    install(LEVELS.replace("np.array([samples.min(), samples.max(), len(samples) / rate_hz])", "np.full((9, 3), 3e38)"))
+    assert vectors(view_spec("levels", 11025), np.zeros(10, np.float32)).tolist() == [[np.float32(3e38)] * 3]
+
+
+def test_a_view_that_works_in_place_changes_no_other_one(install):
+    install(LEVELS.replace("    return", "    samples *= 0\n    return"))
+    specs = [view_spec("levels", 11025), view_spec("mel-modulation", 11025)]
+    noise = np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32)
+    np.testing.assert_array_equal(vectors_of_blocks([noise], specs)[1], vectors(specs[1], noise))
+
+
+@pytest.mark.parametrize("spec", [ViewSpec("levels", "6", 11025, 3), ViewSpec("levels", "7", 11025, 4)])
+def test_another_version_or_length_than_the_spec_is_a_usage_error(install, spec):
+    install(LEVELS)
+    with pytest.raises(UsageError) as raised:
+        vectors(spec, np.zeros(10, np.float32))
+    assert raised.value.code == "usage.view-version"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"version": 1}, {"version": "2026/11"}, {"version": "../../up"}, {"version": ""}, {"version": "a" * 100},
+        {"length": 0}, {"length": -1}, {"length": 2.0}, {"length": True}, {"length": 10**9}, {"compute": 3},
+    ],
+)  # fmt: skip
+def test_what_a_view_declares_is_checked_when_it_is_made(options):
+    with pytest.raises(UsageError) as raised:
+        View(**{"compute": np.mean, "length": 1} | options)
+    assert raised.value.code == "usage.view"
+
+
+@pytest.mark.parametrize("rate_hz", [0, 10, 44100, 10**9, 11025.0])
+def test_a_view_is_computed_at_its_rates_only(rate_hz):
+    with pytest.raises(UsageError):
+        ViewSpec("levels", "1", rate_hz, 3)
 
 
 def test_a_name_that_nobody_adds_is_a_usage_error():

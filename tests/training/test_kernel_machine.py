@@ -39,6 +39,26 @@ def test_more_tracks_than_fit_at_once_have_the_same_decisions(machine, monkeypat
     np.testing.assert_allclose(machine.decisions(views), whole, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gamma", np.ones(3)), ("gamma", np.array(1j)), ("gamma", np.array(-5.0)), ("temperature", np.array(0.0)),
+        ("view0/scale", np.zeros(30)), ("view0/scale", np.ones(5)), ("view0/mean", np.zeros((30, 1))),
+        ("view0/components", np.array(1.0)), ("view1/centre", np.array(["a"] * 12)), ("vectors", np.array(1.0)),
+    ],
+)  # fmt: skip
+def test_arrays_of_other_values_types_or_sizes_are_refused(machine, name, value):
+    with pytest.raises(ValueError, match="classifier"):
+        kernel_machine.of_arrays(machine.arrays() | {name: value}, LENGTHS, 3)
+
+
+@pytest.mark.parametrize("counts", [[-1, 0, 0], [1000, 1000, 1000], [1.0, 1.0, 1.0]])
+def test_counts_that_are_none_of_the_support_vectors_are_refused(counts):
+    machine = fit(*view_task(3, 60), c=3, gamma=0.3)
+    with pytest.raises(ValueError, match="classifier"):
+        kernel_machine.of_arrays(machine.arrays() | {"counts": np.array(counts)}, LENGTHS, 3)
+
+
 @pytest.mark.parametrize("change", ["an array less", "one more", "a view less", "nan", "classes", "columns", "vectors"])
 def test_arrays_of_another_machine_are_refused(machine, change):
     arrays, lengths, n_classes = machine.arrays(), dict(LENGTHS), 3

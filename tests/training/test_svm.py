@@ -76,13 +76,24 @@ def test_odd_tasks_have_finite_probabilities(kind):
 def test_tuning_chooses_the_pair_that_is_right_on_most_held_out_tracks(caplog):
     caplog.set_level("INFO")
     views, y, groups = view_task(3, 90)
-    c, gamma = tuned(views, y, groups, gamma=0.3)
+    c, gamma = tuned(views, y, groups, c=3, gamma=0.3)
     assert c in (1, 3, 10) and gamma / 0.3 in (0.25, 0.5, 1, 2)
     n_right = {
         (float(c), float(width)): int(n)
         for c, width, n in re.findall(r"C (\S+), gamma (\S+): (\d+) of 90", caplog.text)
     }
     assert len(n_right) == 12 and n_right[c, gamma] == max(n_right.values())
+
+
+@pytest.mark.parametrize("groups", ["one", "of classes"])
+def test_without_evidence_nothing_is_chosen_and_nothing_calibrated_and_both_are_logged(caplog, groups):
+    views, y, _ = view_task(3, 30)
+    of_tracks = ["a"] * len(y) if groups == "one" else [str(label) for label in y]
+    assert tuned(views, y, of_tracks, c=2.5, gamma=0.3) == (2.5, 0.3)
+    assert "[training.not-tuned]" in caplog.text
+    if groups == "one":
+        assert fit(views, y, of_tracks, c=2.5, gamma=0.3).temperature == 1
+        assert "[training.not-calibrated]" in caplog.text
 
 
 def test_groups_are_never_split_in_a_fold():
@@ -92,6 +103,15 @@ def test_groups_are_never_split_in_a_fold():
 
 
 # Large trainings.
+
+
+def test_calibration_takes_the_machine_of_the_whole_training(monkeypatch):
+    """Parts of a training just above the limit are below it: their decisions must have the same scale all the same."""
+    views, y, groups = view_task(3, 300)
+    monkeypatch.setattr(svm, "MOST_TRACKS", 299)
+    just_large = fit(views, y, groups, c=3, gamma=0.3)
+    monkeypatch.setattr(svm, "MOST_TRACKS", 10)
+    assert just_large.temperature == fit(views, y, groups, c=3, gamma=0.3).temperature
 
 
 @pytest.fixture
