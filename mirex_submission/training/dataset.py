@@ -38,7 +38,7 @@ class TrainingSet:
     starts_of : callable
         Number of an epoch to the first row of each segment, integers [n_segments].
     targets : np.ndarray
-        Class of each segment, uint16 [n_segments].
+        Class of each segment, uint16 or wider [n_segments].
     mean, std : np.ndarray
         Of the frames, float64 [n_bands].
     order_room : np.ndarray
@@ -114,7 +114,8 @@ def pack(
 
     first = draw(0)
     starts_of = draw if recipe.segments == "fresh" else lambda epoch: first
-    of_segments, filled = _room(folder, n_all, np.uint16), 0
+    class_type = np.result_type(np.uint16, np.min_scalar_type(max(targets, default=0)))
+    of_segments, filled = _room(folder, n_all, class_type), 0
     for target, count in zip(targets, counts, strict=True):
         of_segments[filled : filled + count] = target
         filled += count
