@@ -151,6 +151,26 @@ def test_every_fault_of_the_lists_is_found_in_what_is_read(written):
     assert len(re.findall(r"fold2\.test\.txt:\d+: .*\[folds\.no-truth-of-track\]", message)) == len(made[1].test) - 1
 
 
+def test_folds_may_be_spelled_in_another_unicode_form_than_the_table(tmp_path, caplog):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    tracks = [
+        GroupedTrack(f"/{composed}/{label}{n}.wav", label, f"artist{n}")
+        for n in range(4)
+        for label in (composed, "rock")
+    ]
+    made = folds.split(tracks, 2)
+    folds.write(made, tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace(composed, decomposed))
+    assert check.read(tmp_path, tracks) == made
+    assert "[folds.unicode-forms]" in caplog.text
+    moved = made[0].test[0]
+    with open(tmp_path / "fold1.train.txt", "a") as train:
+        train.write(f"{moved.path}\t{moved.label}\n".replace(composed, decomposed))
+    with pytest.raises(ListError, match=r"\[folds\.crossing-group\]"):
+        check.read(tmp_path, tracks)
+
+
 def test_a_group_that_crosses_is_named_with_both_lines(written):
     folder, tracks, made = written
     group = next(g for g, n in Counter(t.group for t in made[0].test).items() if n > 1)
