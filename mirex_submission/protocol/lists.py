@@ -8,6 +8,7 @@ path is relative to the folder that the command is called from.
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import sys
@@ -148,9 +149,10 @@ def read_all(*reads: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) for each line of a list that is not blank.
+def numbered_lines(list_path: str | os.PathLike[str], *, keep_mark: bool = False) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line without its end) for each line of a list that has more than blanks and tabs.
 
+    keep_mark : leave a byte order mark before the first line.
     Raises ListError if the list cannot be read.
     """
     if isinstance(list_path, InMemoryList):
@@ -160,9 +162,9 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
         with open(list_path, "rb") as f:
             # Lines of bytes end at LF, CRLF and CR, and not at form feeds and whatever else a path may hold.
             for number, raw in enumerate(chain.from_iterable(map(bytes.splitlines, f)), start=1):
-                if number == 1:
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
-                if raw.strip(b" "):
+                if number == 1 and not keep_mark:
+                    raw = raw.removeprefix(codecs.BOM_UTF8)
+                if raw.strip():
                     yield number, raw
     except IsADirectoryError:
         raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None
