@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,10 @@ from pathlib import Path
 import msgspec
 
 from mirex_submission.errors import coded
+from mirex_submission.evaluation.crossval.script import cause_of_failure
 from mirex_submission.evaluation.crossval.supervise import Outcome, supervise
 from mirex_submission.system.atomic import sha256, write_file
-from mirex_submission.system.progress import duration, printable
-
-_LONGEST_LINE = 400
+from mirex_submission.system.progress import duration
 
 
 class StepResult(msgspec.Struct, frozen=True):
@@ -138,7 +136,8 @@ class Step:
         attempts = self.attempts() + 1
         self._write_record(_Record(self.key, attempts))
         outcome = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop)
-        for path in filter(Path.is_symlink, self.leaves):  # the file that it leads to may be removed
+        # The file that a link leads to may be removed.
+        for path in (path for path in self.leaves if path.is_symlink() and path.is_file()):
             with contextlib.suppress(OSError):
                 content = path.read_bytes()
                 path.unlink()
@@ -159,14 +158,16 @@ class Step:
         return result
 
     def _problem(self, outcome: Outcome, left: Mapping[str, str | None], limit_s: float) -> str | None:
-        log = f"its log, {self.log}, ends: {_last_line(self.log)}"
+        log = f"its log, {self.log}, ends: {outcome.last_line}"
         if outcome.timed_out:
             return coded(f"ended at its time limit of {duration(limit_s)}; {log}", code="crossval.time-limit")
+        cause = cause_of_failure(Path(self.argv[0]), outcome.status)
+        cause = cause and f"{cause}; "
         if outcome.status:
-            return coded(f"status {outcome.status}; {log}", code="crossval.status")
+            return coded(f"status {outcome.status}; {cause}{log}", code="crossval.status")
         missing = next((path for path, content in left.items() if content is None), None)
         if missing:
-            return coded(f"status 0, but it did not write {missing}; {log}", code="crossval.no-output")
+            return coded(f"status 0, but it did not write {missing}; {cause}{log}", code="crossval.no-output")
         return None
 
     def _left(self) -> dict[str, str | None]:
@@ -183,10 +184,3 @@ class Step:
 
     def _write_record(self, record: _Record) -> None:
         write_file(self.record, json.dumps(msgspec.to_builtins(record), indent=1).encode())
-
-
-def _last_line(log: Path) -> str:
-    """Return the last line of a log that is not blank, only its end if it is long."""
-    with open(log, "rb") as f:
-        f.seek(max(0, os.fstat(f.fileno()).st_size - _LONGEST_LINE))
-        return printable(f.read().decode(errors="replace").strip().rpartition("\n")[2])
