@@ -16,8 +16,11 @@ import msgspec
 from mirex_submission.errors import coded
 from mirex_submission.evaluation.crossval.script import cause_of_failure
 from mirex_submission.evaluation.crossval.supervise import Outcome, supervise
+from mirex_submission.evaluation.records import Amount, Count, read_record
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.progress import duration
+
+_MOST_BYTES = 1 << 20  # of a record
 
 
 class StepResult(msgspec.Struct, frozen=True):
@@ -41,12 +44,12 @@ class StepResult(msgspec.Struct, frozen=True):
 
     name: str
     argv: list[str]
-    status: int
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
+    status: Count
+    seconds: Amount
+    cpu_seconds: Amount
+    peak_mb: Amount
     log: str
-    attempts: int
+    attempts: Count
     problem: str | None
 
 
@@ -54,7 +57,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of a step: its key, how often it was begun, how it ended, and {file it left: SHA-256}."""
 
     key: str
-    attempts: int = 0
+    attempts: Count = 0
     result: StepResult | None = None
     left: dict[str, str | None] | None = None
 
@@ -107,8 +110,9 @@ class Step:
 
     def finished(self) -> StepResult | None:
         """Return the earlier result, if what the step left is still there as it was."""
-        intact = self._read_record().left == self._left() and (self.folder is None or self.folder.is_dir())
-        return self.earlier_result() if intact else None
+        left = self._left()
+        intact = left == self._read_record().left and None not in left.values()
+        return self.earlier_result() if intact and (self.folder is None or self.folder.is_dir()) else None
 
     def run(self, *, environment: Mapping[str, str], limit_s: float, stop: threading.Event) -> StepResult:
         """Run the step now, and record how it ended.
@@ -177,8 +181,8 @@ class Step:
     def _read_record(self) -> _Record:
         """Read the record of a step with this key; an empty one if there is none."""
         try:
-            record = msgspec.convert(json.loads(self.record.read_bytes()), _Record)
-        except (OSError, ValueError, RecursionError, msgspec.ValidationError):
+            record = read_record(self.record, _Record, most_bytes=_MOST_BYTES)
+        except (OSError, ValueError):
             return _Record(self.key)
         return record if record.key == self.key else _Record(self.key)
 

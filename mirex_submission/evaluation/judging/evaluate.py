@@ -136,7 +136,8 @@ class Evaluation:
         labels: dict[int, str | None] = dict(enumerate(self.classes)) | {NO_PREDICTION: None}
         rows = []
         for k, fold in enumerate(self.folds):
-            tables = [read_probabilities(path) if (path := beside(s.outputs[k])) else None for s in self.systems]
+            files = [beside(system.outputs[k]) for system in self.systems]
+            tables = [read_probabilities(path.resolve()) if path else None for path in files]
             for n, track in enumerate(fold.tracks):
                 for system, table in zip(self.systems, tables, strict=True):
                     predicted = labels[system.predicted[k][n]]
