@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 NO_PREDICTION = -1
+_LONGEST_QUOTE = 500  # characters of a path, label or line in a message
 
 
 def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
@@ -348,26 +349,28 @@ def read_output(
         empty = False
         readings = _readings(line, test_list, classes)
         if not readings:
-            findings.append(Finding(where, f"no label in {line!r}", Kind.NO_LABEL))
+            findings.append(Finding(where, f"no label in {_quoted(line)}", Kind.NO_LABEL))
             continue
         best = min(readings, key=lambda reading: reading.meaning.count(None))
         if best.track is None:
-            problem = f"{best.path!r} names no track of the test list, or several"
+            problem = f"{_quoted(best.path)} names no track of the test list, or several"
             findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
             continue
         if best.track in line_of:
-            problem = f"{best.path!r} is the track of line {line_of[best.track]} too"
+            problem = f"{_quoted(best.path)} is the track of line {line_of[best.track]} too"
             findings.append(Finding(where, problem, Kind.REPEATED_TRACK))
         if best.class_number is None:
-            findings.append(Finding(where, f"label {best.label!r} is no class of the task", Kind.UNKNOWN_LABEL))
+            findings.append(Finding(where, f"label {_quoted(best.label)} is no class of the task", Kind.UNKNOWN_LABEL))
         elif best.other_form:
-            problem = f"{best.path!r} or {best.label!r} has another Unicode form in the lists"
+            problem = f"{_quoted(best.path)} or {_quoted(best.label)} has another Unicode form in the lists"
             findings.append(Finding(where, problem, Kind.UNICODE_FORM))
         # The last reading is the evaluator's. It may agree by chance, with a class that the path names.
         elif readings[-1].meaning != best.meaning or (
             "\t" in line and nema.breaks_line(line.partition("\t")[0].strip())
         ):
-            findings.append(Finding(where, f"white space in {best.path!r} or {best.label!r}", Kind.CUT_LINE))
+            findings.append(
+                Finding(where, f"white space in {_quoted(best.path)} or {_quoted(best.label)}", Kind.CUT_LINE)
+            )
         line_of[best.track] = number
         predicted[best.track] = NO_PREDICTION if best.class_number is None else best.class_number
     if empty:
@@ -386,6 +389,10 @@ def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> lis
     words = nema.split_line(line)
     pairs += [words] if words else []
     return [_reading(path, label, test_list, classes) for path, label in pairs]
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}...")
 
 
 def _reading(path: str, label: str, test_list: TestList, classes: Mapping[str, int]) -> _Reading:

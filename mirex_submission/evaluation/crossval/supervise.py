@@ -157,7 +157,7 @@ def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
     try:
         descriptor = open_inner(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         stream = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - the caller closes it
-        stream.write(os.fsencode(f"$ {shlex.join(argv)}\n"))
+        stream.write(os.fsencode(f"$ {printable(shlex.join(argv))}\n"))
     except OSError as error:
         raise storage_error(error, log) from error
     return stream

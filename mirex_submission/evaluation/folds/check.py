@@ -14,6 +14,7 @@ from mirex_submission.evaluation.folds.sources import GroupedTrack
 from mirex_submission.evaluation.folds.split import Fold
 from mirex_submission.protocol.lists import Problems, list_error
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.progress import printable
 from mirex_submission.system.unicode_forms import nfc
 
 _Entries = list[tuple[int, GroupedTrack]]  # line number, track
@@ -116,12 +117,12 @@ def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> li
 def table(folds: Sequence[Fold]) -> str:
     """Tabulate the tracks of each class, of all classes, and the groups: a line for each side of each fold."""
     classes = _groups_of_classes(folds)
-    rows = [["", "", *classes, "all", "groups"]]
+    rows = [["", "", *map(printable, classes), "all", "groups"]]
     for fold in folds:
         for side, tracks in (("train", fold.train), ("test", fold.test)):
             counts = Counter(track.label for track in tracks)
             numbers = [*(counts[label] for label in classes), len(tracks), len({track.group for track in tracks})]
-            rows.append([fold.name, side, *map(str, numbers)])
+            rows.append([printable(fold.name), side, *map(str, numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = [f"{row[0]:{widths[0]}} {row[1]:{widths[1]}}" for row in rows]
     return "\n".join(

@@ -191,3 +191,8 @@ def test_the_last_line_is_printable_and_short(call, script, kind):
     line = call(script(f"#!/bin/sh\n{text}\n")).last_line
     expected = {"escape": r"\x1b[2J\x1b]0;t\x07y", "long": "end", "none": f"$ {call.log.parents[1]}/call.sh"}
     assert line == expected.get(kind, "x")
+
+
+def test_the_command_in_the_log_is_printable(call, script):
+    call(script("#!/bin/sh\n"), "\x1b[2J", "a\nb", "Motörhead")
+    assert call.log.read_text().endswith(r"/call.sh '\x1b[2J' 'a\nb' 'Motörhead'" + "\n")
