@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import random
 import re
+import time
 from collections import Counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds import check
 from mirex_submission.evaluation.folds import split as folds
+from mirex_submission.evaluation.folds.deal import deal
 from mirex_submission.evaluation.folds.sources import GroupedTrack
 
 
@@ -78,6 +80,18 @@ def test_small_collections_are_nearly_always_dealt_as_well_as_can_be():
         least += min((counts == 0).sum() for counts in dealt)
         missing += (shares(folds.split(tracks_of(sizes), 3), 3) == 0).sum()
     assert least <= missing <= least + 2
+
+
+def test_the_time_of_a_large_collection_does_not_grow_with_its_square():
+    def seconds(n_tracks):
+        sizes = np.eye(16)[np.arange(n_tracks) % 16]
+        started_s = time.process_time()
+        fold_of = deal(sizes, 3, seed=[0])
+        assert np.ptp(np.bincount(fold_of)) <= 1
+        return time.process_time() - started_s
+
+    seconds(100)
+    assert seconds(16_000) < 8 * seconds(4_000)
 
 
 def test_seeds_and_repeats_give_other_folds():
