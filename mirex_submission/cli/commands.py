@@ -23,6 +23,7 @@ from mirex_submission.runs.options import (
     check_recipe,
 )
 from mirex_submission.system.option import flag_of
+from mirex_submission.system.progress import printable
 from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
 
 log = logging.getLogger(__name__)
@@ -170,7 +171,7 @@ def check(args: argparse.Namespace) -> None:
     )
     labels = {ERROR: "ERROR", WARNING: "warning"}
     for problem in problems:
-        print(f"{labels.get(problem.severity, 'ok'):8} {problem.text}")
+        print(f"{labels.get(problem.severity, 'ok'):8} {printable(problem.text)}")
     errors = [problem for problem in problems if problem.severity == ERROR]
     if errors:
         kind = errors[0].kind

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from mirex_submission.errors import MirexError, ResourceError, StorageError, UsageError, coded
 from mirex_submission.system.installation import install_command
+from mirex_submission.system.progress import printable
 from mirex_submission.system.standard_streams import open_descriptors
 
 log = logging.getLogger("mirex_submission")
@@ -65,11 +66,11 @@ def start_log(verbose: int, quiet: int) -> None:
 
 
 class _LineFormatter(logging.Formatter):
-    """Time and message; only warnings and errors name their level."""
+    """Time and message, printable whatever a path or label holds; only warnings and errors name their level."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
-        return f"{self.formatTime(record, self.datefmt)} {level}{record.getMessage()}"
+        return f"{self.formatTime(record, self.datefmt)} {level}{printable(record.getMessage())}"
 
 
 def status_of(run: Callable[[], None]) -> int:

@@ -8,6 +8,7 @@ path is relative to the folder that the command is called from.
 
 from __future__ import annotations
 
+import codecs
 import logging
 import os
 import sys
@@ -131,8 +132,9 @@ def read_labelled(
             continue
         if not is_path(path, number, problems):
             continue
-        # One object for all tracks of a label, spelled as in its first line.
-        track = Track(path, spellings.setdefault(nfc(label), sys.intern(label)), line=number)
+        # One object for all tracks of a label; in a run it is spelled as in its first line.
+        key = nfc(label) if for_evaluator else label
+        track = Track(path, spellings.setdefault(key, sys.intern(label)), line=number)
         if track.label != label:
             respelled.append(f"line {number} ({label!r})")
         file = full_path(path)
@@ -176,9 +178,10 @@ def read_all(*reads: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) for each line of a list that is not blank.
+def numbered_lines(list_path: str | os.PathLike[str], *, keep_mark: bool = False) -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, line without its end) for each line of a list that has more than blanks and tabs.
 
+    keep_mark : leave a byte order mark before the first line.
     Raises ListError if the list cannot be read.
     """
     if isinstance(list_path, InMemoryList):
@@ -193,11 +196,11 @@ def numbered_lines(list_path: str | os.PathLike[str]) -> Iterator[tuple[int, byt
                     if raw.startswith(_AUDIO):
                         text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
                         raise ListError(text, code="list.audio")
-                    raw = raw.removeprefix(b"\xef\xbb\xbf")
+                    raw = raw if keep_mark else raw.removeprefix(codecs.BOM_UTF8)
                 if len(raw) >= _MAX_LINE_BYTES - 1:
                     text = f"{list_path}:{number}: a line of more than {_MAX_LINE_BYTES:,} bytes: give a list of paths"
                     raise ListError(text, code="list.long-line")
-                if raw.strip(b" "):
+                if raw.strip():
                     yield number, raw
     except IsADirectoryError:
         raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None

@@ -45,7 +45,7 @@ def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, st
     first: dict[str, tuple[int, str, _Reading]] = {}
     n_lines: Counter[str] = Counter()
     for line, path in paths:
-        reading = next((r for r in _readings(path, folder) if os.path.lexists(r.path)), None)
+        reading = next((r for r in _readings(path, folder) if os.path.isfile(r.path)), None)
         if reading and not os.path.lexists(path):
             first.setdefault(reading.code, (line, path, reading))
             n_lines[reading.code] += 1

@@ -7,6 +7,7 @@ reads. Labels are compared by `class_key`. A class is a number, in the order of 
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import os
@@ -15,17 +16,20 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.lists import Track, numbered_lines
 from mirex_submission.system.atomic import write_file
+from mirex_submission.system.unicode_forms import nfc
 
 if TYPE_CHECKING:
     import numpy as np
 
 NO_PREDICTION = -1
+_LONGEST_QUOTE = 500  # characters of a path, label or line in a message
 
 
 def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
@@ -111,8 +115,8 @@ class Kind(Enum):
     )
     NO_LABEL = Treatment("stops with an error", "left out", "write path<TAB>label", code="output.no-label")
     CUT_LINE = Treatment(
-        "cuts the line there",
-        "read as a whole",
+        "cuts the line there, and a second word that names a class is the label",
+        "read as a whole where that names a track and a class",
         "use paths and labels without white space",
         code="output.cut-line",
     )
@@ -155,6 +159,22 @@ class Kind(Enum):
         "the same",
         "give the classes names that differ in letters or digits",
         code="output.same-label",
+    )
+
+    TWO_FORMS = Treatment(
+        "takes them for two classes", "the same", "spell the label in one Unicode form, NFC", code="output.two-forms"
+    )
+    UNICODE_FORM = Treatment(
+        "takes it for another name, and stops with an error if the truth has no such name",
+        "as the name that looks the same",
+        "write paths and labels byte for byte as the lists have them",
+        code="output.unicode-form",
+    )
+    BYTE_ORDER_MARK = Treatment(
+        "takes the mark for a part of the first file name, and stops with an error for all systems",
+        "read without it",
+        "save all files as UTF-8 without a byte order mark",
+        code="output.byte-order-mark",
     )
 
     def __init__(self, treatment: Treatment) -> None:
@@ -202,6 +222,24 @@ def class_names(tracks: Iterable[Track]) -> dict[str, str]:
     return dict(sorted(spelled.items()))
 
 
+def class_numbers(names: Mapping[str, str]) -> dict[str, int]:
+    """Map the key of each class to its number, and its label in composed form too, for one of another Unicode form.
+
+    names : as class_names() has them.
+    """
+    numbers = {key: number for number, key in enumerate(names)}
+    return {nfc(label): number for number, label in enumerate(names.values()) if not label.isascii()} | numbers
+
+
+def is_marked(line: bytes) -> bool:
+    """Return whether the first line of a file has a byte order mark that the evaluator stumbles over.
+
+    Before a path with a folder it does no harm.
+    """
+    words = line.split()
+    return line.startswith(codecs.BOM_UTF8) and bool(words) and b"/" not in words[0]
+
+
 class TestList:
     """The tracks of one fold, which a line of an output names by path, by file name or as the evaluator does.
 
@@ -212,23 +250,38 @@ class TestList:
     ----------
     paths : sequence of str
         Paths of the test list, each once.
+    marked : bool
+        Whether the truth `is_marked`.
     """
 
     __test__ = False  # pytest takes the name for a test's
     _NAMINGS = (os.path.normpath, nema.file_name, nema.track_id)
 
-    def __init__(self, paths: Sequence[str]) -> None:
+    def __init__(self, paths: Sequence[str], *, marked: bool = False) -> None:
         self.paths = paths
-        self._tracks_of: list[dict[str, list[int]]] = []
+        self.marked = marked
+        self._tracks_of = self._name(paths)
+
+    @cached_property
+    def _composed(self) -> list[dict[str, list[int]]]:
+        return self._name([nfc(path) for path in self.paths])
+
+    def _name(self, paths: Sequence[str]) -> list[dict[str, list[int]]]:
+        tracks: list[dict[str, list[int]]] = []
         for naming in self._NAMINGS:
             tracks_of = defaultdict(list)
             for track, path in enumerate(paths):
                 tracks_of[naming(path)].append(track)
-            self._tracks_of.append(tracks_of)
+            tracks.append(tracks_of)
+        return tracks
 
-    def find(self, path: str) -> int | None:
-        """Return the number of the track that `path` names, None if that is not exactly one."""
-        for naming, tracks_of in zip(self._NAMINGS, self._tracks_of, strict=True):
+    def find(self, path: str, *, composed: bool = False) -> int | None:
+        """Return the number of the track that `path` names, None if that is not exactly one.
+
+        composed : compare in the composed Unicode form.
+        """
+        path, tracks_of_namings = (nfc(path), self._composed) if composed else (path, self._tracks_of)
+        for naming, tracks_of in zip(self._NAMINGS, tracks_of_namings, strict=True):
             tracks = tracks_of.get(naming(path), ())
             if len(tracks) == 1:
                 return tracks[0]
@@ -236,12 +289,16 @@ class TestList:
 
 
 class _Reading(NamedTuple):
-    """One way to read a line: the words taken for path and label, and the numbers of their track and class."""
+    """One way to read a line: the words taken for path and label, and the numbers of their track and class.
+
+    other_form : whether only another Unicode form of the path or the label names them.
+    """
 
     path: str
     label: str
     track: int | None
     class_number: int | None
+    other_form: bool
 
     @property
     def meaning(self) -> tuple[int | None, int | None]:
@@ -281,30 +338,46 @@ def read_output(
     predicted = np.full(len(test_list.paths), NO_PREDICTION)
     line_of: dict[int, int] = {}
     findings = []
-    number = 0
-    for number, raw in numbered_lines(output):
+    marked, empty = False, True
+    for number, raw in numbered_lines(output, keep_mark=True):
         where = f"{name}:{number}"
-        line = raw.decode("utf-8", errors="replace")  # as Java reads it
+        if number == 1:
+            marked = is_marked(raw)
+        line = raw.removeprefix(codecs.BOM_UTF8 if number == 1 else b"").decode("utf-8", errors="replace")  # as in Java
+        if not line.strip():
+            continue
+        empty = False
         readings = _readings(line, test_list, classes)
         if not readings:
-            findings.append(Finding(where, f"no label in {line!r}", Kind.NO_LABEL))
+            findings.append(Finding(where, f"no label in {_quoted(line)}", Kind.NO_LABEL))
             continue
         best = min(readings, key=lambda reading: reading.meaning.count(None))
         if best.track is None:
-            problem = f"{best.path!r} names no track of the test list, or several"
+            problem = f"{_quoted(best.path)} names no track of the test list, or several"
             findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
             continue
         if best.track in line_of:
-            problem = f"{best.path!r} is the track of line {line_of[best.track]} too"
+            problem = f"{_quoted(best.path)} is the track of line {line_of[best.track]} too"
             findings.append(Finding(where, problem, Kind.REPEATED_TRACK))
         if best.class_number is None:
-            findings.append(Finding(where, f"label {best.label!r} is no class of the task", Kind.UNKNOWN_LABEL))
-        elif readings[-1].meaning != best.meaning:  # the last one is the evaluator's
-            findings.append(Finding(where, f"white space in {best.path!r} or {best.label!r}", Kind.CUT_LINE))
+            findings.append(Finding(where, f"label {_quoted(best.label)} is no class of the task", Kind.UNKNOWN_LABEL))
+        elif best.other_form:
+            problem = f"{_quoted(best.path)} or {_quoted(best.label)} has another Unicode form in the lists"
+            findings.append(Finding(where, problem, Kind.UNICODE_FORM))
+        # The last reading is the evaluator's. It may agree by chance, with a class that the path names.
+        elif readings[-1].meaning != best.meaning or (
+            "\t" in line and nema.breaks_line(line.partition("\t")[0].strip())
+        ):
+            findings.append(
+                Finding(where, f"white space in {_quoted(best.path)} or {_quoted(best.label)}", Kind.CUT_LINE)
+            )
         line_of[best.track] = number
         predicted[best.track] = NO_PREDICTION if best.class_number is None else best.class_number
-    if not number:
+    if empty:
         return predicted, [Finding(name, "no line", Kind.EMPTY)]
+    if marked != test_list.marked:
+        problem = f"a byte order mark before {'the first file name' if marked else 'that of the truth alone'}"
+        findings.insert(0, Finding(f"{name}:1", problem, Kind.BYTE_ORDER_MARK))
     missing = (path for track, path in enumerate(test_list.paths) if track not in line_of)
     return predicted, findings + [Finding(name, f"no line for {path!r}", Kind.MISSING_TRACK) for path in missing]
 
@@ -315,7 +388,20 @@ def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> lis
     pairs = [(path, label)] if path and label.strip() else []
     words = nema.split_line(line)
     pairs += [words] if words else []
-    return [_Reading(path, label, test_list.find(path), classes.get(class_key(label))) for path, label in pairs]
+    return [_reading(path, label, test_list, classes) for path, label in pairs]
+
+
+def _quoted(text: str) -> str:
+    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}...")
+
+
+def _reading(path: str, label: str, test_list: TestList, classes: Mapping[str, int]) -> _Reading:
+    track, number = test_list.find(path), classes.get(class_key(label))
+    if (track is not None and number is not None) or (path + label).isascii():
+        return _Reading(path, label, track, number, other_form=False)
+    same_track = test_list.find(path, composed=True) if track is None else track
+    same_number = classes.get(nfc(label)) if number is None else number
+    return _Reading(path, label, same_track, same_number, (same_track, same_number) != (track, number))
 
 
 def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list[Finding]:
@@ -329,6 +415,7 @@ def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list
     findings = []
     first_path: dict[str, str] = {}
     first_label: dict[str, str] = {}
+    first_form: dict[str, str] = {}
     paths: set[str] = set()
     labels: set[str] = set()
     for list_path, track in entries:
@@ -339,6 +426,9 @@ def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list
         if label and label not in labels:
             labels.add(label)
             findings += _label_findings(where, label, first_label.setdefault(nema.clean_label(label), label))
+            other = first_form.setdefault(nfc(label), label)
+            if class_key(other) != class_key(label):
+                findings.append(Finding(where, f"label {label!r} is {other!r} in another Unicode form", Kind.TWO_FORMS))
     return findings
 
 

@@ -27,6 +27,7 @@ from mirex_submission.system.atomic import check_writable, make_folder
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_none_left, check_options, checked_path, with_fields
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.unicode_forms import nfc
 from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_recipe
 
 if TYPE_CHECKING:
@@ -261,7 +262,7 @@ def _read(
             as_list("groups", training.groups, labelled=True), min_classes=1, for_evaluator=False
         ),
     )  # fmt: skip
-    return tracks, listed, {full_path(track.path): track.label for track in groups}
+    return tracks, listed, {full_path(track.path): nfc(track.label) for track in groups}
 
 
 def _check(

@@ -17,6 +17,7 @@ from mirex_submission.protocol.outputs import (
     check_names,
     class_key,
     class_names,
+    class_numbers,
     read_output,
     write_predictions,
     write_probabilities,
@@ -85,6 +86,77 @@ def test_an_output_without_a_line_is_one_finding(read, text):
 def test_bytes_that_are_no_utf8_are_read_as_java_reads_them(read):
     assert read(b"/data/one.wav\tbl\xe9ues\n", PATHS[:1]) == ([0], [])
     assert read(b"/data/on\xe9.wav\tblues\n", PATHS[:1])[1][0] == (":1", Kind.UNKNOWN_TRACK)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/data/one.wav rock\trock",  # both ways of reading agree
+        "/data/one rb\tpolka",
+        "/data/one.wav blues\tpolka",
+        "/data/one.wav  hip-hop live\tsomething else",
+    ],
+)
+def test_a_second_word_of_a_path_that_names_a_class_is_told(read, line):
+    assert read(line.replace("rock", "rb"), PATHS[:1])[1] == [(":1", Kind.CUT_LINE)]
+
+
+@pytest.mark.parametrize("blank", ["\t", " \t ", "\t\t", "\x0b\t", " "])
+def test_a_line_of_white_space_alone_is_no_line(read, blank):
+    assert read(f"{blank}\n/data/one.wav\tblues\n{blank}\n{blank}", PATHS[:1]) == ([0], [])
+
+
+MARK = b"\xef\xbb\xbf"
+
+
+@pytest.mark.parametrize(
+    ("start", "marked", "findings"),
+    [
+        (MARK + b"one.wav\t", False, [(":1", Kind.BYTE_ORDER_MARK)]),
+        (MARK + b"C:\\music\\one.wav ", False, [(":1", Kind.BYTE_ORDER_MARK)]),
+        (MARK + b"/data/one.wav\t", False, []),
+        (MARK + b"data/one.wav ", False, []),
+        (MARK + b"one.wav\t", True, []),
+        (b"one.wav\t", True, [(":1", Kind.BYTE_ORDER_MARK)]),
+        (b"one.wav\t", False, []),
+    ],
+)
+def test_a_byte_order_mark_before_a_bare_file_name_is_told(tmp_path, start, marked, findings):
+    output = tmp_path / "output.txt"
+    output.write_bytes(start + b"blues\n")
+    names = ["C:\\music\\one.wav"] if b"C:" in start else ["/data/one.wav"]
+    predicted, problems = read_output(output, TestList(names, marked=marked), CLASSES)
+    assert predicted.tolist() == [0]
+    assert [(problem.where.removeprefix(str(output)), problem.kind) for problem in problems] == findings
+
+
+COMPOSED, DECOMPOSED = "canci\u00f3n", "cancio\u0301n"
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("が", "か\u3099")])
+def test_another_unicode_form_of_a_path_or_label_is_told_and_counted(tmp_path, ours, theirs):
+    output = tmp_path / "output.txt"
+    output.write_text(f"/{theirs}.wav\t{ours}\n/b.wav\t{theirs}\n/c.wav\t{ours}\n")
+    classes = class_numbers(class_names([Track("/x", "blues"), Track("/y", ours)]))
+    number = sorted(["blues", class_key(ours)]).index(class_key(ours))
+    predicted, findings = read_output(output, TestList([f"/{ours}.wav", "/b.wav", "/c.wav"]), classes)
+    assert predicted.tolist() == [number] * 3
+    assert [(f.where[-1], f.kind) for f in findings] == [("1", Kind.UNICODE_FORM), ("2", Kind.UNICODE_FORM)]
+
+
+def test_a_label_without_its_accent_is_another_label(tmp_path):
+    output = tmp_path / "output.txt"
+    output.write_text(f"/b.wav\t{COMPOSED}\n")
+    classes = class_numbers(class_names([Track("/x", "blues"), Track("/y", "cancion")]))
+    assert [f.kind for f in read_output(output, TestList(["/b.wav"]), classes)[1]] == [Kind.UNKNOWN_LABEL]
+
+
+def test_a_truth_with_a_label_in_two_unicode_forms_has_two_classes_as_the_evaluator_counts():
+    tracks = [Track("/one.wav", COMPOSED, line=1), Track("/two.wav", DECOMPOSED, line=2)]
+    assert list(class_names(tracks)) == ["cancin", "cancion"]
+    assert [(f.where, f.kind) for f in check_names(("t", track) for track in tracks)] == [("t:2", Kind.TWO_FORMS)]
+    merged = [Track("/one.wav", "a\u03ac", line=1), Track("/two.wav", "a\u03b1\u0301", line=2)]
+    assert [f.kind for f in check_names(("t", track) for track in merged)] == [Kind.SAME_LABEL]
 
 
 @pytest.mark.parametrize("name", ["missing.txt", "."])

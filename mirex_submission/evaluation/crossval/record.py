@@ -9,24 +9,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.crossval.run import FoldRun, SystemRun
 from mirex_submission.evaluation.crossval.step import StepResult
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
 from mirex_submission.evaluation.judging import validate as validation
-from mirex_submission.evaluation.judging.results import Count, from_json
+from mirex_submission.evaluation.records import Amount, Count, read_record
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.outputs import Kind
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.runtime import versions
 
 RUNS = "runs.json"
-Amount = Annotated[float, Meta(ge=0, lt=2.0**53)]
 
 
 class StepRecord(Struct, frozen=True):
@@ -143,7 +141,7 @@ def read_runs(folder: Path) -> RunRecord | None:
     """
     path = folder / RUNS
     try:
-        return from_json(path.read_bytes(), RunRecord)
+        return read_record(path, RunRecord)
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:

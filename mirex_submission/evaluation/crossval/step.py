@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,13 @@ from pathlib import Path
 import msgspec
 
 from mirex_submission.errors import coded
+from mirex_submission.evaluation.crossval.script import cause_of_failure
 from mirex_submission.evaluation.crossval.supervise import Outcome, supervise
+from mirex_submission.evaluation.records import Amount, Count, read_record
 from mirex_submission.system.atomic import sha256, write_file
-from mirex_submission.system.progress import duration, printable
+from mirex_submission.system.progress import duration
 
-_LONGEST_LINE = 400
+_MOST_BYTES = 1 << 20  # of a record
 
 
 class StepResult(msgspec.Struct, frozen=True):
@@ -43,12 +44,12 @@ class StepResult(msgspec.Struct, frozen=True):
 
     name: str
     argv: list[str]
-    status: int
-    seconds: float
-    cpu_seconds: float
-    peak_mb: float
+    status: Count
+    seconds: Amount
+    cpu_seconds: Amount
+    peak_mb: Amount
     log: str
-    attempts: int
+    attempts: Count
     problem: str | None
 
 
@@ -56,7 +57,7 @@ class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
     """What is kept of a step: its key, how often it was begun, how it ended, and {file it left: SHA-256}."""
 
     key: str
-    attempts: int = 0
+    attempts: Count = 0
     result: StepResult | None = None
     left: dict[str, str | None] | None = None
 
@@ -109,8 +110,9 @@ class Step:
 
     def finished(self) -> StepResult | None:
         """Return the earlier result, if what the step left is still there as it was."""
-        intact = self._read_record().left == self._left() and (self.folder is None or self.folder.is_dir())
-        return self.earlier_result() if intact else None
+        left = self._left()
+        intact = left == self._read_record().left and None not in left.values()
+        return self.earlier_result() if intact and (self.folder is None or self.folder.is_dir()) else None
 
     def run(self, *, environment: Mapping[str, str], limit_s: float, stop: threading.Event) -> StepResult:
         """Run the step now, and record how it ended.
@@ -138,7 +140,8 @@ class Step:
         attempts = self.attempts() + 1
         self._write_record(_Record(self.key, attempts))
         outcome = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop)
-        for path in filter(Path.is_symlink, self.leaves):  # the file that it leads to may be removed
+        # The file that a link leads to may be removed.
+        for path in (path for path in self.leaves if path.is_symlink() and path.is_file()):
             with contextlib.suppress(OSError):
                 content = path.read_bytes()
                 path.unlink()
@@ -159,14 +162,16 @@ class Step:
         return result
 
     def _problem(self, outcome: Outcome, left: Mapping[str, str | None], limit_s: float) -> str | None:
-        log = f"its log, {self.log}, ends: {_last_line(self.log)}"
+        log = f"its log, {self.log}, ends: {outcome.last_line}"
         if outcome.timed_out:
             return coded(f"ended at its time limit of {duration(limit_s)}; {log}", code="crossval.time-limit")
+        cause = cause_of_failure(Path(self.argv[0]), outcome.status)
+        cause = cause and f"{cause}; "
         if outcome.status:
-            return coded(f"status {outcome.status}; {log}", code="crossval.status")
+            return coded(f"status {outcome.status}; {cause}{log}", code="crossval.status")
         missing = next((path for path, content in left.items() if content is None), None)
         if missing:
-            return coded(f"status 0, but it did not write {missing}; {log}", code="crossval.no-output")
+            return coded(f"status 0, but it did not write {missing}; {cause}{log}", code="crossval.no-output")
         return None
 
     def _left(self) -> dict[str, str | None]:
@@ -176,17 +181,10 @@ class Step:
     def _read_record(self) -> _Record:
         """Read the record of a step with this key; an empty one if there is none."""
         try:
-            record = msgspec.convert(json.loads(self.record.read_bytes()), _Record)
-        except (OSError, ValueError, RecursionError, msgspec.ValidationError):
+            record = read_record(self.record, _Record, most_bytes=_MOST_BYTES)
+        except (OSError, ValueError):
             return _Record(self.key)
         return record if record.key == self.key else _Record(self.key)
 
     def _write_record(self, record: _Record) -> None:
         write_file(self.record, json.dumps(msgspec.to_builtins(record), indent=1).encode())
-
-
-def _last_line(log: Path) -> str:
-    """Return the last line of a log that is not blank, only its end if it is long."""
-    with open(log, "rb") as f:
-        f.seek(max(0, os.fstat(f.fileno()).st_size - _LONGEST_LINE))
-        return printable(f.read().decode(errors="replace").strip().rpartition("\n")[2])

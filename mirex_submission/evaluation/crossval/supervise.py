@@ -21,10 +21,13 @@ from typing import BinaryIO
 import psutil
 
 from mirex_submission.system.atomic import make_folder, storage_error
+from mirex_submission.system.inner import open_inner
+from mirex_submission.system.progress import printable
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _POLL_S = 0.05
 _MEMORY_POLL_S = 0.5
+_LONGEST_LINE = 400
 # The shell becomes the script, also one without a first line that names its interpreter. Before that it leaves a guard
 # behind that has no parent: it reads from a pipe that only the caller holds open, and ends the group when that closes.
 _GUARDED = """
@@ -56,6 +59,8 @@ class Outcome:
         less than the largest of them, nor than this program, from which it is forked.
     timed_out : bool
         Whether it reached its time limit.
+    last_line : str
+        The last line of its log that is not blank, printable; only its end if it is long.
     """
 
     status: int
@@ -63,6 +68,7 @@ class Outcome:
     cpu_seconds: float
     peak_mb: float
     timed_out: bool
+    last_line: str
 
 
 def supervise(
@@ -94,10 +100,17 @@ def supervise(
     StorageError
         If the log cannot be written.
     """
+    with _begin_log(log, argv) as stream:
+        return _supervise(argv, stream, environment, limit_s, stop)
+
+
+def _supervise(
+    argv: Sequence[str], stream: BinaryIO, environment: Mapping[str, str], limit_s: float, stop: threading.Event
+) -> Outcome:
     read_end, held = os.pipe()
     started_s = time.monotonic()
     try:
-        process = _start(argv, log, environment, read_end)
+        process = _start(argv, stream, environment, read_end)
         try:
             in_time, peak = _wait(process.pid, started_s + limit_s, stop)
             if not in_time:
@@ -119,12 +132,15 @@ def supervise(
         cpu_seconds=round(usage.ru_utime + usage.ru_stime, 2),
         peak_mb=round(max(usage.ru_maxrss * 1024, peak) / 1e6, 1),
         timed_out=not in_time,
+        last_line=_last_line(stream),
     )
 
 
-def _start(argv: Sequence[str], log: Path, environment: Mapping[str, str], read_end: int) -> subprocess.Popen[bytes]:
+def _start(
+    argv: Sequence[str], stream: BinaryIO, environment: Mapping[str, str], read_end: int
+) -> subprocess.Popen[bytes]:
     """Start the guarded command in a session of its own."""
-    with open(read_end, "rb") as alive, _begin_log(log, argv) as stream:
+    with open(read_end, "rb") as alive:
         return subprocess.Popen(
             ["/bin/sh", "-c", _GUARDED, *argv],
             stdin=alive,
@@ -136,14 +152,22 @@ def _start(argv: Sequence[str], log: Path, environment: Mapping[str, str], read_
 
 
 def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
-    """Open the log to append to it, and write the command."""
+    """Open the log to append to it and to read it, and write the command."""
     make_folder(log.parent)
     try:
-        stream = open(log, "ab", buffering=0)  # noqa: SIM115 - the caller closes it
-        stream.write(os.fsencode(f"$ {shlex.join(argv)}\n"))
+        descriptor = open_inner(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        stream = open(descriptor, "r+b", buffering=0)  # noqa: SIM115 - the caller closes it
+        stream.write(os.fsencode(f"$ {printable(shlex.join(argv))}\n"))
     except OSError as error:
         raise storage_error(error, log) from error
     return stream
+
+
+def _last_line(stream: BinaryIO) -> str:
+    # Of the file that was written: another one may have its name by now.
+    size = os.fstat(stream.fileno()).st_size
+    tail = os.pread(stream.fileno(), _LONGEST_LINE, max(0, size - _LONGEST_LINE))
+    return printable(tail.decode(errors="replace").strip().rpartition("\n")[2])
 
 
 def _wait(pid: int, until_s: float, stop: threading.Event) -> tuple[bool, int]:

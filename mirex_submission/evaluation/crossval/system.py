@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 
 from mirex_submission.errors import UsageError
+from mirex_submission.evaluation.crossval.script import check_interpreter
 from mirex_submission.system.atomic import sha256
 from mirex_submission.system.installation import PROJECT
 
@@ -101,7 +102,7 @@ def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
     Raises
     ------
     UsageError
-        If the folder cannot be read, lacks a script, or a script cannot be executed.
+        If the folder cannot be read, lacks a script, or a script or its interpreter cannot be executed.
     """
     folder = Path(os.path.abspath(folder))  # so that its last part is its name
     try:
@@ -122,4 +123,5 @@ def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
     for script in scripts.values():
         if not os.access(script, os.X_OK):
             raise UsageError(f"{script}: cannot be executed: run `chmod +x` on it", code="crossval.not-executable")
+        check_interpreter(script)
     return submission

@@ -9,11 +9,13 @@ from itertools import groupby
 from pathlib import Path
 
 from mirex_submission.errors import ListError, coded
-from mirex_submission.evaluation.folds.lists import PARTS, find_lists, fold_names
+from mirex_submission.evaluation.folds.lists import PARTS, KnownPaths, find_lists, fold_names, warn_of_other_forms
 from mirex_submission.evaluation.folds.sources import GroupedTrack
 from mirex_submission.evaluation.folds.split import Fold
 from mirex_submission.protocol.lists import Problems, list_error
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.progress import printable
+from mirex_submission.system.unicode_forms import nfc
 
 _Entries = list[tuple[int, GroupedTrack]]  # line number, track
 
@@ -40,11 +42,12 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     """
     folder = Path(folder).absolute()
     by_path = {track.path: track for track in tracks}
+    known = KnownPaths(by_path)
     problems: list[str] = []
     folds = []
     for name in fold_names(folder):
         lists = {part: Problems(folder / f"{name}.{part}.txt") for part in PARTS}
-        entries = {part: _entries(of_list, by_path, labelled=part != "test") for part, of_list in lists.items()}
+        entries = {part: _entries(of_list, by_path, known, labelled=part != "test") for part, of_list in lists.items()}
         _check_fold(name, entries, lists["test"])
         for part, of_list in lists.items():
             try:
@@ -59,20 +62,24 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     return folds
 
 
-def _entries(problems: Problems, by_path: dict[str, GroupedTrack], *, labelled: bool) -> _Entries:
+def _entries(problems: Problems, by_path: dict[str, GroupedTrack], known: KnownPaths, *, labelled: bool) -> _Entries:
     """Return each line of a list whose track is known and labelled as it should be."""
     entries = []
+    other_forms = []
     for number, line in problems.read_lines():
         path, _, label = line.rpartition("\t") if labelled else (line, "", "")
-        track = by_path.get(full_path(path))
+        track = by_path.get(known.find(path))
         if not track:
             problem = f"{path!r} is not among the labelled tracks"
             problems.add(number, problem, "correct it, or add the track there", code="folds.unknown-track")
-        elif labelled and label != track.label:
+        elif labelled and nfc(label) != nfc(track.label):
             problem = f"{path!r} is {label!r} here and labelled {track.label!r}"
             problems.add(number, problem, "correct one of the two", code="folds.two-labels")
         else:
             entries.append((number, track))
+            if track.path != full_path(path) or (labelled and label != track.label):
+                other_forms.append(line)
+    warn_of_other_forms(problems.list_path, other_forms)
     return entries
 
 
@@ -110,12 +117,12 @@ def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> li
 def table(folds: Sequence[Fold]) -> str:
     """Tabulate the tracks of each class, of all classes, and the groups: a line for each side of each fold."""
     classes = _groups_of_classes(folds)
-    rows = [["", "", *classes, "all", "groups"]]
+    rows = [["", "", *map(printable, classes), "all", "groups"]]
     for fold in folds:
         for side, tracks in (("train", fold.train), ("test", fold.test)):
             counts = Counter(track.label for track in tracks)
             numbers = [*(counts[label] for label in classes), len(tracks), len({track.group for track in tracks})]
-            rows.append([fold.name, side, *map(str, numbers)])
+            rows.append([printable(fold.name), side, *map(str, numbers)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = [f"{row[0]:{widths[0]}} {row[1]:{widths[1]}}" for row in rows]
     return "\n".join(

@@ -9,6 +9,7 @@ several classes (an artist's moods) it left a class out of a fold that could hav
 from __future__ import annotations
 
 from collections.abc import Sequence
+from heapq import heappop, heappush
 
 import numpy as np
 
@@ -38,6 +39,7 @@ def deal(sizes: np.ndarray, n_folds: int, *, seed: Sequence[int]) -> np.ndarray:
     """
     sizes = np.column_stack([sizes, sizes.sum(axis=1)])
     weights = 1 / sizes.sum(axis=0) ** 2
+    rows, row_of = np.unique(sizes, axis=0, return_inverse=True)
     deals: list[tuple[int, float, int, np.ndarray]] = []
     for start in range(N_STARTS):
         rng = np.random.default_rng([*seed, start])
@@ -45,47 +47,73 @@ def deal(sizes: np.ndarray, n_folds: int, *, seed: Sequence[int]) -> np.ndarray:
         order = np.lexsort((rng.random(len(sizes)), *sizes.T))
         fold_of = np.empty(len(sizes), np.intp)
         fold_of[order] = (np.arange(len(sizes)) + rng.integers(n_folds)) % n_folds
-        totals = _improve(sizes, fold_of, n_folds, weights)
+        totals = _improve(rows, row_of.ravel(), fold_of, n_folds, weights)
         cost = round(float((totals**2 @ weights).sum()), 9)
         deals.append((int(np.count_nonzero(totals == 0)), cost, start, fold_of))
     return min(deals, key=lambda deal: deal[:3])[3]
 
 
-def _improve(sizes: np.ndarray, fold_of: np.ndarray, n_folds: int, weights: np.ndarray) -> np.ndarray:
+def _improve(
+    rows: np.ndarray, row_of: np.ndarray, fold_of: np.ndarray, n_folds: int, weights: np.ndarray
+) -> np.ndarray:
     """Move groups to other folds, or swap two, in `fold_of`, while that lowers the sum of weighted squared totals.
+
+    Groups with equal rows are alike: what is best for one of a fold is best for all, so that time grows with the number
+    of different rows and not with the square of the groups.
 
     Returns the totals, [shape=(n_folds, n_classes)].
     """
-    weighted = sizes * weights
-    own = (weighted * sizes).sum(axis=1)
-    totals = np.stack([sizes[fold_of == k].sum(axis=0) for k in range(n_folds)])
+    weighted = rows * weights
+    own = (weighted * rows).sum(axis=1)
+    totals = np.stack([rows[row_of[fold_of == k]].sum(axis=0) for k in range(n_folds)])
+    folds = np.arange(n_folds)
+    # The groups of each row in each fold, in order; those that have left it meanwhile are still there.
+    groups_of: list[list[list[int]]] = [[[] for _ in folds] for _ in rows]
+    counts = np.zeros((len(rows), n_folds), np.intp)
+    for i, (row, fold) in enumerate(zip(row_of.tolist(), fold_of.tolist(), strict=True)):
+        groups_of[row][fold].append(i)
+        counts[row, fold] += 1
+
+    def first_of(row: int, fold: int) -> int:
+        groups = groups_of[row][fold]
+        while fold_of[groups[0]] != fold:
+            heappop(groups)
+        return groups[0]
+
+    def put(i: int, fold: int) -> None:
+        row = row_of[i]
+        counts[row, fold_of[i]] -= 1
+        counts[row, fold] += 1
+        fold_of[i] = fold
+        heappush(groups_of[row][fold], i)
+
     improved = True
     while improved:
         improved = False
-        pull = _pulls(weighted, totals, fold_of)
-        for i in range(len(sizes)):
-            here = fold_of[i]
-            # Rounded, so that what is equal on paper is a tie on any machine.
-            move = np.where(np.arange(n_folds) == here, 0, pull[i] + own[i]).round(12)
-            swap = pull[i, fold_of] + pull[:, here] + own[i] + own - 2 * (sizes @ weighted[i])
-            swap = np.where(fold_of == here, 0, swap).round(12)
-            to, other = int(move.argmin()), int(swap.argmin())
-            if min(move[to], swap[other]) >= 0:
+        cost = weighted @ totals.T
+        settled: set[tuple[int, int]] = set()  # row and fold of groups for which nothing is better
+        for i, row in enumerate(row_of.tolist()):
+            here = int(fold_of[i])
+            if (row, here) in settled:
+                continue
+            # Half of what a change adds to the cost; rounded, so that what is equal on paper is a tie on any machine.
+            pull = cost[row] - cost[row, here]
+            move = np.where(folds == here, 0, pull + own[row]).round(12)
+            swap = pull + cost[:, [here]] - cost + (own[row] + own - 2 * (rows @ weighted[row]))[:, None]
+            swap = np.where((folds == here) | (counts == 0), 0, swap).round(12)
+            to, best = int(move.argmin()), swap.min()
+            if min(move[to], best) >= 0:
+                settled.add((row, here))
                 continue
             improved = True
-            moved = sizes[i]
-            if swap[other] < move[to]:
-                to, moved = fold_of[other], sizes[i] - sizes[other]
-                fold_of[other] = here
-            fold_of[i] = to
+            moved = rows[row]
+            if best < move[to]:
+                other = min(first_of(r, k) for r, k in np.argwhere(swap == best).tolist())
+                to, moved = int(fold_of[other]), rows[row] - rows[row_of[other]]
+                put(other, here)
+            put(i, to)
             totals[here] -= moved
             totals[to] += moved
-            pull = _pulls(weighted, totals, fold_of)
+            cost = weighted @ totals.T
+            settled.clear()
     return totals
-
-
-def _pulls(weighted: np.ndarray, totals: np.ndarray, fold_of: np.ndarray) -> np.ndarray:
-    """Compute half of what each group adds to each fold's cost, less that of its own [shape=(n_groups, n_folds)]."""
-    cost: np.ndarray = weighted @ totals.T
-    cost -= cost[np.arange(len(fold_of)), fold_of][:, None]
-    return cost

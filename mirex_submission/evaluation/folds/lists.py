@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,9 @@ from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import lists
 from mirex_submission.system.atomic import sha256
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.unicode_forms import nfc
+
+log = logging.getLogger(__name__)
 
 PARTS = ("train", "test", "truth")
 
@@ -79,6 +84,30 @@ def natural_order(name: str) -> list[str | int]:
     return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
 
 
+class KnownPaths:
+    """Paths that are recognised in another Unicode form too, where that leaves no doubt which one is meant."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = set(paths)
+        self._of_form: dict[str, list[str]] = defaultdict(list)
+        for path in self._paths:
+            self._of_form[nfc(path)].append(path)
+
+    def find(self, path: str) -> str:
+        """Return the known path that `path` spells, or else its own full path."""
+        path = full_path(path)
+        same = [] if path in self._paths else self._of_form.get(nfc(path), [])
+        return same[0] if len(same) == 1 else path
+
+
+def warn_of_other_forms(list_path: str | os.PathLike[str], texts: Sequence[str]) -> None:
+    """Warn of paths and labels of a list that other lists spell in another Unicode form."""
+    if texts:
+        text = f"{list_path}: {len(texts)} path(s) or label(s) have another Unicode form elsewhere: {texts[0]!r}"
+        advice = "they are taken as equal, but the organisers' evaluator takes them as different: spell them alike"
+        log.warning("%s", coded(f"{text}: {advice}", code="folds.unicode-forms"))
+
+
 class _TaskReader:
     """The lists of a task while they are checked: what is wrong so far, and the first label of each track."""
 
@@ -86,10 +115,12 @@ class _TaskReader:
         self._task = task
         self._problems: list[str] = []
         self._first_label: dict[str, tuple[str, str]] = {}  # full path: label, and where it stands
+        self._known = KnownPaths(())
 
     def problems(self) -> list[str]:
         """Check all lists; returns one message a problem."""
         features = self._read(self._task.features, labelled=False)
+        self._known = KnownPaths(features)
         for fold in self._task.folds:
             train, truth = self._read(fold.train, labelled=True), self._read(fold.truth, labelled=True)
             test = self._read(fold.test, labelled=False)
@@ -107,13 +138,21 @@ class _TaskReader:
         except ListError as error:
             self._problems += str(error).splitlines()
             return {}
-        for track in tracks if labelled else ():
-            where = f"{path}:{track.line}"
-            label, first = self._first_label.setdefault(full_path(track.path), (track.label, where))
-            if label != track.label:
+        places = {}
+        other_forms = []
+        for track in tracks:
+            file, where = self._known.find(track.path), f"{path}:{track.line}"
+            places[file] = f"{where}: {track.path!r}"
+            label, first = self._first_label.setdefault(file, (track.label, where)) if labelled else ("", "")
+            if nfc(label) != nfc(track.label):
                 problem = f"{where}: {track.path!r} is {track.label!r} here and {label!r} in {first}: correct one"
                 self._problems.append(coded(problem, code="folds.two-labels"))
-        return {full_path(track.path): f"{path}:{track.line}: {track.path!r}" for track in tracks}
+            elif label != track.label:
+                other_forms.append(track.label)
+            elif file != full_path(track.path):
+                other_forms.append(track.path)
+        warn_of_other_forms(path, other_forms)
+        return places
 
 
 def _contradictions(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from mirex_submission.errors import UsageError
-from mirex_submission.evaluation.folds import check, sources, split
+from mirex_submission.evaluation.folds import check, folders, sources, split
 from mirex_submission.evaluation.folds.sources import GroupedTrack
 from mirex_submission.evaluation.folds.split import Fold
 from mirex_submission.evaluation.options import FoldsOptions
@@ -26,7 +26,7 @@ def make_folds(options: FoldsOptions) -> list[Fold]:
     """
     if bool(options.out) == bool(options.check):
         raise UsageError("give --out or --check", code="folds.out-or-check")
-    tracks = _labelled_tracks(options)
+    tracks = sources.one_form(_labelled_tracks(options))
     for warning in nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(t.label for t in tracks):
         log.warning("%s", warning)
     if options.out:
@@ -49,4 +49,4 @@ def _labelled_tracks(options: FoldsOptions) -> list[GroupedTrack]:
     if options.group:
         problem = "--group: folders have no groups: write a table with that column"
         raise UsageError(problem, code="folds.group-of-folders")
-    return sources.from_folders(options.from_folders or "")
+    return folders.from_folders(options.from_folders or "")

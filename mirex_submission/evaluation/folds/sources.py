@@ -1,4 +1,4 @@
-"""Labelled tracks with their groups: from a table, from folders named by their class, or from a loader of mirdata.
+"""Labelled tracks with their groups: from a table or from a loader of mirdata; `folders` finds them in folders.
 
 A table has a header with the columns `path`, `label` and any other, such as `artist` or `album`. Its suffix tells its
 format: `.csv`, `.xlsx` and `.parquet`; any other file is UTF-8 text with a tab between columns and no quotes. All cells
@@ -11,8 +11,9 @@ import io
 import logging
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,13 +22,13 @@ from mirex_submission.protocol.lists import Problems, Track, is_path
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.unicode_forms import nfc
 
 if TYPE_CHECKING:
     import pandas as pd
 
 log = logging.getLogger(__name__)
 
-AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
 # The label in mirdata's loaders: `canonical_composer` is maestro's, `tags` are the moods of MTG-Jamendo.
 MIRDATA_LABELS = ("genre", "genres", "mood", "composer", "canonical_composer", "tags")
 
@@ -79,6 +80,7 @@ def read_table(
     problems.finish(n_entries=len(tracks), expected="path<TAB>label")
     if group:
         _warn_of_ungrouped(os.fspath(table_path), tracks, group)
+        _warn_of_forms(f"{table_path}: {group}", frame[group])
     return tracks
 
 
@@ -149,6 +151,9 @@ def _tracks(frame: pd.DataFrame, root: str, problems: Problems) -> list[GroupedT
     missing: list[tuple[int, str]] = []
     for number, spelled, label, *group in frame.itertuples(name=None):
         path = full_path(os.path.join(root, spelled))
+        if not os.path.lexists(os.path.join(root, spelled)) and os.path.lexists(path):
+            text = f"{spelled!r}: the file's name has another Unicode form, {path!r}, which is taken"
+            log.warning("%s", coded(text, code="folds.unicode-forms"))
         if not label.strip():
             problems.add(number, "an empty label", "write the track's class", code="list.no-label")
         elif re.search(r"[\t\r\n]", label) or re.search(r"[\r\n]", spelled):
@@ -161,41 +166,12 @@ def _tracks(frame: pd.DataFrame, root: str, problems: Problems) -> list[GroupedT
             elif not os.path.isfile(path):
                 missing.append((number, f"no file {path!r}"))
             line_of.setdefault(path, number)
-            tracks.append(_grouped(path, label, *group))
+            tracks.append(grouped(path, label, *group))
     if len(missing) > 1 and len(missing) == len(tracks):  # a wrong root is one problem
         missing = [(missing[0][0], f"{missing[0][1]}, and none of {len(missing) - 1} others")]
     for number, problem in missing:
         advice = f"correct the path, or what it is relative to with --root (now {root})"
         problems.add(number, problem, advice, code="folds.no-file")
-    return tracks
-
-
-def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
-    """Find the audio files below each folder in `folder`, whose name is their class; each track is its own group.
-
-    Hidden files, and files with other suffixes than AUDIO_SUFFIXES, are left out.
-
-    Raises
-    ------
-    ListError
-        If there is no audio file, a folder cannot be read, or a name cannot stand in a list.
-    """
-    tracks, others = [], []
-    top = os.path.abspath(folder)
-    for parent, folders, names in os.walk(top, onerror=_cannot_list):
-        folders.sort()
-        for name in sorted(names):
-            path = os.path.join(parent, name)
-            if parent == top or name.startswith(".") or not name.lower().endswith(AUDIO_SUFFIXES):
-                others.append(path)
-            else:
-                tracks.append(_grouped(path, os.path.relpath(parent, top).split(os.sep)[0]))
-    if others:
-        log.info("%s: %d file(s) left out: no audio, or in no class's folder: %s", top, len(others), _shown(others))
-    if not tracks:
-        problem = f"{top}: no audio file in a folder below"
-        raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
-    _check_names(tracks)
     return tracks
 
 
@@ -242,16 +218,17 @@ def from_mirdata(name: str, home: str | os.PathLike[str], *, group: str | None =
         ]
     except OSError as error:
         raise _not_fetched(name, home, error) from None
-    tracks = [_grouped(path, label, group_name) for path, label, group_name in rows if label and os.path.isfile(path)]
+    tracks = [grouped(path, label, group_name) for path, label, group_name in rows if label and os.path.isfile(path)]
     if not tracks:
         problem = f"mirdata's {name}: none of {len(rows)} tracks has one {label_attribute} and its audio in {home}"
         raise ListError(f"{problem}: check the folder", code="folds.no-audio")
     if len(tracks) < len(rows):
         text = f"mirdata's {name}: left out {len(rows) - len(tracks)} of {len(rows)} tracks"
         log.warning("%s", coded(f"{text}: no audio file, or not one {label_attribute}", code="folds.left-out"))
-    _check_names(tracks)
+    check_names(tracks)
     if group:
         _warn_of_ungrouped(f"mirdata's {name}", tracks, group)
+        _warn_of_forms(f"mirdata's {name}: {group}", (group_name for *_, group_name in rows))
     return tracks
 
 
@@ -290,18 +267,39 @@ def _single(value: Any) -> str:
     return values[0] if len(values) == 1 and isinstance(values[0], str) else ""
 
 
-def _grouped(path: str, label: str, group: str = "") -> GroupedTrack:
-    return GroupedTrack(path, label, " ".join(group.casefold().split()) or path)
+def grouped(path: str, label: str, group: str = "") -> GroupedTrack:
+    """Make a track; groups are compared without case, blanks and Unicode form, and without one a track is its own."""
+    return GroupedTrack(path, label, " ".join(nfc(nfc(group).casefold()).split()) or path)
 
 
 def _warn_of_ungrouped(source: str, tracks: Sequence[GroupedTrack], group: str) -> None:
     alone = [track.path for track in tracks if track.group == track.path]
     if alone:
-        warning = f"{source}: {len(alone)} track(s) without {group}, each a group of its own: {_shown(alone)}"
+        warning = f"{source}: {len(alone)} track(s) without {group}, each a group of its own: {examples(alone)}"
         log.warning("%s", coded(warning, code="folds.no-group"))
 
 
-def _check_names(tracks: Sequence[GroupedTrack]) -> None:
+def one_form(tracks: Sequence[GroupedTrack]) -> list[GroupedTrack]:
+    """Spell each label in one Unicode form, and warn if it had several: in lists they would be several classes."""
+    several = _warn_of_forms("labels", (track.label for track in tracks))
+    return [replace(track, label=nfc(track.label)) if nfc(track.label) in several else track for track in tracks]
+
+
+def _warn_of_forms(where: str, names: Iterable[str]) -> set[str]:
+    """Warn of names that differ in their Unicode form alone, and return them in their composed form."""
+    forms: dict[str, set[str]] = defaultdict(set)
+    for name in set(names):
+        forms[nfc(name)].add(name)
+    several = {name for name, spelled in forms.items() if len(spelled) > 1}
+    if several:
+        text = (
+            f"{where}: {len(several)} name(s) in several Unicode forms, each taken as one: {examples(sorted(several))}"
+        )
+        log.warning("%s", coded(text, code="folds.unicode-forms"))
+    return several
+
+
+def check_names(tracks: Sequence[GroupedTrack]) -> None:
     """Raise ListError if a name on the disk cannot stand in a list."""
     paths = [t.path for t in tracks if re.search(r"[\r\n]|[\ud800-\udfff]", t.path) or "\t" in t.label]
     if paths:
@@ -309,10 +307,6 @@ def _check_names(tracks: Sequence[GroupedTrack]) -> None:
         raise ListError("\n".join(coded(line, code="folds.unlistable-name") for line in lines))
 
 
-def _cannot_list(error: OSError) -> None:
-    problem = f"{error.filename}: cannot be read: {error.strerror}"
-    raise ListError(f"{problem}: check the folder", code="folds.unreadable-folder")
-
-
-def _shown(paths: Sequence[str]) -> str:
+def examples(paths: Sequence[str]) -> str:
+    """Return the first few, joined."""
     return ", ".join(paths[:N_EXAMPLES]) + (", ..." if len(paths) > N_EXAMPLES else "")

@@ -23,6 +23,8 @@ from mirex_submission.protocol.outputs import (
     check_names,
     class_key,
     class_names,
+    class_numbers,
+    is_marked,
     read_output,
 )
 
@@ -134,7 +136,8 @@ class Evaluation:
         labels: dict[int, str | None] = dict(enumerate(self.classes)) | {NO_PREDICTION: None}
         rows = []
         for k, fold in enumerate(self.folds):
-            tables = [read_probabilities(path) if (path := beside(s.outputs[k])) else None for s in self.systems]
+            files = [beside(system.outputs[k]) for system in self.systems]
+            tables = [read_probabilities(path.resolve()) if path else None for path in files]
             for n, track in enumerate(fold.tracks):
                 for system, table in zip(self.systems, tables, strict=True):
                     predicted = labels[system.predicted[k][n]]
@@ -155,8 +158,10 @@ class _Task:
     ----------
     folds : list of Fold
         The truth of each fold.
+    n_classes : int
+        Classes of the task.
     number_of : dict
-        {key of a class: its number}.
+        Their numbers, by `class_numbers`.
     tested : list of np.ndarray [shape=(n_tracks,), dtype=int64]
         Which track of the task each line of a fold's truth is: a track may be in several folds.
     seed : int
@@ -164,6 +169,7 @@ class _Task:
     """
 
     folds: list[Fold]
+    n_classes: int
     number_of: dict[str, int]
     tested: list[np.ndarray]
     seed: int
@@ -224,7 +230,7 @@ def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], 
     """
     lists = [read_labelled(file.path, min_classes=1, for_evaluator=False) for file in files]
     classes = class_names(track for tracks in lists for track in tracks)
-    task = _task(files, lists, {key: number for number, key in enumerate(classes)}, seed)
+    task = _task(files, lists, classes, seed)
     names = sorted(outputs)
     systems = [_judge_system(name, outputs[name], task) for name in names]
     recalls = np.stack([system.overall.recalls for system in systems], axis=1)
@@ -245,7 +251,8 @@ def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], 
     )
 
 
-def _task(files: Sequence[FoldTruth], lists: Sequence[list[Track]], number_of: dict[str, int], seed: int) -> _Task:
+def _task(files: Sequence[FoldTruth], lists: Sequence[list[Track]], classes: Mapping[str, str], seed: int) -> _Task:
+    number_of = class_numbers(classes)
     folds = [
         Fold(file, tracks, np.array([number_of[class_key(track.label)] for track in tracks]))
         for file, tracks in zip(files, lists, strict=True)
@@ -255,14 +262,19 @@ def _task(files: Sequence[FoldTruth], lists: Sequence[list[Track]], number_of: d
         np.array([track_numbers.setdefault(os.path.normpath(track.path), len(track_numbers)) for track in fold.tracks])
         for fold in folds
     ]
-    return _Task(folds, number_of, tested, seed)
+    return _Task(folds, len(classes), number_of, tested, seed)
+
+
+def _is_marked(path: Path) -> bool:
+    with open(path, "rb") as f:
+        return is_marked(f.readline())
 
 
 def _judge_system(name: str, outputs: list[Path | None], task: _Task) -> System:
     predicted, findings = [], []
     for output, fold in zip(outputs, task.folds, strict=True):
         if output:
-            test_list = TestList([track.path for track in fold.tracks])
+            test_list = TestList([track.path for track in fold.tracks], marked=_is_marked(fold.file.path))
             classes, problems = read_output(output, test_list, task.number_of)
         else:
             classes = np.full(len(fold.tracks), NO_PREDICTION)
@@ -270,7 +282,7 @@ def _judge_system(name: str, outputs: list[Path | None], task: _Task) -> System:
         predicted.append(classes)
         findings += problems
     scores = [
-        metrics.fold_score(fold.truth, classes, len(task.number_of))
+        metrics.fold_score(fold.truth, classes, task.n_classes)
         for fold, classes in zip(task.folds, predicted, strict=True)
     ]
     right = task.right(predicted)

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from mirex_submission.errors import ListError
+from mirex_submission.evaluation.records import open_plausible
 from mirex_submission.protocol.outputs import class_key
 
 
@@ -48,7 +49,7 @@ def read_probabilities(path: Path) -> Probabilities:
         The file cannot be read, or a line of it is not one probability a class.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", opener=open_plausible) as file:
             table = csv.reader(file, strict=True)
             rows = {}
             try:

@@ -14,7 +14,7 @@ import platform
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import msgspec
 import numpy as np
@@ -22,16 +22,14 @@ from msgspec import Meta, Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging import evaluate, metrics, significance
+from mirex_submission.evaluation.records import Count, read_record
 from mirex_submission.protocol.outputs import NO_PREDICTION, Finding
 from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
 RESULTS = "results.json"
-# Beyond 2^53 a float64 no longer counts; the limits keep infinity and NaN out too.
 Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
-Count = Annotated[int, Meta(ge=0, lt=2**53)]
-_Record = TypeVar("_Record")
 
 
 class File(Struct, frozen=True):
@@ -271,14 +269,6 @@ def _problems(findings: Iterable[Finding]) -> list[Problem]:
     ]
 
 
-def from_json(data: bytes, record_type: type[_Record]) -> _Record:
-    """Read one of our records; raises ValueError that says where it differs from its type."""
-    try:
-        return msgspec.convert(json.loads(data), record_type)
-    except (RecursionError, msgspec.MsgspecError) as error:
-        raise ValueError(str(error)) from error
-
-
 def read(path: Path) -> Results:
     """Read what `as_json` wrote.
 
@@ -288,7 +278,7 @@ def read(path: Path) -> Results:
         The file cannot be read, or `evaluate` cannot have written it.
     """
     try:
-        results = from_json(path.read_bytes(), Results)
+        results = read_record(path, Results)
         _check(results)
     except OSError as error:
         text = f"{path}: cannot be read: {error}: give the folder that `evaluate --out` wrote"

@@ -19,6 +19,7 @@ from mirex_submission.evaluation.judging import results
 from mirex_submission.evaluation.judging.evaluate import Evaluation, System
 from mirex_submission.evaluation.judging.metrics import Score
 from mirex_submission.system.atomic import remove, write_file
+from mirex_submission.system.progress import printable
 
 _COLUMN = 7  # characters of a matrix column of report.txt, as NEMA's
 
@@ -89,11 +90,18 @@ def _report(evaluation: Evaluation, system: System) -> str:
     for fold, output, score, interval in zip(
         evaluation.folds, system.outputs, system.folds, system.fold_intervals, strict=True
     ):
-        lines += [single, f"Fold {fold.file.name} ({output or 'no output'})", *_figures(score, interval, keys)]
+        lines += [
+            single,
+            printable(f"Fold {fold.file.name} ({output or 'no output'})"),
+            *_figures(score, interval, keys),
+        ]
     lines += [double, "Overall Evaluation", *_figures(system.overall, system.overall_interval, keys)]
-    lines += ["Matrix Key:", *(f"{key}: {label}" for key, label in zip(keys, evaluation.classes, strict=True))]
+    lines += [
+        "Matrix Key:",
+        *(f"{key}: {printable(label)}" for key, label in zip(keys, evaluation.classes, strict=True)),
+    ]
     lines += [double, f"What the evaluator fails on or miscounts: {len(system.findings)}"]
-    lines += [f"{finding.text}; counted here: {finding.kind.counted}" for finding in system.findings]
+    lines += [printable(f"{finding.text}; counted here: {finding.kind.counted}") for finding in system.findings]
     return "\n".join(lines) + "\n"
 
 

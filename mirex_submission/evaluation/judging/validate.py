@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
-from mirex_submission.protocol.outputs import Finding, TestList, check_names, class_names, read_output
+from mirex_submission.protocol.outputs import Finding, TestList, check_names, class_names, class_numbers, read_output
 
 
 def validate(
@@ -65,8 +65,7 @@ def output_findings(
     ListError
         If the output cannot be read at all.
     """
-    classes = {key: number for number, key in enumerate(class_names(labelled))}
-    return read_output(output, TestList(_paths(tracks)), classes)[1]
+    return read_output(output, TestList(_paths(tracks)), class_numbers(class_names(labelled)))[1]
 
 
 def _paths(tracks: Sequence[Track]) -> list[str]:

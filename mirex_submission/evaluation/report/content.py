@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
+import os
 import platform
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -25,11 +27,11 @@ from mirex_submission.evaluation.judging.results import (
     Results,
     SystemResult,
 )
+from mirex_submission.evaluation.records import open_plausible
 from mirex_submission.evaluation.report import figures
 from mirex_submission.evaluation.report.curves import Curves, read_history
 from mirex_submission.evaluation.report.mistakes import Mistake, Picture, most_confident, picture
 from mirex_submission.features.spec import DEFAULT_BANDS
-from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
 _N_CONFUSIONS = 3  # named below each matrix
@@ -242,10 +244,29 @@ def _file_of_run(folder: Path, fold: FoldRecord, name: str, notes: list[str]) ->
     if not relative:
         return None
     path, expected = folder / relative, fold.sha256.get(name)
-    if expected is None or not path.exists() or sha256(path) == expected:
+    if not _is_inside(path, folder):
+        notes.append(coded(f"{path}: left out: it is not in the folder of the results", code="report.file-outside"))
+        return None
+    if expected is None or _sha256(path) in (expected, None):
         return path
     notes.append(coded(f"{path}: left out: a later run has changed it", code="report.file-changed"))
     return None
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
+    except ValueError:  # no text that a path can have
+        return False
+
+
+def _sha256(path: str | Path) -> str | None:
+    """Return the SHA-256 of a file, None for one that is not to be read."""
+    try:
+        with open(path, "rb", opener=open_plausible) as f:
+            return hashlib.sha256(f.read()).hexdigest()
+    except (OSError, ValueError):
+        return None
 
 
 def _histories(folder: Path, run: RunRecord, notes: list[str]) -> _Histories:
@@ -294,8 +315,10 @@ def _probabilities(folder: Path, system: SystemResult, run: RunRecord, notes: li
     for fold in system.folds:
         record = recorded.get(fold.name)
         path = _file_of_run(folder, record, "probabilities", notes) if record else None
-        path = path or beside(fold.output.path if fold.output else None)
-        if path and path.exists():
+        # Only a file that the results know tells which folder is one of theirs.
+        if not path and fold.output and _sha256(fold.output.path) == fold.output.sha256:
+            path = beside(fold.output.path)
+        if path and os.path.exists(path):
             tables[fold.name] = read_probabilities(path)
     return tables
 

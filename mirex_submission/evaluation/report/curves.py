@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from mirex_submission.errors import ListError
+from mirex_submission.evaluation.records import open_plausible
 
+_LARGEST = 3.5e38  # a float32 that is not infinite
 CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
 Curves = dict[str, np.ndarray]  # column (epoch and those of CURVES that there are) to float64 [shape=(n_epochs,)]
 
@@ -23,7 +26,7 @@ def read_history(path: Path) -> dict[str, Curves]:
         The file cannot be read, or is not a history.
     """
     try:
-        with open(path, newline="", encoding="utf-8") as file:
+        with open(path, newline="", encoding="utf-8", opener=open_plausible) as file:
             table = csv.DictReader(file, strict=True)
             epochs: dict[str, list[list[float]]] = defaultdict(list)
             try:
@@ -32,7 +35,10 @@ def read_history(path: Path) -> dict[str, Curves]:
                     raise ValueError(f"no column {', '.join(missing)}")
                 columns = ["epoch", *(name for name in CURVES if name in header)]
                 for line in table:
-                    epochs[line["model"]].append([float(line[name] or "nan") for name in columns])
+                    values = [float(line[name] or "nan") for name in columns]
+                    if any(_LARGEST < abs(value) < math.inf for value in values):
+                        raise ValueError("a number that no training gives")
+                    epochs[line["model"]].append(values)
             except (csv.Error, ValueError) as error:
                 text = f"{path}:{table.reader.line_num}: {error}: the page does not show this training"
                 raise ListError(text, code="report.history-invalid") from error

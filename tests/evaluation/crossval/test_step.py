@@ -101,6 +101,54 @@ def test_a_call_that_was_begun_and_stopped_is_no_finished_one(step, tmp_path):
     assert step().finished() is None
 
 
+FORGED = [
+    {"result": {"seconds": float("nan")}},
+    {"result": {"seconds": float("inf")}},
+    {"result": {"seconds": 10**400}},
+    {"result": {"cpu_seconds": -1}},
+    {"result": {"peak_mb": 1e308}},
+    {"result": {"status": -1}},
+    {"result": {"attempts": 10**30}},
+    {"attempts": -(10**30)},
+    {"left": {"\\0": None}},
+    {"left": None},
+]
+
+
+@pytest.mark.parametrize("forged", FORGED, ids=repr)
+def test_a_forged_record_is_none(step, tmp_path, forged):
+    run(step())
+    path = tmp_path / "records" / "copy.json"
+    record = json.loads(path.read_text())
+    for name, value in forged.items():
+        record[name] = {**record[name], **value} if name == "result" else value
+    path.write_text(json.dumps(record))
+    assert step().finished() is None
+    assert run(step()).problem is None
+
+
+def test_a_record_of_what_is_not_there_is_none(step, tmp_path):
+    run(step())
+    path = tmp_path / "records" / "copy.json"
+    (tmp_path / "out").unlink()
+    path.write_text(json.dumps({**json.loads(path.read_text()), "left": {str(tmp_path / "out"): None}}))
+    assert step().finished() is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
+def test_a_record_that_is_no_plausible_file_is_none_at_once(step, tmp_path, kind):
+    path = tmp_path / "records" / "copy.json"
+    path.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    else:
+        with open(path, "wb") as f:
+            f.truncate(1 << 40)
+    assert step().finished() is None and step().attempts() == 0
+
+
 @pytest.mark.parametrize("change", [lambda record: '{"key":', lambda record: json.dumps({**record, "attempts": "1"})])
 def test_a_record_that_is_damaged_is_none(step, tmp_path, change):
     run(step())

@@ -153,3 +153,46 @@ def test_a_log_that_cannot_be_written_is_said_so(call, script, tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(StorageError, match="logs"):
         call(script("#!/bin/sh\n"))
+
+
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "device", "folder"])
+def test_a_log_is_a_file_of_its_own_or_an_error(call, script, tmp_path, kind):
+    call.log.parent.mkdir()
+    secret = tmp_path / "secret"
+    secret.write_text("password\n")
+    if kind in ("link", "dangling"):
+        call.log.symlink_to(secret if kind == "link" else tmp_path / "new")
+    elif kind == "pipe":
+        os.mkfifo(call.log)
+    elif kind == "device":
+        call.log.symlink_to("/dev/zero")
+    else:
+        call.log.mkdir()
+    with pytest.raises(StorageError, match=r"call\.log: cannot be written: "):
+        call(script("#!/bin/sh\necho hello\n"))
+    assert secret.read_text() == "password\n" and not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("target", ["secret", "/dev/zero"])
+def test_the_last_line_is_that_of_the_log_that_was_written(call, script, tmp_path, target):
+    (tmp_path / "secret").write_text("password\n")
+    swap = f"rm {call.log}; ln -s {tmp_path / target} {call.log}"
+    assert call(script(f"#!/bin/sh\necho before; {swap}; echo after\n")).last_line == "after"
+
+
+@pytest.mark.parametrize("kind", ["escape", "long", "none", "blank lines"])
+def test_the_last_line_is_printable_and_short(call, script, kind):
+    text = {
+        "escape": r"printf 'x\n\033[2J\033]0;t\007y'",
+        "long": "printf '%1000s'; printf 'end'",
+        "none": "true",
+        "blank lines": r"printf 'x\n \n\n\t\n'",
+    }[kind]
+    line = call(script(f"#!/bin/sh\n{text}\n")).last_line
+    expected = {"escape": r"\x1b[2J\x1b]0;t\x07y", "long": "end", "none": f"$ {call.log.parents[1]}/call.sh"}
+    assert line == expected.get(kind, "x")
+
+
+def test_the_command_in_the_log_is_printable(call, script):
+    call(script("#!/bin/sh\n"), "\x1b[2J", "a\nb", "Motörhead")
+    assert call.log.read_text().endswith(r"/call.sh '\x1b[2J' 'a\nb' 'Motörhead'" + "\n")

@@ -48,6 +48,44 @@ def test_paths_may_be_spelled_differently(tmp_path):
     assert len(find_lists(tmp_path).folds) == 3
 
 
+CAFE = "caf\u00e9", "cafe\u0301"  # composed, decomposed
+
+
+@pytest.mark.parametrize("file", ["features.txt", "fold1.test.txt", "fold2.train.txt", "fold1.truth.txt"])
+def test_paths_in_another_unicode_form_are_the_same_track_with_a_warning(tmp_path, caplog, file):
+    write(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace("jazz_0", CAFE[path.name == file]))
+    find_lists(tmp_path)
+    assert caplog.messages and all("[folds.unicode-forms]" in message for message in caplog.messages)
+
+
+def test_a_track_in_training_and_test_is_seen_in_any_unicode_form(tmp_path):
+    write(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace("jazz_0", CAFE[0]))
+    with open(tmp_path / "fold1.train.txt", "a") as f:
+        f.write(f"/none/{CAFE[1]}.wav\tjazz\n")
+    with pytest.raises(ListError, match=r"fold1\.test\.txt:2: .*\[folds\.train-and-test\]"):
+        find_lists(tmp_path)
+
+
+def test_files_whose_names_differ_in_their_unicode_form_alone_stay_two_tracks(tmp_path, caplog):
+    write(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace("jazz_0", CAFE[0]).replace("jazz_1", CAFE[1]))
+    find_lists(tmp_path)
+    assert not caplog.messages
+
+
+def test_a_label_in_another_unicode_form_is_the_same_with_a_warning(tmp_path, caplog):
+    write(tmp_path)
+    for path in tmp_path.glob("*.t*.txt"):
+        path.write_text(path.read_text().replace("\tjazz", f"\t{CAFE[path.name == 'fold2.truth.txt']}"))
+    find_lists(tmp_path)
+    assert len(caplog.messages) == 1 and "fold2.truth.txt" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("file", "text", "problems"),
     [

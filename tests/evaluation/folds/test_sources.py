@@ -1,6 +1,5 @@
 """Labelled tracks from a table, from folders and from mirdata's loaders."""
 
-import logging
 import os
 import re
 import sys
@@ -10,7 +9,7 @@ import pandas as pd
 import pytest
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.evaluation.folds.sources import from_folders, from_mirdata, read_table
+from mirex_submission.evaluation.folds.sources import from_mirdata, one_form, read_table
 
 
 @pytest.fixture
@@ -199,32 +198,6 @@ def test_without_the_package_of_a_format_the_extra_is_named(monkeypatch, tmp_pat
         read_table(tmp_path / f"a.{suffix}")
 
 
-def test_classes_are_the_folders_below_and_audio_may_lie_deeper(tmp_path, files, caplog):
-    files("rock/a.wav", "rock/cd 2/b.FLAC", "jazz/c.mp3", "d.wav", "jazz/cover.jpg", "jazz/._c.mp3")
-    with caplog.at_level(logging.INFO):
-        tracks = from_folders(tmp_path)
-    assert rows(tracks) == [
-        ("c.mp3", "jazz", tracks[0].path),
-        ("a.wav", "rock", tracks[1].path),
-        ("b.FLAC", "rock", tracks[2].path),
-    ]
-    assert "3 file(s) left out" in caplog.text
-
-
-@pytest.mark.parametrize("name", ["rock/a\nb.wav", "ro\tck/a.wav", os.fsdecode(b"rock/\xff.wav")])
-def test_names_that_no_list_can_hold_are_faults(tmp_path, files, name):
-    files("jazz/a.wav", name)
-    with pytest.raises(ListError, match=r"\[folds\.unlistable-name\]"):
-        from_folders(tmp_path)
-
-
-def test_folders_without_audio_or_that_are_not_there_are_faults(tmp_path):
-    with pytest.raises(ListError, match=r"\[folds\.no-audio\]"):
-        from_folders(tmp_path)
-    with pytest.raises(ListError, match=r"\[folds\.unreadable-folder\]"):
-        from_folders(tmp_path / "none")
-
-
 class Loader:
     """Stands in for mirdata: two loaders, as mirdata 1.0 has them, over tracks that a test gives."""
 
@@ -301,3 +274,44 @@ def test_a_loader_with_nothing_to_use_is_a_fault(mirdata, tmp_path, tracks, code
     mirdata(tracks)
     with pytest.raises(ListError, match=re.escape(f"[{code}]")):
         from_mirdata("gtzan_genre", tmp_path)
+
+
+COMPOSED, DECOMPOSED = "Mot\u00f6rhead", "Moto\u0308rhead"
+
+
+def test_an_artist_in_two_unicode_forms_is_one_group_with_a_warning(table, caplog):
+    text = (
+        f"path\tlabel\tartist\na.wav\trock\t{COMPOSED}\nb.wav\tjazz\t{DECOMPOSED.upper()}\nc.wav\tjazz\t{DECOMPOSED}\n"
+    )
+    tracks = read_table(table(text), group="artist")
+    assert {track.group for track in tracks} == {COMPOSED.lower()}
+    assert "artist: 1 name(s)" in caplog.text and "[folds.unicode-forms]" in caplog.text
+
+
+def test_an_attribute_of_mirdata_in_two_unicode_forms_is_one_group(mirdata, tmp_path, files, caplog):
+    files("1.wav", "2.wav")
+    artists = (COMPOSED, DECOMPOSED)
+    mirdata([{"audio_path": f"{tmp_path}/{k + 1}.wav", "genre": "rock", "artist": artists[k]} for k in range(2)])
+    assert len({track.group for track in from_mirdata("gtzan_genre", tmp_path, group="artist")}) == 1
+    assert "[folds.unicode-forms]" in caplog.text
+
+
+@pytest.mark.parametrize(("on_disk", "listed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_a_file_whose_name_has_another_unicode_form_is_taken_with_a_warning(
+    table, files, tmp_path, caplog, on_disk, listed
+):
+    files(f"{on_disk}/1.wav")
+    assert read_table(table(f"path\tlabel\n{listed}/1.wav\trock\n"))[0].path == f"{tmp_path}/{on_disk}/1.wav"
+    assert "another Unicode form" in caplog.text
+
+
+def test_a_label_in_two_unicode_forms_becomes_one_and_any_other_stays_as_it_is(table, caplog):
+    text = f"path\tlabel\na.wav\t{COMPOSED}\nb.wav\t{DECOMPOSED}\nc.wav\tcafe\u0301\n"
+    tracks = one_form(read_table(table(text)))
+    assert [track.label for track in tracks] == [COMPOSED, COMPOSED, "cafe\u0301"]
+    assert caplog.text.count("[folds.unicode-forms]") == 1 and COMPOSED in caplog.text
+
+
+def test_names_in_one_unicode_form_are_not_warned_of(table, caplog):
+    text = f"path\tlabel\tartist\na.wav\tcafe\u0301\t{DECOMPOSED}\nb.wav\tcafe\u0301\t{DECOMPOSED}\n"
+    assert len(one_form(read_table(table(text), group="artist"))) == 2 and not caplog.text

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import random
 import re
+import time
 from collections import Counter
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds import check
 from mirex_submission.evaluation.folds import split as folds
+from mirex_submission.evaluation.folds.deal import deal
 from mirex_submission.evaluation.folds.sources import GroupedTrack
 
 
@@ -78,6 +80,18 @@ def test_small_collections_are_nearly_always_dealt_as_well_as_can_be():
         least += min((counts == 0).sum() for counts in dealt)
         missing += (shares(folds.split(tracks_of(sizes), 3), 3) == 0).sum()
     assert least <= missing <= least + 2
+
+
+def test_the_time_of_a_large_collection_does_not_grow_with_its_square():
+    def seconds(n_tracks):
+        sizes = np.eye(16)[np.arange(n_tracks) % 16]
+        started_s = time.process_time()
+        fold_of = deal(sizes, 3, seed=[0])
+        assert np.ptp(np.bincount(fold_of)) <= 1
+        return time.process_time() - started_s
+
+    seconds(100)
+    assert seconds(16_000) < 8 * seconds(4_000)
 
 
 def test_seeds_and_repeats_give_other_folds():
@@ -149,6 +163,26 @@ def test_every_fault_of_the_lists_is_found_in_what_is_read(written):
     assert re.search(r"fold2\.train\.txt:\d+: '/unknown.wav' .*\[folds\.unknown-track\]", message)
     assert re.search(rf"fold2\.train\.txt:\d+: '{other.path}' .*'{other.label}'.*\[folds\.two-labels\]", message)
     assert len(re.findall(r"fold2\.test\.txt:\d+: .*\[folds\.no-truth-of-track\]", message)) == len(made[1].test) - 1
+
+
+def test_folds_may_be_spelled_in_another_unicode_form_than_the_table(tmp_path, caplog):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    tracks = [
+        GroupedTrack(f"/{composed}/{label}{n}.wav", label, f"artist{n}")
+        for n in range(4)
+        for label in (composed, "rock")
+    ]
+    made = folds.split(tracks, 2)
+    folds.write(made, tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_text(path.read_text().replace(composed, decomposed))
+    assert check.read(tmp_path, tracks) == made
+    assert "[folds.unicode-forms]" in caplog.text
+    moved = made[0].test[0]
+    with open(tmp_path / "fold1.train.txt", "a") as train:
+        train.write(f"{moved.path}\t{moved.label}\n".replace(composed, decomposed))
+    with pytest.raises(ListError, match=r"\[folds\.crossing-group\]"):
+        check.read(tmp_path, tracks)
 
 
 def test_a_group_that_crosses_is_named_with_both_lines(written):

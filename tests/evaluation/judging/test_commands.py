@@ -169,3 +169,52 @@ def test_what_cannot_be_printed_is_a_status_and_no_traceback(tmp_path, stdout, s
     os.close(to)
     assert done.returncode == status, done.stderr
     assert expected in done.stderr and "Traceback" not in done.stderr
+
+
+ESCAPE = "\x1b[2J\x1b]0;title\x07\u202e"
+
+
+def assert_printable(text):
+    assert all(line.isprintable() for line in text.replace("\t", " ").split("\n")), text
+
+
+def test_no_escape_code_of_a_label_or_path_reaches_the_terminal_or_a_text_file(call, tmp_path):
+    truth = f"/a{ESCAPE}/one.wav\trock{ESCAPE}\n/a{ESCAPE}/two.wav\t=1+1\n/a/x y.wav\trock{ESCAPE}\n"
+    output = f"/a/{ESCAPE}.wav\tpolka{ESCAPE}\n/a{ESCAPE}/two.wav\t{ESCAPE}\n/b{ESCAPE}\n"
+    for name, text in (("truth", truth), ("A", output)):
+        (tmp_path / f"{name}{ESCAPE}").mkdir()
+        (tmp_path / f"{name}{ESCAPE}" / f"1{ESCAPE}.txt").write_text(text)
+    status, stdout, stderr = call("evaluate", "--truth", f"truth{ESCAPE}", f"--system=A=A{ESCAPE}", "--out", "out")
+    assert status == 0
+    for text in (stdout, stderr, (tmp_path / "out/A/report.txt").read_text()):
+        assert_printable(text)
+    assert r"rock\x1b[2J\x1b]0;title\x07\u202e" in (tmp_path / "out/A/report.txt").read_text()
+    # As the truth spells them, for the organisers' programs.
+    assert {"=1+1,0.0000", f"rock{ESCAPE},0.0000"} <= set(
+        (tmp_path / "out/PerClassResults.csv").read_text().split("\n")
+    )
+    (tmp_path / "test.txt").write_text(f"/a{ESCAPE}/one.wav\n")
+    status, _, stderr = call("validate", "test.txt", f"truth{ESCAPE}/1{ESCAPE}.txt", f"A{ESCAPE}/1{ESCAPE}.txt")
+    assert status == 3
+    assert_printable(stderr)
+
+
+@pytest.mark.parametrize("name", ["class", "file"])
+def test_no_escape_code_of_a_folder_reaches_the_table_of_folds(call, tmp_path, name):
+    for label in (f"rock{ESCAPE if name == 'class' else ''}", "jazz"):
+        (tmp_path / "data" / label).mkdir(parents=True)
+        for n in range(2):
+            (tmp_path / "data" / label / f"{n} {ESCAPE if name == 'file' else ''}.wav").touch()
+    status, stdout, stderr = call("folds", "--from-folders", "data", "--folds", "2", "--out", "lists")
+    assert status == 0
+    assert_printable(stdout + stderr)
+    assert len({len(line) for line in stdout.splitlines()}) == 1
+
+
+def test_a_very_long_line_of_an_output_is_not_quoted_whole(call, tmp_path):
+    (tmp_path / "list.txt").write_text("/a/one.wav\tx\n/a/two.wav\ty\n")
+    (tmp_path / "test.txt").write_text("/a/one.wav\n")
+    for line in ("x" * 1_000_000, f"/a/one.wav\t{'x' * 1_000_000}", f"{'x' * 1_000_000}\ty"):
+        (tmp_path / "output.txt").write_text(line)
+        status, _, stderr = call("validate", "test.txt", "list.txt", "output.txt")
+        assert status == 3 and len(stderr) < 5000

@@ -273,6 +273,36 @@ def test_colliding_names_in_the_truth_are_found_and_told_apart(tmp_path):
     ]  # fmt: skip
 
 
+def test_a_truth_with_two_unicode_forms_of_a_label_has_two_classes_and_says_so(tmp_path):
+    composed, decomposed = "canci\u00f3n", "cancio\u0301n"
+    tracks = [("/one.wav", composed), ("/two.wav", decomposed)]
+    truth = write_lists(tmp_path / "truth", {"1.txt": tracks})
+    folder = write_lists(tmp_path / "s", {"1.txt": [(path, composed) for path, _ in tracks]})
+    evaluation = evaluate(truth, {"s": folder})
+    assert evaluation.classes == [composed, decomposed] and figures(evaluation.systems[0]) == [0.5, 0.5]
+    assert [finding.kind for finding in evaluation.findings] == [Kind.TWO_FORMS]
+
+
+def test_another_unicode_form_than_the_truths_counts_and_is_found(tmp_path):
+    composed, decomposed = "canci\u00f3n", "cancio\u0301n"
+    truth = write_lists(tmp_path / "truth", {"1.txt": [("/one.wav", composed), ("/two.wav", "rock")]})
+    folder = write_lists(tmp_path / "s", {"1.txt": [("/one.wav", decomposed), ("/two.wav", "rock")]})
+    evaluation = evaluate(truth, {"s": folder})
+    assert figures(evaluation.systems[0]) == [1.0, 1.0] and len(evaluation.classes) == 2
+    assert evaluation.systems[0].overall.confusion.shape == (2, 2)
+    assert [finding.kind for finding in evaluation.findings] == [Kind.UNICODE_FORM]
+
+
+@pytest.mark.parametrize(("of_truth", "of_output", "n"), [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)])
+def test_a_byte_order_mark_is_found_unless_truth_and_output_have_one(tmp_path, of_truth, of_output, n):
+    for name, marked in (("truth", of_truth), ("s", of_output)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.txt").write_bytes(b"\xef\xbb\xbf" * marked + b"one.wav\trock\ntwo.wav\tpop\n")
+    evaluation = evaluate(tmp_path / "truth", {"s": tmp_path / "s"})
+    assert [finding.kind for finding in evaluation.findings] == [Kind.BYTE_ORDER_MARK] * n
+    assert figures(evaluation.systems[0]) == [1.0, 1.0]
+
+
 def test_a_track_of_several_repeats_is_one_cluster_and_one_pair_of_mcnemars_test(tmp_path):
     tracks = [(f"/a/track{n:02}.wav", ("x", "y")[n % 2]) for n in range(30)]
     wrong = [(path, "x") for path, _ in tracks]

@@ -67,6 +67,18 @@ def test_names_in_the_lists_that_the_evaluator_fails_on_are_faults_with_their_li
     ]
 
 
+def test_a_byte_order_mark_is_a_fault_before_a_bare_file_name_alone(check):
+    assert check(output="\ufeff/a/two.wav\tsoul\n/a/one.wav\tsoul\n") == 2
+    bare = {"test": "one.wav\n", "output": "\ufeffone.wav\tsoul\n"}
+    assert places_and_codes(faults_of(check, **bare)) == [("output.txt:1", "output.byte-order-mark")]
+
+
+def test_lines_of_blanks_and_tabs_count_for_nothing_in_any_list(check):
+    blank = "\t\n \t \n"
+    lists = {"test": "/a/one.wav\n", "train": "/b/x.wav\tR&B\n/b/yes.wav\tsoul\n", "output": "/a/one.wav\tsoul\n"}
+    assert check(**{name: blank + text + blank for name, text in lists.items()}) == 1
+
+
 def test_lists_that_cannot_be_read_are_all_named(check):
     faults = faults_of(check, test="/a/one.wav\tsoul\n", train="no tab\n/a\t\n")
     assert places_and_codes(faults) == [

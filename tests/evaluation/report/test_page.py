@@ -1,6 +1,7 @@
 """The report: a page that holds everything, shows what is known, and lets no stranger's text become more than text."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -224,6 +225,8 @@ def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
         ("epoch,loss\n1,2\n", None, 1),
         ("model,epoch,loss,accuracy\n1,one,2,0.5\n", None, 2),
         ("model,epoch,loss,accuracy\n1,1,2\n1,x,2,3\n", None, 3),
+        ("model,epoch,loss,accuracy\n1,1e308,2,1\n", None, 2),
+        ("model,epoch,loss,accuracy\n1,1,2,1\n1,2,-1e308,1\n", None, 3),
         (None, "name,x,y\n", 1),
         (None, "path,label,x,y\n/none/track1.wav,y,0.1\n", 2),
         (None, "path,label,x,y\n/none/track1.wav,y,nan,0.5\n", 2),
@@ -250,6 +253,100 @@ def test_a_damaged_file_of_a_run_costs_only_what_it_holds(tmp_path, history, pro
     assert printable(note) in page.text(section="provenance")
     assert ("Not known" in page.text(section="training")) == (history is not None)
     assert ("Not known" in page.text(section="mistakes")) == (probabilities is not None)
+
+
+SECRET = {
+    "history": "model,epoch,loss,accuracy\nsecret,1,2,0.5\n",
+    "probabilities": "path,label,secret\n/none/track1.wav,y,1\n",
+}
+
+
+@pytest.fixture
+def named(tmp_path):
+    """Results whose runs.json names a history and probabilities: `put` says which path, and what lies there."""
+
+    def run(name, path, put=lambda path: None):
+        folder = plain(tmp_path / "results")
+        (tmp_path / "secret").write_text(SECRET[name])
+        (folder / "runs.json").write_text(json.dumps({"systems": {"A": {"folds": {"1": {name: path}}}}}))
+        put(folder / path)
+        notes = write_report(folder, folder / "report.html", COMMAND)
+        assert "secret" not in page_of(folder).text(section="training" if name == "history" else "mistakes")
+        return [note for note in notes if not note.endswith("[report.no-probabilities]")]
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["history", "probabilities"])
+@pytest.mark.parametrize(
+    "path", ["{}/secret", "../secret", "a/../../secret", "link", "below/secret", "/dev/zero", "\0"]
+)
+def test_a_record_of_runs_names_files_of_its_folder_alone(named, tmp_path, name, path):
+    def put(path):
+        if path.name == "link":
+            path.symlink_to(tmp_path / "secret")
+        elif path.parent.name == "below":
+            path.parent.symlink_to(tmp_path)
+
+    [note] = named(name, path.format(tmp_path), put)
+    assert note.endswith("[report.file-outside]")
+
+
+def test_a_name_that_no_file_can_have_is_no_traceback(named):
+    [note] = named("history", "a" * 5000)
+    assert note.endswith("[report.history-unreadable]")
+    assert named("probabilities", "a" * 5000) == []
+
+
+@pytest.mark.parametrize("name", ["history", "probabilities"])
+@pytest.mark.parametrize("kind", ["pipe", "inner link", "folder", "huge"])
+def test_only_regular_files_of_plausible_size_are_read(named, name, kind):
+    def put(path):
+        if kind == "pipe":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "inner link":
+            (path.parent / "other").write_text(SECRET[name])
+            path.symlink_to("other")
+        else:
+            with open(path, "wb") as f:
+                f.truncate(1 << 40)
+
+    [note] = named(name, "file", put)
+    code = "report.history-unreadable" if name == "history" else "output.probabilities-unreadable"
+    assert "/file: cannot be read: " in note and note.endswith(f"[{code}]")
+
+
+@pytest.mark.parametrize("file", ["results.json", "runs.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "huge", "zeros", "nested", "digits"])
+def test_results_that_are_no_plausible_files_are_an_error_at_once(tmp_path, file, kind):
+    folder = plain(tmp_path)
+    path = folder / file
+    path.unlink(missing_ok=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path.symlink_to("/dev/zero")
+    elif kind in ("huge", "zeros"):
+        with open(path, "wb") as f:
+            f.truncate(1 << (40 if kind == "huge" else 29))
+    else:
+        path.write_text('{"format":' + ("[" * 100_000 if kind == "nested" else "9" * 10_000))
+    with pytest.raises(ListError, match=rf"{file}: "):
+        write_report(folder, folder / "report.html", COMMAND)
+
+
+def test_probabilities_beside_an_output_are_read_where_the_output_is_the_one_of_the_results(tmp_path):
+    folder = plain(tmp_path / "results")
+    write_probabilities(folder / "A" / "1.csv", ["x", "secret"], [("/none/track1.wav", "y", (0, 1))])
+    results = (folder / "results.json").read_text()
+    other = tmp_path / "other.txt"
+    other.write_text("no output")
+    (folder / "A" / "1.csv").rename(tmp_path / "other.csv")
+    (folder / "results.json").write_text(results.replace(str(folder / "A" / "1.txt"), str(other)))
+    [*_, note] = write_report(folder, folder / "report.html", COMMAND)
+    assert note.endswith("[report.no-probabilities]") and "secret" not in page_of(folder).text(section="mistakes")
 
 
 def test_results_that_cannot_be_read_are_an_error_that_says_what_to_give(tmp_path):

@@ -1,0 +1,135 @@
+"""Labelled tracks from folders named by their class, with every file and class that is left out named in a warning."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections import defaultdict, deque
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from mirex_submission.errors import AudioError, ListError, coded
+from mirex_submission.evaluation.folds.sources import GroupedTrack, check_names, examples, grouped
+from mirex_submission.features.audio import read_header
+
+log = logging.getLogger(__name__)
+
+# A file with one of these is a track even if it cannot be decoded: extraction names it then. Others are asked.
+AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+_PART = re.compile(
+    r"(train(ing)?|test(ing)?|val(id(ation)?)?|dev(el(opment)?)?|eval(uation)?|(fold|split)[-_ ]?\d+)"
+    r"([-_ ]?(set|data|audio|clips|files|songs|tracks|wavs?))?",
+    re.IGNORECASE,
+)
+
+
+def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
+    """Find the audio files below each folder in `folder`, whose name is their class; each track is its own group.
+
+    Hidden files and folders are left out. Links are followed, but each folder is read once.
+
+    Raises
+    ------
+    ListError
+        If there is no audio file, a folder cannot be read, a name cannot stand in a list, or the folders are not
+        classes but parts of a collection, such as `train` and `test`.
+    """
+    top = os.path.abspath(folder)
+    tracks: list[GroupedTrack] = []
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for parent, names in _folders(top, left_out):
+        for name in sorted(names):
+            path = os.path.join(parent, name)
+            reason = _reason_against(path) or ("in no class's folder" if parent == top else "")
+            if reason:
+                left_out[reason].append(path)
+            else:
+                tracks.append(grouped(path, _class_of(path, top)))
+    for reason, paths in left_out.items():
+        problem = f"{top}: {len(paths)} file(s) or folder(s) left out, {reason}: {examples(paths)}"
+        log.warning("%s", coded(problem, code="folds.left-out"))
+    if not tracks:
+        problem = f"{top}: no audio file in a folder below"
+        raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
+    _check_level(top, tracks)
+    lost = sorted({entry.name for entry in os.scandir(top) if entry.is_dir()} - {track.label for track in tracks})
+    lost = [name for name in lost if not name.startswith(".")]
+    if lost:
+        problem = f"{top}: {len(lost)} class(es) left out, for their folders have no audio file: {', '.join(lost)}"
+        log.warning("%s", coded(problem, code="folds.lost-class"))
+    check_names(tracks)
+    return sorted(tracks, key=lambda track: track.path)
+
+
+def _folders(top: str, left_out: dict[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder that is not hidden, once, with the names of its files; linked ones after the others."""
+    read = {_identity(above) for above in Path(os.path.realpath(top)).parents}
+    n_hidden, links = 0, deque([top])
+    while links:
+        for parent, folders, names in os.walk(links.popleft(), onerror=_cannot_list):
+            visible = sorted(name for name in folders if not name.startswith("."))
+            files = [name for name in names if not name.startswith(".")]
+            n_hidden += len(folders) - len(visible) + len(names) - len(files)
+            folders.clear()
+            if _identity(parent) in read:
+                left_out[f"read under another name, or holding {top} itself"].append(parent)
+                continue
+            read.add(_identity(parent))
+            for name in visible:
+                path = os.path.join(parent, name)
+                if os.path.islink(path):
+                    links.append(path)
+                else:
+                    folders.append(name)
+            yield parent, files
+    if n_hidden:
+        log.info("%s: %d hidden file(s) and folder(s) left out", top, n_hidden)
+
+
+def _identity(folder: str | os.PathLike[str]) -> tuple[int, int]:
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
+
+
+def _reason_against(path: str) -> str:
+    """Return why a file is no track, "" for a track."""
+    suffix = os.path.splitext(path)[1].lower()
+    if not os.path.isfile(path):
+        return "a broken link, or no regular file"
+    if suffix in AUDIO_SUFFIXES:
+        return ""
+    try:
+        read_header(path)
+    except AudioError as error:
+        return f"{suffix or 'no suffix'}: {error.text}"
+    return ""
+
+
+def _class_of(path: str, top: str) -> str:
+    return os.path.relpath(path, top).split(os.sep)[0]
+
+
+def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
+    """Raise ListError if the folders in `top` are parts of a collection, or one alone, with the classes below them."""
+    depths: dict[str, int] = {}
+    for track in tracks:
+        depth = os.path.relpath(track.path, top).count(os.sep)
+        depths[track.label] = min(depth, depths.get(track.label, depth))
+    below = [name for name, depth in depths.items() if depth > 1]
+    parts = [name for name in depths if _PART.fullmatch(name)]
+    if len(depths) == 1:
+        parts = below
+    elif len(parts) < len(depths):  # a class may be called `train`, with folders of its artists
+        parts = [name for name in parts if name in below]
+        parts = parts if len(parts) > 1 else []
+    if parts:
+        parts.sort()
+        problem = f"{top}: {', '.join(parts)}: not named by a class, but part(s) of a collection above the classes"
+        advice = f"give one of them, as --from-folders {os.path.join(top, parts[0])}"
+        raise ListError(f"{problem}: {advice}, or a table with the columns path and label", code="folds.parts")
+
+
+def _cannot_list(error: OSError) -> None:
+    problem = f"{error.filename}: cannot be read: {error.strerror}"
+    raise ListError(f"{problem}: check the folder", code="folds.unreadable-folder")

@@ -1,0 +1,41 @@
+"""Reading what an evaluation left: records with types, from regular files of plausible size alone.
+
+A folder of results may come from a stranger, or be writable for one.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from mirex_submission.system.inner import open_inner, read_inner
+
+# Beyond 2^53 a float64 no longer counts; the limits keep infinity and NaN out too.
+Count = Annotated[int, Meta(ge=0, lt=2**53)]
+Amount = Annotated[float, Meta(ge=0, lt=2.0**53)]
+MOST_BYTES = 1 << 30  # of any file of results; 100,000 tracks or 1,000 classes take a tenth of it
+_Record = TypeVar("_Record")
+
+
+def read_record(path: Path, record_type: type[_Record], *, most_bytes: int = MOST_BYTES) -> _Record:
+    """Read a JSON file; raise ValueError that says where it differs from its type, and OSError as read_inner()."""
+    try:
+        data = read_inner(path, most_bytes=most_bytes, starts=rb"\s*\{")
+        return msgspec.convert(json.loads(data), record_type)
+    except (RecursionError, msgspec.MsgspecError) as error:
+        raise ValueError(str(error)) from error
+
+
+def open_plausible(path: str, flags: int) -> int:
+    """Open a regular file that is not too large; an `opener` of open()."""
+    descriptor = open_inner(path, flags)
+    if os.fstat(descriptor).st_size <= MOST_BYTES:
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
