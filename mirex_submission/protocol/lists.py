@@ -178,10 +178,10 @@ def read_all(*reads: Callable[[], Any]) -> list[Any]:
     return results
 
 
-def numbered_lines(list_path: str | os.PathLike[str], *, keep_mark: bool = False) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False) -> Iterator[tuple[int, bytes]]:
     """(line number from 1, line without its end) for each line of a list that has more than blanks and tabs.
 
-    keep_mark : leave a byte order mark before the first line.
+    of_output : it is what a system wrote: a byte order mark before the first line stays, and any line is taken.
     Raises ListError if the list cannot be read.
     """
     if isinstance(list_path, InMemoryList):
@@ -189,15 +189,16 @@ def numbered_lines(list_path: str | os.PathLike[str], *, keep_mark: bool = False
         return
     try:
         with open(list_path, "rb") as f:
+            longest = -1 if of_output else _MAX_LINE_BYTES
             # Lines of bytes end at LF, CRLF and CR, and not at form feeds and whatever else a path may hold.
-            lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(_MAX_LINE_BYTES), b"")))
+            lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(longest), b"")))
             for number, raw in enumerate(lines, start=1):
-                if number == 1:
+                if number == 1 and not of_output:
                     if raw.startswith(_AUDIO):
                         text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
                         raise ListError(text, code="list.audio")
-                    raw = raw if keep_mark else raw.removeprefix(codecs.BOM_UTF8)
-                if len(raw) >= _MAX_LINE_BYTES - 1:
+                    raw = raw.removeprefix(codecs.BOM_UTF8)
+                if len(raw) >= longest - 1 > 0:
                     text = f"{list_path}:{number}: a line of more than {_MAX_LINE_BYTES:,} bytes: give a list of paths"
                     raise ListError(text, code="list.long-line")
                 if raw.strip():

@@ -339,7 +339,7 @@ def read_output(
     line_of: dict[int, int] = {}
     findings = []
     marked, empty = False, True
-    for number, raw in numbered_lines(output, keep_mark=True):
+    for number, raw in numbered_lines(output, of_output=True):
         where = f"{name}:{number}"
         if number == 1:
             marked = is_marked(raw)

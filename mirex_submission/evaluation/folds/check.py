@@ -140,12 +140,13 @@ def warnings(folds: Sequence[Fold]) -> list[str]:
         if first.setdefault(drawn, repeat) != repeat:
             problem = f"{repeat} has the folds of {first[drawn]}: so few groups cannot be dealt in many ways"
             messages.append(coded(problem, code="folds.equal-repeats"))
+    labels = {side: [{track.label for track in getattr(fold, side)} for fold in folds] for side in ("test", "train")}
     for label, groups in _groups_of_classes(folds).items():
         for side, then in (
             ("test", "it counts as recall 0 there in MIREX's normalised accuracy"),
             ("train", "its test tracks there cannot be recognised"),
         ):
-            without = [fold.name for fold in folds if all(t.label != label for t in getattr(fold, side))]
+            without = [fold.name for fold, known in zip(folds, labels[side], strict=True) if label not in known]
             if without:
                 where = f"in no {side} list of {', '.join(without)}"
                 problem = f"class {label!r}, of {len(groups)} group(s), is {where}: {then}"

@@ -39,81 +39,108 @@ def deal(sizes: np.ndarray, n_folds: int, *, seed: Sequence[int]) -> np.ndarray:
     """
     sizes = np.column_stack([sizes, sizes.sum(axis=1)])
     weights = 1 / sizes.sum(axis=0) ** 2
-    rows, row_of = np.unique(sizes, axis=0, return_inverse=True)
+    number_of: dict[bytes, int] = {}
+    row_of = np.array([number_of.setdefault(row.tobytes(), len(number_of)) for row in sizes])
+    rows = sizes[np.unique(row_of, return_index=True)[1]]
+    rank = np.argsort(np.lexsort(tuple(rows.T)))[row_of]
     deals: list[tuple[int, float, int, np.ndarray]] = []
     for start in range(N_STARTS):
         rng = np.random.default_rng([*seed, start])
         # Like groups follow each other, so that already this deal gives every fold as many of them.
-        order = np.lexsort((rng.random(len(sizes)), *sizes.T))
+        order = np.lexsort((rng.random(len(sizes)), rank))
         fold_of = np.empty(len(sizes), np.intp)
         fold_of[order] = (np.arange(len(sizes)) + rng.integers(n_folds)) % n_folds
-        totals = _improve(rows, row_of.ravel(), fold_of, n_folds, weights)
+        totals = _Deal(rows, row_of, fold_of, n_folds, weights).improve()
         cost = round(float((totals**2 @ weights).sum()), 9)
         deals.append((int(np.count_nonzero(totals == 0)), cost, start, fold_of))
     return min(deals, key=lambda deal: deal[:3])[3]
 
 
-def _improve(
-    rows: np.ndarray, row_of: np.ndarray, fold_of: np.ndarray, n_folds: int, weights: np.ndarray
-) -> np.ndarray:
-    """Move groups to other folds, or swap two, in `fold_of`, while that lowers the sum of weighted squared totals.
+class _Deal:
+    """Groups in folds, which are moved and swapped while that lowers the sum of weighted squared totals.
 
     Groups with equal rows are alike: what is best for one of a fold is best for all, so that time grows with the number
     of different rows and not with the square of the groups.
 
-    Returns the totals, [shape=(n_folds, n_classes)].
+    Parameters
+    ----------
+    rows : np.ndarray [shape=(n_rows, n_classes)]
+        The different rows of the groups' sizes.
+    row_of, fold_of : np.ndarray [shape=(n_groups,), dtype=int]
+        Row and fold of each group; `fold_of` is changed.
+    n_folds : int
+    weights : np.ndarray [shape=(n_classes,)]
     """
-    weighted = rows * weights
-    own = (weighted * rows).sum(axis=1)
-    totals = np.stack([rows[row_of[fold_of == k]].sum(axis=0) for k in range(n_folds)])
-    folds = np.arange(n_folds)
-    # The groups of each row in each fold, in order; those that have left it meanwhile are still there.
-    groups_of: list[list[list[int]]] = [[[] for _ in folds] for _ in rows]
-    counts = np.zeros((len(rows), n_folds), np.intp)
-    for i, (row, fold) in enumerate(zip(row_of.tolist(), fold_of.tolist(), strict=True)):
-        groups_of[row][fold].append(i)
-        counts[row, fold] += 1
 
-    def first_of(row: int, fold: int) -> int:
-        groups = groups_of[row][fold]
-        while fold_of[groups[0]] != fold:
+    def __init__(
+        self, rows: np.ndarray, row_of: np.ndarray, fold_of: np.ndarray, n_folds: int, weights: np.ndarray
+    ) -> None:
+        self._rows, self._row_of, self._fold_of = rows, row_of, fold_of
+        self._weights, self._folds = weights, np.arange(n_folds)
+        self._columns = np.ascontiguousarray(rows.T)
+        self._own = (rows * weights * rows).sum(axis=1)
+        self._totals = np.stack([rows[row_of[fold_of == k]].sum(axis=0) for k in self._folds])
+        self._cost = (rows * weights) @ self._totals.T
+        # The groups of each row in each fold, in order; those that have left it meanwhile are still there.
+        self._groups: list[list[list[int]]] = [[[] for _ in self._folds] for _ in rows]
+        self._counts = np.zeros((len(rows), n_folds), np.intp)
+        for i, (row, fold) in enumerate(zip(row_of.tolist(), fold_of.tolist(), strict=True)):
+            self._groups[row][fold].append(i)
+            self._counts[row, fold] += 1
+
+    def improve(self) -> np.ndarray:
+        """Move and swap groups until nothing is better; return the totals [shape=(n_folds, n_classes)]."""
+        improved = True
+        while improved:
+            improved = False
+            settled: set[tuple[int, int]] = set()  # row and fold of groups for which nothing is better
+            for i, row in enumerate(self._row_of.tolist()):
+                here = int(self._fold_of[i])
+                if (row, here) in settled:
+                    continue
+                move, swap = self._changes(row, here)
+                to, best = int(move.argmin()), swap.min()
+                if min(move[to], best) >= 0:
+                    settled.add((row, here))
+                    continue
+                improved = True
+                if best < move[to]:
+                    other = min(self._first(r, fold) for r, fold in np.argwhere(swap == best).tolist())
+                    to = int(self._fold_of[other])
+                    self._put(other, here)
+                self._put(i, to)
+                settled.clear()
+        return self._totals
+
+    def _changes(self, row: int, here: int) -> tuple[np.ndarray, np.ndarray]:
+        """Compute half of what it adds to the cost if a group changes its fold.
+
+        Returns it for each fold to move to, and for each row and fold of a group to swap with.
+        """
+        pull = self._cost[row] - self._cost[row, here]
+        move = pull + self._own[row]
+        swap = pull + self._cost[:, [here]] - self._cost + (self._own[row] + self._own - 2 * self._common(row))[:, None]
+        is_here = self._folds == here
+        # Rounded, so that what is equal on paper is a tie on any machine.
+        return np.where(is_here, 0, move).round(12), np.where(is_here | (self._counts == 0), 0, swap).round(12)
+
+    def _common(self, row: int) -> np.ndarray:
+        """Multiply a row with all rows, weighted by class [shape=(n_rows,)]."""
+        filled = np.flatnonzero(self._rows[row])  # of many classes a group has few
+        return np.asarray((self._rows[row, filled] * self._weights[filled]) @ self._columns[filled])
+
+    def _first(self, row: int, fold: int) -> int:
+        groups = self._groups[row][fold]
+        while self._fold_of[groups[0]] != fold:
             heappop(groups)
         return groups[0]
 
-    def put(i: int, fold: int) -> None:
-        row = row_of[i]
-        counts[row, fold_of[i]] -= 1
-        counts[row, fold] += 1
-        fold_of[i] = fold
-        heappush(groups_of[row][fold], i)
-
-    improved = True
-    while improved:
-        improved = False
-        cost = weighted @ totals.T
-        settled: set[tuple[int, int]] = set()  # row and fold of groups for which nothing is better
-        for i, row in enumerate(row_of.tolist()):
-            here = int(fold_of[i])
-            if (row, here) in settled:
-                continue
-            # Half of what a change adds to the cost; rounded, so that what is equal on paper is a tie on any machine.
-            pull = cost[row] - cost[row, here]
-            move = np.where(folds == here, 0, pull + own[row]).round(12)
-            swap = pull + cost[:, [here]] - cost + (own[row] + own - 2 * (rows @ weighted[row]))[:, None]
-            swap = np.where((folds == here) | (counts == 0), 0, swap).round(12)
-            to, best = int(move.argmin()), swap.min()
-            if min(move[to], best) >= 0:
-                settled.add((row, here))
-                continue
-            improved = True
-            moved = rows[row]
-            if best < move[to]:
-                other = min(first_of(r, k) for r, k in np.argwhere(swap == best).tolist())
-                to, moved = int(fold_of[other]), rows[row] - rows[row_of[other]]
-                put(other, here)
-            put(i, to)
-            totals[here] -= moved
-            totals[to] += moved
-            cost = weighted @ totals.T
-            settled.clear()
-    return totals
+    def _put(self, i: int, fold: int) -> None:
+        row, before = self._row_of[i], self._fold_of[i]
+        common = self._common(row)
+        for k, sign in ((before, -1), (fold, 1)):
+            self._counts[row, k] += sign
+            self._totals[k] += sign * self._rows[row]
+            self._cost[:, k] += sign * common
+        self._fold_of[i] = fold
+        heappush(self._groups[row][fold], i)

@@ -23,6 +23,8 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.outputs import write_predictions
 from mirex_submission.system.atomic import remove, write_file
 
+MOST_CLASSES = 10_000  # a confusion matrix of as many takes 0.8 GB
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -36,6 +38,13 @@ class Fold:
     def repeat(self) -> str:
         """`repeat2` of `repeat2.fold1`; `all` for folds without such a name."""
         return self.name.rpartition(".fold")[0] or "all"
+
+
+def check_number_of_classes(n: int) -> None:
+    """Raise ListError if there are more classes than a matrix of all pairs of them can hold."""
+    if n > MOST_CLASSES:
+        problem = f"{n:,} classes, and folds and figures are made for {MOST_CLASSES:,} at most"
+        raise ListError(f"{problem}: is the column of labels one of titles or paths?", code="list.many-classes")
 
 
 def split(tracks: Iterable[GroupedTrack], n_folds: int, *, repeats: int = 1, seed: int = 0) -> list[Fold]:
@@ -61,7 +70,7 @@ def split(tracks: Iterable[GroupedTrack], n_folds: int, *, repeats: int = 1, see
     UsageError
         If there are fewer groups than folds, or a number has no meaning.
     ListError
-        If there is a single class.
+        If there is a single class, or too many.
     """
     tracks = sorted(tracks, key=lambda track: track.path)
     classes, class_of = np.unique([track.label for track in tracks], return_inverse=True)
@@ -69,6 +78,7 @@ def split(tracks: Iterable[GroupedTrack], n_folds: int, *, repeats: int = 1, see
     if len(classes) < 2:
         problem = f"all {len(tracks)} tracks are {str(classes[0])!r}: a classifier needs at least 2 classes"
         raise ListError(problem, code="list.one-class")
+    check_number_of_classes(len(classes))
     if not 2 <= n_folds <= len(groups):
         problem = f"{n_folds} folds of {len(groups)} groups: give 2 folds or more, and no more than groups"
         raise UsageError(problem, code="folds.number")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mirex_submission.evaluation.folds.split import check_number_of_classes
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
 from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
@@ -226,10 +227,11 @@ def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], 
     Raises
     ------
     ListError
-        If the truth is wrong.
+        If the truth is wrong, or has too many classes.
     """
     lists = [read_labelled(file.path, min_classes=1, for_evaluator=False) for file in files]
     classes = class_names(track for tracks in lists for track in tracks)
+    check_number_of_classes(len(classes))
     task = _task(files, lists, classes, seed)
     names = sorted(outputs)
     systems = [_judge_system(name, outputs[name], task) for name in names]

@@ -109,6 +109,12 @@ def test_more_folds_than_groups_and_numbers_that_mean_nothing_are_usage_errors(n
         folds.split(tracks_of([(1, 1), (1, 2)]), n_folds, **more)
 
 
+def test_more_classes_than_can_be_counted_are_refused_before_memory_is_taken():
+    tracks = [GroupedTrack(f"/{n}.wav", f"title {n}", f"/{n}.wav") for n in range(70_000)]
+    with pytest.raises(ListError, match=r"70,000 classes.*\[list\.many-classes\]"):
+        folds.split(tracks, 2)
+
+
 def test_a_single_class_is_refused():
     with pytest.raises(ListError, match=r"\[list\.one-class\]"):
         folds.split(tracks_of([(1,), (1,)]), 2)

@@ -303,6 +303,12 @@ def test_a_byte_order_mark_is_found_unless_truth_and_output_have_one(tmp_path, o
     assert figures(evaluation.systems[0]) == [1.0, 1.0]
 
 
+def test_a_truth_of_more_classes_than_can_be_counted_is_refused_before_memory_is_taken(tmp_path):
+    truth = write_lists(tmp_path / "truth", {"1.txt": [(f"/track{n}.wav", f"title{n}") for n in range(70_000)]})
+    with pytest.raises(ListError, match=r"70,000 classes.*\[list\.many-classes\]"):
+        evaluate(truth, {"s": truth})
+
+
 def test_a_track_of_several_repeats_is_one_cluster_and_one_pair_of_mcnemars_test(tmp_path):
     tracks = [(f"/a/track{n:02}.wav", ("x", "y")[n % 2]) for n in range(30)]
     wrong = [(path, "x") for path, _ in tracks]
