@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mirex_submission.errors import ResourceError, UsageError
 from mirex_submission.system import machine
+from mirex_submission.system.import_path import leave_out_current_folder
 
 DEFAULT_THREADS = 4  # what MIREX grants
 # Bytes of address space, measured: of NumPy, the decoder and the kernels; of librosa, which replaces the kernel of
@@ -34,7 +35,7 @@ def default_threads() -> int:
 
 
 def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
-    """Set the environment of this process: number of threads, temporary folders, no telemetry.
+    """Set the environment of this process: import path, number of threads, temporary folders, no telemetry.
 
     Call it before NumPy, joblib, Keras or ONNX Runtime is imported: they read these variables once.
 
@@ -50,6 +51,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     UsageError
         $KERAS_BACKEND names a backend that is not installed.
     """
+    leave_out_current_folder()
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(threads)
     # NumPy's BLAS computes only one small product, whose bits must not depend on the number of threads.
@@ -120,8 +122,8 @@ _lock = threading.Lock()
 def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
     """Prepare the process for the time of a run from Python, and restore the caller's state afterwards.
 
-    Restored are environment variables, the threads of BLAS, and the states of Python's and NumPy's random generators,
-    which Keras seeds. Of runs that overlap in threads the last one restores them.
+    Restored are environment variables, the import path, the threads of BLAS, and the states of Python's and NumPy's
+    random generators, which Keras seeds. Of runs that overlap in threads the last one restores them.
     """
     global _n_runs
     check_address_space(threads)
@@ -141,11 +143,13 @@ def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
+    before, import_path = dict(os.environ), sys.path[:]
+    leave_out_current_folder()
     import random
 
     from threadpoolctl import threadpool_limits
 
-    before, of_python = dict(os.environ), random.getstate()
+    of_python = random.getstate()
     numpy = sys.modules.get("numpy")
     of_numpy = numpy and numpy.random.get_state()
     try:
@@ -158,3 +162,4 @@ def _restored() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+        sys.path[:] = import_path
