@@ -33,7 +33,7 @@ from mirex_submission.system.atomic import (
     replace_folder,
     storage_error,
     temporary_folder,
-    write_file,
+    write_output,
 )
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.runtime import versions
@@ -151,12 +151,12 @@ def _write(
     elif file_format == "onnx":
         data = formats.to_onnx(of_segments, about)
         examples.verify_segments(formats.onnx_model(data), path)
-        write_file(path, data)
+        write_output(path, data)
     else:
         data = formats.to_tflite(of_segments, beside)
         examples.verify_segments(formats.tflite_model(data), path)
-        write_file(f"{path}.json", about.encode())
-        write_file(path, data)
+        write_output(f"{path}.json", about.encode())
+        write_output(path, data)
 
 
 def _example(samples: np.ndarray, networks: Sequence[Network], bundle: Bundle) -> _Example:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,14 +61,13 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     # NumPy's BLAS computes only one small product, whose bits must not depend on the number of threads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     if scratch:
-        # joblib would use /dev/shm, which has 64 MB in a container, and matplotlib the home folder.
+        # joblib would use /dev/shm, which has 64 MB in a container.
         os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
-        os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")
         # Without the compiled kernel librosa computes features, and its numba caches code beside librosa, or else in
-        # the home folder.
+        # the home folder. Reading such a cache runs what it holds, so that it cannot lie in the scratch folder.
         librosa = importlib.util.find_spec("librosa")
         if librosa and librosa.origin and not os.access(os.path.dirname(librosa.origin), os.W_OK):
-            os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(scratch) / "tmp" / "numba"))
+            os.environ.setdefault("NUMBA_CACHE_DIR", _private_folder())
     # Below /dev/null Keras can neither read nor write its settings, so that none of them decides a result.
     os.environ["KERAS_HOME"] = os.devnull
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -75,6 +78,14 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
             f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}: install it, or unset it",
             code="usage.keras-backend",
         )
+
+
+@functools.cache
+def _private_folder() -> str:
+    """Make a folder that no other user can write, and that is gone when this process ends."""
+    folder = tempfile.mkdtemp(prefix="mirex-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def check_address_space(threads: int, *, keras: bool = False) -> None:

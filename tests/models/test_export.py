@@ -277,7 +277,7 @@ def test_no_number_is_near_enough(tmp_path):
 
 def test_a_savedmodel_is_replaced_whole_and_what_a_killed_export_left_is_taken_away(untrained, tmp_path):
     out = tmp_path / "out"
-    (out / ".tmp-12-00ffab12" / "a").mkdir(parents=True)
+    (out / ".mirex-tmp-12-00ffab12" / "a").mkdir(parents=True)
     (out / "a").mkdir()
     for name in ("saved_model.pb", "old"):
         (out / "a" / name).touch()

@@ -21,6 +21,7 @@ from typing import BinaryIO
 import psutil
 
 from mirex_submission.system.atomic import make_folder, storage_error
+from mirex_submission.system.inner import open_inner
 
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _POLL_S = 0.05
@@ -139,7 +140,8 @@ def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
     """Open the log to append to it, and write the command."""
     make_folder(log.parent)
     try:
-        stream = open(log, "ab", buffering=0)  # noqa: SIM115 - the caller closes it
+        descriptor = open_inner(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        stream = open(descriptor, "ab", buffering=0)  # noqa: SIM115 - the caller closes it
         stream.write(os.fsencode(f"$ {shlex.join(argv)}\n"))
     except OSError as error:
         raise storage_error(error, log) from error

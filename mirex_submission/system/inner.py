@@ -1,0 +1,91 @@
+"""Folders and files inside a scratch or results folder, which other users may share and may have prepared.
+
+Nothing there is followed out of it: no link, and no folder of somebody else. Nothing there is waited for, such as a
+named pipe, and nothing is read that is larger than it can be.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import stat
+from pathlib import Path
+
+from mirex_submission.errors import StorageError
+from mirex_submission.system.atomic import unseal
+
+
+def inner_folder(root: str | os.PathLike[str], *names: str) -> Path:
+    """Return a folder below `root`, none of whose parents below `root` leads to what another user prepared.
+
+    A folder may belong to this user, to the owner of `root` or to the superuser, and where a group shares `root`
+    (writable for the group, not for all), to any user through the same group. It need not exist.
+
+    Raises
+    ------
+    StorageError
+        A link or a folder of another user is in its place.
+    """
+    root = folder = Path(root)
+    for name in names:
+        folder = folder / name
+        try:
+            status = os.lstat(folder)
+        except OSError:  # whoever makes it says why that fails
+            continue
+        if stat.S_ISLNK(status.st_mode):
+            raise StorageError(
+                f"{folder}: a symbolic link in place of a folder, which could lead to files of others: remove it",
+                code="disk.link",
+            )
+        if not _is_trusted(status, os.stat(root)):
+            raise StorageError(
+                f"{folder}: belongs to another user (uid {status.st_uid}): remove it, give another folder than {root}, "
+                f"or share that through a group: chmod g+ws,o-w",
+                code="disk.other-user",
+            )
+    return folder
+
+
+def _is_trusted(status: os.stat_result, root: os.stat_result) -> bool:
+    of_group = root.st_mode & stat.S_IWGRP and not root.st_mode & stat.S_IWOTH and status.st_gid == root.st_gid
+    return status.st_uid in (os.geteuid(), root.st_uid, 0) or bool(of_group)
+
+
+def open_inner(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
+    """Open a regular file and nothing else, without waiting; return its descriptor.
+
+    Raises
+    ------
+    OSError
+        It cannot be opened; ELOOP for a link, and ENXIO for a pipe, a socket or a device.
+    """
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    mode = os.fstat(descriptor).st_mode
+    if stat.S_ISREG(mode):
+        return descriptor
+    os.close(descriptor)
+    number = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
+    raise OSError(number, os.strerror(number), os.fspath(path))
+
+
+def read_inner(path: str | os.PathLike[str], *, most_bytes: int, starts: bytes = b"") -> bytes:
+    """Read a regular file whole, but only the beginning of one that does not match the regular expression `starts`.
+
+    Raises
+    ------
+    OSError
+        It cannot be read, is no regular file, or is larger than `most_bytes` (EFBIG).
+    """
+    with open(open_inner(path), "rb") as f:
+        size = os.fstat(f.fileno()).st_size
+        if size > most_bytes:
+            raise OSError(errno.EFBIG, f"its {size:,} bytes are more than it can have", os.fspath(path))
+        first = f.peek(1)
+        return f.read(size) if re.match(starts, first) else first
+
+
+def read_sealed(path: str | os.PathLike[str], *, most_bytes: int) -> bytes | None:
+    """Return the body of a file that atomic.seal() made, or None if it is damaged; see read_inner()."""
+    return unseal(read_inner(path, most_bytes=most_bytes, starts=rb"[0-9a-f]{32}\n"))
