@@ -10,6 +10,7 @@ nor TensorFlow.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -246,7 +247,7 @@ def _matrices(recording: audio.Recording, specs: Sequence[Spec]) -> list[np.ndar
 def extract_track(path: str, stores: Stores) -> Extracted:
     """Compute the features of one track and store them.
 
-    Raises StorageError, UsageError or ImportError, where no other track could be stored either.
+    Raises StorageError, UsageError, ResourceError or ImportError, where no other track could be stored either.
     """
     try:
         computed = compute(path, [store.spec for store in stores])
@@ -255,6 +256,12 @@ def extract_track(path: str, stores: Stores) -> Extracted:
     except (StorageError, UsageError, ImportError):  # the same would become of every other track
         raise
     except AudioError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.EMFILE, errno.ENFILE):
+            raise ResourceError(
+                "too few open files: no audio file can be opened: raise the limit (`ulimit -n`) or give a smaller "
+                "-numThreads; finished work is kept",
+                code="limits.files",
+            ) from error
         return Extracted(path, reason=str(error))
     # Whatever a decoder makes of a strange file must not end a run of days.
     except Exception as error:  # noqa: BLE001

@@ -185,7 +185,7 @@ def locked(folder: Path) -> Iterator[None]:
                 log.warning("%s", coded(text, code="disk.no-locks"))
             yield
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error, error.filename or folder) from error
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> str:

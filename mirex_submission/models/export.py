@@ -33,6 +33,7 @@ from mirex_submission.system.atomic import (
     replace_folder,
     storage_error,
     temporary_folder,
+    write_file,
     write_output,
 )
 from mirex_submission.system.installation import install_extra
@@ -155,8 +156,17 @@ def _write(
     else:
         data = formats.to_tflite(of_segments, beside)
         examples.verify_segments(formats.tflite_model(data), path)
-        write_output(f"{path}.json", about.encode())
-        write_output(path, data)
+        _write_both(path, data, about.encode())
+
+
+def _write_both(path: Path, data: bytes, about: bytes) -> None:
+    """Write a model and the JSON file beside it: neither where the disk does not take both. Raises OSError."""
+    path = Path(os.path.realpath(path))
+    with temporary_folder(path.parent) as folder:
+        for name, content in ((path.name, data), (f"{path.name}.json", about)):
+            write_file(folder / name, content)
+        for name in (f"{path.name}.json", path.name):
+            os.replace(folder / name, path.with_name(name))
 
 
 def _example(samples: np.ndarray, networks: Sequence[Network], bundle: Bundle) -> _Example:

@@ -51,6 +51,9 @@ _CAUSES = {
         (errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
         _Cause("a file is in place of a folder, or a folder in place of a file: move it away", code="disk.in-the-way"),
     ),
+    errno.ENODEV: _Cause(
+        "the file system maps no files into memory: choose a folder on another disk", code="disk.no-mmap"
+    ),
     errno.ELOOP: _Cause("a symbolic link is in its place: remove it", code="disk.link"),
     errno.ENXIO: _Cause("a pipe, a socket or a device is in its place: remove it", code="disk.in-the-way"),
     errno.ENAMETOOLONG: _Cause("choose a shorter name", code="disk.long-name"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from mirex_submission.errors import ResourceError, UsageError
 from mirex_submission.system import machine
 from mirex_submission.system.import_path import leave_out_current_folder
+from mirex_submission.system.progress import printable
 
 DEFAULT_THREADS = 4  # what MIREX grants
 # Bytes of address space, measured: of NumPy, the decoder and the kernels; of librosa, which replaces the kernel of
@@ -53,7 +54,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     Raises
     ------
     UsageError
-        $KERAS_BACKEND names a backend that is not installed.
+        $KERAS_BACKEND names a backend that is not installed, or $LOKY_MAX_CPU_COUNT is no number.
     """
     leave_out_current_folder()
     for variable in _THREAD_VARIABLES:
@@ -72,12 +73,23 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     os.environ["KERAS_HOME"] = os.devnull
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _check_loky()
     backend = os.environ.get("KERAS_BACKEND")
     if backend and (backend not in BACKENDS or importlib.util.find_spec(backend) is None):
         raise UsageError(
             f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}: install it, or unset it",
             code="usage.keras-backend",
         )
+
+
+def _check_loky() -> None:
+    """Check the number of processors that a user leaves to joblib, which takes no other text than a whole number."""
+    count = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
+    try:
+        int(count)
+    except ValueError:
+        text = f"LOKY_MAX_CPU_COUNT={printable(count)}: no whole number: give the number of processors, or unset it"
+        raise UsageError(text, code="usage.processors") from None
 
 
 @functools.cache

@@ -31,7 +31,7 @@ from mirex_submission.training.recipe import Recipe
 log = logging.getLogger(__name__)
 
 KEPT = 2
-_FILE = re.compile(r"([0-9a-f]{32})-\d{6,}\.checkpoint")
+_FILE = re.compile(r"[0-9a-f]+-\d{6,}\.checkpoint")
 _MOST_BYTES_BESIDE = 1 << 27  # of a history of a million epochs
 _BEST = "best/"
 
@@ -171,7 +171,7 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         """Return the files, newest first."""
-        return sorted((file for file in _files_in(self.folder) if file.name.startswith(self.key)), reverse=True)
+        return sorted((file for file in _files_in(self.folder) if file.name.startswith(f"{self.key}-")), reverse=True)
 
 
 def clear_checkpoints(folder: Path, *, but: Collection[str] = ()) -> None:
