@@ -1,6 +1,7 @@
 """Extraction of many tracks: parallel as sequential, re-used while it is true, and no track ends the run."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from mirex_submission.errors import StorageError
-from mirex_submission.features import kernel
-from mirex_submission.features.audio import decode
-from mirex_submission.features.extraction import extract
+from mirex_submission.errors import ResourceError, StorageError
+from mirex_submission.features import audio, kernel
+from mirex_submission.features.audio import decode, unreadable
+from mirex_submission.features.extraction import extract, extract_track
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, content_hash
@@ -376,3 +377,20 @@ sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == "op
 extract(paths, [FeatureStore(scratch, FeatureSpec(rate_hz=11025, n_frames=8))], Workers(1), verify=verify == "1")
 print(json.dumps(opened))
 """
+
+
+def test_too_few_open_files_are_a_limit_of_the_system_and_no_fault_of_the_track(tmp_path, monkeypatch):
+    (path,) = write_tracks(tmp_path / "tracks", 1)
+    for number, expected in ((errno.EMFILE, ResourceError), (errno.ENFILE, ResourceError), (errno.EACCES, None)):
+        refused = OSError(number, os.strerror(number))
+
+        def refuse(*args, refused=refused):
+            raise unreadable(refused) from refused
+
+        monkeypatch.setattr(audio, "_open", refuse)
+        store = FeatureStore(tmp_path / "scratch", SPEC)
+        if expected:
+            with pytest.raises(expected, match=r"ulimit -n.*\[limits\.files\]$"):
+                extract_track(path, [store])
+        else:
+            assert extract_track(path, [store]).reason.endswith("[audio.unreadable]")
