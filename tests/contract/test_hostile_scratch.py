@@ -10,6 +10,11 @@ import pytest
 from command_line import call
 
 TRAIN = ("train", "--model", "1", "--segments-per-track", "4", "--epochs", "2", "--restart")
+# Gives every test track the label of the first training track.
+SCRIPT = """#!/bin/bash
+label=$(head -1 "${@: -3:1}" | cut -f2)
+sed "s/\\$/\\t$label/" "${@: -2:1}" >"${@: -1}"
+"""
 KINDS = ["link", "pipe", "socket", "zeros", "sparse"]
 
 
@@ -128,3 +133,25 @@ def test_files_of_a_user_that_look_like_ours_stay(scratch, corpus):
         (scratch / name).write_text("mine")
     assert call(*TRAIN, scratch, corpus["features"], corpus["train"]).status == 0
     assert all((scratch / name).read_text() == "mine" for name in kept)
+
+
+@pytest.mark.parametrize(
+    "name", ["scratch/submissions", "scratch/.lock", "out/S", "out/S/logs", "out/S/logs/fold1.trainAndClassify.log"]
+)
+def test_a_cross_validation_follows_no_link_in_its_folders(victim, corpus, tmp_path, name):
+    lists, script = tmp_path / "lists", tmp_path / "submission" / "trainAndClassify.sh"
+    lists.mkdir()
+    script.parent.mkdir()
+    script.write_text(SCRIPT)
+    script.chmod(0o755)
+    for given, kept in (("features", "features"), ("train", "fold1.train"), ("test", "fold1.test")):
+        shutil.copy(corpus[given], lists / f"{kept}.txt")
+    shutil.copy(corpus["truth"], lists / "fold1.truth.txt")
+    link = tmp_path / name
+    link.parent.mkdir(parents=True)
+    link.symlink_to(victim / ".bashrc" if link.suffix or name.endswith(".lock") else victim)
+    options = ("--scratch", tmp_path / "scratch", "--out", tmp_path / "out", "--submission", f"S={script.parent}")
+    done = call("crossval", lists, *options)
+    assert done.status == 7 and f"{link}: " in done.stderr and "[disk.link]" in done.stderr, done.stderr
+    link.unlink()
+    assert call("crossval", lists, *options).status == 0
