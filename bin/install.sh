@@ -8,7 +8,8 @@ project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 [ $# -ge 1 ] || { echo "usage: install.sh VENV [EXTRA]" >&2; exit 2; }
 venv=$1
 extra=${2:-}
-version=$(python3 -c 'import sys; print("%d%02d" % sys.version_info[:2])')
+# -I: what lies in the current folder is no module of Python.
+version=$(python3 -I -c 'import sys; print("%d%02d" % sys.version_info[:2])')
 if [ "$version" -lt 310 ] || [ "$version" -gt 313 ]; then
     echo "install.sh: python3 must be Python 3.10 to 3.13, for which TensorFlow is to be had" >&2
     exit 2
@@ -22,11 +23,11 @@ wanted=$(cat -- "$project/setup.py" "$project/constraints.txt" "$project"/mirex_
 # What was installed with an extra serves without it too.
 if ! grep -qsxF -- "$wanted" "$stamp"*; then
     echo "installing into $venv (some minutes, once)" >&2
-    python3 -m venv "$venv" || {
+    python3 -I -m venv "$venv" || {
         echo "install.sh: python3 cannot make virtual environments here (on Debian: apt-get install python3-venv)" >&2
         exit 2
     }
-    "$venv/bin/python" -m pip install --quiet --disable-pip-version-check \
+    "$venv/bin/python" -I -m pip install --quiet --disable-pip-version-check \
         "${constraints[@]}" -e "$project${extra:+[$extra]}"
     printf '%s\n' "$wanted" >"$stamp"
 fi

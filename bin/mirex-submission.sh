@@ -22,11 +22,19 @@ if ! command -v -- "$python" >/dev/null; then
 fi
 # File names are UTF-8, whatever the locale says.
 export PYTHONUTF8=1
-# Keeps Python (3.11 on) from importing what happens to lie in the caller's folder.
+# Keep Python from importing what happens to lie in the caller's folder: an empty entry of PYTHONPATH names that folder,
+# and Python 3.10 does not know PYTHONSAFEPATH.
 export PYTHONSAFEPATH=1
-if ! said=$("${waiting[@]}" "$python" -c 'import mirex_submission' 2>&1); then
+if [ -n "${PYTHONPATH:-}" ]; then
+    shopt -s extglob
+    PYTHONPATH=${PYTHONPATH//+(:)/:}
+    PYTHONPATH=${PYTHONPATH#:}
+    export PYTHONPATH=${PYTHONPATH%:}
+fi
+safe='import sys; sys.path[:] = filter(None, sys.path); '
+if ! said=$("${waiting[@]}" "$python" -c "${safe}import mirex_submission" 2>&1); then
     echo "mirex-submission: '$python' cannot import it (${said##*$'\n'}); if it is not installed, this command installs it:" >&2
     printf '    %q -m pip install %q\n' "$python" "$project" >&2
     exit 2
 fi
-exec "${waiting[@]}" "$python" -m mirex_submission "$@"
+exec "${waiting[@]}" "$python" -c "${safe}from mirex_submission.cli.main import main; sys.exit(main())" "$@"

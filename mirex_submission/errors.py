@@ -31,6 +31,10 @@ class MirexError(Exception):
         self.code = code
 
 
+class InstallationError(MirexError):
+    """This installation is damaged: a worker process cannot import what it needs."""
+
+
 class UsageError(MirexError):
     """The call itself is wrong: an argument, or a combination of them."""
 

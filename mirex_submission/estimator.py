@@ -29,6 +29,7 @@ from mirex_submission.runs.classify import Classification, classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
+from mirex_submission.system.inner import inner_folder
 from mirex_submission.system.option import Options
 from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
 
@@ -202,7 +203,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
 def _model_folder(scratch: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]:
     """A scratch folder, and in it a folder for a model that is nobody else's and is gone when the block ends."""
     scratch = Path(_own_scratch(os.getpid()).name if scratch is None else scratch)
-    with tempfile.TemporaryDirectory(prefix="estimator-", dir=make_folder(scratch / "models")) as folder:
+    with tempfile.TemporaryDirectory(prefix="estimator-", dir=make_folder(inner_folder(scratch, "models"))) as folder:
         yield scratch, Path(folder)
 
 

@@ -192,7 +192,7 @@ def features(args: argparse.Namespace) -> None:
     from mirex_submission.features import inspect
     from mirex_submission.runs.pictures import draw
     from mirex_submission.runs.scratch import specs_at
-    from mirex_submission.system.atomic import write_file
+    from mirex_submission.system.atomic import write_output
 
     options, recipe = read_options(args, FeatureOptions), _recipe(args)
     check_recipe(recipe, options)
@@ -207,7 +207,7 @@ def features(args: argparse.Namespace) -> None:
         if not args.export:
             print(inspect.summary(header, matrix))
         elif args.export.lower().endswith(".png"):
-            write_file(args.export, draw(header, matrix, title=args.track))
+            write_output(args.export, draw(header, matrix, title=args.track))
         else:
             inspect.export(matrix, header.spec, args.export)
     if args.export:

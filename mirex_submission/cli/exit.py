@@ -18,7 +18,7 @@ import threading
 from collections.abc import Callable
 from typing import NamedTuple
 
-from mirex_submission.errors import MirexError, ResourceError, StorageError, UsageError, coded
+from mirex_submission.errors import InstallationError, MirexError, ResourceError, StorageError, UsageError, coded
 from mirex_submission.system.installation import install_command
 from mirex_submission.system.progress import printable
 from mirex_submission.system.standard_streams import open_descriptors
@@ -85,8 +85,9 @@ def status_of(run: Callable[[], None]) -> int:
         run()
         return 0
     except MirexError as error:
-        # A file that cannot be made for want of memory or of open files is no problem of the disk.
-        shortage = _shortage(error.__cause__) if isinstance(error, StorageError) else None
+        # What cannot be made or imported for want of memory or of open files is no problem of disk or installation.
+        short = isinstance(error, (StorageError, InstallationError))
+        shortage = _shortage(error.__cause__) if short else None
         if shortage:
             return _end_short(shortage)
         for line in str(error).splitlines():

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(coded(f"{PROGRAM}: no command {argv[0]!r}", code="usage.command"), file=sys.stderr)
         print(f"\n{_overview()}", file=sys.stderr)
         return UsageError.exit_status
-    args = _parser(argv[0]).parse_intermixed_args(argv[1:])
+    args = _parser(argv[0]).parse(argv[1:])
     args.command_line, args.environment = [PROGRAM, *argv], dict(os.environ)  # as the caller gave them
     ending.start_log(args.verbose, args.quiet)
     return ending.status_of(lambda: _run(COMMANDS[argv[0]].run, args, argv[0]))
@@ -112,7 +112,7 @@ def _overview() -> str:
     return f"usage: {PROGRAM} COMMAND [options] ...\n\n{rows}\n\n{last}"
 
 
-def _parser(name: str) -> argparse.ArgumentParser:
+def _parser(name: str) -> options.Parser:
     parser = options.Parser(
         prog=f"{PROGRAM} {name}",
         description=COMMANDS[name].summary,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, NoReturn, TypeVar
 
 from mirex_submission.errors import coded
@@ -96,6 +97,13 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
 
 class Parser(argparse.ArgumentParser):
     """Ends the message of a refused call with the code of the problem."""
+
+    def parse(self, argv: Sequence[str]) -> argparse.Namespace:
+        """Parse arguments; those after `--` are files and folders, though their names may begin like options."""
+        if "--" in argv:
+            k = argv.index("--")
+            argv = [*argv[:k], *(f"./{name}" if name.startswith("-") else name for name in argv[k + 1 :])]
+        return self.parse_intermixed_args(argv)
 
     def error(self, message: str) -> NoReturn:
         super().error(coded(message, code="usage.arguments"))

@@ -94,7 +94,8 @@ def unreadable(error: OSError | ValueError) -> AudioError:
         It is no fault of the file: this process may open no more files, or has no memory.
     """
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        text = f"no audio file can be opened: {os.strerror(getattr(error, 'errno', 0))}: raise the limit (`ulimit -a`)"
+        reason = os.strerror(getattr(error, "errno", 0))
+        text = f"no audio file can be opened: {reason}: raise the limit (`ulimit -a`) or give a smaller -numThreads"
         raise ResourceError(text, code="limits.files") from error
     return AudioError(f"cannot be read: {getattr(error, 'strerror', None) or error}", code="audio.unreadable")
 

@@ -31,7 +31,7 @@ from mirex_submission.features.store import AudioState, FeatureStore, Header, co
 from mirex_submission.features.views import vectors_of_blocks
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import Progress, duration
-from mirex_submission.system.workers import WorkerLost, Workers
+from mirex_submission.system.workers import WorkerLost, Workers, check_imports
 
 Stores: TypeAlias = Sequence[FeatureStore[Spec]]
 
@@ -86,7 +86,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
     ------
     StorageError
         The features cannot be written.
-    ResourceError
+    ResourceError, InstallationError
         No worker process can start.
     """
     spellings: dict[str, list[str]] = {}
@@ -190,7 +190,7 @@ def _extract_singly(paths: Sequence[str], stores: Stores, workers: Workers) -> I
 
     Raises
     ------
-    ResourceError
+    ResourceError, InstallationError
         Workers die without a track, as where memory is short: every track would be taken for the one at fault.
     """
     for path in paths:
@@ -208,14 +208,20 @@ def _extract_singly(paths: Sequence[str], stores: Stores, workers: Workers) -> I
 
 def _check_workers(workers: Workers) -> None:
     try:
-        for _ in workers.run([joblib.delayed(method)()]):  # loads everything that an extraction loads
+        for _ in workers.run([joblib.delayed(_load)()]):
             pass
     except WorkerLost as error:
+        check_imports(__name__)
         raise ResourceError(
             "processes that extract features die before they begin: raise the memory limits (`ulimit -a`, the "
             "container's) or give a smaller -numThreads; finished work is kept",
             code="limits.workers",
         ) from error
+
+
+def _load() -> str:
+    """Load, in a worker, everything that an extraction loads."""
+    return method()
 
 
 def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]:
@@ -262,6 +268,8 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
     ------
     StorageError
         The disk takes no features, nor would it of other tracks.
+    UsageError, ResourceError, ImportError
+        A view, open files or a library are missing, for other tracks too.
     """
     try:
         missing = [] if again else [store for store in stores if not store.fresh(path)]
@@ -271,7 +279,7 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
             computed = compute(path, [store.spec for store in missing])
         for store, (header, matrix) in zip(missing, computed, strict=True):
             store.write(header, matrix)
-    except (StorageError, UsageError, ResourceError):
+    except (StorageError, UsageError, ResourceError, ImportError):  # the same would become of every other track
         raise
     except AudioError as error:
         return Extracted(path, reason=str(error))

@@ -22,7 +22,7 @@ from mirex_submission.features.spec import (
     own_working_rate,
 )
 from mirex_submission.features.store import SUFFIXES, FeatureStore, Header, read_file
-from mirex_submission.system.atomic import write_file
+from mirex_submission.system.atomic import write_output
 from mirex_submission.system.progress import printable
 
 _TABLE_COLUMNS = 3  # of bands side by side: 40 bands then fit on one screen
@@ -58,7 +58,7 @@ def find_features(
         Features at several rates are stored.
     """
     if track.endswith(SUFFIXES):
-        stored_file = read_file(Path(track))
+        stored_file = read_file(Path(os.path.realpath(track)))
         if stored_file is None:
             raise AudioError(f"{track}: missing, damaged, or no stored features", code="features.damaged")
         return [stored_file], f"stored in {track}"
@@ -168,7 +168,7 @@ def export(matrix: np.ndarray, spec: Spec, path: str | os.PathLike[str]) -> None
         case _:
             text = f"{os.fspath(path)}: give a name that ends in .npy, .csv or .png"
             raise UsageError(text, code="features.export-suffix")
-    write_file(path, data.getvalue())
+    write_output(path, data.getvalue())
 
 
 def band_centres_hz(spec: FeatureSpec) -> np.ndarray:

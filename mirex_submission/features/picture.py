@@ -14,6 +14,7 @@ import numpy as np
 
 from mirex_submission.features.filterbank import hz_to_mel
 from mirex_submission.features.spec import FeatureSpec
+from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ _DECADES = 6.0  # of band power that the colours tell apart: with silence in the
 _TICKS_HZ = {100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k", 20000: "20k"}
 
 
+@plain_matplotlib()
 def draw(frames: np.ndarray, starts: np.ndarray, spec: FeatureSpec, *, title: str) -> bytes:
     """Draw a clip as a PNG file; equal input gives equal bytes.
 

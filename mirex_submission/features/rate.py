@@ -20,10 +20,13 @@ import xxhash
 from mirex_submission.features.audio import AudioHeader
 from mirex_submission.features.headers import Headers
 from mirex_submission.features.spec import WORKING_RATES_HZ, FeatureSpec, working_rate
-from mirex_submission.system.atomic import seal, unseal, write_file
+from mirex_submission.system.atomic import seal, write_file
+from mirex_submission.system.inner import inner_folder, read_sealed
 from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
+
+_MOST_BYTES = 1 << 30  # of the record of 100 million tracks
 
 
 class _Task(msgspec.Struct):
@@ -64,7 +67,7 @@ def choose_rate(
     """
     if not whole_task and (given_hz or not paths):
         return given_hz or FeatureSpec.rate_hz
-    record = scratch / "features" / "task"
+    record = inner_folder(scratch, "features") / "task"
     files = sorted({full_path(path) for path in paths})
     hashes = np.sort(np.fromiter(map(_path_hash, files), np.uint64, len(files)))
     state = _state(files) if whole_task and not given_hz else ""
@@ -114,7 +117,7 @@ def _state(files: Sequence[str]) -> str:
 def _read(record: Path) -> tuple[_Task, np.ndarray] | None:
     """Read the record and the path hashes of the last whole task; None if there is no valid record."""
     try:
-        line, _, hashes = (unseal(record.read_bytes()) or b"").partition(b"\n")
+        line, _, hashes = (read_sealed(record, most_bytes=_MOST_BYTES) or b"").partition(b"\n")
         task, task_hashes = msgspec.json.decode(line, type=_Task), np.frombuffer(hashes, "<u8")
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return None

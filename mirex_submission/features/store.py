@@ -13,6 +13,7 @@ import dataclasses
 import json
 import os
 from dataclasses import dataclass
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
@@ -21,8 +22,10 @@ import numpy as np
 import xxhash
 
 from mirex_submission.errors import UsageError
+from mirex_submission.features.audio import MAX_DURATION_H
 from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.system.atomic import digest, write_file
+from mirex_submission.system.inner import inner_folder, open_inner
 from mirex_submission.system.paths import full_path
 
 SpecType = TypeVar("SpecType", bound=Spec, covariant=True)
@@ -98,8 +101,8 @@ class FeatureStore(Generic[SpecType]):
     """The features of one spec in one scratch folder."""
 
     def __init__(self, scratch: str | os.PathLike[str], spec: SpecType) -> None:
-        self.spec = spec
-        self.folder = Path(scratch) / "features" / spec.id
+        self.spec, self._scratch = spec, Path(scratch)
+        self.folder = self._scratch / "features" / spec.id
 
     def file_of(self, path: str) -> Path:
         """Get the file that holds (or would hold) the features of the track at `path`."""
@@ -137,7 +140,9 @@ class FeatureStore(Generic[SpecType]):
         line = json.dumps(dataclasses.asdict(header), ensure_ascii=True).encode("ascii") + b"\n"
         raw = np.ascontiguousarray(matrix, dtype="<f4").data.cast("B")
         start = b"%s%s %s\n%s" % (_MAGIC, _digest(line), _digest(line, raw), line)
-        write_file(self.file_of(header.path), start, raw, durable=False)
+        file = self.file_of(header.path)
+        inner_folder(self._scratch, "features", self.spec.id, file.parent.name)
+        write_file(file, start, raw, durable=False)
 
     def read(self, path: str) -> tuple[Header, np.ndarray] | None:
         """Read and verify header and matrix [shape=(n_frames, n_columns), float32]; None if missing or damaged."""
@@ -151,24 +156,21 @@ class FeatureStore(Generic[SpecType]):
     def _header(self, path: str) -> Header | None:
         """Read and verify the header alone, if the matrix has the right size; `read` verifies the matrix."""
         try:
-            with open(self.file_of(path), "rb") as f:
-                start = _start_of(f.read(_HEADER_BYTES))
-                size = os.fstat(f.fileno()).st_size
+            with _opened(self.file_of(path)) as f:
+                start = _start_of(f)
         except OSError:
             return None
-        if start is None:
-            return None
-        header, _, n = start
-        return header if size == n + header.n_bytes else None
+        return start[0] if start else None
 
 
 def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
     """Read and verify header and matrix of one stored file; None if it is missing or damaged."""
     try:
-        data = file.read_bytes()
+        with _opened(file) as f:
+            start = _start_of(f)
+            data = f.read(start[2] + start[0].n_bytes) if start else b""
     except OSError:
         return None
-    start = _start_of(data[:_HEADER_BYTES])
     if start is None:
         return None
     header, whole, n = start
@@ -182,13 +184,21 @@ def _digest(*parts: bytes | memoryview) -> bytes:
     return digest(*parts).encode("ascii")
 
 
-def _start_of(data: bytes) -> tuple[Header, bytes, int] | None:
-    """Get the verified header, the digest of header and matrix, and where the matrix begins; None if it is damaged."""
-    first, _, rest = data.partition(b"\n")
+def _opened(file: Path) -> BufferedReader:
+    return BufferedReader(FileIO(open_inner(file)), _HEADER_BYTES)
+
+
+def _start_of(f: BufferedReader) -> tuple[Header, bytes, int] | None:
+    """Get the verified header, the digest of header and matrix, and where the matrix begins, before anything is read.
+
+    None if they are damaged, or if the file has not the size that they say.
+    """
+    first, _, rest = f.peek(_HEADER_BYTES).partition(b"\n")
     line, newline, _ = rest.partition(b"\n")
     of_line, _, whole = first.removeprefix(_MAGIC).partition(b" ")
     header = _parse(line) if first.startswith(_MAGIC) and of_line == _digest(line + newline) else None
-    return (header, whole, len(first) + len(line) + 2) if header else None
+    n = len(first) + len(line) + 2
+    return (header, whole, n) if header and os.fstat(f.fileno()).st_size == n + header.n_bytes else None
 
 
 def _parse(line: bytes) -> Header | None:
@@ -198,7 +208,8 @@ def _parse(line: bytes) -> Header | None:
         header = msgspec.convert(json.loads(line), Header, dec_hook=lambda _, record: spec_of(record))
     except (ValueError, RecursionError, msgspec.MsgspecError, UsageError):
         return None
-    return header if header.n_frames >= header.spec.least_rows else None
+    most_rows = header.spec.rows_in(3600 * MAX_DURATION_H + 1)  # resampling may add a sample
+    return header if header.spec.least_rows <= header.n_frames <= most_rows else None
 
 
 def spec_of(record: Any) -> Spec:

@@ -13,6 +13,7 @@ import numpy as np
 from mirex_submission.features.modulation import Grid
 from mirex_submission.features.modulation_views import MEL_GRID, VQT_GRID
 from mirex_submission.features.spec import ViewSpec
+from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ _DPI = 100
 _PANELS_A_ROW = 4
 
 
+@plain_matplotlib()
 def draw(vectors: np.ndarray, spec: ViewSpec, *, title: str) -> bytes:
     """Draw a clip as a PNG file; equal input gives equal bytes.
 

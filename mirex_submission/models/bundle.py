@@ -13,6 +13,7 @@ import errno
 import fcntl
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -35,9 +36,9 @@ from mirex_submission.system.atomic import (
     make_folder,
     seal,
     storage_error,
-    unseal,
     write_file,
 )
+from mirex_submission.system.inner import inner_folder, open_inner, read_inner, read_sealed
 from mirex_submission.system.plugins import Plugins
 from mirex_submission.training import kernel_machine
 from mirex_submission.training.history import EpochFigures
@@ -48,6 +49,8 @@ log = logging.getLogger(__name__)
 
 FORMAT = 2
 SUFFIX = ".weights.npz"
+_WEIGHTS = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}")
+_MOST_BYTES = 1 << 30  # of a bundle of millions of tracks, and of the weights of the largest networks
 CLASSIFIER = "classifier"
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of Lustre, NFS and FUSE, as they may be mounted
 _RETRAIN = "train again with bin/train.sh"
@@ -158,8 +161,8 @@ AnyBundle: TypeAlias = Bundle | ViewBundle
 
 
 def folder_of(scratch: str | Path, name: str | None) -> Path:
-    """Return the folder of the model of this name: `model/`, or `models/<name>/`."""
-    return Path(scratch) / "models" / name if name else Path(scratch) / "model"
+    """Return the folder of the model of this name: `model/`, or `models/<name>/`. Raises StorageError."""
+    return inner_folder(scratch, "models", name) if name else inner_folder(scratch, "model")
 
 
 @contextlib.contextmanager
@@ -167,7 +170,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Lock a model's folder for one training. The system drops the lock of a process that was killed."""
     make_folder(folder)
     try:
-        with open(folder / ".lock", "w") as f:
+        with open(open_inner(folder / ".lock", os.O_RDWR | os.O_CREAT), "rb") as f:
             try:
                 fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
@@ -182,7 +185,7 @@ def locked(folder: Path) -> Iterator[None]:
                 log.warning("%s", coded(text, code="disk.no-locks"))
             yield
     except OSError as error:
-        raise storage_error(error, folder) from error
+        raise storage_error(error, error.filename or folder) from error
 
 
 def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> str:
@@ -206,7 +209,7 @@ def save(folder: Path, bundle: AnyBundle) -> None:
     # The full path of a relative one may lead through folders whose names are no UTF-8; json.loads takes it back.
     write_file(folder / "bundle.json", seal(f"{body}\n".encode("utf-8", "surrogatepass")))
     for old in folder.glob(f"*{SUFFIX}"):
-        if old.name not in named:
+        if _WEIGHTS.fullmatch(old.name) and old.name not in named:
             with contextlib.suppress(OSError):  # a leftover does no harm
                 old.unlink()
 
@@ -220,7 +223,7 @@ def load(folder: Path) -> AnyBundle:
         There is none, it is damaged or of another version, or a package that it needs is not installed.
     """
     try:
-        body = unseal((folder / "bundle.json").read_bytes())
+        body = read_sealed(folder / "bundle.json", most_bytes=_MOST_BYTES)
     except FileNotFoundError:
         raise ModelError(
             f"{folder}: no trained model here: {_RETRAIN} on this scratch folder first", code="model.missing"
@@ -324,7 +327,7 @@ def _read_weights(folder: Path, bundle: AnyBundle, key: str) -> tuple[Path, byte
     name = bundle.weights.get(key, "")
     path = folder / name
     try:
-        data = path.read_bytes() if re.fullmatch(rf"[0-9a-f]+{re.escape(SUFFIX)}", name) else b""
+        data = read_inner(path, most_bytes=_MOST_BYTES, starts=b"PK") if _WEIGHTS.fullmatch(name) else b""
     except OSError as error:
         raise ModelError(f"{path}: {_unreadable(error)}", code="model.unreadable") from error
     if digest(data) != name.partition(".")[0]:

@@ -17,6 +17,7 @@ import jinja2
 from mirex_submission.features.spec import WINDOW_S
 from mirex_submission.models.bundle import CLASSIFIER, AnyBundle, Bundle, ViewBundle
 from mirex_submission.system.atomic import write_file
+from mirex_submission.system.inner import read_inner
 from mirex_submission.system.progress import printable
 from mirex_submission.training.checkpoint import Checkpoint
 
@@ -27,7 +28,7 @@ def write(folder: Path, bundle: AnyBundle) -> None:
     """Put the card into the model's folder, where it does not stand there already. Raises StorageError."""
     text, file = as_markdown(bundle).encode(), folder / FILE
     with contextlib.suppress(OSError):
-        if file.read_bytes() == text:
+        if read_inner(file, most_bytes=len(text)) == text:
             return
     write_file(file, text)
 

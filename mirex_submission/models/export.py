@@ -34,6 +34,7 @@ from mirex_submission.system.atomic import (
     storage_error,
     temporary_folder,
     write_file,
+    write_output,
 )
 from mirex_submission.system.installation import install_extra
 from mirex_submission.system.runtime import versions
@@ -151,12 +152,21 @@ def _write(
     elif file_format == "onnx":
         data = formats.to_onnx(of_segments, about)
         examples.verify_segments(formats.onnx_model(data), path)
-        write_file(path, data)
+        write_output(path, data)
     else:
         data = formats.to_tflite(of_segments, beside)
         examples.verify_segments(formats.tflite_model(data), path)
-        write_file(f"{path}.json", about.encode())
-        write_file(path, data)
+        _write_both(path, data, about.encode())
+
+
+def _write_both(path: Path, data: bytes, about: bytes) -> None:
+    """Write a model and the JSON file beside it: neither where the disk does not take both. Raises OSError."""
+    path = Path(os.path.realpath(path))
+    with temporary_folder(path.parent) as folder:
+        for name, content in ((path.name, data), (f"{path.name}.json", about)):
+            write_file(folder / name, content)
+        for name in (f"{path.name}.json", path.name):
+            os.replace(folder / name, path.with_name(name))
 
 
 def _example(samples: np.ndarray, networks: Sequence[Network], bundle: Bundle) -> _Example:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from mirex_submission.errors import ListError, coded
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.lists import Track, numbered_lines
-from mirex_submission.system.atomic import write_file
+from mirex_submission.system.atomic import write_output
 from mirex_submission.system.unicode_forms import nfc
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable
             problem = f"{output_path}: a line cannot hold {track.path!r} with label {track.label!r}"
             raise ListError(f"{problem}: rename the file or the class", code="output.unwritable")
         lines.append(f"{track.path}\t{track.label}\n")
-    write_file(output_path, "".join(lines).encode("utf-8"))
+    write_output(output_path, "".join(lines).encode("utf-8"))
 
 
 def write_probabilities(
@@ -73,7 +73,7 @@ def write_probabilities(
     for path, label, probabilities in rows:
         # Nine digits give a float32 back exactly.
         writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
-    write_file(csv_path, text.getvalue().encode("utf-8"))
+    write_output(csv_path, text.getvalue().encode("utf-8"))
 
 
 @dataclass(frozen=True)

@@ -114,14 +114,14 @@ def classify(
 
         files = output_files(scratch, output, classification.probabilities, inputs=[test_list])
         paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
-        folder, model = load_model(scratch, classification, run)
+        model = load_model(scratch, classification, run)
         if not run.no_check:
             planned = checks.PlannedRun(
                 scratch, model.specs, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
                 n_jobs=run.threads, device=run.chosen_device, engine=run.engine,
             )  # fmt: skip
             checks.begin(planned, Headers(run.threads))
-        return classify_paths(scratch, paths, *files, folder=folder, model=model, run=run)
+        return classify_paths(scratch, paths, *files, classification=classification, model=model, run=run)
 
 
 def output_files(
@@ -164,7 +164,7 @@ def classify_paths(
     output: str | None,
     probabilities: str | None,
     *,
-    folder: Path,
+    classification: ClassificationOptions,
     model: AnyBundle,
     run: RunOptions,
 ) -> Classification:
@@ -178,12 +178,12 @@ def classify_paths(
     for file in filter(None, (output, probabilities)):
         check_writable(file)
     clear_leftovers(scratch)
-    predictor = _predictor(folder, model, run)
+    model, predictor = _newest_predictor(scratch, classification, model, run)
     stores = [FeatureStore(scratch, spec) for spec in model.specs]
     try:
         records = extraction.extract(paths, stores, Workers(run.threads, limit_s=run.track_limit))
     except UsageError as error:  # a view of the model is missing, or of another version
-        raise ModelError(f"{folder}: {error.text}", code=error.code) from error
+        raise ModelError(f"the views of the model: {error.text}", code=error.code) from error
     trained = overlap(model, records.values())
     if trained:
         text = f"{len(trained)} test track(s) are in the training list too, by path or content"
@@ -200,6 +200,22 @@ def classify_paths(
     _log(result, output)
     check_readable(records.keys() - set(result.unreadable), records, strict=run.strict)
     return result
+
+
+def _newest_predictor(
+    scratch: Path, classification: ClassificationOptions, model: AnyBundle, run: RunOptions
+) -> tuple[AnyBundle, Predictor]:
+    """Load the weights of a model; where a training has replaced them meanwhile, return the new model with its own."""
+    from mirex_submission.models.bundle import folder_of
+
+    folder = folder_of(scratch, classification.name)
+    try:
+        return model, _predictor(folder, model, run)
+    except ModelError:
+        newest = load_model(scratch, classification, run)
+        if newest == model:
+            raise
+        return newest, _predictor(folder, newest, run)
 
 
 def _predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
@@ -223,8 +239,8 @@ def _predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
     return NetworkPredictor(folder, model, engine)
 
 
-def load_model(scratch: Path, classification: ClassificationOptions, run: RunOptions) -> tuple[Path, AnyBundle]:
-    """Load the model; return its folder, and the model with the networks and the vote that the options ask for."""
+def load_model(scratch: Path, classification: ClassificationOptions, run: RunOptions) -> AnyBundle:
+    """Load the model, with the networks and the vote that the options ask for."""
     from mirex_submission.features.views import PLUGINS
     from mirex_submission.models import bundle as bundles
     from mirex_submission.models.bundle import ViewBundle
@@ -243,7 +259,7 @@ def load_model(scratch: Path, classification: ClassificationOptions, run: RunOpt
             log.warning("%s", coded(text, code="model.other-package"))
     if isinstance(model, ViewBundle):
         check_recipe(model.recipe, classification, run)
-        return folder, model
+        return model
     trained = model.recipe
     recipe = dataclasses.replace(
         trained, model=classification.model or trained.model, vote=classification.vote or trained.vote
@@ -253,7 +269,7 @@ def load_model(scratch: Path, classification: ClassificationOptions, run: RunOpt
             f"{folder}: holds model {trained.model}: train model {recipe.model} with bin/train.sh",
             code="model.other-network",
         )
-    return folder, dataclasses.replace(model, recipe=recipe)
+    return dataclasses.replace(model, recipe=recipe)
 
 
 def _predict(

@@ -26,6 +26,7 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.runs.training_tracks import groups_of, readable_tracks
 from mirex_submission.system.atomic import clear_leftovers, make_folder, remove, write_file
+from mirex_submission.system.inner import inner_folder
 from mirex_submission.system.runtime import check_one_host, versions
 from mirex_submission.training import history as histories
 from mirex_submission.training.checkpoint import Checkpoint, Checkpoints, clear_checkpoints, key_of
@@ -269,7 +270,7 @@ def _train_networks(
 def _pack(job: _Job, store: FeatureStore[FeatureSpec], *, held_out: bool) -> TrainingSet:
     tracks = [track for track, is_out in zip(job.tracks, job.out, strict=True) if is_out == held_out]
     targets = [job.classes.index(track.label) for track in tracks]
-    return pack(job.scratch / "tmp", store, (track.path for track in tracks), targets, job.recipe)
+    return pack(inner_folder(job.scratch, "tmp"), store, (track.path for track in tracks), targets, job.recipe)
 
 
 def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: dict[str, str]) -> None:

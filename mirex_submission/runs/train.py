@@ -132,8 +132,9 @@ def train_and_classify(
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
         _fit(scratch, tracks, recipe, specs, training=training, run=run, groups=groups)
-        folder, model = load_model(scratch, ClassificationOptions(name=training.name), run)
-        return classify_paths(scratch, test_paths, *outputs, folder=folder, model=model, run=run)
+        classification = ClassificationOptions(name=training.name)
+        model = load_model(scratch, classification, run)
+        return classify_paths(scratch, test_paths, *outputs, classification=classification, model=model, run=run)
 
 
 def dry_run(

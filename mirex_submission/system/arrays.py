@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import math
+import zipfile
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,10 +19,27 @@ def to_bytes(arrays: Mapping[str, np.ndarray]) -> bytes:
 
 
 def from_bytes(data: bytes) -> dict[str, np.ndarray]:
-    """Read named arrays. Raises ValueError if the bytes are none."""
+    """Read named arrays. Raises ValueError if the bytes are none, or would become larger than they are."""
     try:
+        if data.startswith(b"\x93NUMPY"):
+            raise ValueError("a single array, or pickled objects")
         with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            if sum(entry.file_size for entry in file.zip.infolist()) > len(data):
+                raise ValueError("larger than its file")
+            for entry in file.zip.infolist():
+                _check_size(file.zip, entry)
             return {name: file[name] for name in file.files}
     # A dozen kinds: NumPy's, zipfile's, zlib's and the tokenizer's, for what is no archive of arrays, or a forged one.
     except Exception as error:
         raise ValueError(f"no .npz file: {error}") from error
+
+
+def _check_size(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> None:
+    """Check that an array has the size of its entry: NumPy makes room for any that its header names."""
+    with archive.open(entry) as f:
+        np.lib.format.read_magic(f)
+        shape, _, dtype = np.lib.format.read_array_header_1_0(f)
+        if dtype.hasobject:
+            raise ValueError("pickled objects")
+        if math.prod(shape) * dtype.itemsize != entry.file_size - f.tell():
+            raise ValueError("an array of another size than its entry")

@@ -1,8 +1,11 @@
 """Files and folders that are written completely or not at all.
 
 A file is written under a temporary name in its own folder, flushed to the disk, and renamed to its final name: a reader
-sees the old file or the new one, even if the writer is killed. Temporary names begin with `.tmp-`, and their writer
-holds a lock on them, so that a later run can delete what a killed run left, and nothing else.
+sees the old file or the new one, even if the writer is killed. Temporary names begin with `.mirex-tmp-`, and their
+writer holds a lock on them, so that a later run can delete what a killed run left, and nothing else.
+
+There are two kinds of targets. Internal files replace whatever stands under their name, such as a link or a pipe: other
+users may have put it there. Outputs, whose names a user gave, are written through links, and to pipes and devices.
 """
 
 from __future__ import annotations
@@ -22,9 +25,10 @@ from typing import BinaryIO, NamedTuple
 
 from mirex_submission.errors import StorageError
 
-TEMPORARY_PREFIX = ".tmp-"
-# A killed run leaves matplotlib's lock too, for which every later process would wait 5 s.
-_LEFTOVER = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]+|.+\.matplotlib-lock")
+TEMPORARY_PREFIX = ".mirex-tmp-"
+_LEFTOVER = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]{{8}}")
+# Folders of a scratch folder in which leftovers may lie; its other folders are not ours.
+_INNER_FOLDERS = ("features", "model", "models", "tmp")
 
 
 class _Cause(NamedTuple):
@@ -47,6 +51,11 @@ _CAUSES = {
         (errno.EEXIST, errno.EISDIR, errno.ENOTDIR),
         _Cause("a file is in place of a folder, or a folder in place of a file: move it away", code="disk.in-the-way"),
     ),
+    errno.ENODEV: _Cause(
+        "the file system maps no files into memory: choose a folder on another disk", code="disk.no-mmap"
+    ),
+    errno.ELOOP: _Cause("a symbolic link is in its place: remove it", code="disk.link"),
+    errno.ENXIO: _Cause("a pipe, a socket or a device is in its place: remove it", code="disk.in-the-way"),
     errno.ENAMETOOLONG: _Cause("choose a shorter name", code="disk.long-name"),
     errno.ENOENT: _Cause("the folder is gone: was a disk unmounted, or the folder deleted?", code="disk.gone"),
 }
@@ -136,9 +145,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable: bool = True) -> None:
-    """Write a file completely or not at all; make its folder if it is missing.
+    """Write an internal file completely or not at all; make its folder if it is missing.
 
-    A symbolic link is followed. A pipe or a device such as /dev/stdout is written to directly.
+    It replaces what stands under its name, except a folder.
 
     Parameters
     ----------
@@ -155,12 +164,8 @@ def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable
     StorageError
         The file cannot be written.
     """
+    path = Path(path)
     try:
-        mode = _mode(path)
-        if mode and not stat.S_ISREG(mode):
-            Path(path).write_bytes(b"".join(parts))  # fails for a folder, with the message of the system
-            return
-        path = Path(os.path.realpath(path))
         with temporary_file(path.parent) as f:
             for part in parts:
                 f.write(part)
@@ -172,6 +177,25 @@ def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable
             _flush(path.parent)
     except OSError as error:
         raise storage_error(error, path) from error
+
+
+def write_output(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file that a user named, as write_file() does; follow a link, and write to a pipe or device directly.
+
+    Raises
+    ------
+    StorageError
+        The file cannot be written.
+    """
+    try:
+        mode = _mode(path)
+        if mode and not stat.S_ISREG(mode):
+            Path(path).write_bytes(data)  # fails for a folder, with the message of the system
+            return
+        path = os.path.realpath(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    write_file(path, data)
 
 
 def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
@@ -207,7 +231,7 @@ def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
 
 
 def remove(path: Path) -> None:
-    """Delete a file, or a folder with its content, if it exists.
+    """Delete a file, a link, or a folder with its content, if it exists.
 
     Raises
     ------
@@ -215,7 +239,7 @@ def remove(path: Path) -> None:
         It cannot be deleted.
     """
     try:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
@@ -266,9 +290,9 @@ def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
     folder = make_folder(folder)
     while True:
         path = folder / f"{TEMPORARY_PREFIX}{os.getpid()}-{secrets.token_hex(4)}"
-        path.mkdir()
+        path.mkdir(0o700)
         try:
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
             try:
                 with contextlib.suppress(OSError):  # a file system without locks
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -282,32 +306,32 @@ def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
-    """Delete the temporary files and folders that killed processes left; keep those that are in use.
+    """Delete the temporary files and folders that killed processes of this user left; keep those that are in use.
 
     Parameters
     ----------
     folder : path
         Where to look.
     below : bool
-        Whether to look into its subfolders too.
+        Whether to look into the folders of a scratch folder too.
     """
-    for parent, folders, names in os.walk(folder):
-        for name in filter(_LEFTOVER.fullmatch, names):
-            path = Path(parent, name)
-            with contextlib.suppress(OSError), open(path, "r+b") as f:  # locked, gone, or of another user
-                fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink()
-        for name in filter(_LEFTOVER.fullmatch, folders):
-            _clear_folder(Path(parent, name))
-        if not below:
-            folders.clear()
+    inner = [Path(folder, name) for name in _INNER_FOLDERS if below]
+    for top in (folder, *(path for path in inner if not path.is_symlink())):
+        for parent, folders, names in os.walk(top):
+            leftovers = list(filter(_LEFTOVER.fullmatch, [*folders, *names]))
+            for name in leftovers:
+                _clear(Path(parent, name))
+            folders[:] = [] if top == folder else [name for name in folders if name not in leftovers]
 
 
-def _clear_folder(path: Path) -> None:
+def _clear(path: Path) -> None:
+    """Delete a leftover, unless it is in use, is neither a file nor a folder, or belongs to another user."""
     with contextlib.suppress(OSError):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(path)
+            status = os.fstat(descriptor)
+            if status.st_uid == os.geteuid() and (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove(path)
         finally:
             os.close(descriptor)

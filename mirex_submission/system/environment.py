@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib.util
 import os
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 from mirex_submission.errors import ResourceError, UsageError
 from mirex_submission.system import machine
+from mirex_submission.system.import_path import leave_out_current_folder
+from mirex_submission.system.progress import printable
 from mirex_submission.system.standard_streams import never_none
 
 DEFAULT_THREADS = 4  # what MIREX grants
@@ -35,7 +41,7 @@ def default_threads() -> int:
 
 
 def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
-    """Set the environment of this process: number of threads, temporary folders, no telemetry.
+    """Set the environment of this process: import path, number of threads, temporary folders, no telemetry.
 
     Call it before NumPy, joblib, Keras or ONNX Runtime is imported: they read these variables once.
 
@@ -49,31 +55,50 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     Raises
     ------
     UsageError
-        $KERAS_BACKEND names a backend that is not installed.
+        $KERAS_BACKEND names a backend that is not installed, or $LOKY_MAX_CPU_COUNT is no number.
     """
+    leave_out_current_folder()
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(threads)
     # NumPy's BLAS computes only one small product, whose bits must not depend on the number of threads.
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     if scratch:
-        # joblib would use /dev/shm, which has 64 MB in a container, and matplotlib the home folder.
+        # joblib would use /dev/shm, which has 64 MB in a container.
         os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
-        os.environ["MPLCONFIGDIR"] = str(Path(scratch) / "tmp" / "matplotlib")
         # Without the compiled kernel librosa computes features, and its numba caches code beside librosa, or else in
-        # the home folder.
+        # the home folder. Reading such a cache runs what it holds, so that it cannot lie in the scratch folder.
         librosa = importlib.util.find_spec("librosa")
         if librosa and librosa.origin and not os.access(os.path.dirname(librosa.origin), os.W_OK):
-            os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(scratch) / "tmp" / "numba"))
+            os.environ.setdefault("NUMBA_CACHE_DIR", _private_folder())
     # Below /dev/null Keras can neither read nor write its settings, so that none of them decides a result.
     os.environ["KERAS_HOME"] = os.devnull
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    _check_loky()
     backend = os.environ.get("KERAS_BACKEND")
     if backend and (backend not in BACKENDS or importlib.util.find_spec(backend) is None):
         raise UsageError(
             f"KERAS_BACKEND={backend}: not installed, or not one of {', '.join(BACKENDS)}: install it, or unset it",
             code="usage.keras-backend",
         )
+
+
+def _check_loky() -> None:
+    """Check the number of processors that a user leaves to joblib, which takes no other text than a whole number."""
+    count = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
+    try:
+        int(count)
+    except ValueError:
+        text = f"LOKY_MAX_CPU_COUNT={printable(count)}: no whole number: give the number of processors, or unset it"
+        raise UsageError(text, code="usage.processors") from None
+
+
+@functools.cache
+def _private_folder() -> str:
+    """Make a folder that no other user can write, and that is gone when this process ends."""
+    folder = tempfile.mkdtemp(prefix="mirex-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def check_address_space(threads: int, *, keras: bool = False) -> None:
@@ -121,8 +146,8 @@ _lock = threading.Lock()
 def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
     """Prepare the process for the time of a run from Python, and restore the caller's state afterwards.
 
-    Restored are environment variables, the threads of BLAS, and the states of Python's and NumPy's random generators,
-    which Keras seeds. Of runs that overlap in threads the last one restores them.
+    Restored are environment variables, the import path, the threads of BLAS, and the states of Python's and NumPy's
+    random generators, which Keras seeds. Of runs that overlap in threads the last one restores them.
     """
     global _n_runs
     check_address_space(threads)
@@ -142,11 +167,13 @@ def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _restored() -> Iterator[None]:
+    before, import_path = dict(os.environ), sys.path[:]
+    leave_out_current_folder()
     import random
 
     from threadpoolctl import threadpool_limits
 
-    before, of_python = dict(os.environ), random.getstate()
+    of_python = random.getstate()
     numpy = sys.modules.get("numpy")
     of_numpy = numpy and numpy.random.get_state()
     try:
@@ -159,3 +186,4 @@ def _restored() -> Iterator[None]:
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)
+        sys.path[:] = import_path

@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 from mirex_submission.errors import UsageError
 from mirex_submission.system.environment import check_address_space
 from mirex_submission.system.installation import installed
+from mirex_submission.system.progress import printable
 
+_MOST_SHOWN = 200  # characters of a setting that is quoted
 _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
@@ -65,8 +67,9 @@ def check_one_host() -> None:
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
         hosts = [host for job in json.loads(text).get("cluster", {}).values() for host in job]
-    except (ValueError, AttributeError, TypeError) as error:
-        raise UsageError(f"TF_CONFIG={text}: not understood ({error}): unset it", code="usage.tf-config") from error
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        shown = printable(text[:_MOST_SHOWN])
+        raise UsageError(f"TF_CONFIG={shown}: not understood ({error}): unset it", code="usage.tf-config") from error
     if len(hosts) > 1:
         raise UsageError(
             f"TF_CONFIG names {len(hosts)} hosts, but a model is trained on one: give each host its own folds "

@@ -9,16 +9,20 @@ import contextlib
 import importlib.util
 import logging
 import os
+import re
 import signal
 import socket
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
 from typing import Any
 
-from mirex_submission.errors import UsageError
-from mirex_submission.system.installation import install_extra
+from mirex_submission.errors import InstallationError, UsageError
+from mirex_submission.system.installation import install_command, install_extra
+from mirex_submission.system.progress import printable
 
 BACKENDS = ("loky", "dask", "ray")
 _LIBRARIES = {"dask": "distributed", "ray": "ray"}
@@ -120,6 +124,8 @@ class Workers:
         ------
         WorkerLost
             A worker died with its task.
+        InstallationError
+            A worker cannot import what a task needs.
         """
         import joblib
 
@@ -141,7 +147,12 @@ class Workers:
                     results = parallel(tasks)
                 yield from results
         except _lost_worker_errors(self.backend) as error:
+            # A worker that cannot import a task's function sends only the text of its traceback.
+            _raise_import_failure(str(error.__cause__))
             raise WorkerLost(str(error)) from error
+        except ImportError as error:
+            _raise_import_failure(f"{type(error).__name__}: {error}")
+            raise
 
 
 @contextlib.contextmanager
@@ -179,9 +190,34 @@ def _lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
         import ray
 
         return (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
-    from joblib.externals.loky.process_executor import TerminatedWorkerError
+    from joblib.externals.loky.process_executor import BrokenProcessPool
 
-    return (TerminatedWorkerError,)
+    return (BrokenProcessPool,)
+
+
+def check_imports(module: str) -> None:
+    """Check that a new process can import a module.
+
+    Raises
+    ------
+    InstallationError
+        It cannot; a process that a signal ends is none of these.
+    """
+    command = [sys.executable, "-c", f"import {module}"]
+    done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
+    if done.returncode == 1:
+        _raise_import_failure(done.stderr)
+
+
+def _raise_import_failure(traceback: str) -> None:
+    """Raise InstallationError if a traceback ends with an error of an import."""
+    reason = printable(traceback.strip("\n \"'").rpartition("\n")[2])
+    if re.match(r"(Import|ModuleNotFound|Syntax)Error: ", reason):
+        raise InstallationError(
+            f"a worker process cannot import what it needs: {reason}: a package is damaged, or a module of $PYTHONPATH "
+            f"has the name of another: install this project again with `{install_command()}`",
+            code="installation.worker",
+        ) from ImportError(reason)
 
 
 def _dask_backend() -> Any:

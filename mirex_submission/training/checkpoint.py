@@ -10,6 +10,7 @@ import contextlib
 import json
 import logging
 import math
+import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,13 +23,16 @@ from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.networks.sizes import Weights
 from mirex_submission.networks.weights import from_bytes
 from mirex_submission.system.arrays import to_bytes
-from mirex_submission.system.atomic import digest, seal, unseal, write_file
+from mirex_submission.system.atomic import digest, seal, write_file
+from mirex_submission.system.inner import read_sealed
 from mirex_submission.training.history import EpochFigures
 from mirex_submission.training.recipe import Recipe
 
 log = logging.getLogger(__name__)
 
 KEPT = 2
+_FILE = re.compile(r"[0-9a-f]+-\d{6,}\.checkpoint")
+_MOST_BYTES_BESIDE = 1 << 27  # of a history of a million epochs
 _BEST = "best/"
 
 
@@ -150,7 +154,9 @@ class Checkpoints:
 
     def _read(self, file: Path) -> Checkpoint:
         """Raises OSError, or ValueError if the file is not a checkpoint of this training."""
-        line, _, body = (unseal(file.read_bytes()) or b"").partition(b"\n")
+        n_weights = sum(map(math.prod, self._shapes.values()))
+        sealed = read_sealed(file, most_bytes=2 * n_weights * 4 + _MOST_BYTES_BESIDE)
+        line, _, body = (sealed or b"").partition(b"\n")
         history = cast("list[dict[str, float]]", msgspec.json.decode(line, type=list[EpochFigures]))
         weights = from_bytes(body)
         best = {name.removeprefix(_BEST): weights.pop(name) for name in list(weights) if name.startswith(_BEST)}
@@ -165,12 +171,17 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         """Return the files, newest first."""
-        return sorted(self.folder.glob(f"{self.key}-*.checkpoint"), reverse=True)
+        return sorted((file for file in _files_in(self.folder) if file.name.startswith(f"{self.key}-")), reverse=True)
 
 
 def clear_checkpoints(folder: Path, *, but: Collection[str] = ()) -> None:
     """Delete the checkpoints of all trainings in a folder, except those with these keys."""
-    _delete(file for file in folder.glob("*.checkpoint") if file.name.partition("-")[0] not in but)
+    _delete(file for file in _files_in(folder) if file.name.partition("-")[0] not in but)
+
+
+def _files_in(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, which may hold other files with this suffix."""
+    return [file for file in folder.glob("*.checkpoint") if _FILE.fullmatch(file.name)]
 
 
 def _delete(files: Iterable[Path]) -> None:

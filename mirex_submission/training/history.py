@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias, TypedDict
 
+from mirex_submission.system.drawing import plain_matplotlib
+
 # Network -> figures of each epoch: "loss", "accuracy", and "validation_loss", "validation_accuracy" of held-out tracks.
 Histories: TypeAlias = "Mapping[str, Sequence[Mapping[str, float]]]"
 
@@ -54,6 +56,7 @@ def write_tensorboard(folder: Path, history: Histories) -> None:
                     tf.summary.write(name, tf.constant(value, tf.float32), step=k + 1, metadata=scalars)
 
 
+@plain_matplotlib()
 def draw(history: Histories) -> bytes:
     """Draw the learning curves as a PNG file."""
     from matplotlib.figure import Figure

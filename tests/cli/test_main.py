@@ -415,3 +415,18 @@ def test_a_run_from_a_folder_that_is_gone_is_status_2(tmp_path):
         command = ["bash", "-c", f'{gone} exec "$@"', "bash", sys.executable, "-P", "-c", code, "extract", "--no-check"]
         done = subprocess.run([*command, *arguments], capture_output=True, text=True)
         assert done.returncode == 2 and "[usage.current-folder]" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("args", "named"),
+    [
+        ("scratch -- -t.txt", "./-t.txt"),
+        ("-- scratch -t.txt", "./-t.txt"),
+        ("scratch -- f.txt --help", "./--help"),
+        ("--threads 3 -- -scr -q", "./-q"),
+        ("-- -scr -- -t.txt", "./-t.txt"),
+    ],
+)
+def test_names_after_two_dashes_are_files_whatever_they_begin_with(tmp_path, args, named):
+    done = call("train", *args.split(), cwd=tmp_path)
+    assert done.status == 3 and f"{named}: " in done.stderr and "[list.unreadable]" in done.stderr, done.stderr

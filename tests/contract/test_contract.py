@@ -156,7 +156,7 @@ def test_signals_and_their_status_reach_the_caller(straight, corpus, number, sta
         rest = process.communicate(timeout=60)[1]
     assert process.returncode == status
     assert " ERROR: " in rest.splitlines()[-1] and "Traceback" not in rest
-    assert not [p for p in (scratch / "tmp").iterdir() if p.name.startswith(".tmp-")]
+    assert not [p for p in (scratch / "tmp").iterdir() if p.name.startswith(".mirex-tmp-")]
 
 
 def test_a_second_training_on_the_same_name_is_refused_while_one_runs(straight, corpus, run_script):

@@ -112,7 +112,7 @@ def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus, run_sc
 def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus, run_script):
     shutil.copytree(straight / "model", extracted / "model")
     key = next(iter(bundles.load(straight / "model").keys.values()))
-    for name in (f"{key}-000005.checkpoint", ".tmp-1-abcd"):
+    for name in (f"{key}-000005.checkpoint", ".mirex-tmp-1-0a1bcdef"):
         (extracted / "model" / name).write_bytes(b"left")
     assert run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"]).returncode == 0
     assert files_of(extracted) == files_of(straight)

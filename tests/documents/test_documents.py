@@ -16,7 +16,7 @@ DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "d
 FOREIGN = {
     "--address", "--head", "--nthreads", "--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes",
     "--ntasks-per-node", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind", "--containall", "--no-home",
-    "--nv", "--xla",
+    "--nv", "--xla", "--hash", "--ignore-installed", "--only-binary", "--report", "--require-hashes",
 }  # fmt: skip
 
 

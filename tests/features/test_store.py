@@ -1,8 +1,10 @@
 """Feature files: what they hold, when they still belong to the audio, and how damage shows."""
 
+import dataclasses
 import json
 import os
 import shutil
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -261,3 +263,31 @@ def test_a_field_that_a_later_version_adds_is_ignored(store, track):
     start = f"mirex-features 3 {digest(line)} {digest(line, FRAMES.tobytes())}\n".encode()
     store.file_of(track).write_bytes(start + line + FRAMES.tobytes())
     assert store.read(track)[0] == header_of(track)
+
+
+def forged(store, track, **changed):
+    """The start of a feature file whose header says something else, and zeros to the size it says."""
+    header = dataclasses.replace(header_of(track), **changed)
+    line = json.dumps(dataclasses.asdict(header)).encode() + b"\n"
+    start = b"mirex-features 3 %s %s\n%s" % (digest(line).encode(), b"0" * 32, line)
+    file = store.file_of(track)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with open(file, "wb") as f:
+        f.write(start)
+        f.truncate(len(start) + header.n_bytes)
+
+
+@pytest.mark.parametrize("n_frames", [10**6, 10**9, 10**11])
+def test_a_file_of_more_rows_than_6_hours_have_is_damaged_before_it_is_read(store, track, n_frames):
+    forged(store, track, n_frames=n_frames)
+    tracemalloc.start()
+    assert store.fresh(track) is None and store.read(track) is None
+    assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    tracemalloc.stop()
+
+
+def test_a_file_of_another_size_than_its_header_says_is_not_read(store, track):
+    store.write(header_of(track), FRAMES)
+    for n_bytes in (1 << 40, 1000, 10):
+        os.truncate(store.file_of(track), n_bytes)
+        assert store.fresh(track) is None and store.read(track) is None

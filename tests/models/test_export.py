@@ -277,7 +277,7 @@ def test_no_number_is_near_enough(tmp_path):
 
 def test_a_savedmodel_is_replaced_whole_and_what_a_killed_export_left_is_taken_away(untrained, tmp_path):
     out = tmp_path / "out"
-    (out / ".tmp-12-00ffab12" / "a").mkdir(parents=True)
+    (out / ".mirex-tmp-12-00ffab12" / "a").mkdir(parents=True)
     (out / "a").mkdir()
     for name in ("saved_model.pb", "old"):
         (out / "a" / name).touch()
@@ -356,7 +356,7 @@ def test_a_full_disk_is_status_7_and_leaves_nothing(scratch, tmp_path, name):
     done = command("export", "--format", name, "--output", output, scratch / "model", preexec_fn=small_files_only)
     assert done.returncode == 7 and "cannot be written" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and done.stdout == ""
-    assert [path for path in output.parent.iterdir() if path.suffix != ".json"] == []
+    assert list(output.parent.iterdir()) == []
 
 
 @pytest.mark.slow
@@ -372,3 +372,21 @@ def test_the_command_writes_beside_the_caller_and_needs_no_other_folder(scratch,
     assert not list(home.iterdir())
     home.rmdir()
     assert [each for each in os.listdir(tmp_path) if not each.endswith(".json")] == [f"model.{name}"]
+
+
+@pytest.mark.parametrize("older", [{}, {"a.tflite": b"older", "a.tflite.json": b"{}"}])
+def test_a_model_and_the_file_beside_it_are_written_both_or_not_at_all(tmp_path, older):
+    for name, data in older.items():
+        (tmp_path / name).write_bytes(data)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for data, about in ((bytes(90_000), b"{1}"), (b"model", bytes(90_000))):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+        try:
+            with pytest.raises(StorageError, match=r"disk\.file-size"):
+                exporting._write_both(tmp_path / "a.tflite", data, about)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == older
+    exporting._write_both(tmp_path / "a.tflite", b"model", b"{2}")
+    written = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    assert written == {"a.tflite": b"model", "a.tflite.json": b"{2}"}

@@ -220,3 +220,25 @@ def test_an_output_never_replaces_a_list_a_model_or_another_output(tmp_path, mon
         with pytest.raises(UsageError, match=r"\[usage.output\]"):
             tracks_of("scratch", paths, output, probabilities=probabilities)
     assert Path(name).read_text() == "a.wav\n"
+
+
+def test_a_model_that_is_replaced_while_it_is_read_is_read_again(scratch, pairs, held_out, tmp_path, monkeypatch):
+    copy = shutil.copytree(scratch, tmp_path / "scratch")
+    load, trained = bundles.load, []
+
+    def load_before_two_trainings(folder):
+        bundle = load(folder)
+        if not trained:
+            trained.append(folder)
+            for seed in (1, 2):
+                train(copy, pairs, recipe=Recipe(model="all", epochs=1, segments_per_track=4, seed=seed), run=RUN)
+        return bundle
+
+    monkeypatch.setattr(bundles, "load", load_before_two_trainings)
+    predictions = tracks_of(copy, held_out)
+    monkeypatch.undo()
+    assert trained and predictions == tracks_of(copy, held_out)
+    for file in (copy / "model").glob("*.weights.npz"):
+        file.unlink()
+    with pytest.raises(ModelError, match=r"weights\.npz"):
+        tracks_of(copy, held_out)

@@ -6,6 +6,7 @@ import os
 import re
 import resource
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from mirex_submission.system.atomic import (
     check_writable,
     clear_leftovers,
     make_folder,
+    remove,
     replace_folder,
     seal,
     storage_error,
@@ -26,6 +28,7 @@ from mirex_submission.system.atomic import (
     temporary_folder,
     unseal,
     write_file,
+    write_output,
 )
 
 
@@ -59,19 +62,19 @@ def test_a_name_as_long_as_the_disk_allows_can_be_written(tmp_path):
     assert (tmp_path / ("n" * 255)).read_bytes() == b"x"
 
 
-def test_a_symbolic_link_is_followed_and_stays(tmp_path):
+def test_an_output_is_written_through_a_link_which_stays(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "real" / "file")
-    write_file(tmp_path / "link", b"x")
+    write_output(tmp_path / "link", b"x")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "real" / "file").read_bytes() == b"x"
 
 
-def test_a_pipe_is_written_to(tmp_path):
+def test_an_output_that_is_a_pipe_is_written_to(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     got = []
     reader = threading.Thread(target=lambda: got.append((tmp_path / "pipe").read_bytes()), daemon=True)
     reader.start()
-    write_file(tmp_path / "pipe", b"through")
+    write_output(tmp_path / "pipe", b"through")
     reader.join()
     assert got == [b"through"]
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
@@ -79,13 +82,56 @@ def test_a_pipe_is_written_to(tmp_path):
 
 def test_stdout_that_is_a_pipe_is_written_to():
     code = (
-        "from mirex_submission.system.atomic import *; check_writable('/dev/stdout'); write_file('/dev/stdout', b'x')"
+        "from mirex_submission.system.atomic import *; check_writable('/dev/stdout'); write_output('/dev/stdout', b'x')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, "x"), done.stderr
 
 
-@pytest.mark.parametrize("attempt", [write_file, lambda path, _: check_writable(path)], ids=["write", "check"])
+def intruder(kind, path, victim):
+    """Put something else than a file of ours at `path`."""
+    match kind:
+        case "link":
+            path.symlink_to(victim)
+        case "dangling link":
+            path.symlink_to(victim.with_name("nothing"))
+        case "link to a folder":
+            path.symlink_to(victim.parent)
+        case "device":
+            path.symlink_to("/dev/full")
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as s:
+                s.bind(str(path))
+
+
+INTRUDERS = ["link", "dangling link", "link to a folder", "device", "pipe", "socket"]
+
+
+@pytest.mark.parametrize("kind", INTRUDERS)
+def test_an_internal_file_replaces_what_is_in_its_place_and_touches_nothing_else(tmp_path, kind, durable):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "victim").write_bytes(b"victim")
+    intruder(kind, tmp_path / "file", tmp_path / "home" / "victim")
+    write_file(tmp_path / "file", b"new", durable=durable)
+    assert stat.S_ISREG((tmp_path / "file").lstat().st_mode) and (tmp_path / "file").read_bytes() == b"new"
+    assert os.listdir(tmp_path / "home") == ["victim"] and (tmp_path / "home/victim").read_bytes() == b"victim"
+
+
+def test_what_is_removed_is_the_link_and_not_what_it_leads_to(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").touch()
+    for target in ("folder", "folder/file", "nothing"):
+        (tmp_path / "link").symlink_to(tmp_path / target)
+        remove(tmp_path / "link")
+        assert not os.path.lexists(tmp_path / "link")
+    remove(tmp_path / "folder")
+    remove(tmp_path / "folder")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("attempt", [write_file, write_output, lambda path, _: check_writable(path)])
 def test_what_cannot_be_written_is_a_storage_error_and_leaves_nothing(tmp_path, attempt):
     (tmp_path / "file").write_bytes(b"old")
     before = sorted(os.listdir(tmp_path))
@@ -104,7 +150,7 @@ def test_what_cannot_be_written_is_a_storage_error_and_leaves_nothing(tmp_path, 
 
 def test_a_full_disk_has_its_code():
     with pytest.raises(StorageError, match=r"^/dev/full: .*\[disk\.full\]$"):
-        write_file("/dev/full", b"x")
+        write_output("/dev/full", b"x")
 
 
 @pytest.mark.parametrize(
@@ -201,19 +247,56 @@ def test_a_temporary_file_is_gone_however_the_block_ends(tmp_path):
     assert os.listdir(tmp_path / "new") == []
 
 
+LEFT = f"{TEMPORARY_PREFIX}12-00ffab12"
+# What a user or another program made, though it looks like ours.
+OTHERS = (
+    ".tmp-2024-11", ".tmp-20241128", ".tmp-12-00ffab12", f"{LEFT[:-1]}", f"{LEFT[:-1]}n",
+    f"{TEMPORARY_PREFIX}12-00ffab123", f"{TEMPORARY_PREFIX}00ffab12", f"{LEFT}.txt", f"x{LEFT}", "x.matplotlib-lock",
+)  # fmt: skip
+
+
 def test_what_a_killed_writer_left_is_cleared_and_what_is_being_written_or_not_ours_stays(tmp_path):
-    (tmp_path / "features").mkdir()
-    others = [".tmp-of-another-program", f"{TEMPORARY_PREFIX}12-notours", "file", "font.json"]
-    for name in [*others, f"{TEMPORARY_PREFIX}12-00ffab12", "font.json.matplotlib-lock"]:
-        (tmp_path / name).touch()
-        (tmp_path / "features" / name).touch()
+    for folder in (tmp_path, tmp_path / "features", tmp_path / "features" / "a" / "00"):
+        folder.mkdir(parents=True, exist_ok=True)
+        for k, name in enumerate(OTHERS):
+            (folder / name).mkdir() if k % 2 else (folder / name).touch()
+        (folder / LEFT).touch()
     with temporary_file(tmp_path / "features") as f:
         clear_leftovers(tmp_path, below=False)
-        assert sorted(os.listdir(tmp_path)) == sorted([*others, "features"])
-        assert len(os.listdir(tmp_path / "features")) == len(others) + 3
+        assert sorted(os.listdir(tmp_path)) == sorted([*OTHERS, "features"])
+        assert (tmp_path / "features" / LEFT).exists()
         clear_leftovers(tmp_path)
-        assert sorted(os.listdir(tmp_path / "features")) == sorted([*others, os.path.basename(f.name)])
+        assert sorted(os.listdir(tmp_path / "features")) == sorted([*OTHERS, "a", os.path.basename(f.name)])
+        assert sorted(os.listdir(tmp_path / "features" / "a" / "00")) == sorted(OTHERS)
     clear_leftovers(tmp_path / "not there")
+
+
+def test_folders_that_are_not_of_a_scratch_folder_are_not_looked_into(tmp_path):
+    """As where the home folder is given as scratch folder."""
+    left = [tmp_path / "thesis" / LEFT, tmp_path / ".tmp-2024-11" / LEFT, tmp_path / "else" / LEFT]
+    for file in left:
+        file.parent.mkdir()
+        file.touch()
+    (tmp_path / "models").symlink_to(tmp_path / "else")
+    clear_leftovers(tmp_path)
+    assert all(file.exists() for file in left)
+
+
+@pytest.mark.parametrize("kind", INTRUDERS)
+def test_only_files_and_folders_are_leftovers(tmp_path, kind):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "victim").touch()
+    intruder(kind, tmp_path / LEFT, tmp_path / "home" / "victim")
+    clear_leftovers(tmp_path)
+    assert os.path.lexists(tmp_path / LEFT) and (tmp_path / "home" / "victim").exists()
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_leftovers_of_another_user_stay(tmp_path, monkeypatch, folder):
+    (tmp_path / LEFT).mkdir() if folder else (tmp_path / LEFT).touch()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    clear_leftovers(tmp_path)
+    assert (tmp_path / LEFT).exists()
 
 
 def interrupted_while_filling(folder):
@@ -223,17 +306,17 @@ def interrupted_while_filling(folder):
 
 
 def test_a_temporary_folder_is_gone_however_the_block_ends_and_spared_until_then(tmp_path):
-    with temporary_folder(tmp_path / "new") as path:
+    with temporary_folder(tmp_path / "models") as path:
         (path / "below").mkdir()
         (path / "below" / "file").touch()
         clear_leftovers(tmp_path)
-        assert os.listdir(tmp_path / "new") == [path.name] and (path / "below" / "file").exists()
+        assert os.listdir(tmp_path / "models") == [path.name] and (path / "below" / "file").exists()
     with pytest.raises(KeyboardInterrupt):
-        interrupted_while_filling(tmp_path / "new")
-    assert os.listdir(tmp_path / "new") == []
-    (tmp_path / "new" / path.name / "below").mkdir(parents=True)  # as a killed one leaves it
+        interrupted_while_filling(tmp_path / "models")
+    assert os.listdir(tmp_path / "models") == []
+    (tmp_path / "models" / path.name / "below").mkdir(parents=True)  # as a killed one leaves it
     clear_leftovers(tmp_path)
-    assert os.listdir(tmp_path / "new") == []
+    assert os.listdir(tmp_path / "models") == []
 
 
 def test_a_folder_is_replaced_whole_and_a_link_to_it_stays(tmp_path):

@@ -51,7 +51,6 @@ def test_n_threads_means_n_for_every_library(variables, threads):
 def test_temporary_files_of_libraries_go_to_the_scratch_folder_and_nothing_is_made(variables, tmp_path):
     prepare(tmp_path / "my scratch", threads=1)
     assert variables["JOBLIB_TEMP_FOLDER"] == f"{tmp_path}/my scratch/tmp"
-    assert variables["MPLCONFIGDIR"].startswith(f"{tmp_path}/my scratch/tmp/")
     assert os.listdir(tmp_path) == []
 
 
@@ -150,3 +149,23 @@ print(json.dumps([heavy, len(os.listdir("/proc/self/task"))]))
     variables = {**os.environ, "OMP_NUM_THREADS": "8", "OPENBLAS_NUM_THREADS": "8"}
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [[], 1]
+
+
+@pytest.mark.parametrize("count", ["x", "", "1.5", "0x10", "\x1b[2J", "4 processors"])
+def test_a_number_of_processors_that_is_none_is_a_usage_error(variables, count):
+    variables["LOKY_MAX_CPU_COUNT"] = count
+    with pytest.raises(UsageError, match=r"^LOKY_MAX_CPU_COUNT=") as caught:
+        prepare(None, threads=1)
+    assert caught.value.code == "usage.processors" and str(caught.value).isprintable()
+    for accepted in ("1", " 3 ", "-1"):
+        variables["LOKY_MAX_CPU_COUNT"] = accepted
+        prepare(None, threads=1)
+
+
+def test_a_cache_of_compiled_code_lies_in_no_folder_of_others(variables, tmp_path, monkeypatch):
+    """Reading such a cache runs what it holds."""
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # librosa's own folder, as in an image
+    variables.pop("NUMBA_CACHE_DIR", None)
+    prepare(tmp_path, threads=1)
+    folder = variables["NUMBA_CACHE_DIR"]
+    assert os.stat(folder).st_mode & 0o077 == 0 and not folder.startswith(str(tmp_path)) and os.listdir(folder) == []

@@ -6,6 +6,11 @@ import re
 import subprocess
 import sys
 
+import pytest
+
+from mirex_submission.errors import UsageError
+from mirex_submission.system.runtime import check_one_host
+
 
 def in_process(code, **environment):
     """Run code that prints one JSON value; returns the value, and stderr."""
@@ -39,3 +44,11 @@ def test_keras_starts_with_n_threads_and_the_seed_silently_and_writes_nowhere(tm
     assert got["first"] == got["again"]
     assert not re.search(r"^I\d{4} |All log messages before", stderr, re.MULTILINE)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"cluster": ' * 50_000, "{" + "\x1b" * 10_000, "1", '{"cluster": 1}'])
+def test_a_tf_config_that_is_none_is_a_short_usage_error(monkeypatch, text):
+    monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(UsageError, match=r"^TF_CONFIG=.*unset it \[usage\.tf-config\]$") as caught:
+        check_one_host()
+    assert len(str(caught.value)) < 1200 and str(caught.value).isprintable()

@@ -24,6 +24,7 @@ from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
 from mirex_submission.evaluation.crossval.system import Submission
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
+from mirex_submission.system.inner import inner_folder
 from mirex_submission.system.option import FILE_NAME
 from mirex_submission.training.recipe import Recipe
 
@@ -145,6 +146,10 @@ def plan(task: TaskLists, submission: Submission, scratch: Path, out: Path, opti
         names of folds that no model of ours can have.
     """
     _check(task, submission, options)
+    for name in ("scratch", "steps", "folds"):
+        inner_folder(scratch, "submissions", submission.home, name)
+    for name in ("logs", "outputs", "probabilities", "history"):
+        inner_folder(out, submission.name, name)
     return _Planner(submission, scratch / "submissions" / submission.home, out / submission.name, options).plan(task)
 
 

@@ -25,6 +25,7 @@ from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan
 from mirex_submission.evaluation.crossval.step import Step, StepResult
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, Submission
 from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
+from mirex_submission.system.inner import open_inner
 from mirex_submission.system.progress import duration
 
 log = logging.getLogger(__name__)
@@ -104,7 +105,7 @@ def run(
 def _locked(scratch: Path) -> Iterator[None]:
     path = make_folder(scratch) / ".lock"
     try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        lock = open_inner(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise storage_error(error, path) from error
     try:

@@ -25,6 +25,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mirex_submission.evaluation.report.curves import Curves
+from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
 
 WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide one twice side by side
@@ -76,8 +77,7 @@ def _styled(draw: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Resu
 
     @functools.wraps(draw)
     def styled(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
-        packaged = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
-        with matplotlib.rc_context({**packaged, **_STYLE}), warnings.catch_warnings():
+        with plain_matplotlib(), matplotlib.rc_context(_STYLE), warnings.catch_warnings():
             # The browser draws a script that DejaVu Sans lacks with a font that has it.
             warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
             return draw(*args, **kwargs)

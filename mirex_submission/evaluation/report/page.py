@@ -19,7 +19,7 @@ from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.record import RUNS, read_runs
 from mirex_submission.evaluation.judging.results import RESULTS, read
 from mirex_submission.evaluation.report.content import assemble
-from mirex_submission.system.atomic import check_writable, write_file
+from mirex_submission.system.atomic import check_writable, write_file, write_output
 from mirex_submission.system.progress import duration, printable
 
 _TEMPLATE = "report.html.jinja"
@@ -60,7 +60,8 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
             raise UsageError(text, code="report.replaces-results")
     report = assemble(folder, results, run)
     page = _template().render(report=report, command_line=command)
-    write_file(output, page.encode("utf-8"))
+    write = write_file if Path(output).parent == folder else write_output
+    write(output, page.encode("utf-8"))
     return report.notes
 
 
