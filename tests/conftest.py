@@ -17,6 +17,15 @@ from mirex_submission.system import plugins
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 
+@pytest.fixture(autouse=True)
+def environment():
+    """Give back the environment variables that a command sets in this process: what a test starts inherits them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
     """{list name: path} of four styles with six clips of 4 s each; a third is held out."""

@@ -119,10 +119,15 @@ def _installed(spec: ViewSpec) -> View:
 
 
 def _vector(compute: Callable[[np.ndarray, int], np.ndarray], samples: np.ndarray, spec: ViewSpec) -> np.ndarray:
-    """Compute the vector of a window [length]. Raises AudioError where the view's function does not give one."""
+    """Compute the vector of a window [length].
+
+    Raises AudioError where the view's function gives none, and the UsageError that it raises itself.
+    """
     try:
         vectors = np.asarray(compute(samples.copy(), spec.rate_hz))  # a copy, for a function may work in place
         is_real = np.issubdtype(vectors.dtype, np.floating) or np.issubdtype(vectors.dtype, np.integer)
+    except UsageError:  # what the view needs is missing, for other tracks too
+        raise
     except (Exception, SystemExit) as error:
         text = f"view {spec.view}: its function raised {type(error).__name__}: {error}"
         raise AudioError(text, code="features.view") from error

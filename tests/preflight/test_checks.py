@@ -325,7 +325,7 @@ def test_check_takes_lists_by_their_kinds(listed, tmp_path, arguments, status):
 def test_a_run_reports_the_problems_of_all_its_lists(tmp_path):
     (tmp_path / "train").write_text("no tab\n")
     (tmp_path / "test").write_text("\0\n")
-    (tmp_path / "groups").write_text("\t\n")
+    (tmp_path / "groups").write_text("a.wav\t\n")
     done = call("train-and-classify", tmp_path / "s", tmp_path / "train", tmp_path / "test", tmp_path / "out")
     assert done.status == 3 and codes_of(done.stderr.splitlines()) == ["list.no-tab", "list.nul"]
     groups = ("--patience", 2, "--groups", tmp_path / "groups")
