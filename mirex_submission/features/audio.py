@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
-from mirex_submission.errors import AudioError, ResourceError, coded
-from mirex_submission.features import av_file, kernel, mpeg
-from mirex_submission.features.av_file import AvFile
-from mirex_submission.features.file_types import HEAD, file_type
-from mirex_submission.features.streams import Stream, StreamFile, streams_of
-from mirex_submission.system.installation import install_extra
+from mirex_submission.errors import AudioError, coded
+from mirex_submission.features import kernel, mpeg
+from mirex_submission.features.opening import Sound, open_file, open_first, open_sound, reason_of
+from mirex_submission.features.streams import Stream, streams_of
 
 Result = TypeVar("Result")
-Sound: TypeAlias = "soundfile.SoundFile | AvFile"
 
 # What is handed on at a time: most clips whole, of a longer one so much that memory does not grow with its length.
 _CLIP_SAMPLES = 1 << 21
 _BLOCK_SAMPLES = 1 << 17  # decoded at a time, of all channels together: stays in the cache until it is mixed
 _PROBE_FRAMES = 1024
-RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
 MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but valid; beyond is no audio
 _LEAST_BYTES_S = 100  # a second of anything but silence takes more: a longer duration in the header is not believed
-# Some kilobytes of FLAC can hold days of silence, whose features would fill memory and disk; a sparse file has no end.
+# Some kilobytes of FLAC can hold days of silence, whose features would fill memory and disk.
 MAX_DURATION_H = 6
 _MAX_SAMPLES = 3600 * MAX_DURATION_H * 48_000 * 8  # of all channels together: eight of 48 kHz
-_MAX_BYTES = 1 << 36
 # The mean of independent channels has the power sum(powers) / n^2. It has so small a share of that only if they cancel:
 # two of the same level have then a correlation below -0.94. Vorbis leaves some 0.03 of two opposite channels.
 _CANCELLED = 0.06
@@ -75,7 +68,7 @@ def read_header(path: str) -> AudioHeader:
         if of_mpeg:  # libmpg123 would print its notes in this process, and nobody would know of which track
             rate_hz, duration_s = of_mpeg
         else:
-            with _open_first(fd, size) as f:
+            with open_first(fd, size) as f:
                 rate_hz, duration_s = int(f.samplerate), max(f.frames, 0) / f.samplerate
     return AudioHeader(rate_hz, min(duration_s, 3600 * MAX_DURATION_H, size / _LEAST_BYTES_S))
 
@@ -83,48 +76,6 @@ def read_header(path: str) -> AudioHeader:
 def native_rate(path: str) -> int:
     """Read the sampling rate in Hz from a file's header. Raises AudioError."""
     return read_header(path).rate_hz
-
-
-def unreadable(error: OSError | ValueError) -> AudioError:
-    """Make the AudioError for a file that the system does not let us read.
-
-    Raises
-    ------
-    ResourceError
-        It is no fault of the file: this process may open no more files, or has no memory.
-    """
-    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
-        reason = os.strerror(getattr(error, "errno", 0))
-        text = f"no audio file can be opened: {reason}: raise the limit (`ulimit -a`) or give a smaller -numThreads"
-        raise ResourceError(text, code="limits.files") from error
-    return AudioError(f"cannot be read: {getattr(error, 'strerror', None) or error}", code="audio.unreadable")
-
-
-@contextlib.contextmanager
-def open_file(path: str) -> Iterator[int]:
-    """Open an audio file; yields its descriptor, which stays on this file whatever happens to its name.
-
-    Raises
-    ------
-    AudioError
-        It cannot be opened, is no regular file, is empty, or is absurdly large.
-    """
-    try:
-        # Opening a pipe would wait for its writer, and reading a device has no end.
-        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as error:
-        raise unreadable(error) from error
-    try:
-        state = os.fstat(fd)
-        if not stat.S_ISREG(state.st_mode):
-            raise AudioError("a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file", code="audio.no-file")
-        if not state.st_size:
-            raise AudioError("empty file", code="audio.empty")
-        if state.st_size > _MAX_BYTES:
-            raise AudioError(f"{state.st_size:,} bytes are no clip of music", code="audio.too-large")
-        yield fd
-    finally:
-        os.close(fd)
 
 
 def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
@@ -184,8 +135,8 @@ class Recording:
     has one channel of 16 bits and that rate, which is several times as fast. Of streams that are joined in a file, all
     are used. A file that breaks off is used up to there, with a note if the decoder reports it: half a clip is better
     than none. Of an endless file, MAX_DURATION_H are used. Samples that are no audio (NaN, infinity, beyond any scale)
-    count as zero. Iteration raises AudioError for a file that cannot be decoded, is empty or silent; the last two are
-    known at its end.
+    count as zero. Iteration raises AudioError for a file that cannot be decoded, is empty or silent, or whose channels
+    cancel each other (ChannelsCancel); all but the first are known at its end.
 
     Parameters
     ----------
@@ -241,7 +192,7 @@ class Recording:
         notes += of_streams
         for k, stream in enumerate(streams or [None]):
             try:
-                sound = _open(fd, stream)
+                sound = open_sound(fd, stream)
             except AudioError as error:
                 if stream is None:
                     raise
@@ -322,7 +273,7 @@ class _Mono:
         try:
             return self._f.read(out=room)
         except (soundfile.SoundFileError, RuntimeError, ValueError, OSError) as error:
-            self._broken = _reason(error)
+            self._broken = reason_of(error)
             return _salvaged(self._fd, self._stream, self._n_read, len(room))
 
     def _mix(self, block: np.ndarray, mono: np.ndarray) -> None:
@@ -368,7 +319,7 @@ def _salvaged(fd: int, stream: Stream | None, n_before: int, n: int) -> np.ndarr
 
     A decoder that fails does not tell how far it came: the buffer does, filled with NaN before.
     """
-    with _open(fd, stream) as f, contextlib.suppress(soundfile.SoundFileError, RuntimeError, ValueError, OSError):
+    with open_sound(fd, stream) as f, contextlib.suppress(soundfile.SoundFileError, RuntimeError, ValueError, OSError):
         buffer, before = np.full((n, f.channels), np.nan, np.float32), np.empty((_PROBE_FRAMES, f.channels), np.float32)
         while n_before > 0:
             n_before -= len(f.read(out=before[:n_before])) or n_before
@@ -387,57 +338,3 @@ def _resampled(blocks: Iterable[np.ndarray], native_hz: int, rate_hz: int) -> It
                 yield np.concatenate(parts)
                 parts.clear()
     yield np.concatenate([*parts, resampler.resample_chunk(np.zeros(0, np.float32), last=True)])
-
-
-def _open_first(fd: int, size: int) -> Sound:
-    """Open a file whose header alone is read; its streams are looked for only if the decoder needs that."""
-    try:
-        f = _open(fd)
-        if f.frames > 0:
-            return f
-    except AudioError:
-        if not streams_of(fd, size)[0]:
-            raise
-    streams, _ = streams_of(fd, size)
-    return _open(fd, streams[0] if streams else None)
-
-
-def _open(fd: int, stream: Stream | None = None) -> Sound:
-    """Open a file, or a stream in it, for decoding from its beginning to its end. Raises AudioError."""
-    start = mpeg.after_id3(fd, 0) if stream is None else stream.start
-    of_type = file_type(stream.head if stream and stream.head else os.pread(fd, HEAD, start))
-    if of_type and of_type.is_audio:
-        return _open_by_av(fd, of_type.name)
-    try:
-        os.lseek(fd, 0, os.SEEK_SET)
-        f = soundfile.SoundFile(fd if stream is None else StreamFile(fd, stream), closefd=False)
-    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise _undecodable(f"it is {of_type.name}" if of_type else _reason(error)) from error
-    except OSError as error:
-        raise unreadable(error) from error
-    # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
-    f.seekable = lambda: False
-    if not RATES_HZ[0] <= f.samplerate <= RATES_HZ[1]:
-        f.close()
-        raise _undecodable(f"the header says {f.samplerate} Hz")
-    return f
-
-
-def _open_by_av(fd: int, name: str) -> AvFile:
-    if not av_file.is_installed():
-        raise _undecodable(f"it is {name}, which needs PyAV: {install_extra('av')}")
-    try:
-        return AvFile(StreamFile(fd, Stream(0, os.fstat(fd).st_size)))
-    except (ValueError, OSError) as error:
-        raise _undecodable(f"it is {name}, and PyAV says: {error}") from error
-
-
-def _undecodable(reason: str) -> AudioError:
-    return AudioError(f"cannot be decoded: {reason}", code="audio.undecodable")
-
-
-def _reason(error: BaseException) -> str:
-    """Get libsndfile's own message, without the path that it puts before it."""
-    words = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    # libsndfile's messages for files of no format that it knows; the file exists, as checked before.
-    return "no known audio format" if words.startswith(("File does not exist", "Format not recognised")) else words

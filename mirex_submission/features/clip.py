@@ -12,6 +12,7 @@ import soxr
 
 from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features import audio, logmel
+from mirex_submission.features.opening import RATES_HZ
 from mirex_submission.features.spec import DEFAULT_BANDS, DEFAULT_FRAMES, FeatureSpec, own_working_rate
 
 log = logging.getLogger(__name__)
@@ -63,7 +64,7 @@ def log_mel(
             text = "rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'"
             raise UsageError(text, code="usage.waveform-rate")
         return _of_file(os.fsdecode(source), spec_of)
-    lowest_hz, highest_hz = audio.RATES_HZ
+    lowest_hz, highest_hz = RATES_HZ
     if not isinstance(rate_hz, Real) or not lowest_hz <= rate_hz <= highest_hz:
         raise UsageError(
             f"rate_hz {rate_hz!r}: give the waveform's sampling rate, from {lowest_hz} to {highest_hz} Hz",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import TypeVar
 
 from mirex_submission.errors import AudioError
-from mirex_submission.features.audio import open_file
+from mirex_submission.features.opening import open_file
 from mirex_submission.features.store import content_hash
 
 Value = TypeVar("Value", bound=Hashable)

@@ -26,10 +26,11 @@ import numpy as np
 from mirex_submission.errors import AudioError, ResourceError, StorageError, UsageError, coded
 from mirex_submission.features import audio
 from mirex_submission.features.logmel import log_mel_of_blocks, method
+from mirex_submission.features.opening import open_file, unreadable
 from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
 from mirex_submission.features.views import vectors_of_blocks
-from mirex_submission.system.paths import full_path
+from mirex_submission.system.paths import full_path, in_other_form
 from mirex_submission.system.progress import Progress, duration
 from mirex_submission.system.workers import WorkerLost, Workers, check_imports
 
@@ -126,8 +127,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
 
 
 def _warn_of_other_forms(paths: Sequence[str]) -> None:
-    others = [path for path in paths if not path.isascii() and not os.path.lexists(path)]
-    others = [path for path in others if os.path.lexists(full_path(path))]
+    others = list(filter(in_other_form, paths))
     if others:
         text = f"{len(others)} path(s) exist in another Unicode form only, and that is used: {', '.join(others[:3])}"
         log.warning("%s", coded(text, code="list.unicode-path"))
@@ -230,7 +230,7 @@ def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]
     The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
     """
     try:
-        with _without_output(), audio.open_file(path) as fd:  # one file, even if another one takes its name meanwhile
+        with _without_output(), open_file(path) as fd:  # one file, even if another one takes its name meanwhile
             state = AudioState.of(fd)
             matrices, recording = audio.decoded(
                 lambda recording: _matrices(recording, specs), path, rate_hz=specs[0].rate_hz, fd=fd
@@ -238,7 +238,7 @@ def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]
             content = content_hash(fd)
             changed = AudioState.of(path) != state
     except OSError as error:
-        raise audio.unreadable(error) from error
+        raise unreadable(error) from error
     note = coded("changed while it was read", code="audio.changed") if changed else ""
     headers = [
         Header(

@@ -171,7 +171,7 @@ def _after_tag(fd: int, start: int, head: bytes) -> int:
 
 
 def _next_frame(fd: int, start: int, size: int) -> int:
-    """Return where the next frame begins that another one follows, or the next tag; `size` if there is none."""
+    """Return where the next frame begins that another one follows; `size` if there is none."""
     for block_start in range(start, size, _BLOCK):
         block = os.pread(fd, _BLOCK + 4, block_start)
         place = block.find(b"\xff")

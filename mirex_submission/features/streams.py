@@ -10,7 +10,7 @@ import io
 import itertools
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -88,7 +88,7 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
         if magic == b"OggS":
             streams, n_others = _ogg(fd, start, size)
         elif magic == _FLAC[:4]:
-            streams, n_others = _joined(_places(fd, _FLAC, start, size), size), 0
+            streams, n_others = _joined(list(_places(fd, _FLAC, start, size)), size), 0
         else:
             of_mpeg, n_others = mpeg.streams(fd, start, size)
             streams = [Stream(s.start, min(s.stop, size), s.length_frame()) for s in of_mpeg]
@@ -105,16 +105,14 @@ def _joined(starts: Sequence[int], size: int) -> list[Stream]:
     return [Stream(start, stop) for start, stop in itertools.pairwise([*starts, size])]
 
 
-def _places(fd: int, marker: bytes, start: int, size: int) -> list[int]:
-    """Find all places of a marker."""
-    places = []
+def _places(fd: int, marker: bytes, start: int, size: int) -> Iterator[int]:
+    """Yield the places of a marker."""
     for block_start in range(start, size, _BLOCK):
         block = os.pread(fd, _BLOCK + len(marker) - 1, block_start)
         place = block.find(marker)
         while place >= 0:
-            places.append(block_start + place)
+            yield block_start + place
             place = block.find(marker, place + 1)
-    return places
 
 
 def _ogg(fd: int, start: int, size: int) -> tuple[list[Stream], int]:
@@ -126,7 +124,7 @@ def _ogg(fd: int, start: int, size: int) -> tuple[list[Stream], int]:
     while position < size:
         head = os.pread(fd, _PAGE.size + 255, position)
         if len(head) < _PAGE.size or not head.startswith(b"OggS"):
-            next_page = next(iter(_places(fd, b"OggS\0", position + 1, size)), size)
+            next_page = next(_places(fd, b"OggS\0", position + 1, size), size)
             n_others += next_page - position
             position = next_page
             continue

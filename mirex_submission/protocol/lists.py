@@ -22,6 +22,7 @@ from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
 from mirex_submission.protocol.misread import misreadings
 from mirex_submission.system.paths import full_path
+from mirex_submission.system.progress import shortened
 from mirex_submission.system.unicode_forms import nfc
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,6 @@ MAX_PROBLEMS_SHOWN = 1000
 # A file of so many faulty lines, or with so long a line, is no list, and may have no end, as a device.
 _MAX_PROBLEMS, _MAX_LINE_BYTES = 100_000, 1 << 16
 _MAX_PATH_BYTES = 4095  # what Linux opens
-_SHOWN_CHARACTERS = 200  # of a line in a message
 _AUDIO = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b".snd", b"caff", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 
 
@@ -91,7 +91,7 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
             problems.add(
                 number,
-                f"a tab, then {shown(label)}",
+                f"a tab, then {shortened(label)!r}",
                 "give one path a line here; labels belong in a training list",
                 code="list.label",
             )
@@ -125,7 +125,7 @@ def read_labelled(
     for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
-            problems.add(number, f"no tab in {shown(line)}", "write path<TAB>label", code="list.no-tab")
+            problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
             continue
         if not label.strip():
             problems.add(number, "an empty label", "write path<TAB>label", code="list.no-label")
@@ -144,7 +144,8 @@ def read_labelled(
         elif track.label == earlier.label:
             duplicates.append((number, earlier.line, path))
         else:
-            conflict = f"{shown(path)} is {shown(label)} here and {shown(earlier.label)} in line {earlier.line}"
+            other = f"{shortened(earlier.label)!r} in line {earlier.line}"
+            conflict = f"{shortened(path)!r} is {shortened(label)!r} here and {other}"
             problems.add(number, conflict, "keep one of the two lines", code="list.two-labels")
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not problems.lines:
@@ -248,12 +249,6 @@ class Problems:
             raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line", code="list.no-entry")
         if self.lines:
             raise list_error(self.list_path, [text for _, text in sorted(self.lines, key=lambda line: line[0])])
-
-
-def shown(text: str) -> str:
-    """Quote a text for a message; of a long one its beginning and its end."""
-    n = _SHOWN_CHARACTERS // 2
-    return repr(text if len(text) <= 2 * n else f"{text[:n]}...{text[-n:]}")
 
 
 def is_path(path: str, number: int, problems: Problems) -> bool:

@@ -14,22 +14,21 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
-from mirex_submission.errors import ListError, coded
+from mirex_submission.errors import ListError
 from mirex_submission.protocol import nema
+from mirex_submission.protocol.findings import Finding, Kind
 from mirex_submission.protocol.lists import Track, numbered_lines
 from mirex_submission.system.atomic import write_output
+from mirex_submission.system.progress import shortened
 from mirex_submission.system.unicode_forms import nfc
 
 if TYPE_CHECKING:
     import numpy as np
 
 NO_PREDICTION = -1
-_LONGEST_QUOTE = 500  # characters of a path, label or line in a message
 
 
 def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
@@ -74,139 +73,6 @@ def write_probabilities(
         # Nine digits give a float32 back exactly.
         writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
     write_output(csv_path, text.getvalue().encode("utf-8"))
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """How a kind of problem is treated.
-
-    Parameters
-    ----------
-    evaluator : str
-        What the organisers' evaluator does.
-    counted : str
-        How this package counts it.
-    advice : str
-        What the user can do.
-    code : str
-        Stable code of the problem.
-    """
-
-    evaluator: str
-    counted: str
-    advice: str
-    code: str
-
-
-class Kind(Enum):
-    """Everything in an output on which the evaluator fails or miscounts; `code` is `output.` and the name."""
-
-    NO_OUTPUT = Treatment(
-        "refuses the system, whose folds are not the task's",
-        "its tracks have no prediction",
-        "write one output a fold",
-        code="output.no-output",
-    )
-    EMPTY = Treatment(
-        "counts the fold as 0 %, and divides 0 by 0 if all outputs are empty",
-        "its tracks have no prediction",
-        "write a line for each track of the test list",
-        code="output.empty",
-    )
-    NO_LABEL = Treatment("stops with an error", "left out", "write path<TAB>label", code="output.no-label")
-    CUT_LINE = Treatment(
-        "cuts the line there, and a second word that names a class is the label",
-        "read as a whole where that names a track and a class",
-        "use paths and labels without white space",
-        code="output.cut-line",
-    )
-    UNKNOWN_LABEL = Treatment(
-        "stops with an error",
-        "as no prediction",
-        "write the label as the training list spells it",
-        code="output.unknown-label",
-    )
-    UNKNOWN_TRACK = Treatment(
-        "counts the track too if another fold has it, and else stops with an error",
-        "left out",
-        "write the path as the test list spells it",
-        code="output.unknown-track",
-    )
-    REPEATED_TRACK = Treatment(
-        "takes the last line of a path, but counts each path of a name",
-        "the last line counts",
-        "write each track once",
-        code="output.repeated-track",
-    )
-    MISSING_TRACK = Treatment(
-        "counts it as wrong in its fold and leaves it out of the overall figure",
-        "the same",
-        "write a line for each track of the test list",
-        code="output.missing-track",
-    )
-    SAME_NAME = Treatment(
-        "takes both for one track", "told apart by file name or path", "rename the files", code="output.same-name"
-    )
-    SHORT_NAME = Treatment("stops with an error", "counted like any other", "rename the file", code="output.short-name")
-    NO_LETTERS = Treatment(
-        "stops with an error",
-        "a class like any other",
-        "give the class a name with ASCII letters or digits",
-        code="output.no-letters",
-    )
-    SAME_LABEL = Treatment(
-        "takes both for one class",
-        "the same",
-        "give the classes names that differ in letters or digits",
-        code="output.same-label",
-    )
-
-    TWO_FORMS = Treatment(
-        "takes them for two classes", "the same", "spell the label in one Unicode form, NFC", code="output.two-forms"
-    )
-    UNICODE_FORM = Treatment(
-        "takes it for another name, and stops with an error if the truth has no such name",
-        "as the name that looks the same",
-        "write paths and labels byte for byte as the lists have them",
-        code="output.unicode-form",
-    )
-    BYTE_ORDER_MARK = Treatment(
-        "takes the mark for a part of the first file name, and stops with an error for all systems",
-        "read without it",
-        "save all files as UTF-8 without a byte order mark",
-        code="output.byte-order-mark",
-    )
-
-    def __init__(self, treatment: Treatment) -> None:
-        self.evaluator, self.counted, self.advice = treatment.evaluator, treatment.counted, treatment.advice
-        self.code = treatment.code
-
-
-@dataclass(frozen=True)
-class Finding:
-    """A place where the evaluator fails or miscounts.
-
-    Parameters
-    ----------
-    where : str
-        A file, or `file:line`.
-    found : str
-        What is wrong there.
-    kind : Kind
-        Which kind of problem it is.
-    """
-
-    where: str
-    found: str
-    kind: Kind
-
-    @property
-    def text(self) -> str:
-        """The message without its code."""
-        return f"{self.where}: {self.found}: the evaluator {self.kind.evaluator}: {self.kind.advice}"
-
-    def __str__(self) -> str:
-        return coded(self.text, code=self.kind.code)
 
 
 def class_key(label: str) -> str:
@@ -349,27 +215,29 @@ def read_output(
         empty = False
         readings = _readings(line, test_list, classes)
         if not readings:
-            findings.append(Finding(where, f"no label in {_quoted(line)}", Kind.NO_LABEL))
+            findings.append(Finding(where, f"no label in {shortened(line)!r}", Kind.NO_LABEL))
             continue
         best = min(readings, key=lambda reading: reading.meaning.count(None))
         if best.track is None:
-            problem = f"{_quoted(best.path)} names no track of the test list, or several"
+            problem = f"{shortened(best.path)!r} names no track of the test list, or several"
             findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
             continue
         if best.track in line_of:
-            problem = f"{_quoted(best.path)} is the track of line {line_of[best.track]} too"
+            problem = f"{shortened(best.path)!r} is the track of line {line_of[best.track]} too"
             findings.append(Finding(where, problem, Kind.REPEATED_TRACK))
         if best.class_number is None:
-            findings.append(Finding(where, f"label {_quoted(best.label)} is no class of the task", Kind.UNKNOWN_LABEL))
+            findings.append(
+                Finding(where, f"label {shortened(best.label)!r} is no class of the task", Kind.UNKNOWN_LABEL)
+            )
         elif best.other_form:
-            problem = f"{_quoted(best.path)} or {_quoted(best.label)} has another Unicode form in the lists"
+            problem = f"{shortened(best.path)!r} or {shortened(best.label)!r} has another Unicode form in the lists"
             findings.append(Finding(where, problem, Kind.UNICODE_FORM))
         # The last reading is the evaluator's. It may agree by chance, with a class that the path names.
         elif readings[-1].meaning != best.meaning or (
             "\t" in line and nema.breaks_line(line.partition("\t")[0].strip())
         ):
             findings.append(
-                Finding(where, f"white space in {_quoted(best.path)} or {_quoted(best.label)}", Kind.CUT_LINE)
+                Finding(where, f"white space in {shortened(best.path)!r} or {shortened(best.label)!r}", Kind.CUT_LINE)
             )
         line_of[best.track] = number
         predicted[best.track] = NO_PREDICTION if best.class_number is None else best.class_number
@@ -389,10 +257,6 @@ def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> lis
     words = nema.split_line(line)
     pairs += [words] if words else []
     return [_reading(path, label, test_list, classes) for path, label in pairs]
-
-
-def _quoted(text: str) -> str:
-    return repr(text if len(text) <= _LONGEST_QUOTE else f"{text[:_LONGEST_QUOTE]}...")
 
 
 def _reading(path: str, label: str, test_list: TestList, classes: Mapping[str, int]) -> _Reading:

@@ -81,11 +81,10 @@ def train(
     DeviceError, StorageError, UsageError
         The device is missing; the disk is full; another training uses this model's folder.
     """
-    check_options(features=(features, FeatureOptions), training=(training, TrainingOptions), run=(run, RunOptions))
     recipe, features = with_fields(fields, as_recipe(recipe)), with_fields(fields, features)
     training, run = with_fields(fields, training), with_fields(fields, run)
-    check_none_left(fields)
     recipe = check_training_options(features, recipe, training, run)
+    check_none_left(fields)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers

@@ -107,6 +107,8 @@ def with_fields(fields: dict[str, Any], options: OptionsType) -> OptionsType:
     UsageError
         A value is not allowed.
     """
+    if not isinstance(options, Options):
+        return options  # check_options() refuses it
     own = {field.name for field in dataclasses.fields(options)} & fields.keys()
     return dataclasses.replace(options, **{name: fields.pop(name) for name in own}) if own else options
 

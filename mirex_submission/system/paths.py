@@ -21,6 +21,11 @@ def full_path(path: str | os.PathLike[str]) -> str:
     return next((other for other in forms if os.path.lexists(other)), path)
 
 
+def in_other_form(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path does not exist as it is spelled, but in another Unicode form."""
+    return not os.fspath(path).isascii() and not os.path.lexists(path) and os.path.lexists(full_path(path))
+
+
 def _absolute(path: str) -> str:
     if re.search(r"(?:^|/)\.\.(?:/|$)", path):
         folder, name = os.path.split(path)

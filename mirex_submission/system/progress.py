@@ -10,6 +10,7 @@ log = logging.getLogger(__name__)
 
 TERMINAL_INTERVAL_S = 0.2
 LOG_INTERVAL_S = 15.0
+_SHOWN_CHARACTERS = 200  # of a line, a name or a setting in a message
 
 
 def duration(seconds: float) -> str:
@@ -22,6 +23,12 @@ def duration(seconds: float) -> str:
         return f"{minutes} min {seconds:02d} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min"
+
+
+def shortened(text: str) -> str:
+    """Return a text for a message; of a long one its beginning and its end."""
+    n = _SHOWN_CHARACTERS // 2
+    return text if len(text) <= 2 * n else f"{text[:n]}...{text[-n:]}"
 
 
 def printable(text: str) -> str:

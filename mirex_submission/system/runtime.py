@@ -17,9 +17,8 @@ from typing import Any, NamedTuple
 from mirex_submission.errors import UsageError
 from mirex_submission.system.environment import check_address_space
 from mirex_submission.system.installation import installed
-from mirex_submission.system.progress import printable
+from mirex_submission.system.progress import printable, shortened
 
-_MOST_SHOWN = 200  # characters of a setting that is quoted
 _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
@@ -68,7 +67,7 @@ def check_one_host() -> None:
     try:
         hosts = [host for job in json.loads(text).get("cluster", {}).values() for host in job]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        shown = printable(text[:_MOST_SHOWN])
+        shown = printable(shortened(text))
         raise UsageError(f"TF_CONFIG={shown}: not understood ({error}): unset it", code="usage.tf-config") from error
     if len(hosts) > 1:
         raise UsageError(

@@ -1,13 +1,12 @@
 """A scratch folder in which another user has prepared links, pipes and files without end."""
 
-import os
 import shutil
-import socket
 import stat
 from pathlib import Path
 
 import pytest
 from command_line import call
+from intruders import put
 
 TRAIN = ("train", "--model", "1", "--segments-per-track", "4", "--epochs", "2", "--restart")
 # Gives every test track the label of the first training track.
@@ -49,20 +48,7 @@ def victim(tmp_path):
 
 def replace(path, kind, victim):
     path.unlink()
-    match kind:
-        case "link":
-            path.symlink_to(victim / ".bashrc")
-        case "pipe":
-            os.mkfifo(path)
-        case "socket":
-            os.chdir(path.parent)  # the name of a socket is short
-            with socket.socket(socket.AF_UNIX) as s:
-                s.bind(path.name)
-        case "zeros":
-            path.symlink_to("/dev/zero")
-        case "sparse":
-            with open(path, "wb") as f:
-                f.truncate(1 << 43)
+    put(kind, path, victim / ".bashrc")
 
 
 def files_of(scratch):

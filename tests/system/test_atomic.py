@@ -6,13 +6,13 @@ import os
 import re
 import resource
 import signal
-import socket
 import stat
 import subprocess
 import sys
 import threading
 
 import pytest
+from intruders import put
 
 from mirex_submission.errors import StorageError
 from mirex_submission.system.atomic import (
@@ -88,32 +88,19 @@ def test_stdout_that_is_a_pipe_is_written_to():
     assert (done.returncode, done.stdout) == (0, "x"), done.stderr
 
 
-def intruder(kind, path, victim):
-    """Put something else than a file of ours at `path`."""
-    match kind:
-        case "link":
-            path.symlink_to(victim)
-        case "dangling link":
-            path.symlink_to(victim.with_name("nothing"))
-        case "link to a folder":
-            path.symlink_to(victim.parent)
-        case "device":
-            path.symlink_to("/dev/full")
-        case "pipe":
-            os.mkfifo(path)
-        case "socket":
-            with socket.socket(socket.AF_UNIX) as s:
-                s.bind(str(path))
+LINKS = {"link": "victim", "dangling link": "nothing", "link to a folder": ""}
+INTRUDERS = [*LINKS, "device", "pipe", "socket"]
 
 
-INTRUDERS = ["link", "dangling link", "link to a folder", "device", "pipe", "socket"]
+def intruder(kind, path, home):
+    put("link" if kind in LINKS else kind, path, home / LINKS.get(kind, ""))
 
 
 @pytest.mark.parametrize("kind", INTRUDERS)
 def test_an_internal_file_replaces_what_is_in_its_place_and_touches_nothing_else(tmp_path, kind, durable):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "victim").write_bytes(b"victim")
-    intruder(kind, tmp_path / "file", tmp_path / "home" / "victim")
+    intruder(kind, tmp_path / "file", tmp_path / "home")
     write_file(tmp_path / "file", b"new", durable=durable)
     assert stat.S_ISREG((tmp_path / "file").lstat().st_mode) and (tmp_path / "file").read_bytes() == b"new"
     assert os.listdir(tmp_path / "home") == ["victim"] and (tmp_path / "home/victim").read_bytes() == b"victim"
@@ -286,7 +273,7 @@ def test_folders_that_are_not_of_a_scratch_folder_are_not_looked_into(tmp_path):
 def test_only_files_and_folders_are_leftovers(tmp_path, kind):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "victim").touch()
-    intruder(kind, tmp_path / LEFT, tmp_path / "home" / "victim")
+    intruder(kind, tmp_path / LEFT, tmp_path / "home")
     clear_leftovers(tmp_path)
     assert os.path.lexists(tmp_path / LEFT) and (tmp_path / "home" / "victim").exists()
 

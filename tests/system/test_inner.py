@@ -2,11 +2,11 @@
 
 import errno
 import os
-import socket
 import stat
 import threading
 
 import pytest
+from intruders import put
 
 from mirex_submission.errors import StorageError
 from mirex_submission.system.atomic import seal
@@ -74,24 +74,6 @@ def test_a_folder_of_another_user_is_refused_unless_a_group_shares_on_purpose(
             inner_folder(tmp_path, "model")
 
 
-def other_than_a_file(kind, path):
-    match kind:
-        case "link":
-            (path.parent / "target").write_bytes(b"secret")
-            path.symlink_to("target")
-        case "loop":
-            path.symlink_to(path)
-        case "zeros":
-            path.symlink_to("/dev/zero")
-        case "pipe":
-            os.mkfifo(path)
-        case "socket":
-            with socket.socket(socket.AF_UNIX) as s:
-                s.bind(str(path))
-        case "folder":
-            path.mkdir()
-
-
 OTHERS = {
     "link": errno.ELOOP, "loop": errno.ELOOP, "zeros": errno.ELOOP, "pipe": errno.ENXIO, "socket": errno.ENXIO,
     "folder": errno.EISDIR,
@@ -100,15 +82,15 @@ OTHERS = {
 
 @pytest.mark.parametrize("kind", OTHERS)
 def test_what_is_no_file_is_neither_opened_nor_waited_for(tmp_path, kind):
-    other_than_a_file(kind, tmp_path / "file")
+    (tmp_path / "target").write_bytes(b"secret")
+    put(kind, tmp_path / "file", "target")
     n_descriptors = len(os.listdir("/proc/self/fd"))
     for flags in (os.O_RDONLY, os.O_RDWR | os.O_CREAT, os.O_WRONLY | os.O_CREAT | os.O_APPEND):
         with pytest.raises(OSError, match="file") as caught:
             open_inner(tmp_path / "file", flags)
         assert caught.value.errno == OTHERS[kind]
     assert len(os.listdir("/proc/self/fd")) == n_descriptors
-    if kind == "link":
-        assert (tmp_path / "target").read_bytes() == b"secret"
+    assert (tmp_path / "target").read_bytes() == b"secret"
 
 
 def test_a_pipe_with_a_writer_is_not_read(tmp_path):

@@ -20,7 +20,7 @@ from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
 from mirex_submission.evaluation.judging import validate as validation
 from mirex_submission.evaluation.records import Amount, Count, read_record
 from mirex_submission.protocol import lists
-from mirex_submission.protocol.outputs import Kind
+from mirex_submission.protocol.findings import Kind
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.runtime import versions
 

@@ -21,7 +21,7 @@ from mirex_submission.errors import ListError, UsageError, coded
 from mirex_submission.protocol.lists import Problems, Track, is_path
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.installation import install_extra
-from mirex_submission.system.paths import full_path
+from mirex_submission.system.paths import full_path, in_other_form
 from mirex_submission.system.unicode_forms import nfc
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _tracks(frame: pd.DataFrame, root: str, problems: Problems) -> list[GroupedT
     missing: list[tuple[int, str]] = []
     for number, spelled, label, *group in frame.itertuples(name=None):
         path = full_path(os.path.join(root, spelled))
-        if not os.path.lexists(os.path.join(root, spelled)) and os.path.lexists(path):
+        if in_other_form(os.path.join(root, spelled)):
             text = f"{spelled!r}: the file's name has another Unicode form, {path!r}, which is taken"
             log.warning("%s", coded(text, code="folds.unicode-forms"))
         if not label.strip():

@@ -15,11 +15,10 @@ from mirex_submission.evaluation.folds.split import check_number_of_classes
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
 from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
+from mirex_submission.protocol.findings import Finding, Kind
 from mirex_submission.protocol.lists import Track, read_labelled
 from mirex_submission.protocol.outputs import (
     NO_PREDICTION,
-    Finding,
-    Kind,
     TestList,
     check_names,
     class_key,

@@ -23,7 +23,8 @@ from msgspec import Meta, Struct, field
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging import evaluate, metrics, significance
 from mirex_submission.evaluation.records import Count, read_record
-from mirex_submission.protocol.outputs import NO_PREDICTION, Finding
+from mirex_submission.protocol.findings import Finding
+from mirex_submission.protocol.outputs import NO_PREDICTION
 from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
@@ -264,7 +265,7 @@ def _comparison(test: significance.Comparison | None) -> Comparison | None:
 
 def _problems(findings: Iterable[Finding]) -> list[Problem]:
     return [
-        Problem(finding.where, finding.found, finding.kind.name.lower(), finding.kind.evaluator, finding.kind.counted)
+        Problem(finding.where, finding.problem, finding.kind.name.lower(), finding.kind.evaluator, finding.kind.counted)
         for finding in findings
     ]
 

@@ -6,8 +6,9 @@ import os
 from collections.abc import Sequence
 
 from mirex_submission.protocol import lists
+from mirex_submission.protocol.findings import Finding
 from mirex_submission.protocol.lists import Track
-from mirex_submission.protocol.outputs import Finding, TestList, check_names, class_names, class_numbers, read_output
+from mirex_submission.protocol.outputs import TestList, check_names, class_names, class_numbers, read_output
 
 
 def validate(

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging.evaluate import evaluate
 from mirex_submission.evaluation.judging.results import as_json
-from mirex_submission.protocol.outputs import Kind
+from mirex_submission.protocol.findings import Kind
 
 # MIREX's Latin genre task, three artist-filtered folds, and two systems that took part: what the organisers' evaluator
 # prints for them. The matrices are predictions by truth. One track of fold b has no prediction of GT1.

@@ -1,0 +1,120 @@
+"""Opening audio files for decoding: by libsndfile, or by PyAV what that does not know.
+
+A file is opened once, by a descriptor that stays on it whatever happens to its name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from typing import TypeAlias
+
+import soundfile
+
+from mirex_submission.errors import AudioError, ResourceError
+from mirex_submission.features import av_file, mpeg
+from mirex_submission.features.av_file import AvFile
+from mirex_submission.features.file_types import HEAD, file_type
+from mirex_submission.features.streams import Stream, StreamFile, streams_of
+from mirex_submission.system.installation import install_extra
+
+Sound: TypeAlias = "soundfile.SoundFile | AvFile"
+
+RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
+_MAX_BYTES = 1 << 36  # a sparse file has no end
+
+
+def unreadable(error: OSError | ValueError) -> AudioError:
+    """Make the AudioError for a file that the system does not let us read.
+
+    Raises
+    ------
+    ResourceError
+        It is no fault of the file: this process may open no more files, or has no memory.
+    """
+    if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        reason = os.strerror(getattr(error, "errno", 0))
+        text = f"no audio file can be opened: {reason}: raise the limit (`ulimit -a`) or give a smaller -numThreads"
+        raise ResourceError(text, code="limits.files") from error
+    return AudioError(f"cannot be read: {getattr(error, 'strerror', None) or error}", code="audio.unreadable")
+
+
+@contextlib.contextmanager
+def open_file(path: str) -> Iterator[int]:
+    """Open an audio file; yields its descriptor, which stays on this file whatever happens to its name.
+
+    Raises
+    ------
+    AudioError
+        It cannot be opened, is no regular file, is empty, or is absurdly large.
+    """
+    try:
+        # Opening a pipe would wait for its writer, and reading a device has no end.
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (OSError, ValueError) as error:
+        raise unreadable(error) from error
+    try:
+        state = os.fstat(fd)
+        if not stat.S_ISREG(state.st_mode):
+            raise AudioError("a folder" if stat.S_ISDIR(state.st_mode) else "not a regular file", code="audio.no-file")
+        if not state.st_size:
+            raise AudioError("empty file", code="audio.empty")
+        if state.st_size > _MAX_BYTES:
+            raise AudioError(f"{state.st_size:,} bytes are no clip of music", code="audio.too-large")
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def open_first(fd: int, size: int) -> Sound:
+    """Open a file whose header alone is read; its streams are looked for only if the decoder needs that."""
+    with contextlib.suppress(AudioError):  # the same is raised below where there are no streams
+        f = open_sound(fd)
+        if f.frames > 0:
+            return f
+    streams, _ = streams_of(fd, size)
+    return open_sound(fd, streams[0] if streams else None)
+
+
+def open_sound(fd: int, stream: Stream | None = None) -> Sound:
+    """Open a file, or a stream in it, for decoding from its beginning to its end. Raises AudioError."""
+    start = mpeg.after_id3(fd, 0) if stream is None else stream.start
+    of_type = file_type(stream.head if stream and stream.head else os.pread(fd, HEAD, start))
+    if of_type and of_type.is_audio:
+        return _open_by_av(fd, of_type.name)
+    try:
+        os.lseek(fd, 0, os.SEEK_SET)
+        f = soundfile.SoundFile(fd if stream is None else StreamFile(fd, stream), closefd=False)
+    except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
+        raise _undecodable(f"it is {of_type.name}" if of_type else reason_of(error)) from error
+    except OSError as error:
+        raise unreadable(error) from error
+    # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
+    f.seekable = lambda: False
+    if not RATES_HZ[0] <= f.samplerate <= RATES_HZ[1]:
+        f.close()
+        raise _undecodable(f"the header says {f.samplerate} Hz")
+    return f
+
+
+def _open_by_av(fd: int, name: str) -> AvFile:
+    if not av_file.is_installed():
+        raise _undecodable(f"it is {name}, which needs PyAV: {install_extra('av')}")
+    try:
+        return AvFile(StreamFile(fd, Stream(0, os.fstat(fd).st_size)))
+    except (ValueError, OSError) as error:
+        raise _undecodable(f"it is {name}, and PyAV says: {error}") from error
+
+
+def _undecodable(reason: str) -> AudioError:
+    return AudioError(f"cannot be decoded: {reason}", code="audio.undecodable")
+
+
+def reason_of(error: BaseException) -> str:
+    """Get libsndfile's own message, without the path that it puts before it."""
+    words = str(getattr(error, "error_string", error)).strip().rstrip(".")
+    # libsndfile's messages for files of no format that it knows; the file exists, as checked before.
+    return "no known audio format" if words.startswith(("File does not exist", "Format not recognised")) else words
