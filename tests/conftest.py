@@ -15,15 +15,24 @@ from mirex_submission.system import plugins
 
 # ONNX Runtime would send its maker statistics; what our own commands start is not to rely on this.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+ENVIRONMENT = dict(os.environ)
 
 
 @pytest.fixture(autouse=True)
 def environment():
-    """Give back the environment variables that a command sets in this process: what a test starts inherits them."""
-    before = dict(os.environ)
+    """Put the environment back before and after each test: commands in this process, also in wider fixtures, set it.
+
+    What a test starts inherits them.
+    """
+    put_environment_back()
     yield
-    os.environ.clear()
-    os.environ.update(before)
+    put_environment_back()
+
+
+def put_environment_back():
+    for name in os.environ.keys() - ENVIRONMENT.keys() - {"PYTEST_CURRENT_TEST"}:
+        del os.environ[name]
+    os.environ.update(ENVIRONMENT)
 
 
 @pytest.fixture(scope="session")

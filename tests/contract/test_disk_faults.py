@@ -43,12 +43,10 @@ def lists(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_process_state(monkeypatch, tmp_path):
     """What a command sets for its own process, put back."""
-    logger, environment = logging.getLogger("mirex_submission"), dict(os.environ)
+    logger = logging.getLogger("mirex_submission")
     kept = logger.handlers, logger.propagate, logger.level
     with in_this_process():
         yield
-    os.environ.clear()
-    os.environ.update(environment)
     logger.handlers, logger.propagate = kept[:2]
     logger.setLevel(kept[2])
 
