@@ -145,8 +145,10 @@ class _Layout(NamedTuple):
     samples: bytes
 
 
+_RF64_LENGTH_AT = 28  # of the samples, in the chunk that comes first
 _LAYOUTS = {
     b"RIFF": _Layout(12, struct.Struct("<I"), b"data"),
+    b"RF64": _Layout(12, struct.Struct("<I"), b"data"),  # EBU Tech 3306: its first chunk has the lengths in 64 bits
     b"FORM": _Layout(12, struct.Struct(">I"), b"SSND"),
     b"caff": _Layout(8, struct.Struct(">q"), b"data"),
 }
@@ -170,11 +172,15 @@ def _uncompressed(fd: int, magic: bytes, size: int) -> tuple[list[Stream], list[
             break
         n = max(layout.size.unpack_from(head, 4)[0], 0)
         start = position + len(head)
-        if head.startswith(layout.samples) and not _chunk_follows(fd, start + n, size, magic, layout):
-            length = layout.size.pack(min(size - start, (1 << 31) - 1))
-            of_last = Stream(starts[-1], size)
-            lengthened, notes = _lengthened(fd, of_last, position + 4 - starts[-1], length, start, n)
-            return [*_joined(starts, size)[:-1], *lengthened], notes
+        if head.startswith(layout.samples):
+            at, length = position + 4, layout.size.pack(min(size - start, (1 << 31) - 1))
+            if magic == b"RF64":
+                at, length = starts[-1] + _RF64_LENGTH_AT, struct.pack("<q", size - start)
+                n = max(struct.unpack("<q", os.pread(fd, 8, at).ljust(8, b"\0"))[0], 0)
+            if not _chunk_follows(fd, start + n, size, magic, layout):
+                of_last = Stream(starts[-1], size)
+                lengthened, notes = _lengthened(fd, of_last, at - starts[-1], length, start, n)
+                return [*_joined(starts, size)[:-1], *lengthened], notes
         position = start + n + (n & 1 if magic != b"caff" else 0)
     return (_joined(starts, size) if len(starts) > 1 else []), []
 

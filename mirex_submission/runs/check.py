@@ -53,7 +53,7 @@ def check(
         task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
         line_of = {t.path: f"{task_list.path}:{t.line}: " for task_list in reversed(task.all) for t in task_list.tracks}
         problems += [Problem(WARNING, text, ListError) for text in compare_contents(task)]
-        headers = Headers(run.threads)
+        headers = Headers(run.threads, run.track_limit)
         planned = checks.PlannedRun(
             scratch,
             choose_specs(scratch, list(line_of), recipe, features, headers),

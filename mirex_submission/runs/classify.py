@@ -120,7 +120,7 @@ def classify(
                 scratch, model.specs, paths, recipe=model.recipe, strict=run.strict, threads=run.threads,
                 n_jobs=run.threads, device=run.chosen_device, engine=run.engine,
             )  # fmt: skip
-            checks.begin(planned, Headers(run.threads))
+            checks.begin(planned, Headers(run.threads, run.track_limit))
         return classify_paths(scratch, paths, *files, classification=classification, model=model, run=run)
 
 

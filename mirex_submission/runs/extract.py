@@ -91,7 +91,7 @@ def extract(
         workers = Workers(n_jobs, extraction.backend, extraction.scheduler, run.track_limit)
         paths = lists.read_paths(as_list("feature_list", feature_list, labelled=False))
         make_folder(scratch)
-        headers = Headers(run.threads)
+        headers = Headers(run.threads, run.track_limit)
         specs = choose_specs(scratch, paths, recipe, features, headers, whole_task=True)
         share = share_of(paths, extraction.shard)
         if not run.no_check:

@@ -93,7 +93,7 @@ def train(
         paths = [*task_paths, *(track.path for track in tracks)]
         check_sizes(recipe, features)
         make_folder(scratch)
-        headers = Headers(run.threads)
+        headers = Headers(run.threads, run.track_limit)
         specs = choose_specs(scratch, paths, recipe, features, headers, whole_task=feature_list is not None)
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
         del headers  # those of a million files are 200 MB
@@ -126,7 +126,7 @@ def train_and_classify(
         paths = [*train_paths, *test_paths]
         check_sizes(recipe, features)
         make_folder(scratch)
-        headers = Headers(run.threads)
+        headers = Headers(run.threads, run.track_limit)
         specs = choose_specs(scratch, paths, recipe, features, headers)
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
@@ -158,7 +158,7 @@ def dry_run(
         tracks, task_paths, _ = _read(train_list, feature_list, training, recipe)
         paths = [*task_paths, *(track.path for track in tracks)]
         check_sizes(recipe, features)
-        headers = Headers(run.threads)
+        headers = Headers(run.threads, run.track_limit)
         specs = choose_specs(scratch, paths, recipe, features, headers)
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
         if isinstance(recipe, ViewRecipe):

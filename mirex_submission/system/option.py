@@ -19,6 +19,7 @@ from mirex_submission.errors import UsageError
 Converter = Callable[[Any], Any]
 FILE_NAME = r"\w[\w.-]*"
 MAX_THREADS = 100_000  # joblib fails on more
+_MOST_SECONDS = 10_000 * 86_400  # timers of the system fail on more than it can count
 
 
 def option(
@@ -204,10 +205,11 @@ def seconds(value: Any) -> float:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd]?)", value)
         if not match:
             raise ValueError(f"{value!r}: give a number and s, m, h or d, such as 20h")
-        return number(float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]])
-    x = number(value)
-    if x < 0:
-        raise ValueError(f"{value!r} is below 0")
+        x = float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[match[2]]
+    else:
+        x = number(value)
+    if not 0 <= x <= _MOST_SECONDS:
+        raise ValueError(f"{value!r} is not between 0 and 10000 days")
     return x
 
 

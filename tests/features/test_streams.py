@@ -131,12 +131,14 @@ def length_field(data, name):
     """Where the length of the samples is, and its form."""
     if name == "au":
         return 8, ">I"
+    if name == "rf64":
+        return 28, "<q"
     return data.index(b"SSND" if name == "aiff" else b"data") + 4, {"aiff": ">I", "caf": ">q"}.get(name, "<I")
 
 
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
 @pytest.mark.parametrize("share", [0.0, 0.4])
-@pytest.mark.parametrize("name", ["wav", "aiff", "au", "caf"])
+@pytest.mark.parametrize("name", ["wav", "rf64", "aiff", "au", "caf"])
 def test_samples_behind_a_length_that_is_too_short_are_used(tmp_path, name, share, subtype):
     data = encoded(tone(3), format=name, subtype=subtype)
     at, form = length_field(data, name)
@@ -144,6 +146,11 @@ def test_samples_behind_a_length_that_is_too_short_are_used(tmp_path, name, shar
     waveform = check(tmp_path, patched(data, at, struct.pack(form, int(share * n))), 3, code="audio.length")
     original = decode(str(tmp_path / "a.bin")).samples
     assert len(original) == len(waveform.samples) == 3 * RATE
+
+
+def test_rf64_of_a_stream_whose_length_was_never_known_is_read_to_its_end(tmp_path):
+    data = encoded(tone(3), format="RF64", subtype="PCM_16")
+    assert len(check(tmp_path, patched(data, 28, b"\xff" * 8), 3, code="audio.length").samples) == 3 * RATE
 
 
 def test_a_header_whose_length_is_too_short_has_its_rate(tmp_path):
