@@ -18,6 +18,7 @@ import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain, islice
+from multiprocessing.connection import Connection
 from typing import Any
 
 from mirex_submission.errors import InstallationError, UsageError
@@ -138,6 +139,8 @@ class Workers:
                     n_round = _ROUND * joblib.effective_n_jobs()
                     for first in tasks:  # takes one task; islice takes the others of the round
                         yield from parallel(chain([first], islice(tasks, n_round - 1)))
+            elif self.local and joblib.effective_n_jobs(self.n_jobs) == 1 and _can_fork():
+                yield from _forked(tasks)
             else:
                 is_one = self.local and joblib.effective_n_jobs(self.n_jobs) == 1
                 with _interrupt_waits() if self.local else contextlib.nullcontext():
@@ -153,6 +156,64 @@ class Workers:
         except ImportError as error:
             _raise_import_failure(f"{type(error).__name__}: {error}")
             raise
+
+
+def _can_fork() -> bool:
+    """Return whether this process has one thread: a copy of it has no locks that nobody would ever release."""
+    try:
+        return len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
+
+
+def _forked(tasks: Iterable[Any]) -> Iterator[Any]:
+    """Run tasks one after the other in a copy of this process, which has loaded all they need: a start takes 1 s less.
+
+    Raises
+    ------
+    WorkerLost
+        The copy died with its task.
+    """
+    import multiprocessing
+
+    context = multiprocessing.get_context("fork")
+    ours, theirs = context.Pipe()
+    worker = context.Process(target=_serve, args=(ours, theirs, os.getpid()), daemon=True)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C must reach only this process
+    try:
+        worker.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    try:
+        for task in tasks:
+            try:
+                ours.send(task)
+                result = ours.recv()
+            except (EOFError, ConnectionError) as error:
+                raise WorkerLost("the process ended with its task") from error
+            if isinstance(result, BaseException):
+                raise result
+            yield result
+    finally:
+        worker.kill()
+        worker.join()
+        ours.close()
+
+
+def _serve(ours: Connection, theirs: Connection, parent: int) -> None:
+    """Answer each task from the parent with its result, or with the exception that it raised."""
+    from multiprocessing.pool import ExceptionWithTraceback  # its traceback becomes the cause, as joblib's does
+
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_with(parent)
+    ours.close()
+    while True:
+        function, args, kwargs = theirs.recv()
+        try:
+            theirs.send(function(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - the parent raises it
+            theirs.send(ExceptionWithTraceback(error, error.__traceback__))
 
 
 @contextlib.contextmanager
