@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from mirex_submission.cli import commands, completion, judging, options
+from mirex_submission.cli import commands, completion, judging, options, packing
 from mirex_submission.cli import exit as ending
 from mirex_submission.errors import UsageError, coded
 from mirex_submission.runs.options import RunOptions
@@ -91,6 +91,8 @@ COMMANDS = {
     "completion": _Command(add_completion, _completion, "Print completions of commands and options for a shell."),
     "doctor": _Command(commands.add_doctor, commands.doctor, "Check the installation and print fixes."),
     "export": _Command(commands.add_export, commands.export, "Export a model as SavedModel, ONNX or TFLite."),
+    "pack": _Command(packing.add_pack, packing.pack, "Pack a model as a submission that runs without a network."),
+    "predict": _Command(packing.add_predict, packing.predict, "Predict labels with the read-only folder of a model."),
     "features": _Command(commands.add_features, commands.features, "Print or export the features of one track."),
     "folds": _Command(judging.add_folds, judging.folds, "Write folds of labelled tracks as MIREX lists."),
     "validate": _Command(

@@ -36,6 +36,26 @@ def write(folder: Path, bundle: AnyBundle) -> None:
 def as_markdown(bundle: AnyBundle) -> str:
     """The card of a model; GitHub's Markdown, whatever its labels hold."""
     labels = [track.label for track in bundle.tracks]
+    return render(
+        "card.md.jinja",
+        recipe=bundle.recipe,
+        choices={name: _choice(value) for name, value in dataclasses.asdict(bundle.recipe).items()},
+        rate_hz=bundle.specs[0].rate_hz,
+        classes=[(label, labels.count(label)) for label in bundle.classes],
+        usual=bundle.classes[int(bundle.class_shares.argmax())],
+        n_tracks=len(labels),
+        n_contents=len({track.content for track in bundle.tracks}),
+        list_hash=list_hash(bundle),
+        audio_hash=audio_hash(bundle),
+        packages=[" ".join(package) for package in bundle.packages.values()],
+        versions=bundle.versions,
+        engine=bundle.engine,
+        **(_of_networks(bundle) if isinstance(bundle, Bundle) else _of_views(bundle)),
+    )
+
+
+def render(template: str, **values: object) -> str:
+    """Fill in a template of this folder; its filter `text` is for text in Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # it is Markdown: see _text
@@ -45,21 +65,17 @@ def as_markdown(bundle: AnyBundle) -> str:
         keep_trailing_newline=True,
     )
     environment.filters["text"] = _text
-    return environment.get_template("card.md.jinja").render(
-        recipe=bundle.recipe,
-        choices={name: _choice(value) for name, value in dataclasses.asdict(bundle.recipe).items()},
-        rate_hz=bundle.specs[0].rate_hz,
-        classes=[(label, labels.count(label)) for label in bundle.classes],
-        usual=bundle.classes[int(bundle.class_shares.argmax())],
-        n_tracks=len(labels),
-        n_contents=len({track.content for track in bundle.tracks}),
-        list_hash=_sha256(f"{track.path}\t{track.label}" for track in bundle.tracks),
-        audio_hash=_sha256(f"{track.content}\t{track.label}" for track in bundle.tracks),
-        packages=[" ".join(package) for package in bundle.packages.values()],
-        versions=bundle.versions,
-        engine=bundle.engine,
-        **(_of_networks(bundle) if isinstance(bundle, Bundle) else _of_views(bundle)),
-    )
+    return environment.get_template(template).render(**values)
+
+
+def list_hash(bundle: AnyBundle) -> str:
+    """Compute the SHA-256 of the training list: paths and labels."""
+    return _sha256(f"{track.path}\t{track.label}" for track in bundle.tracks)
+
+
+def audio_hash(bundle: AnyBundle) -> str:
+    """Compute the SHA-256 of the training's audio: hashes of the files, and labels."""
+    return _sha256(f"{track.content}\t{track.label}" for track in bundle.tracks)
 
 
 def _of_networks(bundle: Bundle) -> dict[str, object]:

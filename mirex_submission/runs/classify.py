@@ -210,15 +210,16 @@ def _newest_predictor(
 
     folder = folder_of(scratch, classification.name)
     try:
-        return model, _predictor(folder, model, run)
+        return model, start_predictor(folder, model, run)
     except ModelError:
         newest = load_model(scratch, classification, run)
         if newest == model:
             raise
-        return newest, _predictor(folder, newest, run)
+        return newest, start_predictor(folder, newest, run)
 
 
-def _predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
+def start_predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
+    """Start the engine and load the weights of a model. Raises ModelError, DeviceError."""
     from mirex_submission.models.bundle import ViewBundle
     from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor
     from mirex_submission.networks import engine as engines

@@ -211,6 +211,40 @@ class ClassificationOptions(Options):
     probabilities: str | None = _probabilities()
 
 
+HARNESSES = ("plain", "grand-challenge", "dcase")
+
+
+def _label(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z]\w*", value, re.ASCII):
+        raise ValueError(f"{value!r}: give a name that Python can import: letters, digits and '_'")
+    return value
+
+
+@dataclass(frozen=True)
+class PackOptions(Options):
+    """What a packed submission is like.
+
+    Parameters
+    ----------
+    name : str, optional
+        Name of the model in the scratch folder.
+    harness : {"plain", "grand-challenge", "dcase"}
+        Who calls it: a command line; /input and /output; or Python.
+    offline : bool
+        Take the installed packages instead of downloading their wheels.
+    author : str, optional
+        Names and addresses for README.md.
+    label : str
+        Name of the Python package for DCASE.
+    """
+
+    name: str | None = _name()
+    harness: str = option("plain", "who calls the submission", choices=HARNESSES, flag="--for")
+    offline: bool = option(False, "take installed packages instead of downloading wheels")
+    author: str | None = option(None, "names and e-mail addresses for README.md", convert=str, metavar="TEXT")
+    label: str = option("submission", "name of the Python package for DCASE", convert=_label, metavar="NAME")
+
+
 def _paths(value: object) -> tuple[str, ...]:
     return tuple(map(opt.path, [value] if isinstance(value, (str, os.PathLike)) else value))  # type: ignore[call-overload]
 

@@ -69,10 +69,16 @@ def python_needed() -> str:
 
 def installed(name: str) -> str:
     """Return the version of a package, in any of its builds; empty if it is not installed."""
+    package = distribution(name)
+    return package.version if package else ""
+
+
+def distribution(name: str) -> importlib.metadata.Distribution | None:
+    """Return the metadata of a package, in any of its builds; None if it is not installed."""
     for build in (name, *_BUILDS.get(name, ())):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            return importlib.metadata.version(build)
-    return ""
+            return importlib.metadata.distribution(build)
+    return None
 
 
 def versions() -> dict[str, str]:

@@ -46,9 +46,7 @@ def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
                 left_out[reason].append(path)
             else:
                 tracks.append(grouped(path, _class_of(path, top)))
-    for reason, paths in left_out.items():
-        problem = f"{top}: {len(paths)} file(s) or folder(s) left out, {reason}: {examples(paths)}"
-        log.warning("%s", coded(problem, code="folds.left-out"))
+    _warn_of(top, left_out)
     if not tracks:
         problem = f"{top}: no audio file in a folder below"
         raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
@@ -60,6 +58,30 @@ def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
         log.warning("%s", coded(problem, code="folds.lost-class"))
     check_names(tracks)
     return sorted(tracks, key=lambda track: track.path)
+
+
+def audio_files(folder: str | os.PathLike[str]) -> list[str]:
+    """Find the audio files below a folder, in the order of their paths. Raises ListError as `from_folders` does."""
+    top = os.path.abspath(folder)
+    files: list[str] = []
+    left_out: dict[str, list[str]] = defaultdict(list)
+    for parent, names in _folders(top, left_out):
+        for path in (os.path.join(parent, name) for name in names):
+            reason = _reason_against(path)
+            if reason:
+                left_out[reason].append(path)
+            else:
+                files.append(path)
+    _warn_of(top, left_out)
+    if not files:
+        raise ListError(f"{top}: no audio file below: give another folder, or a list", code="folds.no-audio")
+    return sorted(files)
+
+
+def _warn_of(top: str, left_out: dict[str, list[str]]) -> None:
+    for reason, paths in left_out.items():
+        problem = f"{top}: {len(paths)} file(s) or folder(s) left out, {reason}: {examples(paths)}"
+        log.warning("%s", coded(problem, code="folds.left-out"))
 
 
 def _folders(top: str, left_out: dict[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
