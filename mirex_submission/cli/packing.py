@@ -9,7 +9,7 @@ from mirex_submission.runs.options import PackOptions, RunOptions
 
 
 def add_pack(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=path, metavar="MODEL", help="scratch folder, or SCRATCH/model, SCRATCH/models/NAME")
+    parser.add_argument("model", type=path, metavar="MODEL", help="scratch folder, or folder of a model in it")
     parser.add_argument("output", type=path, metavar="OUT", help="folder to write")
     add_options(parser, PackOptions)
 

@@ -54,9 +54,7 @@ def _networks(folder: Path, bundle: Bundle) -> dict[str, Any]:
         "parameters": sum(parameters.values()),
         "parameters_of_networks": parameters,
         "multiply_accumulates_per_second": counted,
-        "multiply_accumulates_note": (
-            f"of the networks, for the segments of a clip of {CLIP_S} s; null for an added network. Features are beside it"
-        ),
+        "multiply_accumulates_note": f"of the networks, for the segments of a clip of {CLIP_S} s; null: not known",
         "multiply_accumulates_per_second_of_features": _log_mel(spec),
     }
 

@@ -64,7 +64,7 @@ def predict(
                 scratch,
                 _tracks(source),
                 folder / PREDICTIONS if folder else output,
-                classification=ClassificationOptions(probabilities=table),
+                classification=ClassificationOptions(probabilities=os.fspath(table)),
                 run=run,
             )
         finally:  # also where more than half of the tracks are unreadable
@@ -81,7 +81,9 @@ def copy(model: Path, folder: Path) -> AnyBundle:
         for name in ("bundle.json", *bundle.weights.values()):
             shutil.copyfile(model / name, folder / name)
     except FileNotFoundError as error:
-        raise ModelError(f"{model}: {Path(error.filename).name} is missing: train again", code="model.damaged") from error
+        raise ModelError(
+            f"{model}: {Path(error.filename).name} is missing: train again", code="model.damaged"
+        ) from error
     except OSError as error:
         raise storage_error(error, error.filename or folder) from error
     return bundle

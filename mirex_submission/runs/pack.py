@@ -6,6 +6,7 @@ any other package, has to classify a clip. The time and memory of that are what 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -20,22 +21,24 @@ import time
 from collections.abc import Sequence
 from importlib.metadata import Distribution
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
+import psutil
 import soundfile
 
 from mirex_submission.errors import InstallationError, UsageError
 from mirex_submission.features import kernel as feature_kernel
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card, resources
-from mirex_submission.models.bundle import AnyBundle, Bundle, ViewBundle
-from mirex_submission.networks import engine as engines
+from mirex_submission.models.bundle import AnyBundle, ViewBundle
+from mirex_submission.networks import kernel as network_kernel
 from mirex_submission.networks.sizes import ARCHITECTURES
 from mirex_submission.runs.inference import copy
 from mirex_submission.runs.options import PackOptions
 from mirex_submission.system import machine, wheels
 from mirex_submission.system.atomic import replace_folder, sha256, storage_error, temporary_folder, write_file
+from mirex_submission.system.progress import shortened
 from mirex_submission.version import __version__
 
 log = logging.getLogger(__name__)
@@ -44,7 +47,7 @@ log = logging.getLogger(__name__)
 _REQUIREMENTS = ("joblib", "msgspec", "numpy", "packaging", "soundfile", "soxr", "threadpoolctl", "xxhash")
 # What a file of a pack's program is run by: nothing is imported from the current folder.
 _CODE = "import sys; sys.path[:] = filter(None, sys.path); from mirex_submission.cli.main import main; sys.exit(main())"
-_RATE_HZ, _REPEATS = 44100, 3
+_RATE_HZ, _REPEATS, _SAMPLE_S = 44100, 3, 0.01
 _RESOURCES = "resources.json"
 
 
@@ -120,7 +123,7 @@ def _requirements(bundle: AnyBundle) -> list[str]:
     names = [*_REQUIREMENTS, *(package for package, _ in bundle.packages.values())]
     if isinstance(bundle, ViewBundle):
         names.append("scipy")
-    elif engines.compiled is None or not set(bundle.recipe.networks) <= set(ARCHITECTURES):
+    elif network_kernel.compiled is None or not set(bundle.recipe.networks) <= set(ARCHITECTURES):
         names += ["keras", "tensorflow"]
     if feature_kernel.compiled is None:
         names.append("librosa")
@@ -139,7 +142,7 @@ def _write_clip(folder: Path) -> Path:
 
 def _write_wheels(folder: Path, packages: Sequence[Distribution], *, offline: bool) -> None:
     folder.mkdir()
-    wheels.build_own(folder)
+    wheels.build_own(folder, [f"{package.name}=={package.version}" for package in packages])
     local = [package for package in packages if offline or wheels.is_local(package)]
     for package in local:
         wheels.rebuild(package, folder)
@@ -162,28 +165,24 @@ def _measure(new: Path, clip: Path, site: Path, threads: int) -> dict[str, Any]:
     # -S: the packages of this installation are out of reach.
     command = [sys.executable, "-S", "-c", _CODE, "predict", "-q", "-numThreads", str(threads)]
     command += [str(new / "model"), str(clip), str(answer)]
-    environment = {**os.environ, "PYTHONPATH": str(site), "PYTHONSAFEPATH": "1", "MIREX_DEVICE": "cpu", "PYTHONUTF8": "1"}
-    environment.pop("KERAS_BACKEND", None)
-    times_s, peaks = [], []
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "KERAS_"))}
+    environment = {**inherited, "PYTHONPATH": str(site), "PYTHONUTF8": "1", "MIREX_DEVICE": "cpu"}
+    measured = []
     for _ in range(1 + _REPEATS):  # the first one compiles
-        started_s = time.perf_counter()
         with open(site / "log", "w+") as log_file:
-            process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log_file, stderr=log_file)
-            _, status, usage = os.wait4(process.pid, 0)
-            process.returncode = os.waitstatus_to_exitcode(status)
-            times_s.append(time.perf_counter() - started_s)
-            peaks.append(1024 * usage.ru_maxrss)
-            if process.returncode or not answer.is_file():
+            status, *figures = _timed(command, environment, log_file)
+            measured.append(figures)
+            if status or not answer.is_file():
                 log_file.seek(0)
-                raise InstallationError(
-                    f"the packed submission does not run (status {process.returncode}): {log_file.read().strip()[-500:]}",
-                    code="pack.does-not-run",
-                )
+                text = f"the packed submission does not run (status {status}): {shortened(log_file.read().strip())}"
+                raise InstallationError(text, code="pack.does-not-run")
+    times_s, processor_s, peaks = zip(*measured[1:], strict=True)
     processor = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     return {
         "clip_seconds": resources.CLIP_S,
-        "seconds": round(statistics.median(times_s[1:]), 3),
-        "peak_memory_bytes": max(peaks[1:]),
+        "seconds": round(statistics.median(times_s), 3),
+        "processor_seconds": round(statistics.median(processor_s), 3),
+        "peak_memory_bytes": max(peaks),
         "threads": threads,
         "runs": _REPEATS,
         "machine": {
@@ -195,11 +194,31 @@ def _measure(new: Path, clip: Path, site: Path, threads: int) -> dict[str, Any]:
     }
 
 
-def _write_texts(
-    new: Path, name: str, bundle: AnyBundle, options: PackOptions, measured: dict[str, Any]
-) -> None:
+def _timed(command: Sequence[str], environment: dict[str, str], output: TextIO) -> tuple[int, float, float, int]:
+    """Run a command; return its status, seconds, processor seconds, and the peak memory of its largest process."""
+    started_s, peak = time.perf_counter(), 0
+    process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+    pid = 0
+    while not pid:
+        time.sleep(_SAMPLE_S)
+        peak = max(peak, _peak(process.pid))
+        pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, time.perf_counter() - started_s, usage.ru_utime + usage.ru_stime, peak
+
+
+def _peak(pid: int) -> int:
+    """Return the peak memory so far of a process or a child of it; that of `wait4` holds what started the process."""
+    peaks = [0]
+    with contextlib.suppress(psutil.Error, OSError):
+        for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peaks += [1024 * int(kib) for kib in re.findall(r"^VmHWM:\s*(\d+) kB", status, re.MULTILINE)]
+    return max(peaks)
+
+
+def _write_texts(new: Path, name: str, bundle: AnyBundle, options: PackOptions, measured: dict[str, Any]) -> None:
     """Write Dockerfile, run.sh and README.md."""
-    spec = bundle.specs[0]
     values = {
         "tag": re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "submission",
         "harness": options.harness,

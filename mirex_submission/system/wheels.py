@@ -16,8 +16,8 @@ import subprocess
 import sys
 import sysconfig
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import Distribution
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import Distribution, PackagePath
 from pathlib import Path, PurePosixPath
 
 from mirex_submission.errors import InstallationError, UsageError
@@ -69,18 +69,20 @@ def is_local(package: Distribution) -> bool:
 
 
 def download(packages: Sequence[Distribution], folder: Path) -> None:
-    """Download the wheels of packages in their installed versions with pip. Raises InstallationError."""
+    """Download the wheels of packages in their installed versions with pip. Raises UsageError."""
     if not packages:
         return
     if importlib.util.find_spec("pip") is None:
-        raise UsageError("pip is not installed here, so that nothing can be downloaded: give --offline", code="pack.pip")
+        raise UsageError(
+            "pip is not installed here, so that nothing can be downloaded: give --offline", code="pack.pip"
+        )
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder)]
     command += [f"{package.name}=={package.version}" for package in packages]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode:
         reason = shortened(done.stderr.strip().rpartition("\n")[2] or f"status {done.returncode}")
-        raise InstallationError(
+        raise UsageError(
             f"pip download: {reason}: check the network, or give --offline, which takes what is installed",
             code="pack.download",
         )
@@ -102,24 +104,43 @@ def rebuild(package: Distribution, folder: Path) -> Path:
             f"{package.name}: installed with -e, from a folder that may change: install it without -e",
             code="pack.record",
         )
-    files: dict[str, bytes] = {}
-    for file in package.files:
+    return _write(folder, package, _installed_files(package, package.files, advice), package.read_text("WHEEL") or "")
+
+
+def _installed_files(package: Distribution, files: Iterable[PackagePath], advice: str) -> Iterator[tuple[str, bytes]]:
+    """Yield name and content of the files that a wheel of a package holds. Raises InstallationError."""
+    for file in files:
         name = PurePosixPath(file)
+        is_of_installer = name.parent.suffix == ".dist-info" and name.name in _OF_INSTALLERS
         # Scripts are made again from entry points, and bytecode by the installer.
-        if ".." in name.parts or name.is_absolute() or name.suffix == ".pyc" or name.name in _OF_INSTALLERS:
+        if ".." in name.parts or name.is_absolute() or name.suffix == ".pyc" or is_of_installer:
             continue
         try:
             data = Path(str(file.locate())).read_bytes()
         except OSError as error:
-            raise InstallationError(f"{package.name}: {name}: {error.strerror}: {advice}", code="pack.record") from error
+            text = f"{package.name}: {name}: {error.strerror}: {advice}"
+            raise InstallationError(text, code="pack.record") from error
         if file.hash is None or _hash(data, file.hash.mode) != file.hash.value:
-            raise InstallationError(f"{package.name}: {name}: changed since it was installed: {advice}", code="pack.record")
-        files[str(name)] = data
-    return _write(folder, package, files, package.read_text("WHEEL") or "")
+            text = f"{package.name}: {name}: changed since it was installed: {advice}"
+            raise InstallationError(text, code="pack.record")
+        yield str(name), data
 
 
-def build_own(folder: Path) -> Path:
-    """Make the wheel of this package, as it runs now, with its compiled kernels. Raises InstallationError."""
+def build_own(folder: Path, requirements: Sequence[str]) -> Path:
+    """Make the wheel of this package, as it runs now, with its compiled kernels.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to write it.
+    requirements : sequence of str
+        What it names as needed, in place of all that setup.py does.
+
+    Raises
+    ------
+    InstallationError
+        It is not installed.
+    """
     package = distribution(NAME)
     if package is None:
         raise InstallationError("this package is only on Python's path: install it with pip", code="pack.package")
@@ -130,6 +151,11 @@ def build_own(folder: Path) -> Path:
     info = f"mirex_submission-{package.version}.dist-info"
     for name in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
         text = package.read_text(name)
+        if name == "METADATA":
+            header, blank, description = (text or "").partition("\n\n")
+            lines = [line for line in header.splitlines() if not line.startswith(("Requires-Dist:", "Provides-Extra:"))]
+            lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
+            text = "\n".join(lines) + blank + description
         if text is not None:
             files[f"{info}/{name}"] = text.encode()
     is_pure = not any(name.endswith(compiled) for name in files)
@@ -138,7 +164,7 @@ def build_own(folder: Path) -> Path:
     tag = "py3-none-any" if is_pure else f"{python}-{python}-{platform}"
     wheel = f"Wheel-Version: 1.0\nGenerator: mirex-submission\nRoot-Is-Purelib: {str(is_pure).lower()}\nTag: {tag}\n"
     files[f"{info}/WHEEL"] = wheel.encode()
-    return _write(folder, package, files, wheel)
+    return _write(folder, package, files.items(), wheel)
 
 
 def _is_editable(package: Distribution) -> bool:
@@ -150,22 +176,28 @@ def _hash(data: bytes, mode: str) -> str:
     return base64.urlsafe_b64encode(hashlib.new(mode, data).digest()).rstrip(b"=").decode()
 
 
-def _write(folder: Path, package: Distribution, files: Mapping[str, bytes], wheel: str) -> Path:
+def _write(folder: Path, package: Distribution, files: Iterable[tuple[str, bytes]], wheel: str) -> Path:
     """Write a wheel: the same files give the same bytes."""
     tags = [tag.split("-") for tag in re.findall(r"^Tag: *(\S+)", wheel, re.MULTILINE)]
     tag = "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))
     build = "".join(f"-{number}" for number in re.findall(r"^Build: *(\S+)", wheel, re.MULTILINE))
     name = re.sub(r"[-_.]+", "_", package.name).lower()
-    info = next(str(PurePosixPath(file).parent) for file in files if file.endswith(".dist-info/METADATA"))
-    lines = [f"{_field(file)},sha256={_hash(data, 'sha256')},{len(data)}" for file, data in files.items()]
-    record = "\n".join([*lines, f"{info}/RECORD,,", ""]).encode()
     path = folder / f"{name}-{package.version}{build}-{tag}.whl"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, data in {**files, f"{info}/RECORD": record}.items():
-            entry = zipfile.ZipInfo(file)  # of 1980
-            entry.external_attr, entry.compress_type = 0o100644 << 16, zipfile.ZIP_DEFLATED
-            archive.writestr(entry, data)
+    record, info = [], ""
+    with zipfile.ZipFile(path, "w") as archive:
+        for file, data in files:
+            archive.writestr(_entry(file), data)
+            record.append(f"{_field(file)},sha256={_hash(data, 'sha256')},{len(data)}\n")
+            if file.endswith(".dist-info/METADATA"):
+                info = file.removesuffix("/METADATA")
+        archive.writestr(_entry(f"{info}/RECORD"), "".join([*record, f"{info}/RECORD,,\n"]))
     return path
+
+
+def _entry(file: str) -> zipfile.ZipInfo:
+    entry = zipfile.ZipInfo(file)  # of 1980
+    entry.external_attr, entry.compress_type = 0o100644 << 16, zipfile.ZIP_DEFLATED
+    return entry
 
 
 def _field(file: str) -> str:

@@ -203,7 +203,7 @@ def _forked(tasks: Iterable[Any]) -> Iterator[Any]:
 
 def _serve(ours: Connection, theirs: Connection, parent: int) -> None:
     """Answer each task from the parent with its result, or with the exception that it raised."""
-    from multiprocessing.pool import ExceptionWithTraceback  # its traceback becomes the cause, as joblib's does
+    from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined] # makes it the cause
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with(parent)
