@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from mirex_submission.features.extraction import compute
 from mirex_submission.features.store import Header
@@ -35,7 +36,8 @@ class Model:
     predictor: Predictor
 
     def __call__(self, features: Input) -> Any:
-        return _logits(self.predictor.predict(features.parts)[1])
+        with threadpool_limits(1, "blas"):  # as in `classify`: it decides the last bits
+            return _logits(self.predictor.predict(features.parts)[1])
 
 
 @dataclass(frozen=True, eq=False)

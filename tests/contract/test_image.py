@@ -133,31 +133,6 @@ def test_help_is_the_head_of_the_script(run_script, script):
 
 
 @pytest.fixture(scope="session")
-def container(tmp_path_factory):
-    """The environment in which the scripts find an engine that can build, and an image's name of our own."""
-    engine = os.environ.get("CONTAINER_ENGINE")
-    # Where no registry can be reached a builder may stand beside the project, with a base image that it makes itself.
-    builder = PROJECT.parent / "shared/tools/build-image.sh"
-    if not engine and builder.is_file() and os.geteuid() == 0:
-        wrapper = tmp_path_factory.mktemp("engine") / "podman"
-        wrapper.write_text(
-            f'#!/bin/bash\nif [ "$1" = build ]; then exec "{builder}" build "${{@: -1}}" "$3" "${{@:4:$#-4}}"; fi\n'
-            f'exec "{builder}" podman "$@"\n'
-        )
-        wrapper.chmod(0o755)
-        subprocess.run([builder, "setup"], check=True, capture_output=True)
-        engine = str(wrapper)
-    engine = engine or shutil.which("docker") or shutil.which("podman")
-    if not engine or subprocess.run([engine, "info"], capture_output=True).returncode:
-        pytest.skip("no docker or podman that runs, and CONTAINER_ENGINE names none")
-    base = "python:3.11-slim-bookworm"
-    there = [[engine, "image", "inspect", base], [engine, "pull", base]]
-    if all(subprocess.run(command, capture_output=True).returncode for command in there):
-        pytest.skip(f"{engine} cannot get {base}, on which the image is built")
-    return {"CONTAINER_ENGINE": engine, "MIREX_IMAGE": "mirex-submission-test"}
-
-
-@pytest.fixture(scope="session")
 def blind(container, tmp_path_factory):
     """The completed blind test, and its folder."""
     folder = tmp_path_factory.mktemp("blind")

@@ -348,3 +348,78 @@ def test_relative_paths_are_those_of_the_folder_of_each_run(tracks, tmp_path, mo
         monkeypatch.chdir(tmp_path / name)
         (record,) = extract(["track.wav"], [FeatureStore(tmp_path / "s", SPEC)], Workers(2)).values()
         assert record.content and record.path == "track.wav", record.reason
+
+
+# One process of this machine is a copy of the calling one, if that has one thread.
+
+FORK = """
+import os, signal, threading
+import joblib
+from mirex_submission.errors import StorageError
+from mirex_submission.system import workers
+from mirex_submission.system.workers import WorkerLost, Workers
+
+loaded = "only this process knows it"
+
+def work(what):
+    if what == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if what == "fail":
+        raise StorageError("full", code="disk.full")
+    if what == "term":
+        return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    return os.getpid(), loaded
+
+def run(*tasks):
+    one = Workers(1)
+    with one.joined():
+        return list(one.run(joblib.delayed(work)(task) for task in tasks))
+
+assert workers._can_fork()
+signal.signal(signal.SIGTERM, lambda *_: None)
+(first, text), (second, _), unhandled = run("a", "b", "term")
+assert first == second != os.getpid() and text == loaded and unhandled
+for task, kind in (("die", WorkerLost), ("fail", StorageError)):
+    try:
+        run("a", task, "b")
+    except kind as error:
+        assert "[disk.full]" in str(error) or task == "die"
+    else:
+        raise AssertionError(task)
+try:
+    os.kill(first, 0)
+except ProcessLookupError:
+    pass
+else:
+    raise AssertionError("the copy lives on")
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+assert not workers._can_fork()
+"""
+
+
+def test_one_process_is_a_copy_of_this_one_that_dies_alone_and_hands_errors_back():
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as each command sets it: BLAS has no threads
+    command = [sys.executable, "-c", FORK]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_copy_ends_with_the_process_that_started_it():
+    code = """
+import os, time, joblib
+from mirex_submission.system.workers import Workers
+workers = Workers(1)
+with workers.joined():
+    for pid in workers.run(joblib.delayed(os.getpid)() for _ in range(2)):
+        print(pid, flush=True)
+        time.sleep(60)
+"""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        pid = int(process.stdout.readline())
+        process.kill()
+    deadline_s = time.monotonic() + 30
+    while os.path.exists(f"/proc/{pid}") and time.monotonic() < deadline_s:
+        time.sleep(0.05)
+    assert not os.path.exists(f"/proc/{pid}")
