@@ -30,10 +30,9 @@ def describe(folder: Path, bundle: AnyBundle) -> dict[str, Any]:
             "tracks": len(bundle.tracks),
             **_hours(folder, bundle),
             "classes": dict(Counter(track.label for track in bundle.tracks)),
-            "list_sha256": card.list_hash(bundle),
-            "audio_sha256": card.audio_hash(bundle),
-            "weights_xxh3_128": {name: file.partition(".")[0] for name, file in bundle.weights.items()},
+            "hashes": {"list_sha256": card.list_hash(bundle), "audio_sha256": card.audio_hash(bundle)},
         },
+        "weights_xxh3_128": {name: file.partition(".")[0] for name, file in bundle.weights.items()},
         "trained_with": bundle.versions,
     }
 
@@ -53,9 +52,9 @@ def _networks(folder: Path, bundle: Bundle) -> dict[str, Any]:
         "networks": list(recipe.networks),
         "parameters": sum(parameters.values()),
         "parameters_of_networks": parameters,
-        "multiply_accumulates_per_second": counted,
+        "multiply_accumulates_per_second_of_audio": counted,
         "multiply_accumulates_note": f"of the networks, for the segments of a clip of {CLIP_S} s; null: not known",
-        "multiply_accumulates_per_second_of_features": _log_mel(spec),
+        "feature_multiply_accumulates_per_second_of_audio": _log_mel(spec),
     }
 
 
@@ -74,7 +73,7 @@ def _classifier(folder: Path, bundle: ViewBundle) -> dict[str, Any]:
     return {
         "views": list(bundle.recipe.views),
         "parameters": sum(array.size for array in arrays.values()),
-        "multiply_accumulates_per_second": a_track // CLIP_S,
+        "multiply_accumulates_per_second_of_audio": a_track // CLIP_S,
         "multiply_accumulates_note": (
             f"of projection and classifier, for a clip of {CLIP_S} s; those of the views, by FFT, are not counted"
         ),

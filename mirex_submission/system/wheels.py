@@ -112,8 +112,9 @@ def _installed_files(package: Distribution, files: Iterable[PackagePath], advice
     for file in files:
         name = PurePosixPath(file)
         is_of_installer = name.parent.suffix == ".dist-info" and name.name in _OF_INSTALLERS
-        # Scripts are made again from entry points, and bytecode by the installer.
-        if ".." in name.parts or name.is_absolute() or name.suffix == ".pyc" or is_of_installer:
+        # Installers make scripts and bytecode again. Nothing reads a package's own tests: our image has none.
+        is_needless = "tests" in name.parts or name.suffix == ".pyc" or is_of_installer
+        if is_needless or ".." in name.parts or name.is_absolute():
             continue
         try:
             data = Path(str(file.locate())).read_bytes()

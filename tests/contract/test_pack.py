@@ -111,12 +111,13 @@ def test_a_pack_declares_parameters_operations_time_memory_and_training_data(pac
     # Model 2: 32 filters of 14 x 15 with a pooling of 1 x 17, and of 4 x 8 with 15 x 1; then 200 units, 4 classes.
     frequency, time_ = 32 * 27 * (66 // 17), 32 * (37 // 15) * 73
     a_segment = frequency * 17 * 14 * 15 + time_ * 15 * 4 * 8 + (frequency + time_) * 200 + 200 * 4
-    assert declared["multiply_accumulates_per_second"] == a_segment  # 30 segments of a clip of 30 s
+    assert declared["multiply_accumulates_per_second_of_audio"] == a_segment  # 30 segments of a clip of 30 s
     data = declared["training_data"]
     assert (data["tracks"], data["hours_are_of_tracks"]) == (16, 16) and data["classes"]["bells"] == 4
     assert data["hours"] == pytest.approx(16 * 4 / 3600, abs=1e-3)
     listed = "".join(f"{t.path}\t{t.label}\n" for t in bundle.tracks)
-    assert data["list_sha256"] == sha256(listed.encode()).hexdigest() and len(data["audio_sha256"]) == 64
+    assert data["hashes"]["list_sha256"] == sha256(listed.encode()).hexdigest()
+    assert len(data["hashes"]["audio_sha256"]) == 64
     measured = declared["measured"]
     assert measured["clip_seconds"] == 30 and 0.1 < measured["seconds"] < 60 and measured["machine"]["processor"]
     assert 30e6 < measured["peak_memory_bytes"] < 300e6
