@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mirex_submission.system import option as opt
+from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.option import Options, integer_between, option
 
 
@@ -66,7 +67,7 @@ class EvaluateOptions(Options):
 
 
 @dataclass(frozen=True)
-class CrossvalOptions(EvaluateOptions):
+class CrossvalOptions(ClusterOptions, EvaluateOptions):
     """Options of `crossval`.
 
     Parameters
@@ -77,8 +78,8 @@ class CrossvalOptions(EvaluateOptions):
         Recipes of this program, each a system of that name.
     train_options, classify_options : sequence of (str, sequence of str)
         Name of a system, and more options for its train and its classify script.
-    jobs : int
-        Folds side by side.
+    jobs : int, optional
+        Folds side by side; default: 1, on a cluster as many as its workers take.
     threads : int
         -numThreads of each step.
     device : str
@@ -92,7 +93,12 @@ class CrossvalOptions(EvaluateOptions):
     train_options: Sequence[tuple[str, Sequence[str]]] = ()
     classify_options: Sequence[tuple[str, Sequence[str]]] = ()
     threads: int = 1
-    jobs: int = option(1, "folds side by side, -numThreads each", convert=integer_between(1), metavar="J")
+    jobs: int | None = option(
+        None,
+        "folds side by side, -numThreads each (default: 1; on a cluster all)",
+        convert=integer_between(1),
+        metavar="J",
+    )
     device: str = option(
         "auto",
         "device of our own scripts; with cpu no system sees a GPU",

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.in_memory import ListSource, as_list
 from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, RunOptions, check_recipe
@@ -76,8 +75,7 @@ def extract(
     check_none_left(fields)
     check_recipe(recipe, features)
     scratch = scratch_folder(scratch)
-    if extraction.scheduler and extraction.backend == "loky":
-        raise UsageError("--scheduler: give --backend dask or ray too", code="usage.scheduler")
+    extraction.check_scheduler()
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features import extraction as extracting
         from mirex_submission.features.headers import Headers
@@ -87,7 +85,7 @@ def extract(
         from mirex_submission.runs import pictures
 
         # A cluster has its own number of processors.
-        n_jobs = run.threads if extraction.backend == "loky" else -1
+        n_jobs = run.threads if extraction.local else -1
         workers = Workers(n_jobs, extraction.backend, extraction.scheduler, run.track_limit)
         paths = lists.read_paths(as_list("feature_list", feature_list, labelled=False))
         make_folder(scratch)

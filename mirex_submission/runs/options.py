@@ -24,8 +24,8 @@ from mirex_submission.features.spec import (
 )
 from mirex_submission.system import environment
 from mirex_submission.system import option as opt
+from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.option import Options, converted, flag_of, integer_between, option
-from mirex_submission.system.workers import BACKENDS
 from mirex_submission.training.recipe import VOTES, AnyRecipe, Recipe, model
 
 ENGINES = ("auto", "native", "keras")
@@ -112,15 +112,11 @@ class FeatureOptions(Options):
 
 
 @dataclass(frozen=True)
-class ExtractionOptions(Options):
-    """Where and how features are extracted.
+class ExtractionOptions(ClusterOptions):
+    """Where and how features are extracted; `backend` and `scheduler` are those of ClusterOptions.
 
     Parameters
     ----------
-    backend : {"loky", "dask", "ray"}
-        This machine, or a cluster.
-    scheduler : str, optional
-        Address of the Dask scheduler or the Ray head.
     shard : str or (int, int)
         "I/N": extract only the I-th of N shares of the tracks.
     verify : bool
@@ -129,10 +125,6 @@ class ExtractionOptions(Options):
         Folder for a picture of each track.
     """
 
-    backend: str = option("loky", "this machine (loky) or a cluster", choices=BACKENDS)
-    scheduler: str | None = option(
-        None, "address of the Dask scheduler or the Ray head", convert=opt.path, metavar="ADDRESS"
-    )
     shard: tuple[int, int] = option("1/1", "extract only the I-th of N shares", convert=shard, metavar="I/N")
     verify: bool = option(False, "check all stored features and their audio, repair damage")
     plot: Path | None = option(

@@ -53,12 +53,14 @@ def cross_validate(
     SubmissionError
         If a submission failed, or its output is not complete; everything else is done before.
     """
+    options.check_scheduler()
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     task, plans = _plans(folder, scratch, out, options)
     runs = run(
         plans,
         scratch,
         n_jobs=options.jobs,
+        cluster=options,
         device=options.device,
         limit_s=math.inf if options.time_limit is None else options.time_limit,
         environment=environment,
