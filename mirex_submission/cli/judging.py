@@ -108,6 +108,13 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=OPTIONS",
         help="more options for the classify script of the system NAME",
     )
+    parser.add_argument(
+        "--stress",
+        nargs="?",
+        const="all",
+        choices=("quick", "all"),
+        help="classify altered audio too: MP3, band limits, noise, gain, speed and more; quick: one strength of each",
+    )
     add_options(parser, CrossvalOptions)
 
 

@@ -86,6 +86,10 @@ class CrossvalOptions(ClusterOptions, EvaluateOptions):
         --device of our own scripts; with "cpu" no system sees a GPU.
     time_limit : str or float, optional
         Time after which a step is ended: seconds, or text such as "20h".
+    stress : {"none", "quick", "all"}
+        Whether the systems classify altered audio too: with one strength of each deformation, or with all.
+    stress_limit : str or float, optional
+        Time after which no more altered audio is made.
     """
 
     submissions: Sequence[tuple[str | None, str]] = ()
@@ -107,4 +111,8 @@ class CrossvalOptions(ClusterOptions, EvaluateOptions):
     )
     time_limit: float | None = option(
         None, "end a step after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
+    )
+    stress: str = "none"
+    stress_limit: float | None = option(
+        None, "alter no more audio after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
     )

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from mirex_submission.errors import StorageError, UsageError, coded
-from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan
+from mirex_submission.evaluation.crossval.plan import Again, FoldPlan, Plan
 from mirex_submission.evaluation.crossval.remote import remote_runner
 from mirex_submission.evaluation.crossval.step import Step, StepCall, StepResult
 from mirex_submission.evaluation.crossval.supervise import Stopped
@@ -67,6 +67,7 @@ def run(
     limit_s: float,
     environment: Mapping[str, str],
     cluster: ClusterOptions,
+    then: Callable[[Runner, Sequence[SystemRun]], object] = lambda runner, runs: None,
 ) -> list[SystemRun]:
     """Run all steps that have not ended well before: one submission after the other, on a cluster all side by side.
 
@@ -87,6 +88,8 @@ def run(
         The caller's environment, before this program set anything for itself.
     cluster : ClusterOptions
         Where the steps run.
+    then : callable
+        Takes the runner, for calls on altered audio, and what has run.
 
     Returns
     -------
@@ -115,9 +118,10 @@ def run(
         ThreadPoolExecutor(1 if cluster.local else len(plans)) as systems,
     ):
         gpus = _gpus(environment) if cluster.local and n_jobs > 1 else []
-        runner = _Runner(run_step, pool, stop, limit_s, environment, n_jobs, gpus)
+        runner = Runner(run_step, pool, stop, limit_s, environment, n_jobs, gpus)
         try:
             runs = _results(systems, [partial(runner.system, plan) for plan in plans])
+            then(runner, runs)
         finally:  # any exception, here or in a step, ends all steps
             stop.set()
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
@@ -172,7 +176,7 @@ def _results(pool: ThreadPoolExecutor, tasks: Sequence[Callable[[], _Result]]) -
     return [future.result() for future in futures]
 
 
-class _Runner:
+class Runner:
     """Runs the steps of submissions.
 
     Parameters
@@ -226,7 +230,8 @@ class _Runner:
     def _fold(self, plan: Plan, fold: FoldPlan, environment: Mapping[str, str]) -> FoldRun:
         title = f"{plan.submission.name} {fold.lists.name}"
         earlier = [result for step in fold.steps if (result := step.earlier_result())]
-        if len(earlier) == len(fold.steps) and fold.steps[-1].finished():
+        is_whole = all(again.source.is_dir() for again in fold.pending)
+        if len(earlier) == len(fold.steps) and fold.steps[-1].finished() and is_whole:
             log.info("%s: done before", title)
             return _collect(fold, earlier)
         gpu = self._gpus.get()
@@ -243,6 +248,23 @@ class _Runner:
         finally:
             self._gpus.put(gpu)
         return _collect(fold, results)
+
+    def again(self, plan: Plan, again: Again, title: str) -> StepResult:
+        """Classify altered audio in a copy of what a fold has trained, which is removed afterwards."""
+        environment = _environment_of(plan.submission, self._environment)
+        gpu = self._gpus.get()
+        if gpu:
+            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        try:
+            prepare = partial(_prepare_again, again)
+            return self._run_step(title, again.step, environment, prepare, lock=again.step.record)
+        finally:
+            self._gpus.put(gpu)
+            remove(again.scratch)
+
+    def side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Run tasks side by side, as many as folds, and return their results."""
+        return _results(self._pool, tasks)
 
     def _run_step(
         self, owner: str, step: Step, environment: Mapping[str, str], prepare: Callable[[], object], *, lock: Path
@@ -280,13 +302,20 @@ def _prepare_fold(fold: FoldPlan, copied: Path | None) -> None:
         _copy(copied, fold.scratch)
 
 
+def _prepare_again(again: Again) -> None:
+    for path in again.step.leaves:
+        remove(path)
+    remove(again.scratch)
+    _copy(again.source, again.target)
+
+
 def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
     """Keep the files of a fold: its output under another name if a step failed."""
     if results[-1].problem:
         with contextlib.suppress(FileNotFoundError):
             fold.output.rename(fold.failed)
         return FoldRun(results)
-    if fold.copied:
+    if fold.copied and not fold.pending:
         remove(fold.scratch)
     if fold.models_history and fold.models_history.exists():
         write_file(fold.history, fold.models_history.read_bytes())

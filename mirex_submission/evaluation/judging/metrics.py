@@ -76,6 +76,22 @@ def overall_score(folds: Sequence[Score]) -> Score:
     return Score(confusion, confusion.sum(axis=0))
 
 
+def wilson_interval(n_right: float, n_tests: int) -> tuple[float, float]:
+    """Return the 95 % interval of an accuracy by Wilson's score, which has a width at 0 and at 1 too.
+
+    Returns
+    -------
+    (float, float)
+        Lower and upper bound; (0, 1) without tests.
+    """
+    from scipy import stats
+
+    if not n_tests:
+        return 0.0, 1.0
+    interval = stats.binomtest(round(n_right), n_tests).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
 def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> tuple[float, float]:
     """Estimate the 95 % interval of an accuracy by the percentile bootstrap over whole tracks.
 
