@@ -103,7 +103,7 @@ def _ray(head: str | None) -> Iterator[Cluster]:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         def submit(function: Callable[..., Any], *args: Any) -> Future[Any]:
-            future: Future[Any] = ray.remote(function).remote(*args).future()
+            future: Future[Any] = ray.remote(max_retries=0)(function).remote(*args).future()
             return future
 
         def everywhere(function: Callable[..., Any], *args: Any) -> dict[str, Any]:

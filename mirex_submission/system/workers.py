@@ -271,6 +271,7 @@ def dask_client(scheduler: str | None) -> Iterator[Any]:
             "no Dask scheduler: give its address, such as --scheduler tcp://HOST:8786", code="usage.no-cluster"
         )
     _check_answer("Dask scheduler", address)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # no tracebacks beside our own errors
     with distributed.Client(address, timeout=_WAIT_S) as client:
         try:
             client.wait_for_workers(1, timeout=_WAIT_S)

@@ -43,23 +43,32 @@ def end(processes):
         process.wait()
 
 
-def start(log, *command):
+def start(log, *command, **variables):
     """A program of this environment, as the leader of a group; its workers can import this file."""
     ours = [str(PROJECT), str(PROJECT / "tests/support")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")])),
         "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # so that it is we who do again what a worker left
+        **variables,
     }
     with open(log, "w") as f:
         return subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]], env=environment, stdout=f, stderr=f, start_new_session=True
+            [str(BIN / command[0]), *command[1:]],
+            cwd=log.parent,
+            env=environment,
+            stdout=f,
+            stderr=f,
+            start_new_session=True,
         )
 
 
 @contextlib.contextmanager
-def dask_cluster(folder, *, n_workers):
-    """A Dask scheduler with workers of one thread each; yields its address and the processes, the scheduler first."""
+def dask_cluster(folder, *, n_workers, **variables):
+    """A Dask scheduler with workers of one thread each; yields its address and the processes, the scheduler first.
+
+    variables : of the environment of the workers.
+    """
     import distributed
 
     address = f"tcp://127.0.0.1:{free_port()}"
@@ -67,7 +76,7 @@ def dask_cluster(folder, *, n_workers):
     processes = [start(folder / "scheduler.log", "dask", "scheduler", *at, "--port", address[-5:], "--no-dashboard")]
     worker = ("dask", "worker", address, *at, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
     try:
-        processes += [start(folder / f"worker{k}.log", *worker) for k in range(n_workers)]
+        processes += [start(folder / f"worker{k}.log", *worker, **variables) for k in range(n_workers)]
         with distributed.Client(address, timeout=START_S) as client:
             client.wait_for_workers(n_workers, timeout=START_S)
         yield address, processes

@@ -33,6 +33,7 @@ SILENCE_S = 60.0  # without a heartbeat; longer than a network file system may s
 _BEAT_S = 2.0
 _LONGEST_STOP_S = 2 * _BEAT_S + GRACE_S  # until a worker has ended its step
 _RESULT_POLL_S = 0.1
+_MOST_WORKERS = 3  # that a step may lose
 _FILES_S = 60.0  # most time until this host sees a file that another one wrote
 _ENDED = "ended"
 # These describe the host or the job that a process runs in. All other variables are the caller's.
@@ -234,24 +235,26 @@ class _Remote:
     stop: threading.Event
 
     def run(self, title: str, call: StepCall) -> StepResult:
-        """Run a step on a worker; where that is lost, once more on another one."""
+        """Run a step on a worker; where that is lost, again on another one."""
         log.info("%s: is sent to a worker; its log is %s", title, call.step.log)
-        call, reason = replace(call, folder=Path.cwd()), ""
+        call, problem = replace(call, folder=Path.cwd()), ""
         # A worker stops too when it takes this run for dead.
         lost: tuple[type[BaseException], ...] = (*self.cluster.lost, Stopped)
-        for last in (False, True):
+        for n_left in reversed(range(_MOST_WORKERS)):
             try:
                 result = self._wait(self.cluster.submit(run_on_worker, call, self.heartbeat))
             except lost as error:
                 if self.stop.is_set():
                     raise Stopped from error
-                reason = coded(f"the worker that ran it was lost: {error}", code="crossval.worker-lost")
-                if not last:
-                    log.warning("%s: %s: it is repeated", title, reason)
+                worker = getattr(getattr(error, "last_worker", None), "address", "that ran it")
+                text = f"the worker {worker} was lost ({type(error).__name__}): its own log may tell why"
+                problem = coded(text, code="crossval.worker-lost")
+                if n_left:
+                    log.warning("%s: is sent to another worker: %s", title, problem)
             else:
                 _wait_for_files(call.step.leaves if not result.problem else ())
                 return result
-        return call.step.lost(reason)
+        return call.step.lost(problem)
 
     def _wait(self, future: Future[StepResult]) -> StepResult:
         """Wait for the end of a call; once the run is to stop, only for as long as a worker needs to end its step."""
