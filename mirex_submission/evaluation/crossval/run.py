@@ -305,6 +305,7 @@ def _prepare_fold(fold: FoldPlan, copied: Path | None) -> None:
 def _prepare_again(again: Again) -> None:
     for path in again.step.leaves:
         remove(path)
+        make_folder(path.parent)
     remove(again.scratch)
     _copy(again.source, again.target)
 

@@ -215,6 +215,27 @@ def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Mar
 
 
 @_styled
+def stress_curve(label: str, ticks: Sequence[str], lines: Mapping[str, np.ndarray]) -> Markup:
+    """Draw accuracy against the strength of a deformation.
+
+    lines : system to accuracy, low and high at each tick, float [shape=(n_ticks, 3)], NaN where there is none.
+    """
+    looks = {name: _look(k, markersize=5) for k, name in enumerate(lines)}
+    figure = Figure((WIDTH / 72, (230 + _height_of(looks)) / 72), layout="constrained")
+    _legend(figure, looks)
+    axes = figure.subplots()
+    offsets = np.linspace(-0.12, 0.12, len(lines)) if len(lines) > 1 else [0.0]
+    for (name, values), offset in zip(lines.items(), offsets, strict=True):
+        x, (accuracy, low, high) = np.arange(len(ticks)) + offset, 100 * values.T
+        axes.vlines(x, low, high, color=looks[name]["color"], linewidth=1.0)
+        axes.plot(x, accuracy, **looks[name])
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set(ylim=(0, 102), ylabel="accuracy, %", xlabel=label)
+    axes.grid(axis="y")
+    return _svg(figure, f"accuracy against {label}")
+
+
+@_styled
 def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
     """Draw a bar a system, made of the seconds of each kind of step: system to step to seconds."""
     steps = list(dict.fromkeys(step for times in seconds.values() for step in times))

@@ -19,6 +19,8 @@ from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.record import RUNS, read_runs
 from mirex_submission.evaluation.judging.results import RESULTS, read
 from mirex_submission.evaluation.report.content import assemble
+from mirex_submission.evaluation.report.stress import stress_section
+from mirex_submission.evaluation.stress.results import STRESS
 from mirex_submission.system.atomic import check_writable, write_file, write_output
 from mirex_submission.system.progress import duration, printable
 
@@ -54,12 +56,12 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
     folder = Path(folder)
     results, run = read(folder / RESULTS), read_runs(folder)
     check_writable(output)
-    for path in (folder / RESULTS, folder / RUNS):
+    for path in (folder / RESULTS, folder / RUNS, folder / STRESS):
         if os.path.realpath(output) == os.path.realpath(path):
             text = f"{output}: the report would replace what it is made from: give another file"
             raise UsageError(text, code="report.replaces-results")
     report = assemble(folder, results, run)
-    page = _template().render(report=report, command_line=command)
+    page = _template().render(report=report, stress=stress_section(folder), command_line=command)
     write = write_file if Path(output).parent == folder else write_output
     write(output, page.encode("utf-8"))
     return report.notes

@@ -149,6 +149,6 @@ DEFORMATIONS = {
     "speed": Deformation(speed, "speed", "%", (-5, -2, 2, 5), 5),
     "pitch": Deformation(pitch, "pitch", "semitones", (-2, -1, 1, 2), 2),
     "excerpt": Deformation(excerpt, "excerpt", "s", (15, 5, 1), 5),
-    "one-channel": Deformation(one_channel, "one channel", "its number", (1,), 1),
+    "one-channel": Deformation(one_channel, "one channel alone, number", "", (1,), 1),
     "leading-silence": Deformation(leading_silence, "leading silence", "s", (1,), 1),
 }

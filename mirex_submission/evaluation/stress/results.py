@@ -210,6 +210,6 @@ def summary(record: StressRecord) -> str:
             f"{p.accuracy:.2%} ({100 * p.change:+.1f}){'*' if p.p < 0.05 else ' '}" if (p := points.get(key)) else "-"
             for points in of_systems
         ]
-        title = f"{deformation.title} {key[1]:g} {deformation.unit}"
+        title = f"{deformation.title} {key[1]:g} {deformation.unit}".rstrip()
         lines.append(f"{title:36}" + "".join(f"  {cell:>{width}}" for cell in cells))
     return "\n".join([*lines, "In brackets: change in points; *: p < 0.05 (McNemar, one test at a time)."])
