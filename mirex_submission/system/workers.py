@@ -195,7 +195,8 @@ def lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
     if backend == "ray":
         import ray
 
-        return (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError, ray.exceptions.NodeDiedError)
+        errors = ray.exceptions  # RaySystemError: no worker could start
+        return (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.RaySystemError)
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     return (BrokenProcessPool,)

@@ -185,7 +185,7 @@ def test_workers_that_do_not_share_the_scratch_folder_are_named(call, submission
     folder = submission()
     status, _, stderr = call("--submission", str(folder), *cluster, "--scratch", "/proc/self/cwd/scratch")
     assert status == 2
-    assert re.search(r"127\.0\.0\.1.* does not see /proc/self/cwd/scratch/\.lock: .*\[crossval\.unshared\]", stderr)
+    assert re.search(r"the worker \S+ does not see /proc/self/cwd/scratch/\.lock: .*\[crossval\.unshared\]", stderr)
     assert not (tmp_path / "good/called").exists()
     status, _, stderr = call("--submission", "/proc/self/cwd/good/commands", *cluster)
     assert status == 2 and "does not see /proc/self/cwd/good/commands: " in stderr
