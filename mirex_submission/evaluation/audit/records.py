@@ -12,6 +12,7 @@ from mirex_submission.errors import ListError
 from mirex_submission.evaluation.records import Count, read_record
 
 AUDIT = "audit.json"
+Severity = Literal["note", "warning", "error"]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Seconds = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
 
@@ -40,7 +41,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     """
 
     code: str
-    severity: Literal["note", "warning", "error"]
+    severity: Severity
     message: str
     paths: list[str] = msgspec.field(default_factory=list)
     labels: list[str] | UnsetType = UNSET

@@ -33,7 +33,7 @@ class AuditTrack:
     label : str
         Its label, in one Unicode form; "" in a test list without labels.
     group : str
-        Its artist or album, of the first kind of groups; "" where none is known.
+        Its artist or album, of the first kind of groups, as `group_key` makes it; "" where none is known.
     """
 
     path: str
@@ -64,6 +64,8 @@ class AuditTask:
         Of each kind of groups, such as artist and album, the group of each file that has one.
     systems : dict of str to list of Path or None
         Of each system, its output of each fold.
+    spelled_labels : list of str
+        All labels, in each Unicode form that the lists have.
     threads : int
         Files to read side by side.
     """
@@ -71,6 +73,7 @@ class AuditTask:
     folds: list[AuditFold]
     groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     systems: Mapping[str, Sequence[Path | None]] = field(default_factory=dict)
+    spelled_labels: Sequence[str] = ()
     threads: int = 1
 
     @cached_property
@@ -140,7 +143,7 @@ def read_task(
         *map(_reader, [path for _, path in groups] + [path for _, *two in files for path in two])
     )
     of_groups = {
-        name: {full_path(track.path): nfc(track.label) for track in listed}
+        name: {full_path(track.path): track.label for track in listed}
         for (name, _), listed in zip(groups, all_lists, strict=False)
     }
     of_folds = _tracks_of(all_lists[len(groups) :], next(iter(of_groups.values()), {}))
@@ -155,7 +158,13 @@ def read_task(
         if not known & of_group.keys():
             text = f"--groups {path}: has the {name} of none of the tracks: write the paths as the lists have them"
             raise UsageError(text, code="usage.groups")
-    return AuditTask(folds, of_groups, _systems(folds, outputs), threads)
+    labels = list(dict.fromkeys(track.label for listed in all_lists[len(groups) :] for track in listed if track.label))
+    return AuditTask(folds, of_groups, _systems(folds, outputs), labels, threads)
+
+
+def group_key(name: str) -> str:
+    """Return what equal groups share: names are compared without case, blanks and Unicode form."""
+    return " ".join(nfc(nfc(name).casefold()).split())
 
 
 def _reader(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
@@ -172,15 +181,14 @@ def _reader(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
 def _tracks_of(listed: Sequence[Sequence[Track]], group_of: Mapping[str, str]) -> list[list[AuditTrack]]:
     """Make the tracks of each list; the same file is one object in all of them."""
     known: dict[str, AuditTrack] = {}
-    tracks = []
+    tracks: list[list[AuditTrack]] = []
     for entries in listed:
-        files = [full_path(track.path) for track in entries]
-        tracks.append(
-            [
-                known.setdefault(file, AuditTrack(track.path, file, nfc(track.label), group_of.get(file, "")))
-                for file, track in zip(files, entries, strict=True)
-            ]
-        )
+        tracks.append([])
+        for entry in entries:
+            file = full_path(entry.path)
+            if file not in known:
+                known[file] = AuditTrack(entry.path, file, nfc(entry.label), group_key(group_of.get(file, "")))
+            tracks[-1].append(known[file])
     return tracks
 
 
