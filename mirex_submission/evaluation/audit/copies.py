@@ -33,12 +33,12 @@ def copies(task: AuditTask, folder: Path) -> list[Problem]:
     same_bytes: dict[str, list[str]] = defaultdict(list)
     for file, content in contents.items():
         same_bytes[content].append(file)
-    matches, unreadable = _matches(list(task.tracks), folder, task.threads)
-    problems = [_problem(task, files, "audit.exact-copy", "have the same bytes") for files in same_bytes.values()]
+    matches, unreadable = match(list(task.tracks), folder, task.threads)
+    problems = [_problem(task, files, "have the same bytes", code="audit.exact-copy") for files in same_bytes.values()]
     for begins in _recordings(matches):
         if len({contents.get(file, file) for file in begins}) > 1:
             offsets_s = [round(begin, 2) for begin in begins.values()]
-            problems.append(_problem(task, begins, "audit.near-copy", "are one recording", offsets_s=offsets_s))
+            problems.append(_problem(task, begins, "are one recording", code="audit.near-copy", offsets_s=offsets_s))
     for file in (file for file in task.tracks if file in unreadable):
         path = task.tracks[file].path
         text = f"{path}: {unreadable[file]}: it is left out where audio is needed"
@@ -46,8 +46,8 @@ def copies(task: AuditTask, folder: Path) -> list[Problem]:
     return problems
 
 
-def _matches(files: Sequence[str], folder: Path, threads: int) -> tuple[_Matches, dict[str, str]]:
-    """Match the files by their fingerprints; return the matches, and why files are unreadable."""
+def match(files: Sequence[str], folder: Path, threads: int) -> tuple[_Matches, dict[str, str]]:
+    """Match files by their fingerprints, which lie in `folder` meanwhile; return why files are unreadable too."""
     number = {file: k for k, file in enumerate(files)}
     unreadable = {}
     with temporary_file(folder) as f:
@@ -87,7 +87,7 @@ def _recordings(matches: _Matches) -> list[dict[str, float]]:
     return recordings
 
 
-def _problem(task: AuditTask, files: Collection[str], code: str, relation: str, **more: Any) -> Problem:
+def _problem(task: AuditTask, files: Collection[str], relation: str, *, code: str, **more: Any) -> Problem:
     """Make the problem of a group of copies: the worse, the more it can do to a score."""
     tracks = [task.tracks[file] for file in files]
     labels = sorted({track.label for track in tracks if track.label})
