@@ -89,9 +89,14 @@ def _title(track: AuditTrack) -> str:
 def _split_folders(task: AuditTask) -> Iterator[Problem]:
     """Yield the folders that are on both sides of a fold, if folders look like albums or artists."""
     folders = _gathered(task.tracks.values(), lambda track: str(PurePath(nfc(track.file)).parent))
-    several = {folder: tracks for folder, tracks in folders.items() if len(tracks) > 1}
-    n_classes = len({track.label for track in task.tracks.values()})
-    if len(several) < max(_FOLDERS_A_CLASS * n_classes, len(task.tracks) / _FOLDER_TRACKS):
+    labels = {track.label for track in task.tracks.values()}
+    classes = {group_key(label) for label in labels}
+    several = {
+        folder: tracks
+        for folder, tracks in folders.items()
+        if len(tracks) > 1 and group_key(PurePath(folder).name) not in classes
+    }
+    if len(several) < max(_FOLDERS_A_CLASS * len(labels), len(task.tracks) / _FOLDER_TRACKS):
         return
     for folder, tracks in several.items():
         folds = task.crossed(track.file for track in tracks)

@@ -135,13 +135,14 @@ def read_task(
         if not groups and (task.folder / GROUPS).is_file():
             groups = [("group", str(task.folder / GROUPS))]
     elif len(sources) == 2:
-        files = [("fold", Path(sources[0]), Path(sources[1]))]
+        name = Path(sources[1]).stem.removesuffix(".truth").removesuffix(".test")
+        files = [(name, Path(sources[0]), Path(sources[1]))]
     else:
         text = f"{', '.join(map(str, sources))}: give the folder with the lists of all folds, or TRAINLIST TESTLIST"
         raise UsageError(text, code="usage.audit-lists")
-    all_lists = lists.read_all(
-        *map(_reader, [path for _, path in groups] + [path for _, *two in files for path in two])
-    )
+    readers = [_labelled(path) for _, path in groups]
+    readers += [reader for _, train, test in files for reader in (_labelled(train), _maybe_labelled(test))]
+    all_lists = lists.read_all(*readers)
     of_groups = {
         name: {full_path(track.path): track.label for track in listed}
         for (name, _), listed in zip(groups, all_lists, strict=False)
@@ -167,13 +168,16 @@ def group_key(name: str) -> str:
     return " ".join(nfc(nfc(name).casefold()).split())
 
 
-def _reader(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
-    """Return what reads a list: a list without any tab is a test list, whose tracks have the label ""."""
+def _labelled(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
+    return lambda: lists.read_labelled(path, min_classes=1, for_evaluator=False)
+
+
+def _maybe_labelled(path: Path) -> Callable[[], list[Track]]:
+    """Return what reads a truth, or a test list, which is one without any tab: its tracks have the label ""."""
 
     def read() -> list[Track]:
-        if any(b"\t" in line for _, line in lists.numbered_lines(path)):
-            return lists.read_labelled(path, min_classes=1, for_evaluator=False)
-        return lists.read_unlabelled(path)
+        is_labelled = any(b"\t" in line for _, line in lists.numbered_lines(path))
+        return _labelled(path)() if is_labelled else lists.read_unlabelled(path)
 
     return read
 
@@ -212,7 +216,7 @@ def _systems(folds: Sequence[AuditFold], outputs: Sequence[tuple[str | None, str
             named.append((name or Path(source).absolute().name, source))
             continue
         try:
-            inner = [path for path in sorted(Path(source).iterdir()) if _has_outputs(path, folds)]
+            inner = [path for path in sorted(Path(source).iterdir()) if path.is_dir() and _has_outputs(path, folds)]
         except OSError as error:
             text = f"{source}: cannot be read: {error.strerror}: give the folder of the outputs"
             raise ListError(text, code="folds.unreadable-folder") from error
