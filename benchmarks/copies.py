@@ -29,7 +29,7 @@ STARTS_S = (0.0, 1.234, 5.0)
 def as_mp3(kbps):
     def write(path, y, hz):
         low, high = (8, 160) if hz < 32000 else (32, 320)  # bit rates of MPEG 2 and 1, which have other rates
-        level = 1 - (kbps - low) / (high - low)
+        level = min(1 - (kbps - low) / (high - low), 0.999)
         options = {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": level}
         soundfile.write(path, y, hz, "MPEG_LAYER_III", **options)
 
@@ -117,7 +117,7 @@ def main():
         folder = Path(folder)
         paths = write_clips(folder, args.audio, args.clips, args.seconds, args.seed)
         n_pairs = len(paths) * (len(paths) - 1) // 2
-        print(f"{'altered copy':36}" + "".join(f"  from {start_s:5.3f} s" for start_s in STARTS_S))
+        print(f"{'altered copy':36}" + "".join(f"  from {start_s:5.3f} s" for start_s in STARTS_S), flush=True)
         for name, write in ALTERATIONS.items():
             cells = (measure(folder, paths, write, start_s, args.threads) for start_s in STARTS_S)
             row = "".join(f"  {n_found:4d}/{len(paths)} {n_false:3d}" for n_found, n_false in cells)

@@ -7,6 +7,7 @@ index is made and used part by part, each with those sub-fingerprints that fall 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 import numpy as np
@@ -17,7 +18,7 @@ _PART = 1 << 22  # sub-fingerprints in the index at a time: 32 MB
 _NEIGHBOURS = 8  # that a sub-fingerprint votes for: one that thousands of tracks have costs no more than others
 _BIN = 8  # frames; neighbouring frames share all but a thirtieth of their samples
 _MOST_VOTES = 1 << 22  # kept, of all pairs and offsets
-_CANDIDATES_A_TRACK = 4
+_PAIRS_A_TRACK, _CANDIDATES_A_TRACK = 32, 4  # whose bits are compared, and that are compared in full; most votes first
 _MOST_BIT_ERRORS = 0.4  # of a pair that is worth a closer look; 0.5 is chance
 
 
@@ -55,8 +56,9 @@ class Index:
             more = self._votes(np.sort(np.concatenate(list(self._entries(frames, part, n_parts)))))
             codes, votes = _merged(np.concatenate([codes, more[0]]), np.concatenate([votes, more[1]]))
         pairs = self._best_bins(codes, votes)
-        kept = [pair for pair in (self._closest(frames, *pair) for pair in pairs) if pair]
-        return kept[: _CANDIDATES_A_TRACK * len(self._starts)]
+        n_tracks = len(self._starts)
+        close = (self._closest(frames, *pair) for pair in pairs[: _PAIRS_A_TRACK * n_tracks])
+        return list(islice(filter(None, close), _CANDIDATES_A_TRACK * n_tracks))
 
     @property
     def _n_bins(self) -> int:
@@ -90,10 +92,9 @@ class Index:
 
     def _best_bins(self, codes: np.ndarray, votes: np.ndarray) -> list[tuple[int, int, int]]:
         """Return each pair with the middle of the bin of its most votes, the pairs with the most votes first."""
-        order = np.lexsort((codes, -votes))
-        _, first = np.unique(codes[order] // self._n_bins, return_index=True)
-        best = codes[order][np.sort(first)]
-        pairs, bins = np.divmod(best, self._n_bins)
+        codes = codes[np.lexsort((codes, -votes))]
+        _, first = np.unique(codes // self._n_bins, return_index=True)
+        pairs, bins = np.divmod(codes[np.sort(first)], self._n_bins)
         offsets = bins * _BIN + _BIN // 2 - int(self._lengths.max())
         return list(zip(*(part.tolist() for part in (*np.divmod(pairs, len(self._lengths)), offsets)), strict=True))
 
