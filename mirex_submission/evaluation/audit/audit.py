@@ -12,8 +12,10 @@ import msgspec
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.audit.copies import copies
+from mirex_submission.evaluation.audit.labels import doubtful_labels
 from mirex_submission.evaluation.audit.leaks import leaks
 from mirex_submission.evaluation.audit.records import AUDIT, Audit
+from mirex_submission.evaluation.audit.shortcuts import shortcuts
 from mirex_submission.evaluation.audit.summary import summary
 from mirex_submission.evaluation.audit.task import read_task
 from mirex_submission.evaluation.options import AuditOptions
@@ -62,10 +64,11 @@ def audit(
     task = read_task(sources, groups=options.groups, outputs=options.outputs, threads=options.threads)
     path = Path(out) / AUDIT
     check_writable(path)  # fails now, and not after the work
-    problems = [*copies(task, path.parent), *leaks(task)]
+    predicted, of_shortcuts = shortcuts(task, seed=options.seed)
+    problems = [*copies(task, path.parent), *leaks(task), *of_shortcuts, *doubtful_labels(task)]
     result = Audit(
         problems=problems,
-        shortcuts=[],
+        shortcuts=predicted,
         folds=[fold.name for fold in task.folds],
         n_tracks=len(task.tracks),
         n_unreadable=sum(problem.code == "audit.unreadable" for problem in problems),

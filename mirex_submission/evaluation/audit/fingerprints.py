@@ -13,6 +13,8 @@ J. Haitsma and T. Kalker, "A highly robust audio fingerprinting system", ISMIR 2
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from mirex_submission.features import audio
@@ -51,7 +53,7 @@ def changes(path: str) -> np.ndarray:
     AudioError
         It cannot be decoded, is empty or silent.
     """
-    samples, _ = audio.decoded(_beginning, path, rate_hz=_SPEC.rate_hz)
+    samples, _ = audio.decoded(partial(beginning, n_most=MOST_S * _SPEC.rate_hz), path, rate_hz=_SPEC.rate_hz)
     n_frames = max(0, 1 + (len(samples) - _SPEC.window) // _SPEC.hop)
     powers = np.empty((n_frames, _SPEC.n_bands), np.float32)
     for first in range(0, n_frames, _FRAMES_AT_ONCE):
@@ -62,9 +64,9 @@ def changes(path: str) -> np.ndarray:
     return np.diff(np.diff(levels, axis=1), axis=0)
 
 
-def _beginning(recording: Recording) -> np.ndarray:
-    """Return the first MOST_S of a recording, which is read to its end."""
-    blocks, n_left = [np.zeros(0, np.float32)], MOST_S * _SPEC.rate_hz
+def beginning(recording: Recording, *, n_most: int) -> np.ndarray:
+    """Return the first `n_most` samples of a recording, which is read to its end, as float32."""
+    blocks, n_left = [np.zeros(0, np.float32)], n_most
     for block in recording:
         if n_left > 0:
             scale = np.float32(2.0**-15 if block.dtype == np.int16 else 1.0)

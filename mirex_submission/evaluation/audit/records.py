@@ -14,6 +14,7 @@ from mirex_submission.evaluation.records import Count, read_record
 AUDIT = "audit.json"
 Severity = Literal["note", "warning", "error"]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Margin = Annotated[float, Meta(ge=-1, le=1)]
 Seconds = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
 
 
@@ -38,6 +39,12 @@ class Problem(Struct, frozen=True, kw_only=True):
         Of copies: where each path begins, in seconds after the one that begins first.
     group : str
         The artist, album or name that the tracks share.
+    feature : str
+        Of shortcuts: the feature that predicts the label.
+    suggested : list of str
+        Of doubtful labels: the label of each path that the systems give it.
+    margins : list of float
+        Of doubtful labels: probability of each path's label minus the highest one of another label.
     """
 
     code: str
@@ -48,6 +55,9 @@ class Problem(Struct, frozen=True, kw_only=True):
     folds: list[str] | UnsetType = UNSET
     offsets_s: list[Seconds] | UnsetType = UNSET
     group: str | UnsetType = UNSET
+    feature: str | UnsetType = UNSET
+    suggested: list[str] | UnsetType = UNSET
+    margins: list[Margin] | UnsetType = UNSET
 
 
 class Shortcut(Struct, frozen=True, kw_only=True):
@@ -62,13 +72,24 @@ class Shortcut(Struct, frozen=True, kw_only=True):
     interval : (float, float)
         95 % interval of the accuracy.
     chance : float
-        Accuracy of the most frequent training label.
+        Accuracy of always answering one label: the most frequent one of the fold's training tracks or of all test
+        tracks, whichever is more often right.
+    chance_interval : (float, float)
+        95 % interval of chance.
+    n_tests : int
+        Number of tests, over all folds.
+    best_system, best_accuracy : str, float
+        The system with the highest accuracy, where outputs are given.
     """
 
     feature: str
     accuracy: Share
     interval: tuple[Share, Share]
     chance: Share
+    chance_interval: tuple[Share, Share]
+    n_tests: Count
+    best_system: str | UnsetType = UNSET
+    best_accuracy: Share | UnsetType = UNSET
 
 
 class Audit(Struct, frozen=True, kw_only=True):
