@@ -96,6 +96,7 @@ COMMANDS = {
     "validate": _Command(
         judging.add_validate, judging.validate, "Check that the evaluator accepts an output and counts every track."
     ),
+    "audit": _Command(judging.add_audit, judging.audit, "Find copies, leaks, shortcuts and wrong labels in the data."),
     "crossval": _Command(judging.add_crossval, judging.crossval, "Run systems on the same folds and score them."),
     "evaluate": _Command(judging.add_evaluate, judging.evaluate, "Compute MIREX's figures for outputs of systems."),
     "report": _Command(judging.add_report, judging.report, "Write the result of evaluate as one HTML page."),

@@ -116,3 +116,28 @@ class CrossvalOptions(ClusterOptions, EvaluateOptions):
     stress_limit: float | None = option(
         None, "alter no more audio after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
     )
+
+
+@dataclass(frozen=True)
+class AuditOptions(Options):
+    """Options of `audit`.
+
+    Parameters
+    ----------
+    groups : sequence of (str, str)
+        Name of a kind of groups, such as artist, and a list of path and group; by default `groups.txt` of the folds.
+    outputs : sequence of (str or None, str)
+        Name of a system and folder of its outputs; without a name a folder of one system or of several.
+    seed : int
+        Random seed.
+    strict : bool
+        Raise ListError, once all is written, if there is any warning.
+    threads : int
+        Files to read side by side.
+    """
+
+    groups: Sequence[tuple[str, str]] = ()
+    outputs: Sequence[tuple[str | None, str]] = ()
+    seed: int = option(0, "random seed", convert=opt.seed, metavar="N")
+    strict: bool = option(False, "status 3 if there is any warning")
+    threads: int = 1

@@ -230,7 +230,7 @@ def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]
     The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
     """
     try:
-        with _without_output(), open_file(path) as fd:  # one file, even if another one takes its name meanwhile
+        with without_output(), open_file(path) as fd:  # one file, even if another one takes its name meanwhile
             state = AudioState.of(fd)
             matrices, recording = audio.decoded(
                 lambda recording: _matrices(recording, specs), path, rate_hz=specs[0].rate_hz, fd=fd
@@ -275,7 +275,7 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
         missing = [] if again else [store for store in stores if not store.fresh(path)]
         # Of features that are there, each from other audio or damaged, all are made again.
         missing = missing or list(stores)
-        with _time_limit(limit_s):
+        with time_limit(limit_s):
             computed = compute(path, [store.spec for store in missing])
         for store, (header, matrix) in zip(missing, computed, strict=True):
             store.write(header, matrix)
@@ -290,7 +290,7 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """End the block with an AudioError after this time. In other threads than the main one there is no limit."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -311,7 +311,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_output() -> Iterator[None]:
+def without_output() -> Iterator[None]:
     """Drop what decoders and views print: it names no track; libsndfile's error or our note says what matters."""
     sys.stdout.flush()
     kept = [os.dup(fd) for fd in (1, 2)]

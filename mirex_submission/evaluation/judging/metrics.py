@@ -76,23 +76,54 @@ def overall_score(folds: Sequence[Score]) -> Score:
     return Score(confusion, confusion.sum(axis=0))
 
 
-def wilson_interval(n_right: float, n_tests: int) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy by Wilson's score, which has a width at 0 and at 1 too.
+def wilson_interval(n_right: float, n_tests: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's interval of a share of independent tests; (0, 1) without tests.
+
+    References
+    ----------
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    from scipy import stats
+
+    if not n_tests:
+        return 0.0, 1.0
+    interval = stats.binomtest(round(n_right), n_tests).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def accuracy_interval(
+    right: np.ndarray, clusters: np.ndarray, *, seed: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Estimate the interval of an accuracy: Wilson's, or the bootstrap where a cluster has several tests.
+
+    Where all tests came out alike, every draw of the bootstrap is the same: then the interval is Wilson's of as many
+    tests as there are clusters.
+
+    Parameters
+    ----------
+    right : np.ndarray [shape=(n_tests,), dtype=bool]
+        Whether each test came out right.
+    clusters : np.ndarray [shape=(n_tests,), dtype=int]
+        What was tested together: the track, or its group.
+    seed : int
+        Seed of the draws.
+    confidence : float
+        Confidence of the interval.
 
     Returns
     -------
     (float, float)
         Lower and upper bound; (0, 1) without tests.
     """
-    from scipy import stats
-
-    if not n_tests:
-        return 0.0, 1.0
-    interval = stats.binomtest(round(n_right), n_tests).proportion_ci(CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
+    n_clusters = len(np.unique(clusters))
+    if n_clusters == len(right) or right.all() or not right.any():
+        return wilson_interval(n_clusters * right.mean() if len(right) else 0, n_clusters, confidence=confidence)
+    return bootstrap_interval(right, clusters, seed=seed, confidence=confidence)
 
 
-def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> tuple[float, float]:
+def bootstrap_interval(
+    right: np.ndarray, tracks: np.ndarray, *, seed: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
     """Estimate the 95 % interval of an accuracy by the percentile bootstrap over whole tracks.
 
     A track that is tested in several folds or repeats is one cluster and is drawn as a whole: testing it again gives no
@@ -106,6 +137,8 @@ def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> t
         Which track was tested.
     seed : int
         Seed of the draws.
+    confidence : float
+        Confidence of the interval.
 
     Returns
     -------
@@ -124,5 +157,5 @@ def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> t
     distinct, n_alike = np.unique(tallies, axis=0, return_counts=True)
     drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)
     n_right, n_tests = (drawn @ distinct).T
-    low, high = np.quantile(n_right / n_tests, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(n_right / n_tests, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

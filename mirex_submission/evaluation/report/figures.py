@@ -24,6 +24,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
+from mirex_submission.evaluation.audit.records import Shortcut
 from mirex_submission.evaluation.report.curves import Curves
 from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
@@ -95,6 +96,18 @@ def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[flo
         axes.plot([100 * accuracy], [k], "o", color=_ACCENT, markersize=7)
     axes.set_xlabel("accuracy, %")
     return _svg(figure, "accuracy of each system with its interval")
+
+
+@_styled
+def shortcuts(rows: Sequence[Shortcut]) -> Markup:
+    """Draw a row a shortcut: its accuracy, the interval of it, and chance."""
+    figure, axes = _rows([shorten(row.feature) for row in rows], 18)
+    for k, row in enumerate(rows):
+        axes.plot([100 * row.chance], [k], "|", color=_FAINT, markersize=11, markeredgewidth=1.5)
+        axes.plot(100 * np.asarray(row.interval), [k, k], color=_ACCENT, linewidth=2)
+        axes.plot([100 * row.accuracy], [k], "o", color=_ACCENT, markersize=5)
+    axes.set(xlim=(0, 100), xlabel="accuracy, %")
+    return _svg(figure, "accuracy of each shortcut with its interval, and chance")
 
 
 @_styled
