@@ -184,8 +184,7 @@ class _SystemRunner:
     def _prepare(self, fold: FoldPlan, step: Step) -> None:
         """Remove earlier files, which could be taken for what this step or the next one writes."""
         for path in (fold.output, fold.failed, fold.probabilities, fold.history):
-            if path:
-                remove(path)
+            remove(path)
         if fold.copied and step is fold.steps[0]:
             _copy(self._plan.scratch, fold.scratch)
 
@@ -217,7 +216,8 @@ def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
         remove(fold.scratch)
     if fold.models_history and fold.models_history.exists():
         write_file(fold.history, fold.models_history.read_bytes())
-    return FoldRun(results, fold.output, fold.probabilities, fold.history if fold.history.exists() else None)
+    probabilities, history = (path if path.exists() else None for path in (fold.probabilities, fold.history))
+    return FoldRun(results, fold.output, probabilities, history)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -76,18 +76,86 @@ def overall_score(folds: Sequence[Score]) -> Score:
     return Score(confusion, confusion.sum(axis=0))
 
 
+def wilson_interval(n_right: float, n_tests: int) -> tuple[float, float]:
+    """Return Wilson's 95 % interval of a share of independent tests; (0, 1) without tests.
+
+    References
+    ----------
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    from scipy import stats
+
+    if not n_tests:
+        return 0.0, 1.0
+    interval = stats.binomtest(round(n_right), n_tests).proportion_ci(CONFIDENCE, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def accuracy_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """Estimate the 95 % interval of an accuracy: Wilson's, or the bootstrap where a cluster has several tests.
+
+    Where all tests came out alike, every draw of the bootstrap is the same: then the interval is Wilson's of as many
+    tests as there are clusters.
+
+    Parameters
+    ----------
+    right : np.ndarray [shape=(n_tests,), dtype=bool]
+        Whether each test came out right.
+    clusters : np.ndarray [shape=(n_tests,), dtype=int]
+        What was tested together: the track, or its group.
+    seed : int
+        Seed of the draws.
+
+    Returns
+    -------
+    (float, float)
+        Lower and upper bound; (0, 1) without tests.
+    """
+    n_clusters = len(np.unique(clusters))
+    if n_clusters == len(right) or right.all() or not right.any():
+        return wilson_interval(n_clusters * right.mean() if len(right) else 0, n_clusters)
+    return bootstrap_interval(right, clusters, seed=seed)
+
+
+def difference_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """Estimate the 95 % interval of the first accuracy minus the second, of two systems on the same tests.
+
+    It is the bootstrap over whole clusters. Where no test tells the systems apart, the interval reaches as far to both
+    sides as Wilson's does from 0 of as many tests as clusters, which is Tango's score interval there.
+
+    Parameters
+    ----------
+    right : np.ndarray [shape=(n_tests, 2), dtype=bool]
+        Whether each test came out right for each of the two.
+    clusters : np.ndarray [shape=(n_tests,), dtype=int]
+        What was tested together.
+    seed : int
+        Seed of the draws.
+
+    References
+    ----------
+    Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design".
+    """
+    differences = right[:, 0].astype(int) - right[:, 1]
+    if not differences.any():
+        reach = wilson_interval(0, len(np.unique(clusters)))[1]
+        return -reach, reach
+    return bootstrap_interval(differences, clusters, seed=seed)
+
+
 def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """Estimate the 95 % interval of an accuracy by the percentile bootstrap over whole tracks.
+    """Estimate the 95 % interval of a mean of whole numbers by the percentile bootstrap over whole tracks.
 
     A track that is tested in several folds or repeats is one cluster and is drawn as a whole: testing it again gives no
     new evidence.
 
     Parameters
     ----------
-    right : np.ndarray [shape=(n_tests,), dtype=bool]
-        Whether each test came out right.
+    right : np.ndarray [shape=(n_tests,), dtype=bool or int]
+        Whether each test came out right, or by how much more often than another system's.
     tracks : np.ndarray [shape=(n_tests,), dtype=int]
-        Which track was tested.
+        Which track, or group of tracks, was tested.
     seed : int
         Seed of the draws.
 
@@ -105,7 +173,8 @@ def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> t
     _, cluster = np.unique(tracks, return_inverse=True)
     tallies = np.stack([np.bincount(cluster, right), np.bincount(cluster)], axis=1)
     # Tracks with equal tallies are alike, so that only how many of each tally are drawn has to be drawn.
-    distinct, n_alike = np.unique(tallies, axis=0, return_counts=True)
+    _, first, n_alike = np.unique(tallies @ [2 * len(right) + 1, 1], return_index=True, return_counts=True)
+    distinct = tallies[first]
     drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)
     n_right, n_tests = (drawn @ distinct).T
     low, high = np.quantile(n_right / n_tests, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])

@@ -36,7 +36,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
         [system.name, f"{system.overall.accuracy:.4f}", f"{system.overall.normalised_accuracy:.4f}"]
         for system in systems
     ]
-    _write_csv(
+    write_csv(
         folder / "summaryResults.csv",
         ["Algorithm", "Classification Accuracy", "Normalised Classification Accuracy"],
         summary,
@@ -45,12 +45,12 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
         [fold.file.name, *(f"{system.folds[k].accuracy:.4f}" for system in systems)]
         for k, fold in enumerate(evaluation.folds)
     ]
-    _write_csv(folder / "PerFoldResults.csv", ["Fold", *names], per_fold)
+    write_csv(folder / "PerFoldResults.csv", ["Fold", *names], per_fold)
     per_class = [
         [label, *(f"{system.overall.recalls[k]:.4f}" for system in systems)]
         for k, label in enumerate(evaluation.classes)
     ]
-    _write_csv(folder / "PerClassResults.csv", ["Class", *names], per_class)
+    write_csv(folder / "PerClassResults.csv", ["Class", *names], per_class)
     for table, comparison in (("PerClassResults", evaluation.by_class), ("PerFoldResults", evaluation.by_fold)):
         if comparison:
             rows = [
@@ -58,7 +58,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
                 for d in comparison.differences
             ]
             header = ["*TeamID", "TeamID", "Lowerbound", "Mean", "Upperbound", "Significance"]
-            _write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
+            write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
         else:  # one of an earlier evaluation would be taken for a figure of this one
             remove(folder / f"{table}.friedmanTKHSD.csv")
     for system in systems:
@@ -127,7 +127,8 @@ def _letters(k: int) -> str:
     return (_letters(k // 26 - 1) if k >= 26 else "") + chr(ord("A") + k % 26)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table; raises StorageError where the disk does not take it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
