@@ -173,8 +173,8 @@ class _Task:
 
     Parameters
     ----------
-    folds : list of Fold
-        The truth of each fold.
+    folds, test_lists : list of Fold, list of TestList
+        The truth of each fold, and how an output names its tracks.
     n_classes : int
         Classes of the task.
     number_of : dict
@@ -190,6 +190,7 @@ class _Task:
     """
 
     folds: list[Fold]
+    test_lists: list[TestList]
     n_classes: int
     number_of: dict[str, int]
     tested: list[np.ndarray]
@@ -325,6 +326,7 @@ def _task(
     paths, of_test = list(track_numbers), np.concatenate(tested)
     return _Task(
         folds,
+        [TestList([track.path for track in fold.tracks], marked=_is_marked(fold.file.path)) for fold in folds],
         len(classes),
         number_of,
         tested,
@@ -341,9 +343,8 @@ def _is_marked(path: Path) -> bool:
 
 def _judge_system(name: str, outputs: list[Path | None], tables: Sequence[Path | None], task: _Task) -> System:
     predicted, findings = [], []
-    for output, fold in zip(outputs, task.folds, strict=True):
+    for output, fold, test_list in zip(outputs, task.folds, task.test_lists, strict=True):
         if output:
-            test_list = TestList([track.path for track in fold.tracks], marked=_is_marked(fold.file.path))
             classes, problems = read_output(output, test_list, task.number_of)
         else:
             classes = np.full(len(fold.tracks), NO_PREDICTION)

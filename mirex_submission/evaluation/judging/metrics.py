@@ -76,7 +76,15 @@ def overall_score(folds: Sequence[Score]) -> Score:
     return Score(confusion, confusion.sum(axis=0))
 
 
-def wilson_interval(n_right: float, n_tests: int) -> tuple[float, float]:
+def most_confused(counts: np.ndarray, n_most: int) -> list[tuple[int, int, int]]:
+    """Return the most frequent confusions of a matrix: number of tracks, predicted class and true class."""
+    wrong = counts - np.diag(counts.diagonal())
+    places = np.argsort(-wrong, axis=None, kind="stable")[:n_most]
+    pairs = [divmod(int(place), len(wrong)) for place in places]
+    return [(int(wrong[pair]), *pair) for pair in pairs if wrong[pair]]
+
+
+def wilson_interval(n_right: int, n_tests: int) -> tuple[float, float]:
     """Return Wilson's 95 % interval of a share of independent tests; (0, 1) without tests.
 
     References
@@ -87,15 +95,15 @@ def wilson_interval(n_right: float, n_tests: int) -> tuple[float, float]:
 
     if not n_tests:
         return 0.0, 1.0
-    interval = stats.binomtest(round(n_right), n_tests).proportion_ci(CONFIDENCE, method="wilson")
+    interval = stats.binomtest(n_right, n_tests).proportion_ci(CONFIDENCE, method="wilson")
     return float(interval.low), float(interval.high)
 
 
 def accuracy_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """Estimate the 95 % interval of an accuracy: Wilson's, or the bootstrap where a cluster has several tests.
+    """Estimate the 95 % interval of an accuracy: Wilson's, or the bootstrap where clusters have several tests.
 
-    Where all tests came out alike, every draw of the bootstrap is the same: then the interval is Wilson's of as many
-    tests as there are clusters.
+    Equally large clusters whose tests came out alike are as many single tests, and have Wilson's interval. So has any
+    number of tests that all came out alike, for then every draw of the bootstrap would be the same.
 
     Parameters
     ----------
@@ -111,9 +119,11 @@ def accuracy_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -> 
     (float, float)
         Lower and upper bound; (0, 1) without tests.
     """
-    n_clusters = len(np.unique(clusters))
-    if n_clusters == len(right) or right.all() or not right.any():
-        return wilson_interval(n_clusters * right.mean() if len(right) else 0, n_clusters)
+    _, cluster, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    n_right = np.bincount(cluster, right, minlength=len(sizes))
+    are_single = (sizes == sizes[:1]).all() and ((n_right == 0) | (n_right == sizes)).all()
+    if are_single or right.all() or not right.any():
+        return wilson_interval(int((n_right > 0).sum()), len(sizes))
     return bootstrap_interval(right, clusters, seed=seed)
 
 

@@ -30,7 +30,7 @@ from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
 RESULTS = "results.json"
-_DEPTH_OF_LINES = 5  # of an entry of a fold's tracks
+_IN_LINES = ("tracks", "confusion")  # whose entries are a line each
 Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
@@ -208,24 +208,29 @@ class Results(Struct, frozen=True):
 
 def as_json(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> bytes:
     """Return the evaluation as UTF-8 text; bytes of a path that are not UTF-8 are escaped."""
-    text = "".join(_lines(msgspec.to_builtins(record(evaluation, command))))
+    text = "".join(_lines(record(evaluation, command)))
     return text.encode("utf-8", errors="backslashreplace")
 
 
-def _lines(value: Any, depth: int = 0) -> Iterator[str]:
-    """Yield JSON with a line for each entry of the outer containers, such as a track; the inner ones are one line."""
-    if depth == _DEPTH_OF_LINES or not value or not isinstance(value, dict | list):
+def _lines(value: Any, depth: int = 0, *, in_lines: bool = False) -> Iterator[str]:
+    """Yield indented JSON, piece by piece, without a copy of all records; in_lines: each entry takes one line."""
+    if isinstance(value, Struct):
+        value = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
+    if not value or not isinstance(value, dict | list | tuple):
         yield json.dumps(value, ensure_ascii=False)
         return
-    before, after = ("{", "}") if isinstance(value, dict) else ("[", "]")
-    separator = f"\n{' ' * (depth + 1)}"
+    before, after = "{}" if isinstance(value, dict) else "[]"
+    line_end = f"\n{' ' * (depth + 1)}"
     yield before
-    for entry in value:
-        yield separator
-        if isinstance(value, dict):
+    for k, entry in enumerate(value):
+        yield f",{line_end}" if k else line_end
+        if in_lines:
+            yield json.dumps(msgspec.to_builtins(entry), ensure_ascii=False)
+        elif isinstance(value, dict):
             yield f"{json.dumps(entry, ensure_ascii=False)}: "
-        yield from _lines(value[entry] if isinstance(value, dict) else entry, depth + 1)
-        separator = f",\n{' ' * (depth + 1)}"
+            yield from _lines(value[entry], depth + 1, in_lines=entry in _IN_LINES)
+        else:
+            yield from _lines(entry, depth + 1)
     yield f"\n{' ' * depth}{after}"
 
 

@@ -17,11 +17,13 @@ import numpy as np
 
 from mirex_submission.evaluation.judging import results
 from mirex_submission.evaluation.judging.evaluate import Evaluation, System
-from mirex_submission.evaluation.judging.metrics import Score
+from mirex_submission.evaluation.judging.metrics import Score, most_confused
 from mirex_submission.system.atomic import remove, write_file
 from mirex_submission.system.progress import printable
 
 _COLUMN = 7  # characters of a matrix column of report.txt, as NEMA's
+_MOST_CLASSES = 100  # whose matrices report.txt has: of 500 they would take 4 MB a fold
+_N_CONFUSIONS = 100  # most frequent confusions, which it has instead
 
 
 def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], command: Sequence[str] = ()) -> None:
@@ -106,12 +108,21 @@ def _report(evaluation: Evaluation, system: System) -> str:
 
 
 def _figures(score: Score, interval: tuple[float, float], keys: Sequence[str]) -> list[str]:
-    counts = [[f"{n:{_COLUMN}}" for n in row] for row in score.confusion]
-    shares = [[f"{x:{_COLUMN}.2%}" for x in row] for row in score.confusion / np.maximum(score.n_tracks, 1)]
-    return [
+    figures = [
         f"Accuracy: {score.accuracy:.2%} (95 % interval {interval[0]:.2%} to {interval[1]:.2%})",
         f"Accuracy (normalised for class sizes): {score.normalised_accuracy:.2%}",
         f"Predictions: {score.confusion.sum()} for {score.n_tracks.sum()} tracks",
+    ]
+    if len(keys) > _MOST_CLASSES:
+        pairs = most_confused(score.confusion, _N_CONFUSIONS)
+        lines = [
+            f"{n:{_COLUMN}}  {keys[truth].strip()} taken for {keys[predicted].strip()}" for n, predicted, truth in pairs
+        ]
+        return [*figures, f"Most frequent confusions (results.json has the matrix of {len(keys)} classes):", *lines, ""]
+    counts = [[f"{n:{_COLUMN}}" for n in row] for row in score.confusion]
+    shares = [[f"{x:{_COLUMN}.2%}" for x in row] for row in score.confusion / np.maximum(score.n_tracks, 1)]
+    return [
+        *figures,
         *("Raw Confusion Matrix:", *_matrix(keys, counts), ""),
         *("Confusion Matrix percentage:", *_matrix(keys, shares), ""),
     ]
