@@ -16,43 +16,20 @@ from mirex_submission.errors import ListError
 from mirex_submission.evaluation.folds.split import check_number_of_classes
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
-from mirex_submission.evaluation.judging.parts import Part, Tests, judge_parts
+from mirex_submission.evaluation.judging.parts import Answers, Part, judge_parts
 from mirex_submission.evaluation.judging.probabilities import beside, matrix_of, read_probabilities
-from mirex_submission.evaluation.judging.tags import read_groups, read_strata
+from mirex_submission.evaluation.judging.task import Fold, Task, make_task
 from mirex_submission.protocol.findings import Finding, Kind
-from mirex_submission.protocol.lists import Track, read_labelled
+from mirex_submission.protocol.lists import read_labelled
 from mirex_submission.protocol.outputs import (
     NO_PREDICTION,
-    TestList,
     check_names,
-    class_key,
     class_names,
-    class_numbers,
-    is_marked,
     read_output,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The truth of one fold.
-
-    Parameters
-    ----------
-    file : FoldTruth
-        Its name and file.
-    tracks : list of Track
-        Its tracks, in the order of the file.
-    truth : np.ndarray [shape=(n_tracks,), dtype=int64]
-        Class numbers of the tracks.
-    """
-
-    file: FoldTruth
-    tracks: list[Track]
-    truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -167,42 +144,6 @@ class Evaluation:
         return pd.DataFrame(rows, columns=columns, dtype=object).astype({"probability": "float64"})
 
 
-@dataclass(frozen=True)
-class _Task:
-    """The truth as systems are judged by it.
-
-    Parameters
-    ----------
-    folds, test_lists : list of Fold, list of TestList
-        The truth of each fold, and how an output names its tracks.
-    n_classes : int
-        Classes of the task.
-    number_of : dict
-        Their numbers, by `class_numbers`.
-    tested : list of np.ndarray [shape=(n_tracks,), dtype=int64]
-        Which track of the task each line of a fold's truth is: a track may be in several folds.
-    groups : np.ndarray [shape=(n_tests,), dtype=int64] or None
-        Group of each test, fold after fold.
-    strata : list of (str, np.ndarray [shape=(n_tests,), dtype=bool])
-        Name of each stratum, and which tests are of it.
-    seed : int
-        Seed of the bootstrap.
-    """
-
-    folds: list[Fold]
-    test_lists: list[TestList]
-    n_classes: int
-    number_of: dict[str, int]
-    tested: list[np.ndarray]
-    groups: np.ndarray | None
-    strata: list[tuple[str, np.ndarray]]
-    seed: int
-
-    def right(self, predicted: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Compare class numbers with the truth: of each fold bool [shape=(n_tracks,)]."""
-        return [fold.truth == classes for fold, classes in zip(self.folds, predicted, strict=True)]
-
-
 def evaluate(
     truth: str | os.PathLike[str],
     systems: Mapping[str, str | os.PathLike[str]],
@@ -275,7 +216,7 @@ def judge(
     lists = [read_labelled(file.path, min_classes=1, for_evaluator=False) for file in files]
     classes = class_names(track for tracks in lists for track in tracks)
     check_number_of_classes(len(classes))
-    task = _task(files, lists, classes, groups, strata, seed)
+    task = make_task(files, lists, classes, groups=groups, strata=strata, seed=seed)
     names = sorted(outputs)
     tables = probabilities or {name: [beside(output) for output in outputs[name]] for name in names}
     systems = [_judge_system(name, outputs[name], tables[name], task) for name in names]
@@ -305,43 +246,7 @@ def judge(
     )
 
 
-def _task(
-    files: Sequence[FoldTruth],
-    lists: Sequence[list[Track]],
-    classes: Mapping[str, str],
-    groups: str | os.PathLike[str] | None,
-    strata: str | os.PathLike[str] | None,
-    seed: int,
-) -> _Task:
-    number_of = class_numbers(classes)
-    folds = [
-        Fold(file, tracks, np.array([number_of[class_key(track.label)] for track in tracks]))
-        for file, tracks in zip(files, lists, strict=True)
-    ]
-    track_numbers: dict[str, int] = {}
-    tested = [
-        np.array([track_numbers.setdefault(os.path.normpath(track.path), len(track_numbers)) for track in fold.tracks])
-        for fold in folds
-    ]
-    paths, of_test = list(track_numbers), np.concatenate(tested)
-    return _Task(
-        folds,
-        [TestList([track.path for track in fold.tracks], marked=_is_marked(fold.file.path)) for fold in folds],
-        len(classes),
-        number_of,
-        tested,
-        read_groups(groups, paths)[of_test] if groups else None,
-        [(name, mask[of_test]) for name, mask in read_strata(strata, paths)] if strata else [],
-        seed,
-    )
-
-
-def _is_marked(path: Path) -> bool:
-    with open(path, "rb") as f:
-        return is_marked(f.readline())
-
-
-def _judge_system(name: str, outputs: list[Path | None], tables: Sequence[Path | None], task: _Task) -> System:
+def _judge_system(name: str, outputs: list[Path | None], tables: Sequence[Path | None], task: Task) -> System:
     predicted, findings = [], []
     for output, fold, test_list in zip(outputs, task.folds, task.test_lists, strict=True):
         if output:
@@ -376,7 +281,7 @@ def _judge_system(name: str, outputs: list[Path | None], tables: Sequence[Path |
     )
 
 
-def _probabilities(tables: Sequence[Path | None], task: _Task) -> tuple[np.ndarray | None, list[str]]:
+def _probabilities(tables: Sequence[Path | None], task: Task) -> tuple[np.ndarray | None, list[str]]:
     """Read the probabilities of all tests, NaN where they are not known; and say what is wrong with them."""
     problems: list[str] = []
     blocks: list[np.ndarray | None] = []
@@ -394,10 +299,10 @@ def _probabilities(tables: Sequence[Path | None], task: _Task) -> tuple[np.ndarr
     return np.concatenate(filled), problems
 
 
-def _parts(predicted: Sequence[np.ndarray], probabilities: np.ndarray | None, task: _Task) -> list[Part]:
+def _parts(predicted: Sequence[np.ndarray], probabilities: np.ndarray | None, task: Task) -> list[Part]:
     if probabilities is None and task.groups is None and not task.strata:
         return []
     truth, tested = (np.concatenate(parts) for parts in ([fold.truth for fold in task.folds], task.tested))
-    tests = Tests(truth, np.concatenate(predicted), probabilities, tested, task.groups)
+    tests = Answers(truth, np.concatenate(predicted), probabilities, tested, task.groups)
     folds = [(fold.file.name, len(fold.tracks)) for fold in task.folds]
     return judge_parts(tests, folds, task.strata, seed=task.seed)

@@ -88,8 +88,8 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Tests:
-    """Tests of a system.
+class Answers:
+    """The answers of a system to its tests.
 
     Parameters
     ----------
@@ -109,9 +109,9 @@ class Tests:
     tracks: np.ndarray
     groups: np.ndarray | None
 
-    def of(self, chosen: np.ndarray) -> Tests:
+    def of(self, chosen: np.ndarray) -> Answers:
         """Return some of the tests: a mask or indices."""
-        return Tests(*(None if values is None else values[chosen] for values in vars(self).values()))  # type: ignore[arg-type]
+        return Answers(*(None if values is None else values[chosen] for values in vars(self).values()))  # type: ignore[arg-type]
 
     def clusters(self) -> list[np.ndarray]:
         """Return the clusters that are drawn as a whole: tracks, and groups if they are known."""
@@ -119,13 +119,13 @@ class Tests:
 
 
 def judge_parts(
-    tests: Tests, folds: Sequence[tuple[str, int]], strata: Sequence[tuple[str, np.ndarray]], *, seed: int
+    tests: Answers, folds: Sequence[tuple[str, int]], strata: Sequence[tuple[str, np.ndarray]], *, seed: int
 ) -> list[Part]:
     """Compute the figures of all tests, of each fold and of each stratum.
 
     Parameters
     ----------
-    tests : Tests
+    tests : Answers
         All tests of a system, fold after fold.
     folds : sequence of (str, int)
         Name of each fold and number of its tests.
@@ -146,12 +146,12 @@ def judge_parts(
     return parts + [judge_part(tests.of(mask), "stratum", name, seed=seed) for name, mask in strata]
 
 
-def judge_part(tests: Tests, kind: Literal["all", "fold", "stratum"], name: str, *, seed: int) -> Part:
+def judge_part(tests: Answers, kind: Literal["all", "fold", "stratum"], name: str, *, seed: int) -> Part:
     """Compute the figures of a part.
 
     Parameters
     ----------
-    tests : Tests
+    tests : Answers
         The tests of the part.
     kind, name : str
         Which part it is.
@@ -180,12 +180,12 @@ def judge_part(tests: Tests, kind: Literal["all", "fold", "stratum"], name: str,
     return replace(part, n_known=len(known.truth), figures=figures, reliability=_reliability(known))
 
 
-def _interval_of_share(name: str, right: np.ndarray, tests: Tests, seed: int) -> dict[str, Figure]:
+def _interval_of_share(name: str, right: np.ndarray, tests: Answers, seed: int) -> dict[str, Figure]:
     intervals = [accuracy_interval(right, clusters, seed=seed) for clusters in tests.clusters()]
     return {name: Figure(float(right.mean()), intervals[0], intervals[1] if len(intervals) > 1 else None)}
 
 
-def _of_predictions(tests: Tests) -> Iterator[tuple[str, tuple[float, _Statistic]]]:
+def _of_predictions(tests: Answers) -> Iterator[tuple[str, tuple[float, _Statistic]]]:
     """Yield the figures of predictions, each with its value and its statistic of draws."""
     from scipy.sparse import csr_array
     from sklearn.metrics import recall_score
@@ -206,7 +206,7 @@ def _of_predictions(tests: Tests) -> Iterator[tuple[str, tuple[float, _Statistic
     yield "balanced_accuracy", (float(value), balanced)
 
 
-def _of_probabilities(tests: Tests) -> Iterator[tuple[str, tuple[float, _Statistic]]]:
+def _of_probabilities(tests: Answers) -> Iterator[tuple[str, tuple[float, _Statistic]]]:
     """Yield the figures of probabilities, each with its value and its statistic of draws."""
     from scipy.sparse import csr_array
     from sklearn.metrics import log_loss, roc_auc_score
@@ -252,7 +252,7 @@ def _auroc(truth: np.ndarray, p: np.ndarray, classes: list[int], value: float) -
     return lambda weights: np.minimum(value + adds @ weights, 1.0)
 
 
-def _drawn(figures: dict[str, tuple[float, _Statistic]], tests: Tests, seed: int) -> dict[str, Figure]:
+def _drawn(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: int) -> dict[str, Figure]:
     """Draw tracks, and groups if they are known, as a whole, and compute all figures of each draw."""
     intervals: dict[str, list[_Interval]] = {name: [] for name in figures}
     for clusters in tests.clusters() if figures else []:
@@ -288,7 +288,7 @@ def _counts(n: int, seed: int) -> np.ndarray:
     return counts
 
 
-def _calibration(tests: Tests) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _calibration(tests: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return of each test the bin, the largest probability, and whether its class is right."""
     assert tests.probabilities is not None
     confidence = tests.probabilities.max(axis=1)
@@ -296,7 +296,7 @@ def _calibration(tests: Tests) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.searchsorted(np.linspace(0, 1, N_BINS + 1)[1:-1], confidence, side="left"), confidence, right
 
 
-def _reliability(tests: Tests) -> list[Bin]:
+def _reliability(tests: Answers) -> list[Bin]:
     place, confidence, right = _calibration(tests)
     counts = np.bincount(place, minlength=N_BINS)
     sums = np.bincount(place, confidence, minlength=N_BINS), np.bincount(place, right, minlength=N_BINS)
