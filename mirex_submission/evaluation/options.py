@@ -58,12 +58,25 @@ class EvaluateOptions(Options):
     ----------
     seed : int
         Seed of the bootstrap intervals.
+    groups : str, optional
+        List of path<TAB>group, whose groups are drawn as a whole for more intervals.
+    strata : str, optional
+        Table of path and other columns, each value of which is a part with figures of its own.
     strict : bool
         Raise ListError, once all is written, if the evaluator would fail on anything.
+    wiki : bool
+        Show MediaWiki's tables.
     """
 
     seed: int = option(0, "random seed of the bootstrap intervals", convert=opt.seed, metavar="N")
+    groups: str | None = option(
+        None, "groups (artists), path<TAB>group: intervals by group", convert=opt.path, metavar="FILE"
+    )
+    strata: str | None = option(
+        None, "table of path and any columns: figures of each value", convert=opt.path, metavar="FILE"
+    )
     strict: bool = option(False, "status 3 if the evaluator would fail on anything")
+    wiki: bool = option(False, "print MediaWiki tables, as MIREX's result pages have them")
 
 
 @dataclass(frozen=True)

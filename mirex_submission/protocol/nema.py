@@ -41,8 +41,9 @@ def clean_label(label: str) -> str:
 
 def split_line(line: str) -> tuple[str, str] | None:
     """The first two words of a line, which the evaluator takes for path and label; None if there are not two."""
-    words = [word for word in _WHITE_SPACE.split(line) if word]
-    return (words[0], words[1]) if len(words) > 1 else None
+    words = line.encode("utf-8", "surrogatepass").split(None, 2)  # bytes split at ASCII white space alone
+    path, label = (word.decode("utf-8", "surrogatepass") for word in words[:2]) if len(words) > 1 else ("", "")
+    return (path, label) if label else None
 
 
 def breaks_line(text: str) -> bool:

@@ -14,7 +14,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission.errors import ListError
@@ -75,6 +75,7 @@ def write_probabilities(
     write_output(csv_path, text.getvalue().encode("utf-8"))
 
 
+@lru_cache(maxsize=20_000)  # the lines of an output repeat few labels
 def class_key(label: str) -> str:
     """Return the text by which a label is compared: cleaned as the evaluator does, or as spelled if nothing is left."""
     return nema.clean_label(label) or label
@@ -127,6 +128,8 @@ class TestList:
         self.paths = paths
         self.marked = marked
         self._tracks_of = self._name(paths)
+        tracks_of = self._tracks_of[0]
+        self._as_spelled = {path: k for k, path in enumerate(paths) if len(tracks_of[os.path.normpath(path)]) == 1}
 
     @cached_property
     def _composed(self) -> list[dict[str, list[int]]]:
@@ -146,6 +149,8 @@ class TestList:
 
         composed : compare in the composed Unicode form.
         """
+        if not composed and path in self._as_spelled:
+            return self._as_spelled[path]
         path, tracks_of_namings = (nfc(path), self._composed) if composed else (path, self._tracks_of)
         for naming, tracks_of in zip(self._NAMINGS, tracks_of_namings, strict=True):
             tracks = tracks_of.get(naming(path), ())
@@ -255,7 +260,7 @@ def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> lis
     path, _, label = line.rpartition("\t")
     pairs = [(path, label)] if path and label.strip() else []
     words = nema.split_line(line)
-    pairs += [words] if words else []
+    pairs += [words] if words and words not in pairs else []
     return [_reading(path, label, test_list, classes) for path, label in pairs]
 
 

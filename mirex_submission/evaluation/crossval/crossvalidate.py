@@ -16,6 +16,7 @@ from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
 from mirex_submission.evaluation.folds.lists import TaskLists, find_lists
 from mirex_submission.evaluation.names import check_system_names
 from mirex_submission.evaluation.options import CrossvalOptions
+from mirex_submission.protocol.lists import read_unlabelled
 
 if TYPE_CHECKING:
     from mirex_submission.evaluation.stress.stress import Stress
@@ -60,6 +61,7 @@ def cross_validate(
     options.check_scheduler()
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
     task = find_lists(folder)
+    _check_tags(task, options)
     stress = _stress(task, scratch, options) if options.stress != "none" else None
     plans = _plans(task, scratch, out, options, stress)
     runs = run(
@@ -109,6 +111,18 @@ def _plans(task: TaskLists, scratch: Path, out: Path, options: CrossvalOptions, 
     ]
 
 
+def _check_tags(task: TaskLists, options: CrossvalOptions) -> None:
+    """Read groups and strata before the run, so that it does not fail after hours."""
+    if options.groups or options.strata:
+        from mirex_submission.evaluation.judging.tags import read_groups, read_strata
+
+        tracks = [track.path for fold in task.folds for track in read_unlabelled(fold.test)]
+        if options.groups:
+            read_groups(options.groups, tracks)
+        if options.strata:
+            read_strata(options.strata, tracks)
+
+
 def _options_of_systems(
     option: str, given: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]
 ) -> dict[str, list[str]]:
@@ -137,13 +151,16 @@ def _judge(
     from mirex_submission.evaluation.crossval.record import write_runs
     from mirex_submission.evaluation.judging.evaluate import judge
     from mirex_submission.evaluation.judging.pairing import FoldTruth
-    from mirex_submission.evaluation.judging.publish import publish, refuse_findings
+    from mirex_submission.evaluation.judging.publish import publish, refuse_findings, refuse_probabilities
 
     problems = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(command_line))
     truths = [FoldTruth(fold.name, fold.truth) for fold in task.folds]
     outputs = {run.plan.submission.name: [fold.output for fold in run.folds] for run in runs}
-    evaluation = judge(truths, outputs, seed=options.seed)
-    publish(evaluation, out, command_line, show)
+    tables = {run.plan.submission.name: [fold.probabilities for fold in run.folds] for run in runs}
+    evaluation = judge(
+        truths, outputs, probabilities=tables, seed=options.seed, groups=options.groups, strata=options.strata
+    )
+    publish(evaluation, out, command_line, show, wiki=options.wiki)
     if stress:
         from mirex_submission.evaluation.stress import results
 
@@ -157,5 +174,6 @@ def _judge(
             for owner, (first, *others) in problems.items()
         )
         raise SubmissionError("\n".join(lines))
+    refuse_probabilities(evaluation)
     if options.strict:
         refuse_findings(evaluation, out)

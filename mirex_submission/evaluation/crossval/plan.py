@@ -96,8 +96,8 @@ class FoldPlan:
         Whether `scratch` is to be a copy of what extraction left.
     output : Path
         The predictions.
-    probabilities : Path or None
-        The probabilities that our own classification writes.
+    probabilities : Path
+        The probabilities: of our own classification, or those that any other system may write beside its output.
     models_history : Path or None
         The learning curve in our own model's folder, which is kept as `history`.
     history : Path
@@ -111,7 +111,7 @@ class FoldPlan:
     scratch: Path
     copied: bool
     output: Path
-    probabilities: Path | None
+    probabilities: Path
     models_history: Path | None
     history: Path
     again: dict[str, Again]
@@ -240,7 +240,7 @@ class _Planner:
         own, fold = self.submission.own, lists.name
         scratch = shared if own else self.home / "folds" / f"{self.submission.name}.{fold}"
         output = self.results / "outputs" / f"{fold}.txt"
-        probabilities = self.results / "probabilities" / f"{fold}.csv" if own else None
+        probabilities = self.results / "probabilities" / f"{fold}.csv" if own else output.with_suffix(".csv")
         model = f"{fold}{_mark(self.options.train)}"
         folder = scratch / "models" / model if own else None
         # Of networks alone: the other recipes have no epochs.
@@ -248,7 +248,7 @@ class _Planner:
         again = {}
         if self.submission.separate:
             train = self._train(lists, after, scratch, model, folder, models_history)
-            steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities)]
+            steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities if own else None)]
             for variant, test_list in self.variants.get(fold, {}).items():
                 again[variant] = self._again(fold, variant, test_list, train.key, model, folder or scratch)
         else:

@@ -320,7 +320,8 @@ def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
         remove(fold.scratch)
     if fold.models_history and fold.models_history.exists():
         write_file(fold.history, fold.models_history.read_bytes())
-    return FoldRun(results, fold.output, fold.probabilities, fold.history if fold.history.exists() else None)
+    probabilities, history = (path if path.exists() else None for path in (fold.probabilities, fold.history))
+    return FoldRun(results, fold.output, probabilities, history)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -67,7 +67,7 @@ def read_table(
         If the package that reads the format is not installed.
     """
     problems = Problems(table_path)
-    frame = _frame(Path(table_path), problems)
+    frame = read_frame(Path(table_path), problems)
     columns = ["path", "label", *([group] if group else [])]
     for name in columns:
         count = list(frame.columns).count(name)
@@ -84,7 +84,7 @@ def read_table(
     return tracks
 
 
-def _frame(path: Path, problems: Problems) -> pd.DataFrame:
+def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
     """Read a table as text; the index of a row is its line, or its row in a binary table."""
     import pandas as pd
 

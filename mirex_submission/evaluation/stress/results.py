@@ -18,9 +18,10 @@ from msgspec import Struct
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.crossval.run import SystemRun
 from mirex_submission.evaluation.folds.lists import KnownPaths
-from mirex_submission.evaluation.judging.evaluate import Evaluation, Fold
-from mirex_submission.evaluation.judging.metrics import wilson_interval
+from mirex_submission.evaluation.judging.evaluate import Evaluation
+from mirex_submission.evaluation.judging.metrics import difference_interval, wilson_interval
 from mirex_submission.evaluation.judging.results import Number, Share
+from mirex_submission.evaluation.judging.task import Fold
 from mirex_submission.evaluation.records import Count, read_record
 from mirex_submission.evaluation.stress.altered import Variant
 from mirex_submission.evaluation.stress.deformations import DEFORMATIONS
@@ -31,7 +32,6 @@ from mirex_submission.system.atomic import write_file
 from mirex_submission.system.paths import full_path
 
 STRESS = "stress.json"
-_Z = 1.959963984540054  # of a 95 % interval
 _COLUMNS = (
     "system", "deformation", "strength", "unit", "tracks", "accuracy", "low", "high", "change", "change low",
     "change high", "only before", "only after", "p",
@@ -48,7 +48,7 @@ class StressPoint(Struct, frozen=True):
     n_tracks, n_right, accuracy, interval
         Tests of the folds that were answered, and the accuracy with its 95 % interval (Wilson).
     change, change_interval
-        That accuracy minus the one without the deformation, with its 95 % interval (Agresti and Min).
+        That accuracy minus the one without the deformation, with its 95 % interval.
     n_only_before, n_only_after, p
         Tests that were right only without it, or only with it, and McNemar's exact p.
     """
@@ -145,25 +145,11 @@ def _point(variant: Variant, before: np.ndarray, after: np.ndarray) -> StressPoi
         n_right / n,
         wilson_interval(n_right, n),
         (only_after - only_before) / n,
-        _change_interval(only_after, only_before, n),
+        difference_interval(np.stack([after, before], axis=1), np.arange(n), seed=variant.seed),
         only_before,
         only_after,
         float(stats.binomtest(only_before, only_before + only_after).pvalue) if only_before + only_after else 1.0,
     )
-
-
-def _change_interval(n_gained: int, n_lost: int, n: int) -> tuple[float, float]:
-    """Return the 95 % interval of a difference of matched proportions.
-
-    References
-    ----------
-    A. Agresti and Y. Min, "Simple improved confidence intervals for comparing matched proportions", Statistics in
-    Medicine 24 (2005): half a case more in each cell, so that it has a width where no answer has changed.
-    """
-    gained, lost, n_more = n_gained + 0.5, n_lost + 0.5, n + 2
-    mean = (gained - lost) / n_more
-    half = _Z * ((gained + lost - (gained - lost) ** 2 / n_more) ** 0.5) / n_more
-    return max(mean - half, -1.0), min(mean + half, 1.0)
 
 
 def write_stress(record: StressRecord, folder: Path) -> None:
