@@ -53,7 +53,9 @@ def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
         problem = f"{top}: no audio file in a folder below"
         raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
     _check_level(top, tracks)
-    lost = sorted({entry.name for entry in os.scandir(top) if entry.is_dir()} - {track.label for track in tracks})
+    lost = sorted(
+        {name for name in os.listdir(top) if os.path.isdir(os.path.join(top, name))} - {t.label for t in tracks}
+    )
     lost = [name for name in lost if not name.startswith(".")]
     if lost:
         problem = f"{top}: {len(lost)} class(es) left out, for their folders have no audio file: {', '.join(lost)}"
