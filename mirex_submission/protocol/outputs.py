@@ -222,7 +222,9 @@ def read_output(
         if not readings:
             findings.append(Finding(where, f"no label in {shortened(line)!r}", Kind.NO_LABEL))
             continue
-        best = min(readings, key=lambda reading: reading.meaning.count(None))
+        best, *others = readings
+        if others:
+            best = min(readings, key=lambda reading: reading.meaning.count(None))
         if best.track is None:
             problem = f"{shortened(best.path)!r} names no track of the test list, or several"
             findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
@@ -238,7 +240,7 @@ def read_output(
             problem = f"{shortened(best.path)!r} or {shortened(best.label)!r} has another Unicode form in the lists"
             findings.append(Finding(where, problem, Kind.UNICODE_FORM))
         # The last reading is the evaluator's. It may agree by chance, with a class that the path names.
-        elif readings[-1].meaning != best.meaning or (
+        elif (others and readings[-1].meaning != best.meaning) or (
             "\t" in line and nema.breaks_line(line.partition("\t")[0].strip())
         ):
             findings.append(

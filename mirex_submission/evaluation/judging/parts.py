@@ -35,7 +35,7 @@ FIGURES = {
 }
 SHARES = ("accuracy", "balanced_accuracy", "top2_accuracy", "calibration_error")  # of 1, shown in %
 N_BINS = 15
-N_DRAWS, _LEAST_DRAWS, _MOST_DRAWN = 1000, 200, 20_000_000  # draws; as few, where as many clusters would be drawn
+N_DRAWS, _LEAST_DRAWS, _MOST_DRAWN = 1000, 200, 10_000_000  # draws; as few, where as many clusters would be drawn
 _DRAWS_AT_ONCE = 40
 _Interval = tuple[float, float]
 _Statistic = Callable[[np.ndarray], np.ndarray]  # weights [shape=(n_tests, n_draws)] to the figure of each draw

@@ -85,16 +85,17 @@ def _read(table: Any, problems: Problems) -> Probabilities:
         problems.finish(n_entries=0, expected="path,probabilities")
     lines: dict[str, int] = {}
     numbers = array("d")
-    for row in filter(None, table):
+    for row in table:
+        if len(row) != len(header):
+            add(table.line_num, f"{len(row)} cells, and the first line has {len(header)}")
+            continue
         track = os.path.normpath(row[0])
         try:
             values = [float(cell) for cell in row[first:]]
         except ValueError as error:
             add(table.line_num, str(error))
             continue
-        if len(row) != len(header):
-            add(table.line_num, f"{len(row)} cells, and the first line has {len(header)}")
-        elif track in lines:
+        if track in lines:
             add(table.line_num, f"{shortened(row[0])!r} is in line {lines[track]} too")
         else:
             lines[track] = table.line_num

@@ -522,3 +522,26 @@ def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_scrip
     }  # fmt: skip
     assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
     assert run_script("mirex-submission.sh", "report", "scratch/results", cwd=tmp_path).returncode == 0
+
+
+def test_probabilities_that_a_foreign_system_writes_beside_its_output_are_judged(call, lists, submission, tmp_path):
+    program = 'BEGIN { print "path,rock,jazz" } { print $0 ($NF ~ /^rock/ ? ",0.75,0.25" : ",0.25,0.75") }'
+    table = f"""awk -F/ '{program}' "$4" """
+    folder = submission(
+        **{k[:-3]: v for k, v in GOOD.items()} | {"classify": f'{CLASSIFY}{table} > "${{5%.txt}}.csv"\n'}
+    )
+    assert call("--submission", f"A={folder}")[0] == 0
+    [system] = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
+    assert system["parts"][0]["n_known"] == 12
+    assert system["parts"][0]["figures"]["brier_score"]["value"] == 2 * 0.25**2
+    fold = runs(tmp_path)["systems"]["A"]["folds"]["fold1"]
+    assert fold["probabilities"] == "A/outputs/fold1.csv" and fold["sha256"]["probabilities"]
+    # A later run without them does not take those of this one.
+    assert call("--submission", f"A={submission()}")[0] == 0
+    assert not json.loads((tmp_path / "out" / "results.json").read_text())["systems"][0]["parts"]
+
+
+def test_groups_that_are_wrong_are_known_before_the_first_step(call, lists, submission, tmp_path):
+    (tmp_path / "groups.txt").write_text("/elsewhere.wav\tx\n")
+    status, _, stderr = call("--submission", f"A={submission()}", "--groups", "groups.txt")
+    assert (status, "[usage.tags]" in stderr, (tmp_path / "good" / "called").exists()) == (2, True, False)

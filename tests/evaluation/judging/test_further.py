@@ -110,7 +110,7 @@ def test_a_class_without_a_column_has_probability_0(call, task):
 
 def test_an_output_is_no_table_of_itself(task):
     assert beside(task / "A" / "1.csv") is None and beside(task / "A" / "1.txt") == task / "A" / "1.csv"
-    (task / "A" / "1.csv").write_text("\ufeff" + HEAD + "\n/a/b,0.5,0.5\n\n", encoding="utf-8")
+    (task / "A" / "1.csv").write_text("\ufeff" + HEAD + "/a/b,0.5,0.5\n", encoding="utf-8")
     assert read_probabilities(task / "A" / "1.csv").of("/a//b", "y") == 0.5
 
 
