@@ -124,11 +124,15 @@ def run(
             then(runner, runs)
         finally:  # any exception, here or in a step, ends all steps
             stop.set()
+    _warn_of_changes(plans)
+    return runs
+
+
+def _warn_of_changes(plans: Sequence[Plan]) -> None:
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
         if submission.current_digest() != submission.digest:
             warning = f"{submission.folder}: its files have changed meanwhile: the next run repeats all its steps"
             log.warning("%s", coded(warning, code="crossval.changed-submission"))
-    return runs
 
 
 @contextlib.contextmanager
