@@ -35,8 +35,10 @@ from mirex_submission.protocol.outputs import (
     read_output,
 )
 
-_LEAST_SHARE = 0.02  # of doubtful labels, from which they are a warning
-_AS_SURE = 0.5  # how often systems are sure where they contradict a label, in proportion to where they agree
+# From these on doubtful labels are a warning; below, the mistakes of the systems explain them as well.
+_LEAST_SHARE = 0.05  # of tracks with doubtful labels
+_LEAST_AGREEMENT = 0.75  # of predictions with labels
+_AS_SURE = 0.6  # how often systems are sure where they contradict a label, in proportion to where they agree
 _UNKNOWN = -1
 
 
@@ -96,15 +98,15 @@ class ConfidentLabels:
         return tracks[np.argsort(self.margins[tracks], kind="stable")]
 
     @cached_property
-    def contradicted_as_surely(self) -> bool:
-        """Whether systems are about as sure where they contradict labels as where they agree with them.
+    def rather_wrong(self) -> bool:
+        """Whether wrong labels explain the doubtful ones better than mistakes of the systems.
 
         A system that errs is mostly unsure. One that is right of a wrong label is as sure as of other tracks.
         """
         agrees = self.margins > 0
-        is_sure = self.confident == self.probabilities.argmax(axis=1)
-        if agrees.all() or not agrees.any():
+        if len(self.doubtful) < _LEAST_SHARE * len(agrees) or agrees.mean() < _LEAST_AGREEMENT:
             return False
+        is_sure = self.confident == self.probabilities.argmax(axis=1)
         return bool(is_sure[~agrees].mean() >= _AS_SURE * is_sure[agrees].mean())
 
     @property
@@ -128,13 +130,13 @@ def doubtful_labels(task: AuditTask) -> list[Problem]:
     """
     names = class_names(Track(track.path, track.label) for track in task.tracks.values() if track.label)
     numbers = class_numbers(names)
-    by_file, is_sure = _probabilities(task, numbers, len(names))
+    by_file, graded = _probabilities(task, numbers, len(names))
     tracks = [task.tracks[file] for file in by_file]
     if len(names) < 2 or not tracks:
         return []
     labels = np.array([numbers[class_key(track.label)] for track in tracks])
     learned = ConfidentLabels(labels, np.stack(list(by_file.values())))
-    is_warning = is_sure and len(learned.doubtful) >= _LEAST_SHARE * len(tracks) and learned.contradicted_as_surely
+    is_warning = graded and learned.rather_wrong
     spelled = list(names.values())
     return [
         _problem(learned, tracks, spelled, number, is_warning=is_warning)

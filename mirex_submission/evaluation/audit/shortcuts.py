@@ -1,9 +1,9 @@
 """How well things that are no music predict the label under the same folds.
 
-What predicts the label of the test tracks without being music can be what a system has learned. A forest of decision
-trees is trained on each fold's training tracks, for each feature alone and for all of them together, and predicts its
-test tracks. "All together" is what the audio files themselves hold: all that a system gets to hear. Names of files and
-folders and the date are predicted from as well, but a system would have to cheat to use them: they give notes.
+What predicts the label of the test tracks without being music can be what a system has learned. On each fold's training
+tracks a decision tree is trained for each feature alone, and a forest of them for all together. "All together" is what
+the audio files themselves hold: all that a system gets to hear. Names of files and folders and the date are predicted
+from as well, but a system would have to cheat to use them: they give notes.
 """
 
 from __future__ import annotations
@@ -29,10 +29,9 @@ from mirex_submission.system.unicode_forms import nfc
 
 ALL = "all"
 NAMES = ("path tokens", "name tokens", "modification date")
-_N_TREES = 200
-_N_TREES_ALONE = 50
+_N_TREES = 50
 _MOST_SAMPLES = 2000  # tracks that a tree sees: the time is in proportion
-_LEAVES = 50  # of a tree at most, about
+_LEAVES = 5  # of a tree for each class, about, at most
 _MOST_TOKENS = 100
 _ALONE = 0.01  # chance of a false alarm of any single feature
 
@@ -55,8 +54,14 @@ def shortcuts(task: AuditTask, *, seed: int = 0) -> tuple[list[Shortcut], list[P
     """
     files = [file for file, track in task.tracks.items() if track.label]
     scanned = scan(file_features, files, threads=task.threads, title="file features")
-    measured = {one.item: one.result for one in scanned if one.result is not None}
-    tracks = [task.tracks[file] for file in files if file in measured]
+    return shortcuts_of({one.item: one.result for one in scanned if one.result is not None}, task, seed=seed)
+
+
+def shortcuts_of(
+    measured: Mapping[str, FileFeatures], task: AuditTask, *, seed: int = 0
+) -> tuple[list[Shortcut], list[Problem]]:
+    """Do as `shortcuts` with what was measured of each file; files that are not in it are left out."""
+    tracks = [track for file, track in task.tracks.items() if track.label and file in measured]
     folds = _indices(task, tracks)
     labels, truth = np.unique([track.label for track in tracks], return_inverse=True)
     if len(labels) < 2 or not any(len(test) for _, test in folds):
@@ -67,7 +72,7 @@ def shortcuts(task: AuditTask, *, seed: int = 0) -> tuple[list[Shortcut], list[P
     progress = Progress("shortcuts", len(columns), unit="features")
     right = {}
     for feature, matrix in columns.items():
-        right[feature] = trials.right(matrix, n_trees=_N_TREES if feature == ALL else _N_TREES_ALONE)
+        right[feature] = trials.right(matrix, n_trees=_N_TREES if feature == ALL else 1)
         progress.advance()
     progress.close()
     return _judged(task, tracks, trials, right)
@@ -162,7 +167,7 @@ class _Trials:
         self, folds: Sequence[tuple[np.ndarray, np.ndarray]], truth: np.ndarray, clusters: np.ndarray, seed: int
     ) -> None:
         self._folds = [(train, test) for train, test in folds if len(train) and len(test)]
-        self._truth, self._seed = truth, seed
+        self._truth, self._seed, self._n_classes = truth, seed, 1 + int(truth.max())
         tested = np.concatenate([test for _, test in self._folds])
         self._clusters = clusters[tested]
         frequent = [np.bincount(truth[train]).argmax() for train, _ in self._folds]
@@ -182,17 +187,16 @@ class _Trials:
 
     def _right(self, matrix: np.ndarray, train: np.ndarray, test: np.ndarray, n_trees: int) -> np.ndarray:
         from sklearn.ensemble import RandomForestClassifier
+        from sklearn.tree import DecisionTreeClassifier
 
         n_samples = min(len(train), _MOST_SAMPLES)
-        forest = RandomForestClassifier(
-            n_trees,
-            min_samples_leaf=max(2, n_samples // _LEAVES),
-            max_features=0.5,
-            max_samples=n_samples,
-            random_state=self._seed,
-        )
-        forest.fit(matrix[train], self._truth[train])
-        return np.asarray(forest.predict(matrix[test]) == self._truth[test])
+        options = {"min_samples_leaf": max(2, n_samples // (_LEAVES * self._n_classes)), "random_state": self._seed}
+        if n_trees == 1:
+            model = DecisionTreeClassifier(**options)
+        else:
+            model = RandomForestClassifier(n_trees, max_features=0.5, max_samples=n_samples, **options)
+        model.fit(matrix[train], self._truth[train])
+        return np.asarray(model.predict(matrix[test]) == self._truth[test])
 
     def interval(self, right: np.ndarray, confidence: float = CONFIDENCE) -> tuple[float, float]:
         """Estimate the interval of an accuracy over whole groups."""
