@@ -32,7 +32,7 @@ _WANTED = 256  # frames that two tracks share, or half of the shorter one: three
 _LEAST = 32
 _STEP = 4  # of the frames whose bits are compared: neighbours have nearly the same
 _DRIFT = 16  # frames by which the index may be wrong
-SAME = 0.5  # correlation from which two tracks are one recording
+SAME = 0.6  # correlation from which two tracks are one recording
 
 
 def changes(path: str) -> np.ndarray:

@@ -18,7 +18,7 @@ _PART = 1 << 22  # sub-fingerprints in the index at a time: 32 MB
 _NEIGHBOURS = 8  # that a sub-fingerprint votes for: one that thousands of tracks have costs no more than others
 _BIN = 8  # frames; neighbouring frames share all but a thirtieth of their samples
 _MOST_VOTES = 1 << 22  # kept, of all pairs and offsets
-_PAIRS_A_TRACK, _CANDIDATES_A_TRACK = 32, 4  # whose bits are compared, and that are compared in full; most votes first
+_PAIRS_A_TRACK, _CANDIDATES_A_TRACK = 16, 4  # whose bits are compared, and that are compared in full; most votes first
 _MOST_BIT_ERRORS = 0.4  # of a pair that is worth a closer look; 0.5 is chance
 
 

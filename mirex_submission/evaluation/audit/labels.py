@@ -37,7 +37,7 @@ from mirex_submission.protocol.outputs import (
 
 # From these on doubtful labels are a warning; below, the mistakes of the systems explain them as well.
 _LEAST_SHARE = 0.05  # of tracks with doubtful labels
-_LEAST_AGREEMENT = 0.8  # of predictions with labels
+_LEAST_AGREEMENT = 0.75  # of predictions with labels
 _AS_SURE = 0.6  # how often systems are sure where they contradict a label, in proportion to where they agree
 _UNKNOWN = -1
 

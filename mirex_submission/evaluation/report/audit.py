@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from markupsafe import Markup
+from msgspec import UnsetType
 
 from mirex_submission.evaluation.audit.records import AUDIT, Audit, Problem, read_audit
 from mirex_submission.evaluation.audit.summary import SEVERITIES, by_code
@@ -37,6 +38,14 @@ class AuditSection:
     def n_warnings(self) -> int:
         """Number of warnings and errors."""
         return sum(kind.n for kind in self.kinds if kind.severity != "note")
+
+    @property
+    def best_system(self) -> tuple[str, float] | None:
+        """Name and accuracy of the best system, where outputs were given."""
+        first = next(iter(self.audit.shortcuts), None)
+        if first is None or isinstance(first.best_system, UnsetType) or isinstance(first.best_accuracy, UnsetType):
+            return None
+        return first.best_system, first.best_accuracy
 
 
 def audit_section(folder: Path) -> AuditSection | None:

@@ -107,8 +107,8 @@ def shortcuts(rows: Sequence[Shortcut]) -> Markup:
     figure, axes = _rows([shorten(row.feature) for row in rows], 18)
     for k, row in enumerate(rows):
         axes.plot([100 * row.chance], [k], "|", color=_FAINT, markersize=11, markeredgewidth=1.5)
-        axes.plot(100 * np.asarray(row.interval), [k, k], color=_ACCENT, linewidth=2)
-        axes.plot([100 * row.accuracy], [k], "o", color=_ACCENT, markersize=5)
+        axes.plot(100 * np.asarray(row.interval), [k, k], color=_ACCENT, linewidth=2, clip_on=False)
+        axes.plot([100 * row.accuracy], [k], "o", color=_ACCENT, markersize=5, clip_on=False)
     axes.set(xlim=(0, 100), xlabel="accuracy, %")
     return _svg(figure, "accuracy of each shortcut with its interval, and chance")
 

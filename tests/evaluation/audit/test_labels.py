@@ -69,7 +69,7 @@ def test_right_labels_give_no_warning_however_good_the_system_is(sep):
 def lists(tmp_path_factory):
     """Lists of two folds of 90 tracks, outputs with probabilities, and the paths of the wrong labels."""
     folder = tmp_path_factory.mktemp("labels")
-    labels, probabilities, wrong = answers(1)
+    labels, probabilities, wrong = answers(1, sep=5.0)
     lines = [f"/audio/{k}.wav\t{CLASSES[label]}\n" for k, label in enumerate(labels)]
     (folder / "features.txt").write_text("".join(f"{line.split()[0]}\n" for line in lines))
     for fold in (0, 1):

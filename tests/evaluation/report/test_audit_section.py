@@ -18,7 +18,8 @@ def write_audit(folder, *, n_problems=7):
     ]
     problems.append(Problem(code="audit.exact-copy", severity="error", message="two labels", paths=["a", "c"]))
     shortcuts = [
-        Shortcut(feature=name, accuracy=0.7, interval=(0.6, 0.8), chance=0.25) for name in ("all", f"rate {HOSTILE}")
+        Shortcut(feature=name, accuracy=0.7, interval=(0.6, 0.8), chance=0.25, chance_interval=(0.2, 0.3), n_tests=9)
+        for name in ("all", f"rate {HOSTILE}")
     ]
     audit = Audit(
         problems=problems, shortcuts=shortcuts, folds=["fold1"], n_tracks=1234, n_unreadable=2,
