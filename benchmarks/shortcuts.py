@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measure how often the audit warns of shortcuts in clean corpora, and how often it finds planted ones.
 
-    shortcuts.py [--corpora 20] [--clips 60] [--seconds 5] [--seed 0]
+    shortcuts.py [--corpora 20] [--clips 60] [--seconds 5] [--seed 0] [--planted ROW ...]
 
 Each corpus has clips of one style of examples/synthetic_corpus.py in three folds, with two labels that have nothing to
 do with them. A row: what was planted in the clips of one label; corpora with a warning of all features together, with
@@ -54,6 +54,7 @@ def at_16_khz(path, y):
     soundfile.write(path, soxr.resample(y, RATE_HZ, 16000), 16000, "PCM_16", format="WAV")
 
 
+STYLE = "another style"
 clean = as_wav(lambda y: y)
 PLANTED = {
     "nothing": clean,
@@ -68,26 +69,29 @@ PLANTED = {
 }
 
 
-def corpus(folder, seed, options, writers, styles):
-    """Write clips, label k in every second one; return the task."""
+def task_of(folder, sounds, writers, seed):
+    """Write sounds, every second one as the second label; return the task."""
     tracks = []
     rng = np.random.default_rng(seed)
-    for k in range(options.clips):
-        y = synthesise(styles[k % 2], 1000 * seed + k, options.seconds, RATE_HZ, 1)[:, 0]
-        y *= 10 ** (rng.normal(-8, 1.5) / 20)  # levels vary as masters do
+    for k, y in enumerate(sounds):
         path = folder / f"{rng.integers(1 << 40):x}.audio"
         writers[k % 2](path, y)
         tracks.append(AuditTrack(str(path), str(path), LABELS[k % 2]))
-    return AuditTask(
-        [
-            AuditFold(
-                str(f),
-                *([t for k, t in enumerate(tracks) if (k // 2 % 3 == f) == tested] for tested in (False, True)),
-                Path(),
-            )
-            for f in range(3)
-        ]
-    )
+    fold_of = {track.file: k // 2 % 3 for k, track in enumerate(tracks)}
+    folds = []
+    for f in range(3):
+        sides = [[track for track in tracks if (fold_of[track.file] == f) == tested] for tested in (False, True)]
+        folds.append(AuditFold(f"fold{f}", *sides, Path()))
+    return AuditTask(folds)
+
+
+def sounds_of(styles, seed, options):
+    """Synthesise the clips of a corpus; their levels vary as masters do."""
+    rng = np.random.default_rng(seed)
+    clips = [
+        synthesise(styles[k % 2], 1000 * seed + k, options.seconds, RATE_HZ, 1)[:, 0] for k in range(options.clips)
+    ]
+    return [y * 10 ** (rng.normal(-8, 1.5) / 20) for y in clips]
 
 
 def main():
@@ -96,21 +100,24 @@ def main():
     parser.add_argument("--clips", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--planted", nargs="+", default=[*PLANTED, STYLE], help="rows to measure")
     options = parser.parse_args()
-    rows = [(name, (clean, write), (STYLES[2], STYLES[2])) for name, write in PLANTED.items()]
-    print(f"{'planted':26}{'all warn':>9}{'single':>8}{'accuracy':>10}  features that warn alone")
-    for name, writers, styles in [*rows, ("another style", (clean, clean), STYLES[1:3])]:
-        n_all, n_alone, accuracies, alone = 0, 0, [], set()
-        for seed in range(options.seed, options.seed + options.corpora):
+    results = {name: [] for name in options.planted}
+    for seed in range(options.seed, options.seed + options.corpora):
+        of_one_style = sounds_of((STYLES[2], STYLES[2]), seed, options)
+        for name, of_row in results.items():
+            sounds = sounds_of(STYLES[1:3], seed, options) if name == STYLE else of_one_style
             with tempfile.TemporaryDirectory() as folder:
-                task = corpus(Path(folder), seed, options, writers, styles)
+                task = task_of(Path(folder), sounds, (clean, PLANTED.get(name, clean)), seed)
                 made, problems = shortcuts_of({file: file_features(file) for file in task.tracks}, task)
-            warned = {problem.feature for problem in problems if problem.severity == "warning"}
-            n_all += ALL in warned
-            n_alone += bool(warned - {ALL})
-            alone |= warned - {ALL}
-            accuracies.append(made[0].accuracy)
-        print(f"{name:26}{n_all:9}{n_alone:8}{100 * np.mean(accuracies):9.1f}%  {', '.join(sorted(alone))}", flush=True)
+            of_row.append((made[0].accuracy, {p.feature for p in problems if p.severity == "warning"}))
+    print(f"{'planted':26}{'all warn':>9}{'single':>8}{'accuracy':>10}  features that warn alone")
+    for name, of_row in results.items():
+        n_all = sum(ALL in warned for _, warned in of_row)
+        n_alone = sum(bool(warned - {ALL}) for _, warned in of_row)
+        alone = sorted(set().union(*(warned for _, warned in of_row)) - {ALL})
+        accuracy = np.mean([accuracy for accuracy, _ in of_row])
+        print(f"{name:26}{n_all:9}{n_alone:8}{accuracy:10.1%}  {', '.join(alone)}")
 
 
 if __name__ == "__main__":
