@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 _COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|wav|id|index|label|class|genre|list"
 # A comment, markup, or a line of names of columns alone.
-_HEADER = re.compile(rf"[#<]|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
+_HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
 
 
 class Misreading(NamedTuple):
