@@ -9,13 +9,11 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from mirex_submission.errors import ListError
-from mirex_submission.evaluation.records import Count, read_record
+from mirex_submission.evaluation.records import Count, Number, Share, read_record
 
 AUDIT = "audit.json"
 Severity = Literal["note", "warning", "error"]
-Share = Annotated[float, Meta(ge=0, le=1)]
 Margin = Annotated[float, Meta(ge=-1, le=1)]
-Seconds = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
 
 
 class Problem(Struct, frozen=True, kw_only=True):
@@ -53,7 +51,7 @@ class Problem(Struct, frozen=True, kw_only=True):
     paths: list[str] = msgspec.field(default_factory=list)
     labels: list[str] | UnsetType = UNSET
     folds: list[str] | UnsetType = UNSET
-    offsets_s: list[Seconds] | UnsetType = UNSET
+    offsets_s: list[Number] | UnsetType = UNSET
     group: str | UnsetType = UNSET
     feature: str | UnsetType = UNSET
     suggested: list[str] | UnsetType = UNSET

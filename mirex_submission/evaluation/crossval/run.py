@@ -238,32 +238,32 @@ class Runner:
         if len(earlier) == len(fold.steps) and fold.steps[-1].finished() and is_whole:
             log.info("%s: done before", title)
             return _collect(fold, earlier)
-        gpu = self._gpus.get()
-        if gpu:
-            environment = {**environment, "CUDA_VISIBLE_DEVICES": gpu}
         results: list[StepResult] = []
-        try:
+        with self._gpu(environment) as own:
             for step in fold.steps:
                 copied = plan.scratch if fold.copied and step is fold.steps[0] else None
                 prepare = partial(_prepare_fold, fold, copied)
-                results.append(self._run_step(title, step, environment, prepare, lock=step.record))
+                results.append(self._run_step(title, step, own, prepare, lock=step.record))
                 if results[-1].problem:
                     break
+        return _collect(fold, results)
+
+    @contextlib.contextmanager
+    def _gpu(self, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+        """Take a GPU for the time of the block, if there are several; yields the environment of its steps."""
+        gpu = self._gpus.get()
+        try:
+            yield {**environment, "CUDA_VISIBLE_DEVICES": gpu} if gpu else environment
         finally:
             self._gpus.put(gpu)
-        return _collect(fold, results)
 
     def again(self, plan: Plan, again: Again, title: str) -> StepResult:
         """Classify altered audio in a copy of what a fold has trained, which is removed afterwards."""
-        environment = _environment_of(plan.submission, self._environment)
-        gpu = self._gpus.get()
-        if gpu:
-            environment["CUDA_VISIBLE_DEVICES"] = gpu
+        prepare = partial(_prepare_again, again)
         try:
-            prepare = partial(_prepare_again, again)
-            return self._run_step(title, again.step, environment, prepare, lock=again.step.record)
+            with self._gpu(_environment_of(plan.submission, self._environment)) as environment:
+                return self._run_step(title, again.step, environment, prepare, lock=again.step.record)
         finally:
-            self._gpus.put(gpu)
             remove(again.scratch)
 
     def side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:

@@ -15,15 +15,15 @@ import platform
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging import evaluate, metrics, significance
-from mirex_submission.evaluation.records import Count, read_record
+from mirex_submission.evaluation.records import Count, Number, Share, read_record
 from mirex_submission.protocol.findings import Finding
 from mirex_submission.protocol.outputs import NO_PREDICTION
 from mirex_submission.system.atomic import sha256
@@ -31,8 +31,6 @@ from mirex_submission.version import __version__
 
 RESULTS = "results.json"
 _IN_LINES = ("tracks", "confusion")  # whose entries are a line each
-Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
-Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class File(Struct, frozen=True):

@@ -20,9 +20,8 @@ from mirex_submission.evaluation.crossval.run import SystemRun
 from mirex_submission.evaluation.folds.lists import KnownPaths
 from mirex_submission.evaluation.judging.evaluate import Evaluation
 from mirex_submission.evaluation.judging.metrics import difference_interval, wilson_interval
-from mirex_submission.evaluation.judging.results import Number, Share
 from mirex_submission.evaluation.judging.task import Fold
-from mirex_submission.evaluation.records import Count, read_record
+from mirex_submission.evaluation.records import Count, Number, Share, read_record
 from mirex_submission.evaluation.stress.altered import Variant
 from mirex_submission.evaluation.stress.deformations import DEFORMATIONS
 from mirex_submission.evaluation.stress.stress import Stress
