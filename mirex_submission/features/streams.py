@@ -120,14 +120,16 @@ def _ogg(fd: int, start: int, size: int) -> tuple[list[Stream], int]:
 
     Returns the links, and the number of bytes that are in no page.
     """
-    starts, n_others, position, after_first = [], 0, start, False
+    starts, n_others, position, last, after_first = [], 0, start, start, False
     while position < size:
         head = os.pread(fd, _PAGE.size + 255, position)
         if len(head) < _PAGE.size or not head.startswith(b"OggS"):
-            next_page = next(_places(fd, b"OggS\0", position + 1, size), size)
-            n_others += next_page - position
+            # The last page may be cut, and the next one begin within the length that it gives.
+            next_page = next(_places(fd, b"OggS\0", last + 1, size), size)
+            n_others += next_page - min(position, next_page)
             position = next_page
             continue
+        last = position
         _, _, flags, *_, n_segments = _PAGE.unpack_from(head)
         is_first = bool(flags & _FIRST_PAGE)
         if is_first and not after_first:
@@ -145,6 +147,7 @@ class _Layout(NamedTuple):
     samples: bytes
 
 
+_UNKNOWN = 0x7FFF0000  # a length of so much, or more, says that the recorder did not know it
 _RF64_LENGTH_AT = 28  # of the samples, in the chunk that comes first
 _LAYOUTS = {
     b"RIFF": _Layout(12, struct.Struct("<I"), b"data"),
@@ -162,6 +165,7 @@ def _uncompressed(fd: int, magic: bytes, size: int) -> tuple[list[Stream], list[
         is_short = 0 < start < size and n < size - start
         return _lengthened(fd, Stream(0, size), 8, struct.pack(">I", 0xFFFFFFFF), start, n) if is_short else ([], [])
     layout = _LAYOUTS[magic]
+    notes: list[str] = []
     starts, position = [0], layout.n_before
     while position < size:
         head = os.pread(fd, 4 + layout.size.size, position)
@@ -182,8 +186,11 @@ def _uncompressed(fd: int, magic: bytes, size: int) -> tuple[list[Stream], list[
                 of_last = Stream(starts[-1], size)
                 lengthened, notes = _lengthened(fd, of_last, at - starts[-1], length, start, n)
                 return [*_joined(starts, size)[:-1], *lengthened], notes
+            if start + n - size > _FEW_BYTES and n < _UNKNOWN:
+                text = f"breaks off: {size - start:,} of {n:,} bytes of samples are there"
+                notes.append(coded(text, code="audio.truncated"))
         position = start + n + (n & 1 if magic != b"caff" else 0)
-    return (_joined(starts, size) if len(starts) > 1 else []), []
+    return (_joined(starts, size) if len(starts) > 1 else []), notes
 
 
 def _chunk_follows(fd: int, end: int, size: int, magic: bytes, layout: _Layout) -> bool:

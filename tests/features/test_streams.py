@@ -187,3 +187,23 @@ def test_a_file_with_a_length_of_zero_and_no_samples_is_empty(tmp_path):
     with pytest.raises(AudioError) as raised:
         decode(str(tmp_path / "a.wav"))
     assert raised.value.code == "audio.empty"
+
+
+def test_a_link_behind_a_page_that_is_cut_is_found(tmp_path):
+    links = [
+        encoded(noise(4), **OPTIONS["ogg"]),
+        encoded(tone(3), **OPTIONS["ogg"]),
+        encoded(noise(2), **OPTIONS["ogg"]),
+    ]
+    cut = links[0][: links[0].rindex(b"OggS") + 60]
+    (tmp_path / "a.ogg").write_bytes(cut + links[1] + links[2])
+    waveform = decode(str(tmp_path / "a.ogg"))
+    assert len(waveform.samples) > 5 * RATE and "3 streams joined" in waveform.note
+
+
+@pytest.mark.parametrize("name", ["wav", "aiff", "rf64"])
+def test_samples_that_break_off_are_noted(tmp_path, name):
+    data = encoded(tone(4), format=name, subtype="PCM_16")
+    (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
+    waveform = decode(str(tmp_path / "a.wav"))
+    assert "[audio.truncated]" in waveform.note and len(waveform.samples) == pytest.approx(2 * RATE, abs=100)
