@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mirex_submission.cli.options import add_lists, add_options, given, path, read_options
 from mirex_submission.errors import UsageError
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import (
     ClassificationOptions,
     ExtractionOptions,
@@ -61,6 +62,7 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ViewRecipe, "views")
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, ExtractionOptions, title="extraction")
+    _add_tables(parser, labelled=False)
     add_options(parser, RunOptions, "strict", "no_check", "track_limit")
 
 
@@ -73,8 +75,14 @@ def extract(args: argparse.Namespace) -> None:
         recipe=_recipe(args),
         features=read_options(args, FeatureOptions),
         extraction=read_options(args, ExtractionOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
+
+
+def _add_tables(parser: argparse.ArgumentParser, *, labelled: bool = True) -> None:
+    names = () if labelled else ("path_column", "root")
+    add_options(parser, TableOptions, *names, title="tables in place of lists")
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +94,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOptions]) -> None:
     add_options(parser, FeatureOptions, title="features")
     _add_recipe_options(parser)
+    _add_tables(parser)
     add_options(parser, training, title="run")
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
@@ -101,6 +110,7 @@ def train(args: argparse.Namespace) -> None:
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
         training=read_options(args, TrainingOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
     if isinstance(result, list):
@@ -110,6 +120,7 @@ def train(args: argparse.Namespace) -> None:
 def add_classify(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "test_list", "output")
     add_options(parser, ClassificationOptions, title="classification")
+    _add_tables(parser, labelled=False)
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
 
@@ -121,6 +132,7 @@ def classify(args: argparse.Namespace) -> None:
         args.test_list,
         args.output,
         classification=read_options(args, ClassificationOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
 
@@ -141,6 +153,7 @@ def train_and_classify(args: argparse.Namespace) -> None:
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
         training=read_options(args, TrainAndClassifyOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
 
@@ -153,6 +166,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{field.name}", type=path, nargs="+", action="extend", **words)
     add_options(parser, FeatureOptions, title="features")
     _add_recipe_options(parser)
+    _add_tables(parser)
     add_options(parser, TrainingOptions, "name", "groups", "max_bad", title="run")
     add_options(parser, RunOptions, "device", "engine", "strict")
 
@@ -167,6 +181,7 @@ def check(args: argparse.Namespace) -> None:
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
         training=read_options(args, TrainingOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
     labels = {ERROR: "ERROR", WARNING: "warning"}

@@ -83,9 +83,9 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the scratch folder and then the positional arguments with these names, in MIREX's order."""
     descriptions = {
         "scratch": "folder for features and models, kept between runs",
-        "feature_list": "one path a line: all tracks of the task",
-        "train_list": "path<TAB>label a line",
-        "test_list": "one path a line",
+        "feature_list": "one path a line: all tracks of the task; or a folder, a table, an audio file",
+        "train_list": "path<TAB>label a line; or a folder with a folder for each class, or a table",
+        "test_list": "one path a line; or a folder, a table, an audio file",
         "output": "file to write: path<TAB>label a line",
     }
     for name in ("scratch", *names):

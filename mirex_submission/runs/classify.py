@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import ModelError, UsageError, coded
 from mirex_submission.protocol import lists, outputs
-from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.protocol.in_memory import ListSource
 from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import ClassificationOptions, RunOptions, check_recipe
 from mirex_submission.runs.scratch import scratch_folder
 from mirex_submission.system.atomic import check_writable, clear_leftovers
@@ -70,6 +71,7 @@ def classify(
     output: str | os.PathLike[str] | None = None,
     *,
     classification: ClassificationOptions = ClassificationOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
     **fields: Any,
 ) -> Classification:
@@ -79,12 +81,12 @@ def classify(
     ----------
     scratch : path
         Folder for features and models, kept between runs.
-    test_list : list file, or paths in memory
-        The tracks.
+    test_list : list file, folder, table or audio file, or paths in memory
+        The tracks; of a folder all audio below.
     output : path, optional
         File for `path<TAB>label` a line.
-    classification, run : ClassificationOptions, RunOptions
-        Model, vote and probabilities; threads, device and strictness.
+    classification, tables, run : ClassificationOptions, TableOptions, RunOptions
+        Model, vote and probabilities; columns of a table; threads, device and strictness.
     **fields
         Single fields of these dataclasses, such as threads=2.
 
@@ -104,16 +106,20 @@ def classify(
     DeviceError, StorageError, UsageError
         The device is missing; a file cannot be written; an output would overwrite a list.
     """
-    check_options(classification=(classification, ClassificationOptions), run=(run, RunOptions))
-    classification, run = with_fields(fields, classification), with_fields(fields, run)
+    check_options(
+        classification=(classification, ClassificationOptions), tables=(tables, TableOptions), run=(run, RunOptions)
+    )
+    classification, tables = with_fields(fields, classification), with_fields(fields, tables)
+    run = with_fields(fields, run)
     check_none_left(fields)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
+        from mirex_submission.features.list_sources import open_list
         from mirex_submission.preflight import checks
 
         files = output_files(scratch, output, classification.probabilities, inputs=[test_list])
-        paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
+        paths = lists.read_paths(open_list("test_list", test_list, labelled=False, tables=tables))
         model = load_model(scratch, classification, run)
         if not run.no_check:
             planned = checks.PlannedRun(

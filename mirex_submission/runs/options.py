@@ -148,8 +148,9 @@ class TrainingOptions(Options):
     ----------
     name : str, optional
         Name of the model in the scratch folder.
-    groups : list, optional
-        A list of path and group, such as artists: held-out tracks share no group with the others.
+    groups : list or "folder", optional
+        A list of path and group, such as artists: held-out tracks share no group with the others. "folder": the folders
+        below those of the classes, where the training list is a folder.
     max_bad : float
         Most training tracks that may be unreadable, in percent.
     restart : bool
@@ -166,7 +167,9 @@ class TrainingOptions(Options):
 
     name: str | None = _name()
     groups: str | os.PathLike[str] | Iterable[Any] | None = option(
-        None, "list of path<TAB>group, such as artists, never split when tracks are held out", metavar="FILE"
+        None,
+        "list of path<TAB>group, such as artists, never split when tracks are held out; or: folder",
+        metavar="FILE|folder",
     )
     max_bad: float = option(10.0, "most training tracks that may be unreadable", convert=opt.percent, metavar="PERCENT")
     restart: bool = option(False, "ignore checkpoints and train from scratch")

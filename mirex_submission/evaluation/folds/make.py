@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 
 from mirex_submission.errors import UsageError
-from mirex_submission.evaluation.folds import check, folders, sources, split
-from mirex_submission.evaluation.folds.sources import GroupedTrack
+from mirex_submission.evaluation.folds import check, sources, split
 from mirex_submission.evaluation.folds.split import Fold
 from mirex_submission.evaluation.options import FoldsOptions
+from mirex_submission.features.folders import from_folders
 from mirex_submission.protocol import nema
+from mirex_submission.protocol.groups import GroupedTrack, one_form
+from mirex_submission.protocol.tables import LABEL, PATH, read_table
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +29,7 @@ def make_folds(options: FoldsOptions) -> list[Fold]:
     """
     if bool(options.out) == bool(options.check):
         raise UsageError("give --out or --check", code="folds.out-or-check")
-    tracks = sources.one_form(_labelled_tracks(options))
+    tracks = one_form(_labelled_tracks(options))
     for warning in nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(t.label for t in tracks):
         log.warning("%s", warning)
     if options.out:
@@ -40,13 +43,24 @@ def make_folds(options: FoldsOptions) -> list[Fold]:
 
 
 def _labelled_tracks(options: FoldsOptions) -> list[GroupedTrack]:
-    if sum(map(bool, (options.labelled, options.from_folders, options.from_mirdata))) != 1:
+    folder, table = options.from_folders, options.labelled
+    if sum(map(bool, (table, folder, options.from_mirdata))) != 1:
         raise UsageError("give one of LABELLED, --from-folders and --from-mirdata", code="folds.one-source")
-    if options.labelled:
-        return sources.read_table(options.labelled, group=options.group, root=options.root)
+    if table and os.path.isdir(table):
+        folder, table = table, None
+    if options.groups and not folder:
+        raise UsageError("--groups folder: is for a folder: give --group COLUMN", code="folds.group-of-folders")
+    if table:
+        return read_table(
+            table,
+            path=options.path_column or PATH,
+            label=options.label_column or LABEL,
+            group=options.group_column,
+            root=options.root,
+        )
     if options.from_mirdata:
-        return sources.from_mirdata(*options.from_mirdata, group=options.group)
-    if options.group:
-        problem = "--group: folders have no groups: write a table with that column"
+        return sources.from_mirdata(*options.from_mirdata, group=options.group_column)
+    if options.group_column:
+        problem = "--group: folders have no columns: give --groups folder, or a table with that column"
         raise UsageError(problem, code="folds.group-of-folders")
-    return folders.from_folders(options.from_folders or "")
+    return from_folders(folder or "", groups=options.groups is not None)
