@@ -22,6 +22,7 @@ from mirex_submission.features.spec import (
     VIEW_RATES_HZ,
     WORKING_RATES_HZ,
 )
+from mirex_submission.protocol.answers import FORMATS
 from mirex_submission.system import environment
 from mirex_submission.system import option as opt
 from mirex_submission.system.option import Options, converted, flag_of, integer_between, option
@@ -204,6 +205,8 @@ class ClassificationOptions(Options):
         How the segments of a track decide its class; default: as trained.
     probabilities : path, optional
         CSV file for the class probabilities.
+    format : {"mirex", "csv", "jsonl"}
+        Format of the output: `path<TAB>label` a line; or with class probabilities, seconds and notes.
     """
 
     name: str | None = _name()
@@ -212,6 +215,7 @@ class ClassificationOptions(Options):
     )
     vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
     probabilities: str | None = _probabilities()
+    format: str = option("mirex", "format of OUTPUT: csv and jsonl hold probabilities, seconds, notes", choices=FORMATS)
 
 
 def _paths(value: object) -> tuple[str, ...]:
