@@ -23,6 +23,7 @@ from mirex_submission.runs.options import (
     TrainingOptions,
     check_recipe,
 )
+from mirex_submission.runs.trial import TrialOptions
 from mirex_submission.system.option import flag_of
 from mirex_submission.system.progress import printable
 from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
@@ -192,6 +193,33 @@ def check(args: argparse.Namespace) -> None:
         kind = errors[0].kind
         text = f"{len(errors)} error(s); the first would end a run with status {kind.exit_status}"
         raise kind(text, code="check.errors")
+
+
+def add_try(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="folder with a folder for each class, or a table")
+    parser.add_argument("--scratch", type=path, metavar="SCRATCH", help="scratch folder (default: FOLDER's name.try)")
+    parser.add_argument("--out", type=path, metavar="OUT", help="folder for the report (default: SCRATCH/results)")
+    parser.add_argument(
+        "--recipe", dest="recipes", action="append", choices=tuple(RECIPES),
+        help="recipe to compare; repeatable (default: modulation, and paper if it takes less than an hour)",
+    )  # fmt: skip
+    add_options(parser, TrialOptions)
+    add_options(parser, RunOptions, "device")
+
+
+def try_folder(args: argparse.Namespace) -> None:
+    from mirex_submission.runs.trial import try_folder
+
+    try_folder(
+        args.folder,
+        args.scratch,
+        args.out,
+        read_options(args, TrialOptions),
+        run=read_options(args, RunOptions),
+        environment=args.environment,
+        command_line=args.command_line,
+        show=print,
+    )
 
 
 def add_features(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,8 @@ from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.system import option as opt
 from mirex_submission.system.option import Options, integer_between, option
 
+GROUPS = ("folder", "auto")
+
 
 @dataclass(frozen=True)
 class FoldsOptions(TableOptions):
@@ -22,8 +24,9 @@ class FoldsOptions(TableOptions):
         Source: a folder that holds a folder for each class.
     from_mirdata : (str, str), optional
         Source: name of a loader of mirdata, and folder of its data.
-    groups : {"folder"}, optional
-        Keep the tracks of one folder below their class, such as that of an artist, on one side.
+    groups : {"folder", "auto"}, optional
+        Keep the tracks of one folder below their class, such as that of an artist, on one side; with "auto" where each
+        class has two of these or more.
     group_column : str, optional
         Column, or attribute of mirdata's tracks, whose equal values stay on one side.
     path_column, label_column, root : str, optional
@@ -43,9 +46,15 @@ class FoldsOptions(TableOptions):
     from_folders: str | None = option(
         None, "instead: audio below DIR, a folder for each class", convert=opt.path, metavar="DIR"
     )
-    groups: str | None = option(None, "keep together what lies in one folder below its class", choices=("folder",))
+    groups: str | None = option(
+        None, "keep together what lies in one folder below its class; auto: if classes have enough", choices=GROUPS
+    )
     group_column: str | None = option(
-        None, "column that keeps tracks together: artist, album", convert=str, metavar="COLUMN", flag="--group"
+        None,
+        "column that keeps tracks together, such as artist (default: none)",
+        convert=str,
+        metavar="COLUMN",
+        flag="--group",
     )
     out: str | None = option(None, "folder for the lists", convert=opt.path, metavar="DIR")
     check: str | None = option(None, "check the lists in DIR instead of making any", convert=opt.path, metavar="DIR")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from mirex_submission.errors import AudioError, ListError, coded
 from mirex_submission.features.audio import read_header
-from mirex_submission.protocol.groups import GroupedTrack, check_names, examples, grouped, warn_of_ungrouped
+from mirex_submission.protocol.groups import GroupedTrack, check_names, examples, grouped
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,6 @@ def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> lis
         problem = f"{top}: {len(lost)} class(es) left out, for their folders have no audio file: {', '.join(lost)}"
         log.warning("%s", coded(problem, code="folds.lost-class"))
     check_names(tracks)
-    if groups:
-        warn_of_ungrouped(top, tracks, "a folder below its class")
     return sorted(tracks, key=lambda track: track.path)
 
 

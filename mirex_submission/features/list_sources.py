@@ -14,7 +14,7 @@ from pathlib import Path
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.features.file_types import file_type
 from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, from_folders, loose_audio
-from mirex_submission.protocol.groups import GroupedTrack, examples
+from mirex_submission.protocol.groups import GroupedTrack, examples, warn_of_ungrouped
 from mirex_submission.protocol.in_memory import InMemoryList, ListSource, TrackTable, as_list
 from mirex_submission.protocol.lists import AUDIO
 from mirex_submission.protocol.tables import BINARY, LABEL, PATH, SUFFIXES, TableOptions, read_table
@@ -123,6 +123,8 @@ def _of_folder(folder: str | os.PathLike[str], *, labelled: bool, groups: bool) 
         return [GroupedTrack(path) for path in audio_below(folder)]
     tracks = from_folders(folder, groups=groups)
     loose = loose_audio(folder)
+    if groups:
+        warn_of_ungrouped(os.fspath(folder), tracks, "a folder below its class")
     if loose:
         readings = "either a folder for each class, which these files are in none of, or a folder without classes"
         advice = "move them into the folders of their classes, or give a table with the columns path and label"

@@ -51,7 +51,9 @@ class TableOptions(Options):
 
     path_column: str | None = option(None, "column of paths (default: path)", convert=str, metavar="COLUMN")
     label_column: str | None = option(None, "column of labels (default: label)", convert=str, metavar="COLUMN")
-    group_column: str | None = option(None, "column that keeps tracks together: artist", convert=str, metavar="COLUMN")
+    group_column: str | None = option(
+        None, "column that keeps tracks together (default: none)", convert=str, metavar="COLUMN"
+    )
     root: str | None = option(None, "folder of its relative paths, if not its own", convert=opt.path, metavar="DIR")
 
 

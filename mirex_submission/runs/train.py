@@ -34,6 +34,7 @@ from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_r
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
     from mirex_submission.features.spec import Spec
+    from mirex_submission.preflight.cost import Cost
 
 log = logging.getLogger(__name__)
 
@@ -155,22 +156,36 @@ def dry_run(
     recipe = check_training_options(features, recipe, training, run, tables=tables)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
-        from mirex_submission.features.headers import Headers
-        from mirex_submission.features.spec import FeatureSpec
-        from mirex_submission.preflight import cost
-        from mirex_submission.runs import fitting
-
         tracks, task_paths, _ = _read(train_list, feature_list, training, recipe, tables)
-        paths = [*task_paths, *(track.path for track in tracks)]
-        check_sizes(recipe, features)
-        headers = Headers(run.threads, run.track_limit)
-        specs = choose_specs(scratch, paths, recipe, features, headers)
-        _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
-        if isinstance(recipe, ViewRecipe):
-            return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
-        (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
-        start = functools.partial(fitting.start_engine, recipe, run)
-        return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
+        return estimate(scratch, tracks, task_paths, features=features, recipe=recipe, training=training, run=run).lines
+
+
+def estimate(
+    scratch: Path,
+    tracks: Sequence[Track],
+    task_paths: Sequence[str] = (),
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    recipe: AnyRecipe,
+    training: TrainingOptions = TrainingOptions(),
+    run: RunOptions,
+) -> Cost:
+    """Estimate what `train` would do with tracks that are read, and how long it would take; write nothing."""
+    from mirex_submission.features.headers import Headers
+    from mirex_submission.features.spec import FeatureSpec
+    from mirex_submission.preflight import cost
+    from mirex_submission.runs import fitting
+
+    paths = [*task_paths, *(track.path for track in tracks)]
+    check_sizes(recipe, features)
+    headers = Headers(run.threads, run.track_limit)
+    specs = choose_specs(scratch, paths, recipe, features, headers)
+    _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
+    if isinstance(recipe, ViewRecipe):
+        return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
+    (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
+    start = functools.partial(fitting.start_engine, recipe, run)
+    return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
 
 
 def _fit(

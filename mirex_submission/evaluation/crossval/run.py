@@ -26,7 +26,7 @@ from mirex_submission.evaluation.crossval.step import Step, StepResult
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, Submission
 from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
 from mirex_submission.system.inner import open_inner
-from mirex_submission.system.progress import duration
+from mirex_submission.system.progress import Progress, duration
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,10 @@ def run(
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
     with _locked(scratch):
-        runs = [_SystemRunner(plan, n_jobs, limit_s, environment).run() for plan in plans]
+        n_steps = sum(bool(plan.extraction) + sum(len(fold.steps) for fold in plan.folds) for plan in plans)
+        progress = Progress("cross-validation", n_steps, unit="steps")
+        runs = [_SystemRunner(plan, n_jobs, limit_s, environment, progress).run() for plan in plans]
+        progress.close()
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
         if submission.current_digest() != submission.digest:
             warning = f"{submission.folder}: its files have changed meanwhile: the next run repeats all its steps"
@@ -121,8 +124,10 @@ def _locked(scratch: Path) -> Iterator[None]:
 class _SystemRunner:
     """Runs the steps of one submission."""
 
-    def __init__(self, plan: Plan, n_jobs: int, limit_s: float, environment: Mapping[str, str]) -> None:
-        self._plan, self._n_jobs, self._limit_s = plan, n_jobs, limit_s
+    def __init__(
+        self, plan: Plan, n_jobs: int, limit_s: float, environment: Mapping[str, str], progress: Progress
+    ) -> None:
+        self._plan, self._n_jobs, self._limit_s, self._progress = plan, n_jobs, limit_s, progress
         self._environment = _environment_of(plan.submission, environment)
         self._stop = threading.Event()
         self._gpus: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -168,6 +173,7 @@ class _SystemRunner:
         earlier = [result for step in fold.steps if (result := step.earlier_result())]
         if len(earlier) == len(fold.steps) and fold.steps[-1].finished():
             log.info("%s: done before", title)
+            self._progress.advance(len(earlier))
             return _collect(fold, earlier)
         gpu = self._gpus.get()
         environment = {**self._environment, "CUDA_VISIBLE_DEVICES": gpu} if gpu else self._environment
@@ -196,6 +202,7 @@ class _SystemRunner:
         result = step.finished()
         if result:
             log.info("%s: done before", title)
+            self._progress.advance()
             return result
         prepare()
         log.info("%s: begins; its log is %s", title, step.log)
@@ -204,6 +211,7 @@ class _SystemRunner:
             log.warning("%s: %s", title, result.problem)
         else:
             log.info("%s: done in %s, peak memory %.0f MB", title, duration(result.seconds), result.peak_mb)
+        self._progress.advance()
         return result
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import defaultdict
+from collections.abc import Sequence
 
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.folds import check, sources, split
@@ -11,7 +13,7 @@ from mirex_submission.evaluation.folds.split import Fold
 from mirex_submission.evaluation.options import FoldsOptions
 from mirex_submission.features.folders import from_folders
 from mirex_submission.protocol import nema
-from mirex_submission.protocol.groups import GroupedTrack, one_form
+from mirex_submission.protocol.groups import GroupedTrack, examples, grouped, one_form, warn_of_ungrouped
 from mirex_submission.protocol.tables import LABEL, PATH, read_table
 
 log = logging.getLogger(__name__)
@@ -63,4 +65,27 @@ def _labelled_tracks(options: FoldsOptions) -> list[GroupedTrack]:
     if options.group_column:
         problem = "--group: folders have no columns: give --groups folder, or a table with that column"
         raise UsageError(problem, code="folds.group-of-folders")
-    return from_folders(folder or "", groups=options.groups is not None)
+    tracks = from_folders(folder or "", groups=options.groups is not None)
+    if options.groups == "folder":
+        warn_of_ungrouped(str(folder), tracks, "a folder below its class")
+    return tracks if options.groups != "auto" or _suffice(tracks) else list(map(_alone, tracks))
+
+
+def _suffice(tracks: Sequence[GroupedTrack]) -> bool:
+    """Tell whether some tracks share a group, and each class has groups to train and to test."""
+    groups: dict[str, set[str]] = defaultdict(set)
+    for track in tracks:
+        groups[track.label].add(track.group)
+    n_groups = len({track.group for track in tracks})
+    single = [label for label, of_class in groups.items() if len(of_class) < 2]
+    if n_groups == len(tracks):
+        log.info("groups: none, for no folder below those of the classes has several tracks")
+    elif single:
+        log.info("groups: none, for all tracks of %s would be one: each track is its own", examples(single))
+    else:
+        log.info("groups: %d, the folders below those of the classes", n_groups)
+    return n_groups < len(tracks) and not single
+
+
+def _alone(track: GroupedTrack) -> GroupedTrack:
+    return grouped(track.path, track.label)
