@@ -26,7 +26,7 @@ class FoldsOptions(TableOptions):
         Source: name of a loader of mirdata, and folder of its data.
     groups : {"folder", "auto"}, optional
         Keep the tracks of one folder below their class, such as that of an artist, on one side; with "auto" where each
-        class has two of these or more.
+        class has two of these or more, and each fold one.
     group_column : str, optional
         Column, or attribute of mirdata's tracks, whose equal values stay on one side.
     path_column, label_column, root : str, optional

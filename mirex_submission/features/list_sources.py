@@ -126,9 +126,11 @@ def _of_folder(folder: str | os.PathLike[str], *, labelled: bool, groups: bool) 
     if groups:
         warn_of_ungrouped(os.fspath(folder), tracks, "a folder below its class")
     if loose:
-        readings = "either a folder for each class, which these files are in none of, or a folder without classes"
-        advice = "move them into the folders of their classes, or give a table with the columns path and label"
-        text = f"{folder}: {len(loose)} audio file(s) lie beside the folders of classes: {readings}: {advice}"
+        text = (
+            f"{folder}: {len(loose)} audio file(s) lie beside the folders: if the folders are the classes, these files "
+            "have none; if not, no file has one: move the files into the folders of their classes, or give a table "
+            "with the columns path and label"
+        )
         raise ListError(f"{text}: {examples(loose)}", code="list.two-readings")
     return tracks
 

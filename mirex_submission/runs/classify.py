@@ -231,10 +231,12 @@ def classify_paths(
 def _write(output: str, data: bytes) -> None:
     if output != STDOUT:
         write_output(output, data)
-        return
-    sys.stdout.flush()
-    sys.stdout.buffer.write(data)
-    sys.stdout.buffer.flush()
+    elif hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:  # a notebook's
+        sys.stdout.write(data.decode())
 
 
 def _newest_predictor(

@@ -148,29 +148,27 @@ def own_scratch(scratch: Path) -> Path:
 
 def _folds(source: str, folder: Path, options: TrialOptions) -> list[GroupedTrack]:
     """Write the folds, and return all tracks. Raises ListError where a class cannot be trained and tested."""
-    from mirex_submission.evaluation.folds.make import make_folds
+    from mirex_submission.evaluation.folds.make import labelled_tracks, write_folds
 
     columns = {name: getattr(options, name) for name in ("path_column", "label_column", "group_column", "root")}
-    is_grouped = os.path.isdir(source) and options.groups != "none"
-    folds = make_folds(
-        FoldsOptions(
-            **columns,
-            labelled=source,
-            groups=options.groups if is_grouped else None,
-            out=str(folder),
-            folds=options.folds,
-            seed=options.seed,
-        )
+    folds = FoldsOptions(
+        **columns,
+        labelled=source,
+        groups=options.groups if os.path.isdir(source) and options.groups != "none" else None,
+        out=str(folder),
+        folds=options.folds,
+        seed=options.seed,
     )
-    tracks = sorted([*folds[0].train, *folds[0].test], key=lambda track: track.path)
+    tracks = labelled_tracks(folds)
     groups: dict[str, set[str]] = {}
     for track in tracks:
         groups.setdefault(track.label, set()).add(track.group)
     few = [label for label, of_class in groups.items() if len(of_class) < 2]
-    if few:
-        text = f"{source}: {len(few)} class(es) of a single track or group: {examples(few)}"
-        advice = "a class needs one to train and one to test: add tracks, or remove these folders"
+    if few and len(groups) > 1:
+        text = f"{source}: {len(few):,} class(es) of a single track or group: {examples(few)}"
+        advice = "a class needs one to train and one to test: add tracks, or remove these classes"
         raise ListError(f"{text}: {advice}", code="folds.few-groups")
+    write_folds(tracks, folds)
     return tracks
 
 

@@ -93,10 +93,7 @@ def run(
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
     with _locked(scratch):
-        n_steps = sum(bool(plan.extraction) + sum(len(fold.steps) for fold in plan.folds) for plan in plans)
-        progress = Progress("cross-validation", n_steps, unit="steps")
-        runs = [_SystemRunner(plan, n_jobs, limit_s, environment, progress).run() for plan in plans]
-        progress.close()
+        runs = [_SystemRunner(plan, n_jobs, limit_s, environment).run() for plan in plans]
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
         if submission.current_digest() != submission.digest:
             warning = f"{submission.folder}: its files have changed meanwhile: the next run repeats all its steps"
@@ -124,10 +121,10 @@ def _locked(scratch: Path) -> Iterator[None]:
 class _SystemRunner:
     """Runs the steps of one submission."""
 
-    def __init__(
-        self, plan: Plan, n_jobs: int, limit_s: float, environment: Mapping[str, str], progress: Progress
-    ) -> None:
-        self._plan, self._n_jobs, self._limit_s, self._progress = plan, n_jobs, limit_s, progress
+    def __init__(self, plan: Plan, n_jobs: int, limit_s: float, environment: Mapping[str, str]) -> None:
+        self._plan, self._n_jobs, self._limit_s = plan, n_jobs, limit_s
+        n_steps = bool(plan.extraction) + sum(len(fold.steps) for fold in plan.folds)
+        self._progress = Progress(plan.submission.name, n_steps, unit="steps")
         self._environment = _environment_of(plan.submission, environment)
         self._stop = threading.Event()
         self._gpus: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -142,7 +139,9 @@ class _SystemRunner:
             [extraction] = self._side_by_side([partial(self._extract, plan.extraction)])
         if extraction and extraction.problem:
             return SystemRun(plan, extraction, [FoldRun([]) for _ in plan.folds])
-        return SystemRun(plan, extraction, self._side_by_side([partial(self._fold, fold) for fold in plan.folds]))
+        folds = self._side_by_side([partial(self._fold, fold) for fold in plan.folds])
+        self._progress.close()
+        return SystemRun(plan, extraction, folds)
 
     def _side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
         """Run all tasks, n_jobs at a time. Any exception, here or in one of them, ends all steps."""
