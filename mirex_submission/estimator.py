@@ -177,7 +177,10 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
 
     def _classify(self, X: Paths) -> Classification:
+        """Classify audio files, or those of the list, table or folder whose path X is."""
         check_is_fitted(self)
+        if isinstance(X, (str, os.PathLike)):
+            X = lists.read_paths(open_list("X", X, labelled=False))
         with _model_folder(self.scratch) as (scratch, folder):
             for name, data in self.bundle_.items():
                 (folder / name).write_bytes(data)
@@ -220,9 +223,6 @@ def _own_scratch(process: int) -> tempfile.TemporaryDirectory[str]:
 
 
 def _paths(X: Paths) -> list[str]:
-    """Return the paths of X, or of the list, table, folder or audio file whose path X is."""
-    if isinstance(X, (str, os.PathLike)):
-        return lists.read_paths(open_list("X", X, labelled=False))
     array = np.asarray(X, dtype=object)
     if array.ndim != 1 or not len(array):
         raise ValueError(f"X of shape {array.shape}: give at least one path, as shape (n_tracks,)")
