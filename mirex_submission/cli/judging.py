@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 def add_folds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "labelled", metavar="LABELLED", nargs="?", help="table with columns path and label: TSV, CSV, Excel, Parquet"
+        "labelled",
+        metavar="LABELLED",
+        nargs="?",
+        help="table with columns path and label (TSV, CSV, Excel, Parquet), or a folder",
     )
     parser.add_argument("--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="instead: mirdata's loader")
     add_options(parser, FoldsOptions)

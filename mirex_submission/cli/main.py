@@ -92,6 +92,9 @@ COMMANDS = {
     "doctor": _Command(commands.add_doctor, commands.doctor, "Check the installation and print fixes."),
     "export": _Command(commands.add_export, commands.export, "Export a model as SavedModel, ONNX or TFLite."),
     "features": _Command(commands.add_features, commands.features, "Print or export the features of one track."),
+    "try": _Command(
+        commands.add_try, commands.try_folder, "Cross-validate recipes on a folder and train the best one."
+    ),
     "folds": _Command(judging.add_folds, judging.folds, "Write folds of labelled tracks as MIREX lists."),
     "validate": _Command(
         judging.add_validate, judging.validate, "Check that the evaluator accepts an output and counts every track."

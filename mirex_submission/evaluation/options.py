@@ -5,27 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.system import option as opt
 from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.option import Options, integer_between, option
 
+GROUPS = ("folder", "auto")
+
 
 @dataclass(frozen=True)
-class FoldsOptions(Options):
+class FoldsOptions(TableOptions):
     """Options of `folds`: exactly one source, and `out` or `check`.
 
     Parameters
     ----------
     labelled : str, optional
-        Source: a table with columns path and label.
+        Source: a table with columns path and label, or a folder.
     from_folders : str, optional
         Source: a folder that holds a folder for each class.
     from_mirdata : (str, str), optional
         Source: name of a loader of mirdata, and folder of its data.
-    root : str, optional
-        Folder of the table's relative paths; by default its own.
-    group : str, optional
+    groups : {"folder", "auto"}, optional
+        Keep the tracks of one folder below their class, such as that of an artist, on one side; with "auto" where each
+        class has two of these or more, and each fold one.
+    group_column : str, optional
         Column, or attribute of mirdata's tracks, whose equal values stay on one side.
+    path_column, label_column, root : str, optional
+        As TableOptions.
     out : str, optional
         Folder for the lists.
     check : str, optional
@@ -41,8 +47,16 @@ class FoldsOptions(Options):
     from_folders: str | None = option(
         None, "instead: audio below DIR, a folder for each class", convert=opt.path, metavar="DIR"
     )
-    root: str | None = option(None, "folder of its relative paths, if not its own", convert=opt.path, metavar="DIR")
-    group: str | None = option(None, "column that keeps tracks together: artist, album", convert=str, metavar="COLUMN")
+    groups: str | None = option(
+        None, "keep together what lies in one folder below its class; auto: if classes have enough", choices=GROUPS
+    )
+    group_column: str | None = option(
+        None,
+        "column that keeps tracks together, such as artist (default: none)",
+        convert=str,
+        metavar="COLUMN",
+        flag="--group",
+    )
     out: str | None = option(None, "folder for the lists", convert=opt.path, metavar="DIR")
     check: str | None = option(None, "check the lists in DIR instead of making any", convert=opt.path, metavar="DIR")
     folds: int = option(3, "number of folds", convert=opt.integer, metavar="K")

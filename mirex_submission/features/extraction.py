@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -56,6 +57,8 @@ class Extracted:
         What is odd about audio that is used all the same, with its code.
     duration_s : float
         Duration of the audio, if it was extracted now.
+    seconds : float
+        Time that the extraction took, if it was extracted now.
     """
 
     path: str
@@ -63,6 +66,7 @@ class Extracted:
     reason: str = ""
     note: str = ""
     duration_s: float = 0.0
+    seconds: float = dataclasses.field(default=0.0, compare=False)
 
 
 def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: bool = False) -> dict[str, Extracted]:
@@ -140,7 +144,7 @@ def _look_up(tracks: Sequence[str], stores: Stores, *, verify: bool) -> dict[str
     for path in tracks:
         header = _stored(path, stores, verify=verify)
         if header:
-            records[path] = Extracted(path, header.content)
+            records[path] = Extracted(path, header.content, note=header.note)
         progress.advance()
     progress.close()
     return records
@@ -271,6 +275,12 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
     UsageError, ResourceError, ImportError
         A view, open files or a library are missing, for other tracks too.
     """
+    started_s = time.perf_counter()
+    record = _extract_track(path, stores, limit_s, again=again)
+    return dataclasses.replace(record, seconds=time.perf_counter() - started_s)
+
+
+def _extract_track(path: str, stores: Stores, limit_s: float, *, again: bool) -> Extracted:
     try:
         missing = [] if again else [store for store in stores if not store.fresh(path)]
         # Of features that are there, each from other audio or damaged, all are made again.

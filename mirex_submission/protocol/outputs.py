@@ -41,13 +41,18 @@ def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable
     StorageError
         If the disk does not take the file.
     """
+    write_output(output_path, prediction_lines(output_path, predictions))
+
+
+def prediction_lines(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> bytes:
+    """Encode `path<TAB>label` lines of a file. Raises ListError if a path or label cannot stand in a line."""
     lines = []
     for track in predictions:
         if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
             problem = f"{output_path}: a line cannot hold {track.path!r} with label {track.label!r}"
             raise ListError(f"{problem}: rename the file or the class", code="output.unwritable")
         lines.append(f"{track.path}\t{track.label}\n")
-    write_output(output_path, "".join(lines).encode("utf-8"))
+    return "".join(lines).encode("utf-8")
 
 
 def write_probabilities(

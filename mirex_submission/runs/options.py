@@ -22,6 +22,7 @@ from mirex_submission.features.spec import (
     VIEW_RATES_HZ,
     WORKING_RATES_HZ,
 )
+from mirex_submission.protocol.answers import FORMATS
 from mirex_submission.system import environment
 from mirex_submission.system import option as opt
 from mirex_submission.system.cluster import ClusterOptions
@@ -140,8 +141,9 @@ class TrainingOptions(Options):
     ----------
     name : str, optional
         Name of the model in the scratch folder.
-    groups : list, optional
-        A list of path and group, such as artists: held-out tracks share no group with the others.
+    groups : list or "folder", optional
+        A list of path and group, such as artists: held-out tracks share no group with the others. "folder": the folders
+        below those of the classes, where the training list is a folder.
     max_bad : float
         Most training tracks that may be unreadable, in percent.
     restart : bool
@@ -158,7 +160,9 @@ class TrainingOptions(Options):
 
     name: str | None = _name()
     groups: str | os.PathLike[str] | Iterable[Any] | None = option(
-        None, "list of path<TAB>group, such as artists, never split when tracks are held out", metavar="FILE"
+        None,
+        "list of path<TAB>group, such as artists, never split when tracks are held out; or: folder",
+        metavar="FILE|folder",
     )
     max_bad: float = option(10.0, "most training tracks that may be unreadable", convert=opt.percent, metavar="PERCENT")
     restart: bool = option(False, "ignore checkpoints and train from scratch")
@@ -193,6 +197,8 @@ class ClassificationOptions(Options):
         How the segments of a track decide its class; default: as trained.
     probabilities : path, optional
         CSV file for the class probabilities.
+    format : {"mirex", "csv", "jsonl"}
+        Format of the output: `path<TAB>label` a line; or with class probabilities, seconds and notes.
     """
 
     name: str | None = _name()
@@ -201,6 +207,7 @@ class ClassificationOptions(Options):
     )
     vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
     probabilities: str | None = _probabilities()
+    format: str = option("mirex", "format of OUTPUT: csv and jsonl hold probabilities, seconds, notes", choices=FORMATS)
 
 
 def _paths(value: object) -> tuple[str, ...]:

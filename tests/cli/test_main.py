@@ -24,7 +24,7 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
-    "report", "check", "completion", "doctor", "export",
+    "report", "check", "completion", "doctor", "export", "try", "audit",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask", "distributed",

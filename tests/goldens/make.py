@@ -918,7 +918,7 @@ def take_signals():
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "check", "completion", "doctor", "export", "features",
-    "folds", "validate", "audit", "crossval", "evaluate", "report",
+    "try", "folds", "validate", "audit", "crossval", "evaluate", "report",
 )  # fmt: skip
 
 

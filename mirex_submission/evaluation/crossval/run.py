@@ -29,7 +29,7 @@ from mirex_submission.evaluation.crossval.system import OWN_FOLDER, Submission
 from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
 from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.inner import open_inner
-from mirex_submission.system.progress import duration
+from mirex_submission.system.progress import Progress, duration
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +118,12 @@ def run(
         ThreadPoolExecutor(1 if cluster.local else len(plans)) as systems,
     ):
         gpus = _gpus(environment) if cluster.local and n_jobs > 1 else []
-        runner = Runner(run_step, pool, stop, limit_s, environment, n_jobs, gpus)
+        n_steps = sum(bool(plan.extraction) + sum(len(fold.steps) for fold in plan.folds) for plan in plans)
+        progress = Progress("crossval", n_steps, unit="steps")
+        runner = Runner(run_step, pool, stop, progress, limit_s, environment, n_jobs, gpus)
         try:
             runs = _results(systems, [partial(runner.system, plan) for plan in plans])
+            progress.close()
             then(runner, runs)
         finally:  # any exception, here or in a step, ends all steps
             stop.set()
@@ -191,6 +194,8 @@ class Runner:
         For the folds of all submissions.
     stop : threading.Event
         Once it is set no step begins.
+    progress : Progress
+        Counts the steps of all submissions.
     limit_s : float
         Time limit of each step in seconds.
     environment : mapping
@@ -206,12 +211,13 @@ class Runner:
         run_step: _StepRunner,
         pool: ThreadPoolExecutor,
         stop: threading.Event,
+        progress: Progress,
         limit_s: float,
         environment: Mapping[str, str],
         n_jobs: int,
         gpus: Sequence[str],
     ) -> None:
-        self._call, self._pool, self._stop = run_step, pool, stop
+        self._call, self._pool, self._stop, self._progress = run_step, pool, stop, progress
         self._limit_s, self._environment = limit_s, environment
         self._locks: dict[Path, threading.Lock] = {}
         self._gpus: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -226,6 +232,7 @@ class Runner:
             prepare = partial(_prepare_extraction, step, plan.scratch, is_own=plan.submission.own)
             # One extraction at a time in a folder, also of systems that differ in their features.
             extraction = self._run_step(plan.submission.name, step, environment, prepare, lock=plan.scratch)
+            self._progress.advance()
             if extraction.problem:
                 return SystemRun(plan, extraction, [FoldRun([]) for _ in plan.folds])
         folds = [partial(self._fold, plan, fold, environment) for fold in plan.folds]
@@ -237,6 +244,7 @@ class Runner:
         is_whole = all(again.source.is_dir() for again in fold.pending)
         if len(earlier) == len(fold.steps) and fold.steps[-1].finished() and is_whole:
             log.info("%s: done before", title)
+            self._progress.advance(len(earlier))
             return _collect(fold, earlier)
         results: list[StepResult] = []
         with self._gpu(environment) as own:
@@ -244,6 +252,7 @@ class Runner:
                 copied = plan.scratch if fold.copied and step is fold.steps[0] else None
                 prepare = partial(_prepare_fold, fold, copied)
                 results.append(self._run_step(title, step, own, prepare, lock=step.record))
+                self._progress.advance()
                 if results[-1].problem:
                     break
         return _collect(fold, results)
