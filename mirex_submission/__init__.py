@@ -2,8 +2,8 @@
 
 From Python, `extract`, `train`, `classify` and `evaluate` do what the commands of the same names do. Their options are
 FeatureOptions, Recipe or ViewRecipe, TrainingOptions, ClassificationOptions, ExtractionOptions, EvaluateOptions and
-RunOptions; TrackTable names the columns of a DataFrame. `log_mel` computes the features of one track; a View adds
-features; MirexClassifier is the estimator for scikit-learn.
+RunOptions; TableOptions names the columns of a table in a file, TrackTable those of a DataFrame. `log_mel` computes the
+features of one track; a View adds features; MirexClassifier is the estimator for scikit-learn.
 Importing this package imports nothing else: each name is loaded when it is first used.
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mirex_submission.features.clip import log_mel
     from mirex_submission.features.views import View
     from mirex_submission.protocol.in_memory import TrackTable
+    from mirex_submission.protocol.tables import TableOptions
     from mirex_submission.runs.classify import classify
     from mirex_submission.runs.extract import extract
     from mirex_submission.runs.options import (
@@ -39,6 +40,7 @@ _MODULES = {
     "evaluate": "evaluation.judging.publish:evaluate_systems",
     "log_mel": "features.clip",
     "TrackTable": "protocol.in_memory",
+    "TableOptions": "protocol.tables",
     "classify": "runs.classify",
     "extract": "runs.extract",
     **dict.fromkeys(
@@ -57,6 +59,7 @@ __all__ = [
     "MirexClassifier",
     "Recipe",
     "RunOptions",
+    "TableOptions",
     "TrackTable",
     "TrainingOptions",
     "View",

@@ -24,7 +24,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from mirex_submission.errors import UsageError
+from mirex_submission.features.list_sources import open_list
 from mirex_submission.models.bundle import SUFFIX
+from mirex_submission.protocol import lists
 from mirex_submission.runs.classify import Classification, classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.train import train
@@ -34,7 +36,7 @@ from mirex_submission.system.option import Options
 from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
 
 OptionsType = TypeVar("OptionsType", bound=Options)
-Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray"
+Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray | str | os.PathLike[str]"
 
 
 class MirexClassifier(ClassifierMixin, BaseEstimator):
@@ -119,15 +121,19 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self.threads = threads
         self.random_state = random_state
 
-    def fit(self, X: Paths, y: ArrayLike, groups: ArrayLike | None = None) -> MirexClassifier:
+    def fit(self, X: Paths, y: ArrayLike | None = None, groups: ArrayLike | None = None) -> MirexClassifier:
         """Train on the audio files X with their labels y, both [shape=(n_tracks,)]; returns the estimator.
 
+        X may also be the path of a training list, of a table, or of a folder for each class, without y.
         groups : as y, such as artists, of which `patience`, calibration and `tune` never split one.
 
         Raises ValueError for X and y that do not go together, and the errors of mirex_submission.train: UsageError for
         a parameter, ListError for a path or a label that no list can hold, AudioError if too many tracks cannot be
         used.
         """
+        if y is None and isinstance(X, (str, os.PathLike)):
+            tracks = lists.read_labelled(open_list("X", X, labelled=True))
+            X, y = [track.path for track in tracks], [track.label for track in tracks]
         labels, paths = _labels(y), _paths(X)
         check_consistent_length(paths, labels, groups)
         classes = np.unique(labels)
@@ -171,7 +177,10 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
 
     def _classify(self, X: Paths) -> Classification:
+        """Classify audio files, or those of the list, table or folder whose path X is."""
         check_is_fitted(self)
+        if isinstance(X, (str, os.PathLike)):
+            X = lists.read_paths(open_list("X", X, labelled=False))
         with _model_folder(self.scratch) as (scratch, folder):
             for name, data in self.bundle_.items():
                 (folder / name).write_bytes(data)
@@ -223,7 +232,7 @@ def _paths(X: Paths) -> list[str]:
     return [str(os.fspath(path)) for path in array]
 
 
-def _labels(y: ArrayLike) -> np.ndarray:
+def _labels(y: ArrayLike | None) -> np.ndarray:
     if y is None:
         raise ValueError("MirexClassifier requires y to be passed, but the target y is None")
     labels = column_or_1d(y, warn=True)

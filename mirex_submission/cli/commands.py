@@ -12,6 +12,7 @@ from pathlib import Path
 
 from mirex_submission.cli.options import add_lists, add_options, given, path, read_options
 from mirex_submission.errors import UsageError
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import (
     ClassificationOptions,
     ExtractionOptions,
@@ -22,6 +23,7 @@ from mirex_submission.runs.options import (
     TrainingOptions,
     check_recipe,
 )
+from mirex_submission.runs.trial import TrialOptions
 from mirex_submission.system.option import flag_of
 from mirex_submission.system.progress import printable
 from mirex_submission.training.recipe import RECIPES, AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
@@ -61,6 +63,7 @@ def add_extract(parser: argparse.ArgumentParser) -> None:
     add_options(parser, ViewRecipe, "views")
     add_options(parser, FeatureOptions, title="features")
     add_options(parser, ExtractionOptions, title="extraction")
+    _add_tables(parser, labelled=False)
     add_options(parser, RunOptions, "strict", "no_check", "track_limit")
 
 
@@ -73,8 +76,14 @@ def extract(args: argparse.Namespace) -> None:
         recipe=_recipe(args),
         features=read_options(args, FeatureOptions),
         extraction=read_options(args, ExtractionOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
+
+
+def _add_tables(parser: argparse.ArgumentParser, *, labelled: bool = True) -> None:
+    names = () if labelled else ("path_column", "root")
+    add_options(parser, TableOptions, *names, title="tables in place of lists")
 
 
 def add_train(parser: argparse.ArgumentParser) -> None:
@@ -86,6 +95,7 @@ def add_train(parser: argparse.ArgumentParser) -> None:
 def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOptions]) -> None:
     add_options(parser, FeatureOptions, title="features")
     _add_recipe_options(parser)
+    _add_tables(parser)
     add_options(parser, training, title="run")
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
@@ -101,6 +111,7 @@ def train(args: argparse.Namespace) -> None:
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
         training=read_options(args, TrainingOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
     if isinstance(result, list):
@@ -110,6 +121,7 @@ def train(args: argparse.Namespace) -> None:
 def add_classify(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "test_list", "output")
     add_options(parser, ClassificationOptions, title="classification")
+    _add_tables(parser, labelled=False)
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
 
@@ -121,6 +133,7 @@ def classify(args: argparse.Namespace) -> None:
         args.test_list,
         args.output,
         classification=read_options(args, ClassificationOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
 
@@ -141,6 +154,7 @@ def train_and_classify(args: argparse.Namespace) -> None:
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
         training=read_options(args, TrainAndClassifyOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
 
@@ -153,6 +167,7 @@ def add_check(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{field.name}", type=path, nargs="+", action="extend", **words)
     add_options(parser, FeatureOptions, title="features")
     _add_recipe_options(parser)
+    _add_tables(parser)
     add_options(parser, TrainingOptions, "name", "groups", "max_bad", title="run")
     add_options(parser, RunOptions, "device", "engine", "strict")
 
@@ -167,6 +182,7 @@ def check(args: argparse.Namespace) -> None:
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
         training=read_options(args, TrainingOptions),
+        tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )
     labels = {ERROR: "ERROR", WARNING: "warning"}
@@ -177,6 +193,33 @@ def check(args: argparse.Namespace) -> None:
         kind = errors[0].kind
         text = f"{len(errors)} error(s); the first would end a run with status {kind.exit_status}"
         raise kind(text, code="check.errors")
+
+
+def add_try(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="folder with a folder for each class, or a table")
+    parser.add_argument("--scratch", type=path, metavar="SCRATCH", help="scratch folder (default: FOLDER's name.try)")
+    parser.add_argument("--out", type=path, metavar="OUT", help="folder for the report (default: SCRATCH/results)")
+    parser.add_argument(
+        "--recipe", dest="recipes", action="append", choices=tuple(RECIPES),
+        help="recipe to compare; repeatable (default: modulation, and paper if it takes less than an hour)",
+    )  # fmt: skip
+    add_options(parser, TrialOptions)
+    add_options(parser, RunOptions, "device")
+
+
+def try_folder(args: argparse.Namespace) -> None:
+    from mirex_submission.runs.trial import try_folder
+
+    try_folder(
+        args.folder,
+        args.scratch,
+        args.out,
+        read_options(args, TrialOptions),
+        run=read_options(args, RunOptions),
+        environment=args.environment,
+        command_line=args.command_line,
+        show=print,
+    )
 
 
 def add_features(parser: argparse.ArgumentParser) -> None:

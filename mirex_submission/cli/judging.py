@@ -9,7 +9,7 @@ import shlex
 from pathlib import Path
 
 from mirex_submission.cli.options import add_options, path, read_options
-from mirex_submission.evaluation.options import CrossvalOptions, EvaluateOptions, FoldsOptions
+from mirex_submission.evaluation.options import AuditOptions, CrossvalOptions, EvaluateOptions, FoldsOptions
 from mirex_submission.training.recipe import RECIPES
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 def add_folds(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "labelled", metavar="LABELLED", nargs="?", help="table with columns path and label: TSV, CSV, Excel, Parquet"
+        "labelled",
+        metavar="LABELLED",
+        nargs="?",
+        help="table with columns path and label (TSV, CSV, Excel, Parquet), or a folder",
     )
     parser.add_argument("--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="instead: mirdata's loader")
     add_options(parser, FoldsOptions)
@@ -108,6 +111,13 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=OPTIONS",
         help="more options for the classify script of the system NAME",
     )
+    parser.add_argument(
+        "--stress",
+        nargs="?",
+        const="all",
+        choices=("quick", "all"),
+        help="classify altered audio too: MP3, band limits, noise, gain, speed and more; quick: one strength of each",
+    )
     add_options(parser, CrossvalOptions)
 
 
@@ -124,6 +134,38 @@ def crossval(args: argparse.Namespace) -> None:
         command_line=args.command_line,
         show=print,
     )
+
+
+def add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "lists",
+        nargs="+",
+        type=path,
+        metavar="LISTS",
+        help="folder of the lists of all folds; or TRAINLIST TESTLIST, better with the labels of both",
+    )
+    parser.add_argument("--out", required=True, type=path, metavar="DIR", help="folder for audit.json")
+    parser.add_argument(
+        "--groups",
+        action="append",
+        type=_group_list,
+        metavar="[NAME=]FILE",
+        help="path<TAB>group a line: artist=FILE, album=FILE; repeatable (default: groups.txt of the folds)",
+    )
+    parser.add_argument(
+        "--outputs",
+        action="append",
+        type=_submission,
+        metavar="[NAME=]DIR",
+        help="folder of a system's outputs, or of several systems' folders; repeatable",
+    )
+    add_options(parser, AuditOptions)
+
+
+def audit(args: argparse.Namespace) -> None:
+    from mirex_submission.evaluation.audit.audit import audit
+
+    audit(args.lists, args.out, read_options(args, AuditOptions), command_line=args.command_line, show=print)
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
@@ -151,6 +193,10 @@ def _named_path(text: str) -> tuple[str, str]:
 
 def _submission(text: str) -> tuple[str | None, str]:
     return _named_path(text) if "=" in text else (None, path(text))
+
+
+def _group_list(text: str) -> tuple[str, str]:
+    return _named_path(text) if "=" in text else ("group", path(text))
 
 
 def _script_options(text: str) -> tuple[str, list[str]]:

@@ -94,10 +94,14 @@ COMMANDS = {
     "pack": _Command(packing.add_pack, packing.pack, "Pack a model as a submission that runs without a network."),
     "predict": _Command(packing.add_predict, packing.predict, "Predict labels with the read-only folder of a model."),
     "features": _Command(commands.add_features, commands.features, "Print or export the features of one track."),
+    "try": _Command(
+        commands.add_try, commands.try_folder, "Cross-validate recipes on a folder and train the best one."
+    ),
     "folds": _Command(judging.add_folds, judging.folds, "Write folds of labelled tracks as MIREX lists."),
     "validate": _Command(
         judging.add_validate, judging.validate, "Check that the evaluator accepts an output and counts every track."
     ),
+    "audit": _Command(judging.add_audit, judging.audit, "Find copies, leaks, shortcuts and wrong labels in the data."),
     "crossval": _Command(judging.add_crossval, judging.crossval, "Run systems on the same folds and score them."),
     "evaluate": _Command(judging.add_evaluate, judging.evaluate, "Compute MIREX's figures for outputs of systems."),
     "report": _Command(judging.add_report, judging.report, "Write the result of evaluate as one HTML page."),

@@ -83,10 +83,10 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the scratch folder and then the positional arguments with these names, in MIREX's order."""
     descriptions = {
         "scratch": "folder for features and models, kept between runs",
-        "feature_list": "one path a line: all tracks of the task",
-        "train_list": "path<TAB>label a line",
-        "test_list": "one path a line",
-        "output": "file to write: path<TAB>label a line",
+        "feature_list": "one path a line: all tracks of the task; or a folder, a table, an audio file",
+        "train_list": "path<TAB>label a line; or a folder with a folder for each class, or a table",
+        "test_list": "one path a line; or a folder, a table, an audio file",
+        "output": "file to write, path<TAB>label a line; - is standard output",
     }
     for name in ("scratch", *names):
         optional = name.endswith("?")
@@ -102,7 +102,10 @@ class Parser(argparse.ArgumentParser):
         """Parse arguments; those after `--` are files and folders, though their names may begin like options."""
         if "--" in argv:
             k = argv.index("--")
-            argv = [*argv[:k], *(f"./{name}" if name.startswith("-") else name for name in argv[k + 1 :])]
+            argv = [
+                *argv[:k],
+                *(f"./{name}" if name.startswith("-") and name != "-" else name for name in argv[k + 1 :]),
+            ]
         return self.parse_intermixed_args(argv)
 
     def error(self, message: str) -> NoReturn:

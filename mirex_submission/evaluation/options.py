@@ -5,26 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.system import option as opt
+from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.option import Options, integer_between, option
+
+GROUPS = ("folder", "auto")
 
 
 @dataclass(frozen=True)
-class FoldsOptions(Options):
+class FoldsOptions(TableOptions):
     """Options of `folds`: exactly one source, and `out` or `check`.
 
     Parameters
     ----------
     labelled : str, optional
-        Source: a table with columns path and label.
+        Source: a table with columns path and label, or a folder.
     from_folders : str, optional
         Source: a folder that holds a folder for each class.
     from_mirdata : (str, str), optional
         Source: name of a loader of mirdata, and folder of its data.
-    root : str, optional
-        Folder of the table's relative paths; by default its own.
-    group : str, optional
+    groups : {"folder", "auto"}, optional
+        Keep the tracks of one folder below their class, such as that of an artist, on one side; with "auto" where each
+        class has two of these or more, and each fold one.
+    group_column : str, optional
         Column, or attribute of mirdata's tracks, whose equal values stay on one side.
+    path_column, label_column, root : str, optional
+        As TableOptions.
     out : str, optional
         Folder for the lists.
     check : str, optional
@@ -40,8 +47,16 @@ class FoldsOptions(Options):
     from_folders: str | None = option(
         None, "instead: audio below DIR, a folder for each class", convert=opt.path, metavar="DIR"
     )
-    root: str | None = option(None, "folder of its relative paths, if not its own", convert=opt.path, metavar="DIR")
-    group: str | None = option(None, "column that keeps tracks together: artist, album", convert=str, metavar="COLUMN")
+    groups: str | None = option(
+        None, "keep together what lies in one folder below its class; auto: if classes have enough", choices=GROUPS
+    )
+    group_column: str | None = option(
+        None,
+        "column that keeps tracks together, such as artist (default: none)",
+        convert=str,
+        metavar="COLUMN",
+        flag="--group",
+    )
     out: str | None = option(None, "folder for the lists", convert=opt.path, metavar="DIR")
     check: str | None = option(None, "check the lists in DIR instead of making any", convert=opt.path, metavar="DIR")
     folds: int = option(3, "number of folds", convert=opt.integer, metavar="K")
@@ -57,16 +72,29 @@ class EvaluateOptions(Options):
     ----------
     seed : int
         Seed of the bootstrap intervals.
+    groups : str, optional
+        List of path<TAB>group, whose groups are drawn as a whole for more intervals.
+    strata : str, optional
+        Table of path and other columns, each value of which is a part with figures of its own.
     strict : bool
         Raise ListError, once all is written, if the evaluator would fail on anything.
+    wiki : bool
+        Show MediaWiki's tables.
     """
 
     seed: int = option(0, "random seed of the bootstrap intervals", convert=opt.seed, metavar="N")
+    groups: str | None = option(
+        None, "groups (artists), path<TAB>group: intervals by group", convert=opt.path, metavar="FILE"
+    )
+    strata: str | None = option(
+        None, "table of path and any columns: figures of each value", convert=opt.path, metavar="FILE"
+    )
     strict: bool = option(False, "status 3 if the evaluator would fail on anything")
+    wiki: bool = option(False, "print MediaWiki tables, as MIREX's result pages have them")
 
 
 @dataclass(frozen=True)
-class CrossvalOptions(EvaluateOptions):
+class CrossvalOptions(ClusterOptions, EvaluateOptions):
     """Options of `crossval`.
 
     Parameters
@@ -77,14 +105,18 @@ class CrossvalOptions(EvaluateOptions):
         Recipes of this program, each a system of that name.
     train_options, classify_options : sequence of (str, sequence of str)
         Name of a system, and more options for its train and its classify script.
-    jobs : int
-        Folds side by side.
+    jobs : int, optional
+        Folds side by side; default: 1, on a cluster as many as its workers take.
     threads : int
         -numThreads of each step.
     device : str
         --device of our own scripts; with "cpu" no system sees a GPU.
     time_limit : str or float, optional
         Time after which a step is ended: seconds, or text such as "20h".
+    stress : {"none", "quick", "all"}
+        Whether the systems classify altered audio too: with one strength of each deformation, or with all.
+    stress_limit : str or float, optional
+        Time after which no more altered audio is made.
     """
 
     submissions: Sequence[tuple[str | None, str]] = ()
@@ -92,7 +124,12 @@ class CrossvalOptions(EvaluateOptions):
     train_options: Sequence[tuple[str, Sequence[str]]] = ()
     classify_options: Sequence[tuple[str, Sequence[str]]] = ()
     threads: int = 1
-    jobs: int = option(1, "folds side by side, -numThreads each", convert=integer_between(1), metavar="J")
+    jobs: int | None = option(
+        None,
+        "folds side by side, -numThreads each (default: 1; on a cluster all)",
+        convert=integer_between(1),
+        metavar="J",
+    )
     device: str = option(
         "auto",
         "device of our own scripts; with cpu no system sees a GPU",
@@ -102,3 +139,32 @@ class CrossvalOptions(EvaluateOptions):
     time_limit: float | None = option(
         None, "end a step after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
     )
+    stress: str = "none"
+    stress_limit: float | None = option(
+        None, "alter no more audio after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
+    )
+
+
+@dataclass(frozen=True)
+class AuditOptions(Options):
+    """Options of `audit`.
+
+    Parameters
+    ----------
+    groups : sequence of (str, str)
+        Name of a kind of groups, such as artist, and a list of path and group; by default `groups.txt` of the folds.
+    outputs : sequence of (str or None, str)
+        Name of a system and folder of its outputs; without a name a folder of one system or of several.
+    seed : int
+        Random seed.
+    strict : bool
+        Raise ListError, once all is written, if there is any warning.
+    threads : int
+        Files to read side by side.
+    """
+
+    groups: Sequence[tuple[str, str]] = ()
+    outputs: Sequence[tuple[str | None, str]] = ()
+    seed: int = option(0, "random seed", convert=opt.seed, metavar="N")
+    strict: bool = option(False, "status 3 if there is any warning")
+    threads: int = 1

@@ -19,6 +19,8 @@ from mirex_submission.system.inner import open_inner, read_inner
 # Beyond 2^53 a float64 no longer counts; the limits keep infinity and NaN out too.
 Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Amount = Annotated[float, Meta(ge=0, lt=2.0**53)]
+Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
+Share = Annotated[float, Meta(ge=0, le=1)]
 MOST_BYTES = 1 << 30  # of any file of results; 100,000 tracks or 1,000 classes take a tenth of it
 _Record = TypeVar("_Record")
 

@@ -16,6 +16,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -56,6 +57,8 @@ class Extracted:
         What is odd about audio that is used all the same, with its code.
     duration_s : float
         Duration of the audio, if it was extracted now.
+    seconds : float
+        Time that the extraction took, if it was extracted now.
     """
 
     path: str
@@ -63,6 +66,7 @@ class Extracted:
     reason: str = ""
     note: str = ""
     duration_s: float = 0.0
+    seconds: float = dataclasses.field(default=0.0, compare=False)
 
 
 def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: bool = False) -> dict[str, Extracted]:
@@ -140,7 +144,7 @@ def _look_up(tracks: Sequence[str], stores: Stores, *, verify: bool) -> dict[str
     for path in tracks:
         header = _stored(path, stores, verify=verify)
         if header:
-            records[path] = Extracted(path, header.content)
+            records[path] = Extracted(path, header.content, note=header.note)
         progress.advance()
     progress.close()
     return records
@@ -230,7 +234,7 @@ def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]
     The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
     """
     try:
-        with _without_output(), open_file(path) as fd:  # one file, even if another one takes its name meanwhile
+        with without_output(), open_file(path) as fd:  # one file, even if another one takes its name meanwhile
             state = AudioState.of(fd)
             matrices, recording = audio.decoded(
                 lambda recording: _matrices(recording, specs), path, rate_hz=specs[0].rate_hz, fd=fd
@@ -271,11 +275,17 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
     UsageError, ResourceError, ImportError
         A view, open files or a library are missing, for other tracks too.
     """
+    started_s = time.perf_counter()
+    record = _extract_track(path, stores, limit_s, again=again)
+    return dataclasses.replace(record, seconds=time.perf_counter() - started_s)
+
+
+def _extract_track(path: str, stores: Stores, limit_s: float, *, again: bool) -> Extracted:
     try:
         missing = [] if again else [store for store in stores if not store.fresh(path)]
         # Of features that are there, each from other audio or damaged, all are made again.
         missing = missing or list(stores)
-        with _time_limit(limit_s):
+        with time_limit(limit_s):
             computed = compute(path, [store.spec for store in missing])
         for store, (header, matrix) in zip(missing, computed, strict=True):
             store.write(header, matrix)
@@ -290,7 +300,7 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
 
 
 @contextlib.contextmanager
-def _time_limit(seconds: float) -> Iterator[None]:
+def time_limit(seconds: float) -> Iterator[None]:
     """End the block with an AudioError after this time. In other threads than the main one there is no limit."""
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -311,7 +321,7 @@ def _time_limit(seconds: float) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _without_output() -> Iterator[None]:
+def without_output() -> Iterator[None]:
     """Drop what decoders and views print: it names no track; libsndfile's error or our note says what matters."""
     sys.stdout.flush()
     kept = [os.dup(fd) for fd in (1, 2)]

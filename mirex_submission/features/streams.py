@@ -120,14 +120,16 @@ def _ogg(fd: int, start: int, size: int) -> tuple[list[Stream], int]:
 
     Returns the links, and the number of bytes that are in no page.
     """
-    starts, n_others, position, after_first = [], 0, start, False
+    starts, n_others, position, last, after_first = [], 0, start, start, False
     while position < size:
         head = os.pread(fd, _PAGE.size + 255, position)
         if len(head) < _PAGE.size or not head.startswith(b"OggS"):
-            next_page = next(_places(fd, b"OggS\0", position + 1, size), size)
-            n_others += next_page - position
+            # The last page may be cut, and the next one begin within the length that it gives.
+            next_page = next(_places(fd, b"OggS\0", last + 1, size), size)
+            n_others += next_page - min(position, next_page)
             position = next_page
             continue
+        last = position
         _, _, flags, *_, n_segments = _PAGE.unpack_from(head)
         is_first = bool(flags & _FIRST_PAGE)
         if is_first and not after_first:
@@ -145,9 +147,11 @@ class _Layout(NamedTuple):
     samples: bytes
 
 
+_UNKNOWN = 0x7FFF0000  # a length of so much, or more, says that the recorder did not know it
 _RF64_LENGTH_AT = 28  # of the samples, in the chunk that comes first
 _LAYOUTS = {
     b"RIFF": _Layout(12, struct.Struct("<I"), b"data"),
+    b"RIFX": _Layout(12, struct.Struct(">I"), b"data"),
     b"RF64": _Layout(12, struct.Struct("<I"), b"data"),  # EBU Tech 3306: its first chunk has the lengths in 64 bits
     b"FORM": _Layout(12, struct.Struct(">I"), b"SSND"),
     b"caff": _Layout(8, struct.Struct(">q"), b"data"),
@@ -161,6 +165,7 @@ def _uncompressed(fd: int, magic: bytes, size: int) -> tuple[list[Stream], list[
         is_short = 0 < start < size and n < size - start
         return _lengthened(fd, Stream(0, size), 8, struct.pack(">I", 0xFFFFFFFF), start, n) if is_short else ([], [])
     layout = _LAYOUTS[magic]
+    notes: list[str] = []
     starts, position = [0], layout.n_before
     while position < size:
         head = os.pread(fd, 4 + layout.size.size, position)
@@ -181,23 +186,36 @@ def _uncompressed(fd: int, magic: bytes, size: int) -> tuple[list[Stream], list[
                 of_last = Stream(starts[-1], size)
                 lengthened, notes = _lengthened(fd, of_last, at - starts[-1], length, start, n)
                 return [*_joined(starts, size)[:-1], *lengthened], notes
+            if start + n - size > _FEW_BYTES and n < _UNKNOWN:
+                text = f"breaks off: {size - start:,} of {n:,} bytes of samples are there"
+                notes.append(coded(text, code="audio.truncated"))
         position = start + n + (n & 1 if magic != b"caff" else 0)
-    return (_joined(starts, size) if len(starts) > 1 else []), []
+    return (_joined(starts, size) if len(starts) > 1 else []), notes
 
 
 def _chunk_follows(fd: int, end: int, size: int, magic: bytes, layout: _Layout) -> bool:
-    """Tell whether samples can end here: at the end of the file, at a chunk, at a tag, or at padding."""
-    if size - end <= _FEW_BYTES:
-        return True
-    head = os.pread(fd, 13, end)
-    for k in (0, 1):  # chunks begin at even places
-        name = head[k : k + 4]
-        if name in (magic, b"APET") or name.startswith(b"ID3"):
+    """Tell whether samples can end here: at the end of the file, or at chunks, a tag or padding that reach to it."""
+    # Chunks begin at even places. Music may begin with zeros, or pause: they are padding only before a chunk.
+    for position in (end, end + 1, _after_zeros(fd, end, size)):
+        head = os.pread(fd, 12, position)
+        while size - position > _FEW_BYTES and not (head.startswith((magic, b"APET", b"ID3"))):
+            n = layout.size.unpack_from(head, 4)[0] if len(head) >= 4 + layout.size.size else -1
+            if not (head[:4].isascii() and head[:4].decode("ascii").isprintable() and 0 <= n <= size - position):
+                break
+            position += 4 + layout.size.size + n + (n & 1 if magic != b"caff" else 0)
+            head = os.pread(fd, 12, position)
+        else:
             return True
-        n = layout.size.unpack_from(head, k + 4)[0] if len(head) >= k + 4 + layout.size.size else -1
-        if name.isascii() and name.decode("ascii").isprintable() and 0 <= n <= size - end:
-            return True
-    return not any(os.pread(fd, _FEW_BYTES, end))
+    return False
+
+
+def _after_zeros(fd: int, start: int, size: int) -> int:
+    """Return the place of the first byte from `start` on that is not zero."""
+    for block_start in range(start, size, _BLOCK):
+        rest = os.pread(fd, _BLOCK, block_start).lstrip(b"\0")
+        if rest:
+            return min(block_start + _BLOCK, size) - len(rest)
+    return size
 
 
 def _lengthened(

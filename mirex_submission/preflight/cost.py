@@ -1,4 +1,4 @@
-"""The expected cost of a training, from a second of it on this machine: printed by `train --dry-run`."""
+"""The expected cost of a training, from a second of it on this machine: for `train --dry-run` and `try`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from mirex_submission.features.headers import Headers
+from mirex_submission.features.logmel import log_mel_of_blocks
 from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.features.views import vectors_of_blocks
@@ -29,6 +31,15 @@ log = logging.getLogger(__name__)
 _MEASURED_S = 1.0
 _EPOCH_ON_GPU = 200  # steps, which are one call
 _CLIP_S = 30
+_FIT_S, _FIT_TRACKS = 2.0, 500  # measured: of a fit on views, without tuning, and tracks that double it
+
+
+class Cost(NamedTuple):
+    """What a training would do, in lines to print, and the seconds of its extraction and of the training itself."""
+
+    lines: list[str]
+    extraction_s: float
+    training_s: float
 
 
 def plan(
@@ -40,7 +51,7 @@ def plan(
     headers: Headers,
     *,
     start: Callable[[], Engine],
-) -> list[str]:
+) -> Cost:
     """Describe what a training would do from its beginning, and how long it would take; write nothing.
 
     Parameters
@@ -60,8 +71,7 @@ def plan(
 
     Returns
     -------
-    list of str
-        Lines to print.
+    Cost
     """
     known = _surveyed(scratch, paths, [spec], headers)
     n_classes = len({track.label for track in tracks})
@@ -80,7 +90,10 @@ def plan(
     ]
     if n_held_out:
         lines.append(f"held out: about {n_held_out} tracks; the steps and times below are the most that there can be")
-    return lines + _network_lines(start(), recipe, spec, n_classes=n_classes, n_drawn=n_drawn)
+    engine = start()
+    of_networks, training_s = _network_lines(engine, recipe, spec, n_classes=n_classes, n_drawn=n_drawn)
+    extraction_s = _clip_s(spec.rate_hz, lambda samples: log_mel_of_blocks([samples], spec)) * known.new_s / _CLIP_S
+    return Cost(lines + of_networks, extraction_s / engine.threads, training_s)
 
 
 def plan_views(
@@ -92,21 +105,24 @@ def plan_views(
     headers: Headers,
     *,
     threads: int,
-) -> list[str]:
+) -> Cost:
     """Describe what a training on views would do and how long it would take; write nothing. Arguments as in `plan`."""
     known = _surveyed(scratch, paths, specs, headers)
     n_columns = sum(spec.n_columns for spec in specs)
-    clip_s = _view_s([spec for spec in specs if isinstance(spec, ViewSpec)])
+    of_views = [spec for spec in specs if isinstance(spec, ViewSpec)]
+    clip_s = _clip_s(specs[0].rate_hz, lambda samples: vectors_of_blocks([samples], of_views))
+    extraction_s = clip_s * known.new_s / _CLIP_S / threads
     views = ", ".join(recipe.views)
-    return [
+    lines = [
         f"tracks: {len(tracks)} of {len({track.label for track in tracks})} classes ({_counts(tracks)})",
         f"features: {views} at {specs[0].rate_hz} Hz, {n_columns} numbers a track; {known.n_stored} tracks stored "
         f"already, {len(known.new)} to extract",
         f"views: {1e3 * clip_s:.0f} ms a clip of {_CLIP_S} s without decoding, about "
-        f"{duration(clip_s * known.new_s / _CLIP_S / threads)} for {duration(known.new_s)} of audio",
+        f"{duration(extraction_s)} for {duration(known.new_s)} of audio",
         f"training: recipe {recipe.name}, {'tuned C and gamma' if recipe.tune else f'C {recipe.c:g}'}; not measured: "
         "seconds for some thousand tracks (docs/recipes.md)",
     ]
+    return Cost(lines, extraction_s, _FIT_S * (1 + (len(tracks) / _FIT_TRACKS) ** 2))
 
 
 def _surveyed(scratch: Path, paths: Sequence[str], specs: Sequence[Spec], headers: Headers) -> Survey:
@@ -116,13 +132,13 @@ def _surveyed(scratch: Path, paths: Sequence[str], specs: Sequence[Spec], header
     return known
 
 
-def _view_s(specs: Sequence[ViewSpec]) -> float:
-    """Measure the seconds that the views of a clip of noise take."""
-    samples = np.random.default_rng(0).uniform(-0.5, 0.5, _CLIP_S * specs[0].rate_hz).astype(np.float32)
+def _clip_s(rate_hz: int, compute: Callable[[np.ndarray], object]) -> float:
+    """Measure the seconds that the features of a clip of noise take."""
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, _CLIP_S * rate_hz).astype(np.float32)
     times_s = []
     for _ in range(3):  # the first one makes filters
         started_s = time.perf_counter()
-        vectors_of_blocks([samples], specs)
+        compute(samples)
         times_s.append(time.perf_counter() - started_s)
     return min(times_s)
 
@@ -131,8 +147,10 @@ def _counts(tracks: Sequence[Track]) -> str:
     return ", ".join(f"{n} {label!r}" for label, n in sorted(Counter(track.label for track in tracks).items()))
 
 
-def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_drawn: int) -> list[str]:
-    """Describe each network: its size, its steps, and its time for epochs of `n_drawn` segments."""
+def _network_lines(
+    engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_drawn: int
+) -> tuple[list[str], float]:
+    """Describe each network: its size, its steps, and its time for epochs of `n_drawn` segments; and the whole time."""
     shape = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
     rate, lines, total_s = _matrix_rate(), [], 0.0
     n_steps = recipe.epochs * math.ceil(n_drawn / recipe.batch_size)
@@ -153,7 +171,7 @@ def _network_lines(engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_class
             f"model {architecture}: {n_weights} weights, {recipe.epochs} epochs, {n_steps} steps of "
             f"{recipe.batch_size} segments, {1e3 * segment_s:.2f} ms a segment{floor}, about {duration(network_s)}"
         )
-    return [*lines, f"training: about {duration(total_s)} in all, with {engine.description}"]
+    return [*lines, f"training: about {duration(total_s)} in all, with {engine.description}"], total_s
 
 
 def _segment_s(network: Network, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_steps: int) -> float:

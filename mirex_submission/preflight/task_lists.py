@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from mirex_submission.errors import ListError, UsageError, coded
 from mirex_submission.features.copies import contents_of_copies, copies
+from mirex_submission.features.list_sources import groups_of_folders, open_list
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
 from mirex_submission.protocol import lists, nema
 from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.system.paths import full_path
 
 
@@ -53,16 +56,22 @@ class Task:
 
 
 def read_task(
-    features: Sequence[str], training: Sequence[str], test: Sequence[str], groups: str | None = None
+    features: Sequence[str],
+    training: Sequence[str],
+    test: Sequence[str],
+    groups: str | None = None,
+    tables: TableOptions = TableOptions(),
 ) -> tuple[Task, list[Problem]]:
     """Read all lists of a task.
 
     Parameters
     ----------
     features, training, test : sequences of str
-        List files; the k-th test list belongs to the k-th training list.
+        List files, folders, tables or audio files; the k-th test list belongs to the k-th training list.
     groups : str, optional
-        A list of path and group; only its problems are reported.
+        A list of path and group; only its problems are reported. "folder": folders below those of the classes.
+    tables : TableOptions
+        Columns of the tables.
 
     Raises
     ------
@@ -76,11 +85,13 @@ def read_task(
             code="usage.folds",
         )
     task, problems = Task(), []
+    of_folders = groups_of_folders(groups, tables)
+    of_training = functools.partial(_read_training, tables=tables, groups=of_folders)
     for kind, paths, read, into in (
-        ("feature", features, _read_features, task.features),
-        ("training", training, _read_training, task.training),
-        ("test", test, _read_test, task.test),
-        ("group", [groups] if groups else [], _read_groups, []),
+        ("feature", features, functools.partial(_read_paths, tables=tables, for_evaluator=False), task.features),
+        ("training", training, of_training, task.training),
+        ("test", test, functools.partial(_read_paths, tables=tables, for_evaluator=True), task.test),
+        ("group", [groups] if groups and not of_folders else [], _read_groups, []),
     ):
         for path in paths:
             try:
@@ -95,21 +106,17 @@ def read_task(
     return task, problems
 
 
-def _read_features(path: str) -> TaskList:
-    tracks = lists.read_unlabelled(path)
-    lists.check_paths(path, tracks)
-    return TaskList(path, tracks, lists.path_list_warnings(path, tracks, for_evaluator=False))
+def _read_paths(path: str, tables: TableOptions, *, for_evaluator: bool) -> TaskList:
+    source = open_list("list", path, labelled=False, tables=tables)
+    tracks = lists.read_unlabelled(source)
+    lists.check_paths(source, tracks)
+    return TaskList(path, tracks, lists.path_list_warnings(source, tracks, for_evaluator=for_evaluator))
 
 
-def _read_test(path: str) -> TaskList:
-    tracks = lists.read_unlabelled(path)
-    lists.check_paths(path, tracks)
-    return TaskList(path, tracks, lists.path_list_warnings(path, tracks))
-
-
-def _read_training(path: str) -> TaskList:
+def _read_training(path: str, tables: TableOptions, *, groups: bool) -> TaskList:
     warnings: list[str] = []
-    return TaskList(path, lists.read_labelled(path, warn=warnings.append), warnings)
+    source = open_list("training list", path, labelled=True, tables=tables, groups=groups)
+    return TaskList(path, lists.read_labelled(source, warn=warnings.append), warnings)
 
 
 def _read_groups(path: str) -> TaskList:

@@ -6,8 +6,9 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from mirex_submission.errors import UsageError
@@ -39,19 +40,31 @@ class TrackTable:
 
 
 class InMemoryList(os.PathLike[str]):
-    """Entries in memory in place of a list file; messages call it `<name>:entry`.
+    """Entries in memory in place of a list file; messages call it `name:number`.
 
     Parameters
     ----------
     name : str
-        Name of the caller's argument.
+        What messages call the list.
     lines : list of bytes
         One line a track, as a list file holds them.
+    numbers : sequence of int, optional
+        Number of each line; default: from 1.
+    groups : mapping of str to str
+        Full path to group, such as the artist, of the tracks that have one.
     """
 
-    def __init__(self, name: str, lines: list[bytes]) -> None:
-        self._name = f"<{name}>"
+    def __init__(
+        self,
+        name: str,
+        lines: list[bytes],
+        numbers: Sequence[int] | None = None,
+        groups: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        self._name = name
         self.lines = lines
+        self.numbers = numbers or range(1, len(lines) + 1)
+        self.groups = groups
 
     def __fspath__(self) -> str:
         return self._name
@@ -92,7 +105,7 @@ def as_list(name: str, source: ListSource, *, labelled: bool) -> str | os.PathLi
             lines.append(line)
     if problems.lines:
         problems.finish(n_entries=len(lines), expected="path")
-    return InMemoryList(name, lines)
+    return InMemoryList(f"<{name}>", lines)
 
 
 def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:

@@ -31,7 +31,7 @@ MAX_PROBLEMS_SHOWN = 1000
 # A file of so many faulty lines, or with so long a line, is no list, and may have no end, as a device.
 _MAX_PROBLEMS, _MAX_LINE_BYTES = 100_000, 1 << 16
 _MAX_PATH_BYTES = 4095  # what Linux opens
-_AUDIO = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b".snd", b"caff", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
+AUDIO = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b".snd", b"caff", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
     Raises ListError if the list cannot be read.
     """
     if isinstance(list_path, InMemoryList):
-        yield from enumerate(list_path.lines, start=1)
+        yield from zip(list_path.numbers, list_path.lines, strict=True)
         return
     try:
         with open(list_path, "rb") as f:
@@ -195,7 +195,7 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
             lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(longest), b"")))
             for number, raw in enumerate(lines, start=1):
                 if number == 1 and not of_output:
-                    if raw.startswith(_AUDIO):
+                    if raw.startswith(AUDIO):
                         text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
                         raise ListError(text, code="list.audio")
                     raw = raw.removeprefix(codecs.BOM_UTF8)

@@ -8,6 +8,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+_COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|wav|id|index|label|class|genre|list"
+# A comment, markup, or a line of names of columns alone.
+_HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
+
 
 class Misreading(NamedTuple):
     """A line whose path leads nowhere: what is wrong with it, what to do, and the code of the problem."""
@@ -50,10 +54,12 @@ def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, st
             first.setdefault(reading.code, (line, path, reading))
             n_lines[reading.code] += 1
     result = []
-    if _begin_with_header([path for _, path in paths[:2]]):
-        line, path = paths[0]
-        text = f"{path!r} is no file, but the header of a table"
-        result.append(Misreading(line, text, "remove this line: a list has no header", code="list.header"))
+    headers = _headers(paths)
+    if headers:
+        line, path = headers[0]
+        others = f", as in {len(headers) - 1:,} more lines" if len(headers) > 1 else ""
+        text = f"{path!r} is no file, but a header or a comment{others}"
+        result.append(Misreading(line, text, "remove it: a list has neither", code="list.header"))
     for code, (line, path, reading) in first.items():
         others = f", and so in {n_lines[code] - 1:,} more lines" if n_lines[code] > 1 else ""
         text = f"there is no file {path!r}: {reading.problem}{others}"
@@ -85,9 +91,9 @@ def _readings(path: str, folder: str) -> Iterator[_Reading]:
         yield _Reading(text, advice, os.path.join(folder, path), code="list.relative")
 
 
-def _begin_with_header(paths: Sequence[str]) -> bool:
-    """Tell whether the first of two paths looks like none, and the second one does."""
-    if len(paths) < 2:
-        return False
-    looks = [re.search(r"[/.]", path) is not None for path in paths]
-    return looks == [False, True] and not os.path.lexists(paths[0])
+def _headers(paths: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Return the lines whose paths lead nowhere and look like none: comments, names of columns, or unlike the next."""
+    looks = [re.search(r"[/.]", path) is not None for _, path in paths[:2]]
+    first = paths[:1] if looks == [False, True] else []
+    named = [(line, path) for line, path in paths if _HEADER.match(path)]
+    return [(line, path) for line, path in dict.fromkeys([*first, *named]) if not os.path.lexists(path)]

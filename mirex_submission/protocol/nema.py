@@ -41,8 +41,10 @@ def clean_label(label: str) -> str:
 
 def split_line(line: str) -> tuple[str, str] | None:
     """The first two words of a line, which the evaluator takes for path and label; None if there are not two."""
-    words = [word for word in _WHITE_SPACE.split(line) if word]
-    return (words[0], words[1]) if len(words) > 1 else None
+    words = line.encode("utf-8", "surrogatepass").split(None, 2)  # bytes split at ASCII white space alone
+    if len(words) < 2:
+        return None
+    return words[0].decode("utf-8", "surrogatepass"), words[1].decode("utf-8", "surrogatepass")
 
 
 def breaks_line(text: str) -> bool:

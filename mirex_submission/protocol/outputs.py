@@ -14,7 +14,7 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from mirex_submission.errors import ListError
@@ -41,13 +41,18 @@ def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable
     StorageError
         If the disk does not take the file.
     """
+    write_output(output_path, prediction_lines(output_path, predictions))
+
+
+def prediction_lines(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> bytes:
+    """Encode `path<TAB>label` lines of a file. Raises ListError if a path or label cannot stand in a line."""
     lines = []
     for track in predictions:
         if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
             problem = f"{output_path}: a line cannot hold {track.path!r} with label {track.label!r}"
             raise ListError(f"{problem}: rename the file or the class", code="output.unwritable")
         lines.append(f"{track.path}\t{track.label}\n")
-    write_output(output_path, "".join(lines).encode("utf-8"))
+    return "".join(lines).encode("utf-8")
 
 
 def write_probabilities(
@@ -75,6 +80,7 @@ def write_probabilities(
     write_output(csv_path, text.getvalue().encode("utf-8"))
 
 
+@lru_cache(maxsize=20_000)  # the lines of an output repeat few labels
 def class_key(label: str) -> str:
     """Return the text by which a label is compared: cleaned as the evaluator does, or as spelled if nothing is left."""
     return nema.clean_label(label) or label
@@ -127,6 +133,8 @@ class TestList:
         self.paths = paths
         self.marked = marked
         self._tracks_of = self._name(paths)
+        tracks_of = self._tracks_of[0]
+        self._as_spelled = {path: k for k, path in enumerate(paths) if len(tracks_of[os.path.normpath(path)]) == 1}
 
     @cached_property
     def _composed(self) -> list[dict[str, list[int]]]:
@@ -146,6 +154,8 @@ class TestList:
 
         composed : compare in the composed Unicode form.
         """
+        if not composed and path in self._as_spelled:
+            return self._as_spelled[path]
         path, tracks_of_namings = (nfc(path), self._composed) if composed else (path, self._tracks_of)
         for naming, tracks_of in zip(self._NAMINGS, tracks_of_namings, strict=True):
             tracks = tracks_of.get(naming(path), ())
@@ -217,7 +227,9 @@ def read_output(
         if not readings:
             findings.append(Finding(where, f"no label in {shortened(line)!r}", Kind.NO_LABEL))
             continue
-        best = min(readings, key=lambda reading: reading.meaning.count(None))
+        best, *others = readings
+        if others:
+            best = min(readings, key=lambda reading: reading.meaning.count(None))
         if best.track is None:
             problem = f"{shortened(best.path)!r} names no track of the test list, or several"
             findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
@@ -233,7 +245,7 @@ def read_output(
             problem = f"{shortened(best.path)!r} or {shortened(best.label)!r} has another Unicode form in the lists"
             findings.append(Finding(where, problem, Kind.UNICODE_FORM))
         # The last reading is the evaluator's. It may agree by chance, with a class that the path names.
-        elif readings[-1].meaning != best.meaning or (
+        elif (others and readings[-1].meaning != best.meaning) or (
             "\t" in line and nema.breaks_line(line.partition("\t")[0].strip())
         ):
             findings.append(
@@ -255,7 +267,7 @@ def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> lis
     path, _, label = line.rpartition("\t")
     pairs = [(path, label)] if path and label.strip() else []
     words = nema.split_line(line)
-    pairs += [words] if words else []
+    pairs += [words] if words and words not in pairs else []
     return [_reading(path, label, test_list, classes) for path, label in pairs]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mirex_submission.errors import DeviceError, ListError, ModelError
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import FeatureOptions, RunOptions, TaskLists, TrainingOptions
 from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.runs.train import check_sizes, check_training_options
@@ -22,6 +23,7 @@ def check(
     features: FeatureOptions = FeatureOptions(),
     recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
 ) -> list[Problem]:
     """Check everything that is known before runs over these lists, and write nothing.
@@ -34,6 +36,8 @@ def check(
         The lists of the runs.
     features, recipe, training, run : FeatureOptions, Recipe or ViewRecipe or name, TrainingOptions, RunOptions
         Options of the runs; `training.groups` is a list file.
+    tables : TableOptions
+        Columns of tables among the lists.
 
     Returns
     -------
@@ -41,7 +45,7 @@ def check(
         Errors first, then warnings and notes.
     """
     check_options(task_lists=(task_lists, TaskLists))
-    recipe = check_training_options(features, recipe, training, run)
+    recipe = check_training_options(features, recipe, training, run, tables=tables)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -50,7 +54,7 @@ def check(
 
         check_sizes(recipe, features)
         groups = None if training.groups is None else checked_path("groups", training.groups)
-        task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups)
+        task, problems = read_task(task_lists.features, task_lists.train, task_lists.test, groups, tables)
         line_of = {t.path: f"{task_list.path}:{t.line}: " for task_list in reversed(task.all) for t in task_list.tracks}
         problems += [Problem(WARNING, text, ListError) for text in compare_contents(task)]
         headers = Headers(run.threads, run.track_limit)

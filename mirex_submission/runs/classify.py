@@ -5,19 +5,23 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import sys
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import ModelError, UsageError, coded
 from mirex_submission.protocol import lists, outputs
-from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.protocol.answers import Answer, encoded
+from mirex_submission.protocol.in_memory import ListSource
 from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import ClassificationOptions, RunOptions, check_recipe
 from mirex_submission.runs.scratch import scratch_folder
-from mirex_submission.system.atomic import check_writable, clear_leftovers
+from mirex_submission.system.atomic import check_writable, clear_leftovers, write_output
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_none_left, check_options, checked_path, with_fields
 
@@ -29,6 +33,8 @@ if TYPE_CHECKING:
     from mirex_submission.models.prediction import Predictor
 
 log = logging.getLogger(__name__)
+
+STDOUT = "-"
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,12 +52,23 @@ class Classification:
     unreadable : list of str
         Paths that are unreadable: they have the most frequent training label, and as probabilities the shares of the
         classes in the training.
+    seconds : list of float
+        Time that each line took: its features, if they were not stored, and its prediction.
+    notes : list of str
+        What is odd about the audio of each line, or why it is unreadable, with the code of the problem; or "".
     """
 
     tracks: list[Track]
     classes: tuple[str, ...]
     probabilities: np.ndarray
     unreadable: list[str]
+    seconds: list[float]
+    notes: list[str]
+
+    def answers(self) -> Iterator[Answer]:
+        """Yield the answer of each line."""
+        for track, *others in zip(self.tracks, self.probabilities, self.seconds, self.notes, strict=True):
+            yield Answer(track.path, track.label, *others)
 
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row a line: path, label, readable, and one column a class."""
@@ -70,6 +87,7 @@ def classify(
     output: str | os.PathLike[str] | None = None,
     *,
     classification: ClassificationOptions = ClassificationOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
     **fields: Any,
 ) -> Classification:
@@ -79,12 +97,12 @@ def classify(
     ----------
     scratch : path
         Folder for features and models, kept between runs.
-    test_list : list file, or paths in memory
-        The tracks.
+    test_list : list file, folder, table or audio file, or paths in memory
+        The tracks; of a folder all audio below.
     output : path, optional
-        File for `path<TAB>label` a line.
-    classification, run : ClassificationOptions, RunOptions
-        Model, vote and probabilities; threads, device and strictness.
+        File for `path<TAB>label` a line, or in the other formats of `classification`; "-" is standard output.
+    classification, tables, run : ClassificationOptions, TableOptions, RunOptions
+        Model, vote and probabilities; columns of a table; threads, device and strictness.
     **fields
         Single fields of these dataclasses, such as threads=2.
 
@@ -104,16 +122,20 @@ def classify(
     DeviceError, StorageError, UsageError
         The device is missing; a file cannot be written; an output would overwrite a list.
     """
-    check_options(classification=(classification, ClassificationOptions), run=(run, RunOptions))
-    classification, run = with_fields(fields, classification), with_fields(fields, run)
+    check_options(
+        classification=(classification, ClassificationOptions), tables=(tables, TableOptions), run=(run, RunOptions)
+    )
+    classification, tables = with_fields(fields, classification), with_fields(fields, tables)
+    run = with_fields(fields, run)
     check_none_left(fields)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
+        from mirex_submission.features.list_sources import open_list
         from mirex_submission.preflight import checks
 
         files = output_files(scratch, output, classification.probabilities, inputs=[test_list])
-        paths = lists.read_paths(as_list("test_list", test_list, labelled=False))
+        paths = lists.read_paths(open_list("test_list", test_list, labelled=False, tables=tables))
         model = load_model(scratch, classification, run)
         if not run.no_check:
             planned = checks.PlannedRun(
@@ -144,7 +166,7 @@ def output_files(
         None if path is None else checked_path(name, path)
         for name, path in (("output", output), ("probabilities", probabilities))
     ]
-    for path in filter(None, files):
+    for path in _on_disk(files):
         real = os.path.realpath(path)
         if any(real.startswith(f"{folder}/") for folder in kept):
             raise UsageError(
@@ -156,6 +178,10 @@ def output_files(
             )
         taken[real] = path
     return files[0], files[1]
+
+
+def _on_disk(files: Iterable[str | None]) -> list[str]:
+    return [file for file in files if file and file != STDOUT]
 
 
 def classify_paths(
@@ -175,7 +201,7 @@ def classify_paths(
     from mirex_submission.preflight.limits import check_readable
     from mirex_submission.system.workers import Workers
 
-    for file in filter(None, (output, probabilities)):
+    for file in _on_disk((output, probabilities)):
         check_writable(file)
     clear_leftovers(scratch)
     model, predictor = _newest_predictor(scratch, classification, model, run)
@@ -196,10 +222,21 @@ def classify_paths(
             ((track.path, track.label, row) for track, row in zip(result.tracks, result.probabilities, strict=True)),
         )
     if output:
-        outputs.write_predictions(output, result.tracks)
+        _write(output, encoded(result.answers(), model.classes, form=classification.format, output=output))
     _log(result, output)
     check_readable(records.keys() - set(result.unreadable), records, strict=run.strict)
     return result
+
+
+def _write(output: str, data: bytes) -> None:
+    if output != STDOUT:
+        write_output(output, data)
+    elif hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:  # a notebook's
+        sys.stdout.write(data.decode())
 
 
 def _newest_predictor(
@@ -285,28 +322,32 @@ def _predict(
     shares = model.class_shares
     most_frequent = model.classes[int(shares.argmax())]
     unreadable = []
-    predicted: dict[str, tuple[str, np.ndarray]] = {}
+    predicted: dict[str, tuple[str, np.ndarray, float, str]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
+        started_s = time.perf_counter()
         stored = [extraction.read(path, store) for store in stores] if record.content else []
         features = [features for features in stored if features]
         if len(features) < len(stores):
-            predicted[path] = (most_frequent, shares)
+            label, probabilities = most_frequent, shares
             unreadable.append(path)
         else:
             chosen, probabilities = predictor.predict(features)
-            predicted[path] = (model.classes[chosen], probabilities)
+            label = model.classes[chosen]
+        seconds = record.seconds + time.perf_counter() - started_s
+        predicted[path] = label, probabilities, seconds, record.reason or record.note
         progress.advance()
     progress.close()
     if unreadable:
         text = f"{len(unreadable)} track(s) are unreadable (reasons above) and get the most frequent training label"
         log.warning("%s", coded(f"{text}, {most_frequent!r}", code="audio.most-frequent-label"))
-    tracks = [Track(path, predicted[path][0]) for path in paths]
-    return Classification(tracks, model.classes, np.stack([predicted[path][1] for path in paths]), unreadable)
+    labels, probabilities, seconds, notes = zip(*(predicted[path] for path in paths), strict=True)
+    tracks = list(map(Track, paths, labels))
+    return Classification(tracks, model.classes, np.stack(probabilities), unreadable, list(seconds), list(notes))
 
 
 def _log(result: Classification, output: str | None) -> None:
     counts = Counter(track.label for track in result.tracks).most_common()
     log.info("classified %d tracks: %s", len(result.tracks), ", ".join(f"{n} {label!r}" for label, n in counts))
-    if output:
+    if output and output != STDOUT:
         log.info("output: %s", output)

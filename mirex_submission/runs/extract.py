@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
-from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.protocol.in_memory import ListSource
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import ExtractionOptions, FeatureOptions, RunOptions, check_recipe
 from mirex_submission.runs.scratch import choose_specs, scratch_folder
 from mirex_submission.system.atomic import clear_leftovers, make_folder
@@ -32,6 +32,7 @@ def extract(
     recipe: AnyRecipe | str = Recipe(),
     features: FeatureOptions = FeatureOptions(),
     extraction: ExtractionOptions = ExtractionOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
     **fields: Any,
 ) -> dict[str, Extracted]:
@@ -41,12 +42,12 @@ def extract(
     ----------
     scratch : path
         Folder for features and models, kept between runs.
-    feature_list : list file, or paths in memory
-        All tracks of a task.
+    feature_list : list file, folder, table or audio file, or paths in memory
+        All tracks of a task; of a folder all audio below.
     recipe : Recipe, ViewRecipe or name
         "paper": log-Mel frames. "modulation": the vectors of views.
-    features, extraction, run : FeatureOptions, ExtractionOptions, RunOptions
-        Sizes of the features; where they are extracted; threads and strictness.
+    features, extraction, tables, run : FeatureOptions, ExtractionOptions, TableOptions, RunOptions
+        Sizes of the features; where they are extracted; columns of a table; threads and strictness.
     **fields
         Single fields of these dataclasses, such as threads=2.
 
@@ -68,28 +69,31 @@ def extract(
         The options contradict each other.
     """
     check_options(
-        features=(features, FeatureOptions), extraction=(extraction, ExtractionOptions), run=(run, RunOptions)
+        features=(features, FeatureOptions),
+        extraction=(extraction, ExtractionOptions),
+        tables=(tables, TableOptions),
+        run=(run, RunOptions),
     )
     recipe = as_recipe(recipe)
     features, extraction = with_fields(fields, features), with_fields(fields, extraction)
-    run = with_fields(fields, run)
+    tables, run = with_fields(fields, tables), with_fields(fields, run)
     check_none_left(fields)
     check_recipe(recipe, features)
     scratch = scratch_folder(scratch)
-    if extraction.scheduler and extraction.backend == "loky":
-        raise UsageError("--scheduler: give --backend dask or ray too", code="usage.scheduler")
+    extraction.check_scheduler()
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features import extraction as extracting
         from mirex_submission.features.headers import Headers
+        from mirex_submission.features.list_sources import open_list
         from mirex_submission.features.store import FeatureStore
         from mirex_submission.preflight import checks
         from mirex_submission.preflight.limits import check_readable
         from mirex_submission.runs import pictures
 
         # A cluster has its own number of processors.
-        n_jobs = run.threads if extraction.backend == "loky" else -1
+        n_jobs = run.threads if extraction.local else -1
         workers = Workers(n_jobs, extraction.backend, extraction.scheduler, run.track_limit)
-        paths = lists.read_paths(as_list("feature_list", feature_list, labelled=False))
+        paths = lists.read_paths(open_list("feature_list", feature_list, labelled=False, tables=tables))
         make_folder(scratch)
         headers = Headers(run.threads, run.track_limit)
         specs = choose_specs(scratch, paths, recipe, features, headers, whole_task=True)

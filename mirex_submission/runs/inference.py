@@ -13,7 +13,6 @@ import tempfile
 from pathlib import Path
 
 from mirex_submission.errors import ModelError, StorageError
-from mirex_submission.evaluation.folds.folders import AUDIO_SUFFIXES, audio_files
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import AnyBundle
 from mirex_submission.protocol.in_memory import ListSource
@@ -37,8 +36,8 @@ def predict(
     ----------
     model : path
         Folder of the model.
-    source : list file, folder of audio, audio file, or paths in memory
-        The tracks; of a folder every audio file below it.
+    source : list file, folder, table or audio file, or paths in memory
+        The tracks, as `classify` takes them.
     output : path, optional
         File for `path<TAB>label` a line. Or a folder (one that is there, or a name that ends with `/`) for three files:
         this one, the probabilities as CSV, and both as JSON.
@@ -62,7 +61,7 @@ def predict(
         try:
             return classify(
                 scratch,
-                _tracks(source),
+                source,
                 folder / PREDICTIONS if folder else output,
                 classification=ClassificationOptions(probabilities=os.fspath(table)),
                 run=run,
@@ -102,16 +101,6 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
     except OSError as error:
         text = "no temporary file can be written: make /tmp writable (in a container `--tmpfs /tmp`), or set $TMPDIR"
         raise StorageError(f"{text} ({error.strerror})", code="disk.temporary") from error
-
-
-def _tracks(source: ListSource) -> ListSource:
-    """Return the tracks of a folder or an audio file, and any list as it is."""
-    if isinstance(source, (str, os.PathLike)):
-        if os.path.isdir(source):
-            return audio_files(source)
-        if os.path.splitext(source)[1].lower() in AUDIO_SUFFIXES:
-            return [os.fspath(source)]
-    return source
 
 
 def _as_json(table: Path) -> bytes:

@@ -22,10 +22,11 @@ from mirex_submission.features.spec import (
     VIEW_RATES_HZ,
     WORKING_RATES_HZ,
 )
+from mirex_submission.protocol.answers import FORMATS
 from mirex_submission.system import environment
 from mirex_submission.system import option as opt
+from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.option import Options, converted, flag_of, integer_between, option
-from mirex_submission.system.workers import BACKENDS
 from mirex_submission.training.recipe import VOTES, AnyRecipe, Recipe, model
 
 ENGINES = ("auto", "native", "keras")
@@ -112,15 +113,11 @@ class FeatureOptions(Options):
 
 
 @dataclass(frozen=True)
-class ExtractionOptions(Options):
-    """Where and how features are extracted.
+class ExtractionOptions(ClusterOptions):
+    """Where and how features are extracted; `backend` and `scheduler` are those of ClusterOptions.
 
     Parameters
     ----------
-    backend : {"loky", "dask", "ray"}
-        This machine, or a cluster.
-    scheduler : str, optional
-        Address of the Dask scheduler or the Ray head.
     shard : str or (int, int)
         "I/N": extract only the I-th of N shares of the tracks.
     verify : bool
@@ -129,10 +126,6 @@ class ExtractionOptions(Options):
         Folder for a picture of each track.
     """
 
-    backend: str = option("loky", "this machine (loky) or a cluster", choices=BACKENDS)
-    scheduler: str | None = option(
-        None, "address of the Dask scheduler or the Ray head", convert=opt.path, metavar="ADDRESS"
-    )
     shard: tuple[int, int] = option("1/1", "extract only the I-th of N shares", convert=shard, metavar="I/N")
     verify: bool = option(False, "check all stored features and their audio, repair damage")
     plot: Path | None = option(
@@ -148,8 +141,9 @@ class TrainingOptions(Options):
     ----------
     name : str, optional
         Name of the model in the scratch folder.
-    groups : list, optional
-        A list of path and group, such as artists: held-out tracks share no group with the others.
+    groups : list or "folder", optional
+        A list of path and group, such as artists: held-out tracks share no group with the others. "folder": the folders
+        below those of the classes, where the training list is a folder.
     max_bad : float
         Most training tracks that may be unreadable, in percent.
     restart : bool
@@ -166,7 +160,9 @@ class TrainingOptions(Options):
 
     name: str | None = _name()
     groups: str | os.PathLike[str] | Iterable[Any] | None = option(
-        None, "list of path<TAB>group, such as artists, never split when tracks are held out", metavar="FILE"
+        None,
+        "list of path<TAB>group, such as artists, never split when tracks are held out; or: folder",
+        metavar="FILE|folder",
     )
     max_bad: float = option(10.0, "most training tracks that may be unreadable", convert=opt.percent, metavar="PERCENT")
     restart: bool = option(False, "ignore checkpoints and train from scratch")
@@ -201,6 +197,8 @@ class ClassificationOptions(Options):
         How the segments of a track decide its class; default: as trained.
     probabilities : path, optional
         CSV file for the class probabilities.
+    format : {"mirex", "csv", "jsonl"}
+        Format of the output: `path<TAB>label` a line; or with class probabilities, seconds and notes.
     """
 
     name: str | None = _name()
@@ -209,6 +207,7 @@ class ClassificationOptions(Options):
     )
     vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
     probabilities: str | None = _probabilities()
+    format: str = option("mirex", "format of OUTPUT: csv and jsonl hold probabilities, seconds, notes", choices=FORMATS)
 
 
 HARNESSES = ("plain", "grand-challenge", "dcase")

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import UsageError
 from mirex_submission.protocol import lists
-from mirex_submission.protocol.in_memory import ListSource, as_list
+from mirex_submission.protocol.in_memory import InMemoryList, ListSource, as_list
 from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.classify import Classification, classify_paths, load_model, output_files
 from mirex_submission.runs.options import (
     ClassificationOptions,
@@ -33,6 +34,7 @@ from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_r
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
     from mirex_submission.features.spec import Spec
+    from mirex_submission.preflight.cost import Cost
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +47,7 @@ def train(
     features: FeatureOptions = FeatureOptions(),
     recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
     **fields: Any,
 ) -> Path:
@@ -54,14 +57,14 @@ def train(
     ----------
     scratch : path
         Folder for features and models, kept between runs.
-    train_list : list file, or paths and labels in memory
-        The training tracks.
-    feature_list : list file, or paths in memory, optional
+    train_list : list file, folder or table, or paths and labels in memory
+        The training tracks; of a folder, the folders in it are the classes.
+    feature_list : list file, folder, table or audio file, or paths in memory, optional
         All tracks of the task, whose features are extracted too.
     recipe : Recipe, ViewRecipe or name
         What is computed: Recipe, or "paper": networks. ViewRecipe, or "modulation": a classifier of views.
-    features, training, run : FeatureOptions, TrainingOptions, RunOptions
-        Sizes of the features; how the training runs; threads, device and strictness.
+    features, training, tables, run : FeatureOptions, TrainingOptions, TableOptions, RunOptions
+        Sizes of the features; how the training runs; columns of a table; threads, device and strictness.
     **fields
         Single fields of these dataclasses, such as epochs=10.
 
@@ -83,13 +86,14 @@ def train(
     """
     recipe, features = with_fields(fields, as_recipe(recipe)), with_fields(fields, features)
     training, run = with_fields(fields, training), with_fields(fields, run)
-    recipe = check_training_options(features, recipe, training, run)
+    tables = with_fields(fields, tables)
+    recipe = check_training_options(features, recipe, training, run, tables=tables)
     check_none_left(fields)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
 
-        tracks, task_paths, groups = _read(train_list, feature_list, training, recipe)
+        tracks, task_paths, groups = _read(train_list, feature_list, training, recipe, tables)
         paths = [*task_paths, *(track.path for track in tracks)]
         check_sizes(recipe, features)
         make_folder(scratch)
@@ -109,10 +113,11 @@ def train_and_classify(
     features: FeatureOptions = FeatureOptions(),
     recipe: AnyRecipe | str = Recipe(),
     training: TrainAndClassifyOptions = TrainAndClassifyOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
 ) -> Classification:
     """Train a model, then classify a test list with it; see `train` and `classify`."""
-    recipe = check_training_options(features, recipe, training, run, kind=TrainAndClassifyOptions)
+    recipe = check_training_options(features, recipe, training, run, tables=tables, kind=TrainAndClassifyOptions)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -121,7 +126,7 @@ def train_and_classify(
         outputs = output_files(scratch, checked_path("output", output), training.probabilities, inputs=inputs)
         for file in filter(None, outputs):
             check_writable(file)  # fails now, and not after the training
-        tracks, test_paths, groups = _read(train_list, test_list, training, recipe, for_evaluator=True)
+        tracks, test_paths, groups = _read(train_list, test_list, training, recipe, tables, for_evaluator=True)
         train_paths = [track.path for track in tracks]
         paths = [*train_paths, *test_paths]
         check_sizes(recipe, features)
@@ -144,28 +149,43 @@ def dry_run(
     features: FeatureOptions = FeatureOptions(),
     recipe: AnyRecipe | str = Recipe(),
     training: TrainingOptions = TrainingOptions(),
+    tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
 ) -> list[str]:
     """Describe what `train` would do and how long it would take, in lines to print; write nothing."""
-    recipe = check_training_options(features, recipe, training, run)
+    recipe = check_training_options(features, recipe, training, run, tables=tables)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
-        from mirex_submission.features.headers import Headers
-        from mirex_submission.features.spec import FeatureSpec
-        from mirex_submission.preflight import cost
-        from mirex_submission.runs import fitting
+        tracks, task_paths, _ = _read(train_list, feature_list, training, recipe, tables)
+        return estimate(scratch, tracks, task_paths, features=features, recipe=recipe, training=training, run=run).lines
 
-        tracks, task_paths, _ = _read(train_list, feature_list, training, recipe)
-        paths = [*task_paths, *(track.path for track in tracks)]
-        check_sizes(recipe, features)
-        headers = Headers(run.threads, run.track_limit)
-        specs = choose_specs(scratch, paths, recipe, features, headers)
-        _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
-        if isinstance(recipe, ViewRecipe):
-            return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
-        (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
-        start = functools.partial(fitting.start_engine, recipe, run)
-        return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
+
+def estimate(
+    scratch: Path,
+    tracks: Sequence[Track],
+    task_paths: Sequence[str] = (),
+    *,
+    features: FeatureOptions = FeatureOptions(),
+    recipe: AnyRecipe,
+    training: TrainingOptions = TrainingOptions(),
+    run: RunOptions,
+) -> Cost:
+    """Estimate what `train` would do with tracks that are read, and how long it would take; write nothing."""
+    from mirex_submission.features.headers import Headers
+    from mirex_submission.features.spec import FeatureSpec
+    from mirex_submission.preflight import cost
+    from mirex_submission.runs import fitting
+
+    paths = [*task_paths, *(track.path for track in tracks)]
+    check_sizes(recipe, features)
+    headers = Headers(run.threads, run.track_limit)
+    specs = choose_specs(scratch, paths, recipe, features, headers)
+    _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
+    if isinstance(recipe, ViewRecipe):
+        return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
+    (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
+    start = functools.partial(fitting.start_engine, recipe, run)
+    return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
 
 
 def _fit(
@@ -200,6 +220,7 @@ def check_training_options(
     training: TrainingOptions,
     run: RunOptions,
     *,
+    tables: TableOptions = TableOptions(),
     kind: type[TrainingOptions] = TrainingOptions,
 ) -> AnyRecipe:
     """Check the options of a training, of which `training` has to be of `kind`; return the recipe.
@@ -209,7 +230,12 @@ def check_training_options(
     UsageError
         An argument is of another type, or an option of another recipe.
     """
-    check_options(features=(features, FeatureOptions), training=(training, kind), run=(run, RunOptions))
+    check_options(
+        features=(features, FeatureOptions),
+        training=(training, kind),
+        tables=(tables, TableOptions),
+        run=(run, RunOptions),
+    )
     recipe = as_recipe(recipe)
     check_recipe(recipe, features, training, run)
     return recipe
@@ -244,25 +270,36 @@ def _read(
     paths: ListSource | None,
     training: TrainingOptions,
     recipe: AnyRecipe,
+    tables: TableOptions,
     *,
     for_evaluator: bool = False,
-) -> tuple[list[Track], list[str], dict[str, str]]:
+) -> tuple[list[Track], list[str], Mapping[str, str]]:
     """The training tracks, the paths of the other list, and the group of each full path; all problems at once."""
-    if training.groups is not None and isinstance(recipe, Recipe) and not recipe.patience:
+    from mirex_submission.features.list_sources import groups_of_folders, open_list
+
+    of_folders = groups_of_folders(training.groups, tables)
+    if (training.groups is not None or tables.group_column) and isinstance(recipe, Recipe) and not recipe.patience:
         raise UsageError(
             "--groups requires --patience, or a recipe of views such as --recipe modulation", code="usage.groups"
         )
-    tracks, listed, groups = lists.read_all(
-        lambda: lists.read_labelled(as_list("train_list", train_list, labelled=True)),
+
+    def read_training() -> tuple[list[Track], Mapping[str, str]]:
+        source = open_list("train_list", train_list, labelled=True, tables=tables, groups=of_folders)
+        return lists.read_labelled(source), source.groups if isinstance(source, InMemoryList) else {}
+
+    (tracks, groups_of_source), listed, groups = lists.read_all(
+        read_training,
         lambda: [] if paths is None else lists.read_paths(
-            as_list("test_list" if for_evaluator else "feature_list", paths, labelled=False),
+            open_list(
+                "test_list" if for_evaluator else "feature_list", paths, labelled=False, tables=tables
+            ),
             for_evaluator=for_evaluator,
         ),
-        lambda: [] if training.groups is None else lists.read_labelled(
+        lambda: [] if training.groups is None or of_folders else lists.read_labelled(
             as_list("groups", training.groups, labelled=True), min_classes=1, for_evaluator=False
         ),
     )  # fmt: skip
-    return tracks, listed, {full_path(track.path): nfc(track.label) for track in groups}
+    return tracks, listed, groups_of_source or {full_path(track.path): nfc(track.label) for track in groups}
 
 
 def _check(

@@ -17,8 +17,14 @@ def full_path(path: str | os.PathLike[str]) -> str:
     path = _absolute(os.fspath(path))
     if path.isascii() or os.path.lexists(path):
         return path
-    forms = (unicodedata.normalize(form, path) for form in ("NFC", "NFD"))
-    return next((other for other in forms if os.path.lexists(other)), path)
+    spelled = ""
+    for name in path.split("/")[1:]:  # each may have a form of its own: folders are made on other systems than files
+        forms = dict.fromkeys([name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)])
+        existing = next((form for form in forms if os.path.lexists(f"{spelled}/{form}")), None)
+        if existing is None:
+            return path
+        spelled = f"{spelled}/{existing}"
+    return spelled
 
 
 def in_other_form(path: str | os.PathLike[str]) -> bool:

@@ -74,18 +74,13 @@ class Workers:
         """
         import joblib
 
-        library = _LIBRARIES.get(self.backend)
-        if library and not importlib.util.find_spec(library):
-            raise UsageError(
-                f"--backend {self.backend}: the Python package {library!r} is missing: {install_extra(self.backend)}",
-                code="usage.package",
-            )
+        check_library(self.backend)
         if self.backend == "dask":
-            with _dask_client(self.scheduler) as client, joblib.parallel_config(_dask_backend()(client=client)):
+            with dask_client(self.scheduler) as client, joblib.parallel_config(_dask_backend()(client=client)):
                 yield
         elif self.backend == "ray":
             with (
-                _ray_session(self.scheduler) as n_cpus,
+                ray_session(self.scheduler) as n_cpus,
                 joblib.parallel_config(
                     "ray",
                     n_jobs=n_cpus if self.n_jobs < 0 else min(max(self.n_jobs, 2), n_cpus),
@@ -149,12 +144,12 @@ class Workers:
                     )
                     results = parallel(tasks)
                 yield from results
-        except _lost_worker_errors(self.backend) as error:
+        except lost_worker_errors(self.backend) as error:
             # A worker that cannot import a task's function sends only the text of its traceback.
-            _raise_import_failure(str(error.__cause__))
+            raise_import_failure(str(error.__cause__))
             raise WorkerLost(str(error)) from error
         except ImportError as error:
-            _raise_import_failure(f"{type(error).__name__}: {error}")
+            raise_import_failure(f"{type(error).__name__}: {error}")
             raise
 
 
@@ -242,7 +237,18 @@ def _end_with(parent: int) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
+def check_library(backend: str) -> None:
+    """Check that the library of a backend is installed. Raises UsageError."""
+    library = _LIBRARIES.get(backend)
+    if library and not importlib.util.find_spec(library):
+        raise UsageError(
+            f"--backend {backend}: the Python package {library!r} is missing: {install_extra(backend)}",
+            code="usage.package",
+        )
+
+
+def lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
+    """Return the types of the errors of a task whose worker died."""
     if backend == "dask":
         import distributed
 
@@ -250,7 +256,8 @@ def _lost_worker_errors(backend: str) -> tuple[type[BaseException], ...]:
     if backend == "ray":
         import ray
 
-        return (ray.exceptions.RayActorError, ray.exceptions.WorkerCrashedError)
+        errors = ray.exceptions  # RaySystemError: no worker could start
+        return (errors.RayActorError, errors.WorkerCrashedError, errors.NodeDiedError, errors.RaySystemError)
     from joblib.externals.loky.process_executor import BrokenProcessPool
 
     return (BrokenProcessPool,)
@@ -267,10 +274,10 @@ def check_imports(module: str) -> None:
     command = [sys.executable, "-c", f"import {module}"]
     done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
     if done.returncode == 1:
-        _raise_import_failure(done.stderr)
+        raise_import_failure(done.stderr)
 
 
-def _raise_import_failure(traceback: str) -> None:
+def raise_import_failure(traceback: str) -> None:
     """Raise InstallationError if a traceback ends with an error of an import."""
     reason = printable(traceback.strip("\n \"'").rpartition("\n")[2])
     if re.match(r"(Import|ModuleNotFound|Syntax)Error: ", reason):
@@ -315,7 +322,8 @@ def _check_answer(server: str, address: str) -> None:
 
 
 @contextlib.contextmanager
-def _dask_client(scheduler: str | None) -> Iterator[Any]:
+def dask_client(scheduler: str | None) -> Iterator[Any]:
+    """Connect to a Dask scheduler for the time of the block. Raises UsageError if it or its workers do not answer."""
     import dask
     import distributed
 
@@ -325,6 +333,7 @@ def _dask_client(scheduler: str | None) -> Iterator[Any]:
             "no Dask scheduler: give its address, such as --scheduler tcp://HOST:8786", code="usage.no-cluster"
         )
     _check_answer("Dask scheduler", address)
+    logging.getLogger("distributed.client").setLevel(logging.CRITICAL)  # no tracebacks beside our own errors
     with distributed.Client(address, timeout=_WAIT_S) as client:
         try:
             client.wait_for_workers(1, timeout=_WAIT_S)
@@ -337,7 +346,8 @@ def _dask_client(scheduler: str | None) -> Iterator[Any]:
 
 
 @contextlib.contextmanager
-def _ray_session(head: str | None) -> Iterator[int]:
+def ray_session(head: str | None) -> Iterator[int]:
+    """Connect to a Ray cluster for the time of the block; yields its processors. Raises UsageError if none answers."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.util.joblib import register_ray

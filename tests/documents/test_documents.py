@@ -71,7 +71,11 @@ def our_options():
 
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_every_option_that_is_named_is_one(document):
-    scripts = [*(PROJECT / "bin").glob("*.sh"), *(PROJECT / "benchmarks").glob("*.py"), PROJECT / "examples/tour.py"]
+    scripts = [
+        *(PROJECT / "bin").glob("*.sh"),
+        *(PROJECT / "benchmarks").glob("*.py"),
+        *(PROJECT / "examples").glob("*.py"),
+    ]
     ours = " ".join([*(path.read_text() for path in scripts), *our_options()])
     named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", read(document)))
     assert not {option for option in named - FOREIGN if not re.search(rf"{option}\b(?!-)", ours)}

@@ -148,6 +148,21 @@ def test_samples_behind_a_length_that_is_too_short_are_used(tmp_path, name, shar
     assert len(original) == len(waveform.samples) == 3 * RATE
 
 
+@pytest.mark.parametrize("name", ["wav", "aiff", "caf"])
+@pytest.mark.parametrize("n_known", [0, 20_000])
+def test_samples_that_go_on_with_silence_or_with_what_looks_like_a_chunk_are_used(tmp_path, name, n_known):
+    samples = tone(3)
+    samples[: RATE // 2] = 0
+    samples[RATE : RATE + RATE // 2] = 0
+    data = encoded(samples, format=name, subtype="PCM_16")
+    at, form = length_field(data, name)
+    start = at + struct.calcsize(form) + (8 if name == "aiff" else 0)
+    lookalike = patched(data, start + n_known, b"fact" + struct.pack(form, 4))
+    for file in (data, lookalike):
+        waveform = check(tmp_path, patched(file, at, struct.pack(form, n_known)), 2, code="audio.length")
+        assert len(waveform.samples) == 3 * RATE
+
+
 def test_rf64_of_a_stream_whose_length_was_never_known_is_read_to_its_end(tmp_path):
     data = encoded(tone(3), format="RF64", subtype="PCM_16")
     assert len(check(tmp_path, patched(data, 28, b"\xff" * 8), 3, code="audio.length").samples) == 3 * RATE
@@ -172,3 +187,23 @@ def test_a_file_with_a_length_of_zero_and_no_samples_is_empty(tmp_path):
     with pytest.raises(AudioError) as raised:
         decode(str(tmp_path / "a.wav"))
     assert raised.value.code == "audio.empty"
+
+
+def test_a_link_behind_a_page_that_is_cut_is_found(tmp_path):
+    links = [
+        encoded(noise(4), **OPTIONS["ogg"]),
+        encoded(tone(3), **OPTIONS["ogg"]),
+        encoded(noise(2), **OPTIONS["ogg"]),
+    ]
+    cut = links[0][: links[0].rindex(b"OggS") + 60]
+    (tmp_path / "a.ogg").write_bytes(cut + links[1] + links[2])
+    waveform = decode(str(tmp_path / "a.ogg"))
+    assert len(waveform.samples) > 5 * RATE and "3 streams joined" in waveform.note
+
+
+@pytest.mark.parametrize("name", ["wav", "aiff", "rf64"])
+def test_samples_that_break_off_are_noted(tmp_path, name):
+    data = encoded(tone(4), format=name, subtype="PCM_16")
+    (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
+    waveform = decode(str(tmp_path / "a.wav"))
+    assert "[audio.truncated]" in waveform.note and len(waveform.samples) == pytest.approx(2 * RATE, abs=100)

@@ -96,7 +96,7 @@ def test_all_problems_of_all_lists_are_reported_and_the_good_ones_are_read(tmp_p
     errors = [problem for problem in problems if problem.severity == ERROR]
     assert {problem.kind for problem in errors} == {ListError}
     assert [(problem.text.partition(": ")[0], problem.text.split("[")[-1]) for problem in errors] == [
-        (f"{train}:2", "list.no-label]"), (f"{train}:3", "list.no-tab]"), (str(tmp_path), "list.folder]"),
+        (f"{train}:2", "list.no-label]"), (f"{train}:3", "list.no-tab]"), (str(tmp_path), "folds.no-audio]"),
         (f"{test}:2", "list.nul]"), (f"{tmp_path}/missing", "list.unreadable]"), (f"{groups}:1", "list.no-tab]"),
     ]  # fmt: skip
 

@@ -19,7 +19,6 @@ from mirex_submission.evaluation.crossval.record import read_runs
 from mirex_submission.evaluation.folds import check
 from mirex_submission.evaluation.folds import split as folds
 from mirex_submission.evaluation.folds.lists import find_lists
-from mirex_submission.evaluation.folds.sources import GroupedTrack, read_table
 from mirex_submission.evaluation.judging import results
 from mirex_submission.evaluation.judging.evaluate import evaluate
 from mirex_submission.evaluation.judging.probabilities import read_probabilities
@@ -27,8 +26,10 @@ from mirex_submission.evaluation.judging.results import record
 from mirex_submission.evaluation.judging.tables import write_results
 from mirex_submission.evaluation.report.curves import read_history
 from mirex_submission.evaluation.report.page import write_report
+from mirex_submission.protocol.groups import GroupedTrack
 from mirex_submission.protocol.lists import read_labelled, read_unlabelled
 from mirex_submission.protocol.outputs import class_key, write_predictions, write_probabilities
+from mirex_submission.protocol.tables import read_table
 
 TRACKS = [GroupedTrack(f"/none/{label}{n}.wav", label, group=f"{n}") for n in range(4) for label in ("rock", "jazz")]
 PARTS = ("train", "test", "truth")

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import unicodedata
+from pathlib import Path
 
 import pytest
 
 from mirex_submission.errors import ListError
 from mirex_submission.protocol.lists import read_labelled, read_paths
+from mirex_submission.protocol.misread import misreadings
 
 NAMES = [f"{label}{k}.wav" for k in range(3) for label in ("rock", "jazz")]
 
@@ -142,3 +144,15 @@ def test_a_label_in_two_unicode_forms_is_one_class_spelled_as_in_its_first_line(
     tracks = read_labelled(path, warn=warnings.append)
     assert {track.label for track in tracks} == {forms[0], "rock"}
     assert os.path.basename(path) in warnings[0] and "line 3" in warnings[0] and "[list.unicode-label]" in warnings[0]
+
+
+@pytest.mark.parametrize("line", ["# my list", "#EXTM3U", "path", "audio/file", "Track.path", "<?xml version='1.0'?>"])
+@pytest.mark.parametrize("where", [0, 1, 3])
+def test_a_comment_or_names_of_columns_are_no_path_wherever_they_stand(tmp_path, line, where):
+    paths = [str(tmp_path / f"{k}.wav") for k in range(3)]
+    for path in paths:
+        Path(path).touch()
+    lines = [*paths[:where], line, *paths[where:]]
+    (misread,) = misreadings(tmp_path / "list.txt", list(enumerate(lines, start=1)))
+    assert (misread.line, misread.code) == (where + 1, "list.header")
+    assert not misreadings(tmp_path / "list.txt", list(enumerate(paths, start=1)))

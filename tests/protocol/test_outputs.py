@@ -313,7 +313,8 @@ def text(forbidden):
     return st.text(characters, min_size=1).filter(str.strip)
 
 
-@given(path=text("\0\r\n").filter(lambda path: path[0] != "\ufeff"), label=text("\t\r\n"))
+# A path of no file that begins like a comment is a fault of its own, and so is the name of a column.
+@given(path=text("\0\r\n").filter(lambda path: path[0] not in "\ufeff#<").map("{}.".format), label=text("\t\r\n"))
 @settings(deadline=None)
 def test_any_label_without_tab_or_newline_survives_writing_and_reading(tmp_path_factory, path, label):
     output = tmp_path_factory.getbasetemp() / "round-trip.txt"

@@ -56,7 +56,7 @@ def test_an_unreadable_track_has_its_line_in_every_output(model, bad_paths, most
 
 def test_a_folder_without_audio_and_a_model_that_is_missing_are_errors(model, held_out, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ListError, match=r"\[folds.no-audio\]"):
+    with pytest.raises(ListError, match=r"\[list.folder\]"):
         predict(model, tmp_path / "empty", tmp_path / "out.txt", run=RUN)
     with pytest.raises(ModelError, match=r"\[model.missing\]"):
         predict(tmp_path, held_out, tmp_path / "out.txt", run=RUN)

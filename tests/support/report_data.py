@@ -39,7 +39,8 @@ def make_results(folder, labels, systems, *, n_folds=3, n_tracks=8, seed=0):
             rows = [(t.path, labels[p.argmax()], p) for t, p in zip(truth, given, strict=True)]
             answered = rows[1:] if s else rows  # all but the best system leave a track out
             write_predictions(folder / system / f"fold{fold}.txt", [Track(path, label) for path, label, _ in answered])
-            write_probabilities(folder / f"probabilities {s} {fold}.csv", labels, rows)
+            for table in (folder / f"probabilities {s} {fold}.csv", folder / system / f"fold{fold}.csv"):
+                write_probabilities(table, labels, rows)
             _write_history(folder / f"history {s} {fold}.csv", ["1", "2"][: 1 + s % 2], validation=bool(s % 2))
     evaluation = evaluate(folder / "truth", {system: folder / system for system in systems})
     write_results(evaluation, folder, ["mirex-submission", "evaluate", "--truth", "truth <i>"])

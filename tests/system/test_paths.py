@@ -57,3 +57,12 @@ def test_a_name_that_exists_in_another_unicode_form_is_that_file(tmp_path, form)
     spelled.parent.mkdir()
     spelled.touch()
     assert full_path(spelled) == str(spelled)
+
+
+def test_each_part_of_a_path_may_have_a_unicode_form_of_its_own(tmp_path):
+    folder = tmp_path / unicodedata.normalize("NFD", "Björk")
+    folder.mkdir()
+    (folder / unicodedata.normalize("NFC", "Jóga.wav")).touch()
+    for form in ("NFC", "NFD"):
+        spelled = f"{tmp_path}/{unicodedata.normalize(form, 'Björk/Jóga.wav')}"
+        assert full_path(spelled) == f"{folder}/{unicodedata.normalize('NFC', 'Jóga.wav')}"

@@ -3,15 +3,11 @@
 The clusters are real ones, of two workers each, which the tests start and stop. Their workers import this file.
 """
 
-import contextlib
 import os
-import random
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,7 +15,7 @@ import joblib
 import numpy as np
 import pytest
 import soundfile
-from project import PROJECT
+from clusters import START_S, dask_cluster, end, free_port, ray_cluster, start
 
 from mirex_submission.errors import StorageError, UsageError
 from mirex_submission.features.extraction import extract
@@ -28,11 +24,9 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.system import workers as workers_module
 from mirex_submission.system.workers import Workers
 
-BIN = Path(sys.executable).parent
 SPEC = FeatureSpec(rate_hz=11025, n_frames=8)
 N_TRACKS = 24
 VICTIM = "10.wav"
-START_S = 90  # for a cluster to start, on a busy machine
 
 
 class DeadlyStore(FeatureStore):
@@ -59,31 +53,6 @@ def stored(store):
     return {p.name: p.read_bytes() for p in store.folder.rglob("*.logmel")}
 
 
-def free_port():
-    """A port that nobody listens at, below those that the system gives to clients and above those of Ray's workers."""
-    for port in random.sample(range(20000, 32000), 100):
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
-
-
-def wait_for(condition, processes=()):
-    until = time.monotonic() + START_S
-    while not condition():
-        assert time.monotonic() < until, "the cluster did not start"
-        assert all(process.poll() is None for process in processes), "a process of the cluster ended"
-        time.sleep(0.1)
-
-
-def end(processes):
-    """Kill processes that lead a group each, with all that they started."""
-    for process in processes:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracks")
@@ -100,56 +69,20 @@ def sequential(tracks, tmp_path_factory):
     return extract(tracks, [store], Workers(1)), stored(store)
 
 
-def start(log, *command):
-    """A program of this environment, as the leader of a group; its workers can import this file."""
-    ours = [str(PROJECT), str(PROJECT / "tests/support")]
-    environment = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")])),
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # so that it is we who do again what a worker left
-    }
-    with open(log, "w") as f:
-        return subprocess.Popen(
-            [str(BIN / command[0]), *command[1:]], env=environment, stdout=f, stderr=f, start_new_session=True
-        )
-
-
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory):
     """The Dask backend, joined to a scheduler with two workers of one thread each, in processes of their own."""
-    distributed = pytest.importorskip("distributed")
-    folder = tmp_path_factory.mktemp("dask")
-    address = f"tcp://127.0.0.1:{free_port()}"
-    at = ("--host", "127.0.0.1")
-    processes = [start(folder / "scheduler.log", "dask", "scheduler", *at, "--port", address[-5:], "--no-dashboard")]
-    worker = ("dask", "worker", address, *at, "--nthreads", "1", "--no-dashboard", "--local-directory", str(folder))
-    try:
-        processes += [start(folder / f"worker{k}.log", *worker) for k in range(2)]
-        with distributed.Client(address, timeout=START_S) as client:
-            client.wait_for_workers(2, timeout=START_S)
+    pytest.importorskip("distributed")
+    with dask_cluster(tmp_path_factory.mktemp("dask"), n_workers=2) as (address, _):
         yield Workers(-1, "dask", address)
-    finally:
-        end(processes[::-1])
 
 
 @pytest.fixture(scope="module")
 def ray():
     """The Ray backend, joined to a head with two processors, in processes of its own."""
     pytest.importorskip("ray")
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the names of its sockets have to be short
-    port, client_port = free_port(), free_port()
-    command = (
-        "ray", "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1", "--port", str(port),
-        "--ray-client-server-port", str(client_port), "--include-dashboard=false", "--disable-usage-stats",
-        "--object-store-memory", "100000000", "--temp-dir", str(folder),
-    )  # fmt: skip
-    process = start(folder / "head.log", *command)
-    try:
-        wait_for(lambda: "Ray runtime started" in (folder / "head.log").read_text(), [process])
-        yield Workers(-1, "ray", f"127.0.0.1:{port}")
-    finally:
-        end([process])
-        shutil.rmtree(folder, ignore_errors=True)
+    with ray_cluster() as address:
+        yield Workers(-1, "ray", address)
 
 
 @pytest.fixture

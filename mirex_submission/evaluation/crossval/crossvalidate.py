@@ -7,6 +7,7 @@ import math
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mirex_submission.errors import SubmissionError, UsageError
 from mirex_submission.evaluation.crossval.plan import Plan, StepOptions, plan
@@ -15,6 +16,10 @@ from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
 from mirex_submission.evaluation.folds.lists import TaskLists, find_lists
 from mirex_submission.evaluation.names import check_system_names
 from mirex_submission.evaluation.options import CrossvalOptions
+from mirex_submission.protocol.lists import read_unlabelled
+
+if TYPE_CHECKING:
+    from mirex_submission.evaluation.stress.stress import Stress
 
 
 def cross_validate(
@@ -53,20 +58,39 @@ def cross_validate(
     SubmissionError
         If a submission failed, or its output is not complete; everything else is done before.
     """
+    options.check_scheduler()
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-    task, plans = _plans(folder, scratch, out, options)
+    task = find_lists(folder)
+    _check_tags(task, options)
+    stress = _stress(task, scratch, options) if options.stress != "none" else None
+    plans = _plans(task, scratch, out, options, stress)
     runs = run(
         plans,
         scratch,
         n_jobs=options.jobs,
+        cluster=options,
         device=options.device,
         limit_s=math.inf if options.time_limit is None else options.time_limit,
         environment=environment,
+        then=stress.run if stress else lambda runner, runs: None,
     )
-    _judge(task, runs, out, options, started=started, command_line=command_line, show=show)
+    _judge(task, runs, stress, out, options, started=started, command_line=command_line, show=show)
 
 
-def _plans(folder: str | Path, scratch: Path, out: Path, options: CrossvalOptions) -> tuple[TaskLists, list[Plan]]:
+def _stress(task: TaskLists, scratch: Path, options: CrossvalOptions) -> Stress:
+    from mirex_submission.evaluation.stress.stress import Stress
+
+    return Stress.of_task(
+        task,
+        scratch,
+        quick=options.stress == "quick",
+        seed=options.seed,
+        n_processes=(options.jobs or 1) * options.threads,
+        limit_s=math.inf if options.stress_limit is None else options.stress_limit,
+    )
+
+
+def _plans(task: TaskLists, scratch: Path, out: Path, options: CrossvalOptions, stress: Stress | None) -> list[Plan]:
     own = [(name, str(OWN_FOLDER)) for name in options.recipes]
     submissions = [find(path, name) for name, path in [*options.submissions, *own] or [(None, str(OWN_FOLDER))]]
     names = [submission.name for submission in submissions]
@@ -74,17 +98,29 @@ def _plans(folder: str | Path, scratch: Path, out: Path, options: CrossvalOption
     of_recipes = [(name, ["--recipe", name]) for name in options.recipes]
     train = _options_of_systems("--train-options", [*of_recipes, *options.train_options], names)
     classify = _options_of_systems("--classify-options", options.classify_options, names)
-    task = find_lists(folder)
-    return task, [
+    return [
         plan(
             task,
             submission,
             scratch,
             out,
             StepOptions(train[submission.name], classify[submission.name], options.threads, options.device),
+            stress.test_lists if stress else {},
         )
         for submission in submissions
     ]
+
+
+def _check_tags(task: TaskLists, options: CrossvalOptions) -> None:
+    """Read groups and strata before the run, so that it does not fail after hours."""
+    if options.groups or options.strata:
+        from mirex_submission.evaluation.judging.tags import read_groups, read_strata
+
+        tracks = [track.path for fold in task.folds for track in read_unlabelled(fold.test)]
+        if options.groups:
+            read_groups(options.groups, tracks)
+        if options.strata:
+            read_strata(options.strata, tracks)
 
 
 def _options_of_systems(
@@ -103,6 +139,7 @@ def _options_of_systems(
 def _judge(
     task: TaskLists,
     runs: Sequence[SystemRun],
+    stress: Stress | None,
     out: Path,
     options: CrossvalOptions,
     *,
@@ -114,18 +151,29 @@ def _judge(
     from mirex_submission.evaluation.crossval.record import write_runs
     from mirex_submission.evaluation.judging.evaluate import judge
     from mirex_submission.evaluation.judging.pairing import FoldTruth
-    from mirex_submission.evaluation.judging.publish import publish, refuse_findings
+    from mirex_submission.evaluation.judging.publish import publish, refuse_findings, refuse_probabilities
 
     problems = write_runs(out / "runs.json", task, runs, started=started, command=shlex.join(command_line))
     truths = [FoldTruth(fold.name, fold.truth) for fold in task.folds]
     outputs = {run.plan.submission.name: [fold.output for fold in run.folds] for run in runs}
-    evaluation = judge(truths, outputs, seed=options.seed)
-    publish(evaluation, out, command_line, show)
+    tables = {run.plan.submission.name: [fold.probabilities for fold in run.folds] for run in runs}
+    evaluation = judge(
+        truths, outputs, probabilities=tables, seed=options.seed, groups=options.groups, strata=options.strata
+    )
+    publish(evaluation, out, command_line, show, wiki=options.wiki)
+    if stress:
+        from mirex_submission.evaluation.stress import results
+
+        record = results.judge(stress, runs, evaluation)
+        results.write_stress(record, out)
+        show(f"\n{results.summary(record)}")
+        problems |= {title: [problem] for title, problem in record.problems.items()}
     if problems:  # before `strict`, which is not to hide that a submission failed
         lines = (
             f"{owner}: {first}" + (f" (and {len(others):,} more)" if others else "")
             for owner, (first, *others) in problems.items()
         )
         raise SubmissionError("\n".join(lines))
+    refuse_probabilities(evaluation)
     if options.strict:
         refuse_findings(evaluation, out)

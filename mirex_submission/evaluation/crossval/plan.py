@@ -3,7 +3,9 @@
     SCRATCH/submissions/HOME/scratch          its scratch folder: for extraction, and with ours for all models
     SCRATCH/submissions/HOME/folds/NAME.FOLD  any other's scratch folder for a fold
     SCRATCH/submissions/HOME/steps            the record of each step
+    SCRATCH/submissions/HOME/stress           copies of what a fold has trained, each for one call on altered audio
     OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a step
+    OUT/NAME/stress                           a file a fold and variant of its test list
 
 Systems of one folder that differ in their options share its HOME: an equal step runs once for all of them, as
 extraction does, and with ours a training that several classify with. A fold of any submission but ours works in a copy
@@ -16,9 +18,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
@@ -58,6 +61,26 @@ class StepOptions:
 
 
 @dataclass(frozen=True)
+class Again:
+    """A further call of the classify script, on altered audio, in a scratch folder of its own.
+
+    Parameters
+    ----------
+    step : Step
+        The call.
+    source, target : Path
+        The trained folder, and the copy of it that the call takes.
+    scratch : Path
+        The scratch folder that the copy is or lies in, removed after the call.
+    """
+
+    step: Step
+    source: Path
+    target: Path
+    scratch: Path
+
+
+@dataclass(frozen=True)
 class FoldPlan:
     """The steps of one fold, in order.
 
@@ -73,12 +96,14 @@ class FoldPlan:
         Whether `scratch` is to be a copy of what extraction left.
     output : Path
         The predictions.
-    probabilities : Path or None
-        The probabilities that our own classification writes.
+    probabilities : Path
+        The probabilities: of our own classification, or those that any other system may write beside its output.
     models_history : Path or None
         The learning curve in our own model's folder, which is kept as `history`.
     history : Path
         Where the learning curve is kept.
+    again : dict of str to Again
+        Name of a variant of the test list to the call that classifies it.
     """
 
     lists: FoldLists
@@ -86,9 +111,15 @@ class FoldPlan:
     scratch: Path
     copied: bool
     output: Path
-    probabilities: Path | None
+    probabilities: Path
     models_history: Path | None
     history: Path
+    again: dict[str, Again]
+
+    @property
+    def pending(self) -> list[Again]:
+        """The further calls that have not ended well, and need what the fold has trained."""
+        return [again for again in self.again.values() if not again.step.finished()]
 
     @property
     def failed(self) -> Path:
@@ -121,7 +152,14 @@ class Plan:
     folds: list[FoldPlan]
 
 
-def plan(task: TaskLists, submission: Submission, scratch: Path, out: Path, options: StepOptions) -> Plan:
+def plan(
+    task: TaskLists,
+    submission: Submission,
+    scratch: Path,
+    out: Path,
+    options: StepOptions,
+    variants: Mapping[str, Mapping[str, Path]] = MappingProxyType({}),
+) -> Plan:
     """Plan the steps of one submission.
 
     Parameters
@@ -134,6 +172,8 @@ def plan(task: TaskLists, submission: Submission, scratch: Path, out: Path, opti
         Folder for scratch folders and records, and folder for outputs and logs.
     options : StepOptions
         What its steps are called with.
+    variants : mapping of str to mapping of str to Path
+        Fold to the variants of its test list that are classified too, by name.
 
     Returns
     -------
@@ -146,11 +186,12 @@ def plan(task: TaskLists, submission: Submission, scratch: Path, out: Path, opti
         names of folds that no model of ours can have.
     """
     _check(task, submission, options)
-    for name in ("scratch", "steps", "folds"):
+    for name in ("scratch", "steps", "folds", "stress"):
         inner_folder(scratch, "submissions", submission.home, name)
-    for name in ("logs", "outputs", "probabilities", "history"):
+    for name in ("logs", "outputs", "probabilities", "history", "stress"):
         inner_folder(out, submission.name, name)
-    return _Planner(submission, scratch / "submissions" / submission.home, out / submission.name, options).plan(task)
+    home, results = scratch / "submissions" / submission.home, out / submission.name
+    return _Planner(submission, home, results, options, variants).plan(task)
 
 
 def _check(task: TaskLists, submission: Submission, options: StepOptions) -> None:
@@ -180,6 +221,7 @@ class _Planner:
     home: Path
     results: Path
     options: StepOptions
+    variants: Mapping[str, Mapping[str, Path]]
 
     def plan(self, task: TaskLists) -> Plan:
         scratch, extraction = self.home / "scratch", None
@@ -198,18 +240,21 @@ class _Planner:
         own, fold = self.submission.own, lists.name
         scratch = shared if own else self.home / "folds" / f"{self.submission.name}.{fold}"
         output = self.results / "outputs" / f"{fold}.txt"
-        probabilities = self.results / "probabilities" / f"{fold}.csv" if own else None
+        probabilities = self.results / "probabilities" / f"{fold}.csv" if own else output.with_suffix(".csv")
         model = f"{fold}{_mark(self.options.train)}"
         folder = scratch / "models" / model if own else None
         # Of networks alone: the other recipes have no epochs.
         models_history = folder / "history.csv" if folder and self.options.of_networks else None
+        again = {}
         if self.submission.separate:
             train = self._train(lists, after, scratch, model, folder, models_history)
-            steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities)]
+            steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities if own else None)]
+            for variant, test_list in self.variants.get(fold, {}).items():
+                again[variant] = self._again(fold, variant, test_list, train.key, model, folder or scratch)
         else:
             steps = [self._train_and_classify(lists, after, scratch, output)]
         history = self.results / "history" / f"{fold}.csv"
-        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history)
+        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history, again)
 
     def _train(
         self, lists: FoldLists, after: str, scratch: Path, model: str, folder: Path | None, history: Path | None
@@ -232,6 +277,16 @@ class _Planner:
         leaves = [output, *([probabilities] if probabilities else [])]
         record = self._record("classify", f"{self.submission.name}.{lists.name}")
         return Step("classify", argv, [lists.test], after, leaves, None, self._log(lists, "classify"), record)
+
+    def _again(self, fold: str, variant: str, test_list: Path, after: str, model: str, source: Path) -> Again:
+        owner = f"{self.submission.name}.{fold}.{variant}"
+        scratch, output = self.home / "stress" / owner, self.results / "stress" / f"{fold}.{variant}.txt"
+        options = [*self._own_options(model), *self.options.classify]
+        argv = self.submission.argv("classify", options, scratch, test_list, output, threads=self.options.threads)
+        log = self.results / "logs" / f"{fold}.{variant}.classify.log"
+        step = Step("classify", argv, [test_list], after, [output], None, log, self._record("classify", owner))
+        # A model of ours is all that a classification takes.
+        return Again(step, source, scratch / "models" / model if self.submission.own else scratch, scratch)
 
     def _train_and_classify(self, lists: FoldLists, after: str, scratch: Path, output: Path) -> Step:
         name, paths = "trainAndClassify", (scratch, lists.train, lists.test, output)

@@ -18,19 +18,25 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from mirex_submission.errors import StorageError, UsageError, coded
-from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan
-from mirex_submission.evaluation.crossval.step import Step, StepResult
+from mirex_submission.evaluation.crossval.plan import Again, FoldPlan, Plan
+from mirex_submission.evaluation.crossval.remote import remote_runner
+from mirex_submission.evaluation.crossval.step import Step, StepCall, StepResult
+from mirex_submission.evaluation.crossval.supervise import Stopped
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, Submission
 from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
+from mirex_submission.system.cluster import ClusterOptions
 from mirex_submission.system.inner import open_inner
-from mirex_submission.system.progress import duration
+from mirex_submission.system.progress import Progress, duration
 
 log = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
+_StepRunner: TypeAlias = Callable[[str, StepCall], StepResult]
+_LOCK = ".lock"
+_MOST_AT_A_TIME = 256  # folds that wait for a cluster, each with a thread of this process
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,14 @@ def run(
     plans: Sequence[Plan],
     scratch: Path,
     *,
-    n_jobs: int,
+    n_jobs: int | None,
     device: str,
     limit_s: float,
     environment: Mapping[str, str],
+    cluster: ClusterOptions,
+    then: Callable[[Runner, Sequence[SystemRun]], object] = lambda runner, runs: None,
 ) -> list[SystemRun]:
-    """Run all steps that have not ended well before, one submission after the other.
+    """Run all steps that have not ended well before: one submission after the other, on a cluster all side by side.
 
     Parameters
     ----------
@@ -69,14 +77,19 @@ def run(
         The submissions.
     scratch : Path
         Folder of the scratch folders and records.
-    n_jobs : int
-        Folds side by side; with several GPUs each fold gets one of its own, as far as they go.
+    n_jobs : int or None
+        Folds side by side; with several GPUs of this machine each fold gets one of its own, as far as they go. None:
+        one, on a cluster all.
     device : str
         With "cpu" no step sees a GPU.
     limit_s : float
         Time limit of each step in seconds.
     environment : mapping
         The caller's environment, before this program set anything for itself.
+    cluster : ClusterOptions
+        Where the steps run.
+    then : callable
+        Takes the runner, for calls on altered audio, and what has run.
 
     Returns
     -------
@@ -86,31 +99,56 @@ def run(
     Raises
     ------
     UsageError
-        If another run uses `scratch`.
+        If another run uses `scratch`, or the cluster does not answer or does not see the folders.
     StorageError
         If the disk does not take the files.
     """
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
-    with _locked(scratch):
-        runs = [_SystemRunner(plan, n_jobs, limit_s, environment).run() for plan in plans]
+    n_folds = sum(len(plan.folds) for plan in plans)
+    n_jobs = n_jobs or (1 if cluster.local else min(n_folds, _MOST_AT_A_TIME))
+    stop = threading.Event()
+    for plan in plans:
+        make_folder(plan.outputs)
+    with (
+        _locked(scratch) as lock,
+        _step_runner(cluster, lock, scratch, stop, plans) as run_step,
+        ThreadPoolExecutor(n_jobs) as pool,
+        # On this machine one submission after the other, so that their times can be compared.
+        ThreadPoolExecutor(1 if cluster.local else len(plans)) as systems,
+    ):
+        gpus = _gpus(environment) if cluster.local and n_jobs > 1 else []
+        n_steps = sum(bool(plan.extraction) + sum(len(fold.steps) for fold in plan.folds) for plan in plans)
+        progress = Progress("crossval", n_steps, unit="steps")
+        runner = Runner(run_step, pool, stop, progress, limit_s, environment, n_jobs, gpus)
+        try:
+            runs = _results(systems, [partial(runner.system, plan) for plan in plans])
+            progress.close()
+            then(runner, runs)
+        finally:  # any exception, here or in a step, ends all steps
+            stop.set()
+    _warn_of_changes(plans)
+    return runs
+
+
+def _warn_of_changes(plans: Sequence[Plan]) -> None:
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
         if submission.current_digest() != submission.digest:
             warning = f"{submission.folder}: its files have changed meanwhile: the next run repeats all its steps"
             log.warning("%s", coded(warning, code="crossval.changed-submission"))
-    return runs
 
 
 @contextlib.contextmanager
-def _locked(scratch: Path) -> Iterator[None]:
-    path = make_folder(scratch) / ".lock"
+def _locked(scratch: Path) -> Iterator[int]:
+    """Lock a scratch folder for the time of the block; yields the descriptor of the lock."""
+    path = make_folder(scratch) / _LOCK
     try:
         lock = open_inner(path, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise storage_error(error, path) from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield lock
     except BlockingIOError:
         problem = f"{scratch}: another crossval is running here: wait, or give another --scratch"
         raise UsageError(problem, code="crossval.locked") from None
@@ -118,93 +156,171 @@ def _locked(scratch: Path) -> Iterator[None]:
         os.close(lock)
 
 
-class _SystemRunner:
-    """Runs the steps of one submission."""
+@contextlib.contextmanager
+def _step_runner(
+    cluster: ClusterOptions, lock: int, scratch: Path, stop: threading.Event, plans: Sequence[Plan]
+) -> Iterator[_StepRunner]:
+    """Yield the function that runs a step, here or on a cluster."""
+    if cluster.local:
+        yield partial(_run_here, stop)
+        return
+    paths = [path for plan in plans for path in (plan.submission.folder, plan.outputs)]
+    paths += [path for fold in plans[0].folds for path in (fold.lists.train, fold.lists.test)]
+    with remote_runner(cluster, lock, scratch / _LOCK, stop, paths) as run_step:
+        yield run_step
 
-    def __init__(self, plan: Plan, n_jobs: int, limit_s: float, environment: Mapping[str, str]) -> None:
-        self._plan, self._n_jobs, self._limit_s = plan, n_jobs, limit_s
-        self._environment = _environment_of(plan.submission, environment)
-        self._stop = threading.Event()
+
+def _run_here(stop: threading.Event, title: str, call: StepCall) -> StepResult:
+    log.info("%s: begins; its log is %s", title, call.step.log)
+    return call.run(stop)
+
+
+def _results(pool: ThreadPoolExecutor, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
+    """Run all tasks and return their results; the first exception of one is raised at once."""
+    futures = [pool.submit(task) for task in tasks]
+    for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+        future.result()
+    return [future.result() for future in futures]
+
+
+class Runner:
+    """Runs the steps of submissions.
+
+    Parameters
+    ----------
+    run_step : callable
+        Runs a step, here or on a cluster.
+    pool : ThreadPoolExecutor
+        For the folds of all submissions.
+    stop : threading.Event
+        Once it is set no step begins.
+    progress : Progress
+        Counts the steps of all submissions.
+    limit_s : float
+        Time limit of each step in seconds.
+    environment : mapping
+        The caller's environment.
+    n_jobs : int
+        Folds side by side.
+    gpus : sequence of str
+        The GPUs that they share.
+    """
+
+    def __init__(
+        self,
+        run_step: _StepRunner,
+        pool: ThreadPoolExecutor,
+        stop: threading.Event,
+        progress: Progress,
+        limit_s: float,
+        environment: Mapping[str, str],
+        n_jobs: int,
+        gpus: Sequence[str],
+    ) -> None:
+        self._call, self._pool, self._stop, self._progress = run_step, pool, stop, progress
+        self._limit_s, self._environment = limit_s, environment
+        self._locks: dict[Path, threading.Lock] = {}
         self._gpus: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        gpus = _gpus(self._environment) if n_jobs > 1 else []
         for k in range(n_jobs):
             self._gpus.put(gpus[k % len(gpus)] if len(gpus) > 1 else None)
 
-    def run(self) -> SystemRun:
-        plan, extraction = self._plan, None
-        make_folder(plan.outputs)
-        if plan.extraction:
-            [extraction] = self._side_by_side([partial(self._extract, plan.extraction)])
-        if extraction and extraction.problem:
-            return SystemRun(plan, extraction, [FoldRun([]) for _ in plan.folds])
-        return SystemRun(plan, extraction, self._side_by_side([partial(self._fold, fold) for fold in plan.folds]))
+    def system(self, plan: Plan) -> SystemRun:
+        """Run the steps of one submission."""
+        environment, step = _environment_of(plan.submission, self._environment), plan.extraction
+        extraction = None
+        if step:
+            prepare = partial(_prepare_extraction, step, plan.scratch, is_own=plan.submission.own)
+            # One extraction at a time in a folder, also of systems that differ in their features.
+            extraction = self._run_step(plan.submission.name, step, environment, prepare, lock=plan.scratch)
+            self._progress.advance()
+            if extraction.problem:
+                return SystemRun(plan, extraction, [FoldRun([]) for _ in plan.folds])
+        folds = [partial(self._fold, plan, fold, environment) for fold in plan.folds]
+        return SystemRun(plan, extraction, _results(self._pool, folds))
 
-    def _side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-        """Run all tasks, n_jobs at a time. Any exception, here or in one of them, ends all steps."""
-        with ThreadPoolExecutor(self._n_jobs) as pool:
-            try:
-                futures = [pool.submit(task) for task in tasks]
-                for future in wait(futures, return_when=FIRST_EXCEPTION).done:
-                    future.result()
-                return [future.result() for future in futures]
-            except BaseException:
-                self._stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
-
-    def _extract(self, step: Step) -> StepResult:
-        name, folder = self._plan.submission.name, self._plan.scratch
-
-        def prepare() -> None:
-            # Our extraction checks what it finds there; of any other system nothing of another extraction may stay.
-            if not self._plan.submission.own and not step.attempts():
-                remove(folder)
-            make_folder(folder)
-
-        return self._run_step(name, step, self._environment, prepare)
-
-    def _fold(self, fold: FoldPlan) -> FoldRun:
-        title = f"{self._plan.submission.name} {fold.lists.name}"
+    def _fold(self, plan: Plan, fold: FoldPlan, environment: Mapping[str, str]) -> FoldRun:
+        title = f"{plan.submission.name} {fold.lists.name}"
         earlier = [result for step in fold.steps if (result := step.earlier_result())]
-        if len(earlier) == len(fold.steps) and fold.steps[-1].finished():
+        is_whole = all(again.source.is_dir() for again in fold.pending)
+        if len(earlier) == len(fold.steps) and fold.steps[-1].finished() and is_whole:
             log.info("%s: done before", title)
+            self._progress.advance(len(earlier))
             return _collect(fold, earlier)
-        gpu = self._gpus.get()
-        environment = {**self._environment, "CUDA_VISIBLE_DEVICES": gpu} if gpu else self._environment
         results: list[StepResult] = []
-        try:
+        with self._gpu(environment) as own:
             for step in fold.steps:
-                results.append(self._run_step(title, step, environment, partial(self._prepare, fold, step)))
+                copied = plan.scratch if fold.copied and step is fold.steps[0] else None
+                prepare = partial(_prepare_fold, fold, copied)
+                results.append(self._run_step(title, step, own, prepare, lock=step.record))
+                self._progress.advance()
                 if results[-1].problem:
                     break
-        finally:
-            self._gpus.put(gpu)
         return _collect(fold, results)
 
-    def _prepare(self, fold: FoldPlan, step: Step) -> None:
-        """Remove earlier files, which could be taken for what this step or the next one writes."""
-        for path in (fold.output, fold.failed, fold.probabilities, fold.history):
-            if path:
-                remove(path)
-        if fold.copied and step is fold.steps[0]:
-            _copy(self._plan.scratch, fold.scratch)
+    @contextlib.contextmanager
+    def _gpu(self, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+        """Take a GPU for the time of the block, if there are several; yields the environment of its steps."""
+        gpu = self._gpus.get()
+        try:
+            yield {**environment, "CUDA_VISIBLE_DEVICES": gpu} if gpu else environment
+        finally:
+            self._gpus.put(gpu)
+
+    def again(self, plan: Plan, again: Again, title: str) -> StepResult:
+        """Classify altered audio in a copy of what a fold has trained, which is removed afterwards."""
+        prepare = partial(_prepare_again, again)
+        try:
+            with self._gpu(_environment_of(plan.submission, self._environment)) as environment:
+                return self._run_step(title, again.step, environment, prepare, lock=again.step.record)
+        finally:
+            remove(again.scratch)
+
+    def side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
+        """Run tasks side by side, as many as folds, and return their results."""
+        return _results(self._pool, tasks)
 
     def _run_step(
-        self, owner: str, step: Step, environment: Mapping[str, str], prepare: Callable[[], object]
+        self, owner: str, step: Step, environment: Mapping[str, str], prepare: Callable[[], object], *, lock: Path
     ) -> StepResult:
+        """Run a step unless it has ended well before; equal ones of several systems, with one lock, never at a time."""
         title = f"{owner} {step.name}"
-        result = step.finished()
-        if result:
-            log.info("%s: done before", title)
-            return result
-        prepare()
-        log.info("%s: begins; its log is %s", title, step.log)
-        result = step.run(environment=environment, limit_s=self._limit_s, stop=self._stop)
+        with self._locks.setdefault(lock, threading.Lock()):
+            if self._stop.is_set():
+                raise Stopped
+            result = step.finished()
+            if result:
+                log.info("%s: done before", title)
+                return result
+            result = self._call(title, StepCall(step, prepare, environment, self._limit_s))
         if result.problem:
             log.warning("%s: %s", title, result.problem)
         else:
             log.info("%s: done in %s, peak memory %.0f MB", title, duration(result.seconds), result.peak_mb)
         return result
+
+
+def _prepare_extraction(step: Step, folder: Path, *, is_own: bool) -> None:
+    # Our extraction checks what it finds there; of any other system nothing of another extraction may stay.
+    if not is_own and not step.attempts():
+        remove(folder)
+    make_folder(folder)
+
+
+def _prepare_fold(fold: FoldPlan, copied: Path | None) -> None:
+    """Remove earlier files, which could be taken for what this step or the next one writes."""
+    for path in (fold.output, fold.failed, fold.probabilities, fold.history):
+        if path:
+            remove(path)
+    if copied:
+        _copy(copied, fold.scratch)
+
+
+def _prepare_again(again: Again) -> None:
+    for path in again.step.leaves:
+        remove(path)
+        make_folder(path.parent)
+    remove(again.scratch)
+    _copy(again.source, again.target)
 
 
 def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
@@ -213,11 +329,12 @@ def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
         with contextlib.suppress(FileNotFoundError):
             fold.output.rename(fold.failed)
         return FoldRun(results)
-    if fold.copied:
+    if fold.copied and not fold.pending:
         remove(fold.scratch)
     if fold.models_history and fold.models_history.exists():
         write_file(fold.history, fold.models_history.read_bytes())
-    return FoldRun(results, fold.output, fold.probabilities, fold.history if fold.history.exists() else None)
+    probabilities, history = (path if path.exists() else None for path in (fold.probabilities, fold.history))
+    return FoldRun(results, fold.output, probabilities, history)
 
 
 def _copy(source: Path, target: Path) -> None:

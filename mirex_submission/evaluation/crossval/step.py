@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,12 +14,13 @@ import msgspec
 
 from mirex_submission.errors import coded
 from mirex_submission.evaluation.crossval.script import cause_of_failure
-from mirex_submission.evaluation.crossval.supervise import Outcome, supervise
+from mirex_submission.evaluation.crossval.supervise import Outcome, Stop, supervise
 from mirex_submission.evaluation.records import Amount, Count, read_record
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.progress import duration
 
 _MOST_BYTES = 1 << 20  # of a record
+_KILLED = 137  # status of a command that SIGKILL ended
 
 
 class StepResult(msgspec.Struct, frozen=True):
@@ -114,7 +114,9 @@ class Step:
         intact = left == self._read_record().left and None not in left.values()
         return self.earlier_result() if intact and (self.folder is None or self.folder.is_dir()) else None
 
-    def run(self, *, environment: Mapping[str, str], limit_s: float, stop: threading.Event) -> StepResult:
+    def run(
+        self, *, environment: Mapping[str, str], limit_s: float, stop: Stop, folder: Path | None = None
+    ) -> StepResult:
         """Run the step now, and record how it ended.
 
         Parameters
@@ -123,8 +125,10 @@ class Step:
             Environment of the command.
         limit_s : float
             Time limit in seconds.
-        stop : threading.Event
+        stop : Stop
             Ends the step when it is set.
+        folder : Path, optional
+            Where the command runs; default: the current folder.
 
         Returns
         -------
@@ -139,7 +143,7 @@ class Step:
         """
         attempts = self.attempts() + 1
         self._write_record(_Record(self.key, attempts))
-        outcome = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop)
+        outcome = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop, folder=folder)
         # The file that a link leads to may be removed.
         for path in (path for path in self.leaves if path.is_symlink() and path.is_file()):
             with contextlib.suppress(OSError):
@@ -160,6 +164,10 @@ class Step:
         )
         self._write_record(_Record(self.key, attempts, result, left))
         return result
+
+    def lost(self, problem: str) -> StepResult:
+        """Return the result of a step whose end nobody saw."""
+        return StepResult(self.name, self.argv, _KILLED, 0.0, 0.0, 0.0, str(self.log), self.attempts(), problem)
 
     def _problem(self, outcome: Outcome, left: Mapping[str, str | None], limit_s: float) -> str | None:
         log = f"its log, {self.log}, ends: {outcome.last_line}"
@@ -188,3 +196,33 @@ class Step:
 
     def _write_record(self, record: _Record) -> None:
         write_file(self.record, json.dumps(msgspec.to_builtins(record), indent=1).encode())
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """A step with everything that it needs, to run in this process or in another one.
+
+    Parameters
+    ----------
+    step : Step
+        The step.
+    prepare : callable
+        Makes its folders ready.
+    environment : mapping
+        Environment of the command.
+    limit_s : float
+        Time limit in seconds.
+    folder : Path, optional
+        Where the command runs; default: the current folder.
+    """
+
+    step: Step
+    prepare: Callable[[], object]
+    environment: Mapping[str, str]
+    limit_s: float
+    folder: Path | None = None
+
+    def run(self, stop: Stop) -> StepResult:
+        """Make ready and run the step; as `Step.run`."""
+        self.prepare()
+        return self.step.run(environment=self.environment, limit_s=self.limit_s, stop=stop, folder=self.folder)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import psutil
 
@@ -40,6 +40,13 @@ exec "$0" "$@"
 
 class Stopped(Exception):
     """The command was ended because the caller is to stop."""
+
+
+class Stop(Protocol):
+    """Tells when the caller is to stop, as a threading.Event does."""
+
+    def is_set(self) -> bool:
+        """Return whether it is to stop."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +79,13 @@ class Outcome:
 
 
 def supervise(
-    argv: Sequence[str], log: Path, *, environment: Mapping[str, str], limit_s: float, stop: threading.Event
+    argv: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str],
+    limit_s: float,
+    stop: Stop,
+    folder: Path | None = None,
 ) -> Outcome:
     """Run a command to its end, or to its time limit, and append its stdout and stderr to a log.
 
@@ -86,8 +99,10 @@ def supervise(
         The environment of the command.
     limit_s : float
         Time limit in seconds, math.inf for none.
-    stop : threading.Event
+    stop : Stop
         Ends the command when it is set.
+    folder : Path, optional
+        The folder that it runs in; default: the current one.
 
     Returns
     -------
@@ -101,16 +116,21 @@ def supervise(
         If the log cannot be written.
     """
     with _begin_log(log, argv) as stream:
-        return _supervise(argv, stream, environment, limit_s, stop)
+        return _supervise(argv, stream, environment, limit_s, stop, folder)
 
 
 def _supervise(
-    argv: Sequence[str], stream: BinaryIO, environment: Mapping[str, str], limit_s: float, stop: threading.Event
+    argv: Sequence[str],
+    stream: BinaryIO,
+    environment: Mapping[str, str],
+    limit_s: float,
+    stop: Stop,
+    folder: Path | None,
 ) -> Outcome:
     read_end, held = os.pipe()
     started_s = time.monotonic()
     try:
-        process = _start(argv, stream, environment, read_end)
+        process = _start(argv, stream, environment, read_end, folder)
         try:
             in_time, peak = _wait(process.pid, started_s + limit_s, stop)
             if not in_time:
@@ -137,7 +157,7 @@ def _supervise(
 
 
 def _start(
-    argv: Sequence[str], stream: BinaryIO, environment: Mapping[str, str], read_end: int
+    argv: Sequence[str], stream: BinaryIO, environment: Mapping[str, str], read_end: int, folder: Path | None
 ) -> subprocess.Popen[bytes]:
     """Start the guarded command in a session of its own."""
     with open(read_end, "rb") as alive:
@@ -147,6 +167,7 @@ def _start(
             stdout=stream,
             stderr=subprocess.STDOUT,
             env=environment,
+            cwd=folder,
             start_new_session=True,
         )
 
@@ -170,7 +191,7 @@ def _last_line(stream: BinaryIO) -> str:
     return printable(tail.decode(errors="replace").strip().rpartition("\n")[2])
 
 
-def _wait(pid: int, until_s: float, stop: threading.Event) -> tuple[bool, int]:
+def _wait(pid: int, until_s: float, stop: Stop) -> tuple[bool, int]:
     """Wait for the leader of a session without reaping it.
 
     Returns whether it ended before the time was up or the caller was to stop, and the largest memory seen, in bytes.

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from mirex_submission.errors import ListError, coded
 from mirex_submission.evaluation.folds.lists import PARTS, KnownPaths, find_lists, fold_names, warn_of_other_forms
-from mirex_submission.evaluation.folds.sources import GroupedTrack
 from mirex_submission.evaluation.folds.split import Fold
+from mirex_submission.protocol.groups import GroupedTrack
 from mirex_submission.protocol.lists import Problems, list_error
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import printable

@@ -18,7 +18,7 @@ import numpy as np
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds.deal import deal
 from mirex_submission.evaluation.folds.lists import PARTS
-from mirex_submission.evaluation.folds.sources import GroupedTrack
+from mirex_submission.protocol.groups import GroupedTrack
 from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.outputs import write_predictions
 from mirex_submission.system.atomic import remove, write_file

@@ -4,51 +4,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mirex_submission.errors import ListError
 from mirex_submission.evaluation.folds.split import check_number_of_classes
 from mirex_submission.evaluation.judging import metrics, significance
 from mirex_submission.evaluation.judging.pairing import FoldTruth, fold_truths, outputs_of
-from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
+from mirex_submission.evaluation.judging.parts import Answers, Part, judge_parts
+from mirex_submission.evaluation.judging.probabilities import beside, matrix_of, read_probabilities
+from mirex_submission.evaluation.judging.task import Fold, Task, make_task
 from mirex_submission.protocol.findings import Finding, Kind
-from mirex_submission.protocol.lists import Track, read_labelled
+from mirex_submission.protocol.lists import read_labelled
 from mirex_submission.protocol.outputs import (
     NO_PREDICTION,
-    TestList,
     check_names,
-    class_key,
     class_names,
-    class_numbers,
-    is_marked,
     read_output,
 )
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Fold:
-    """The truth of one fold.
-
-    Parameters
-    ----------
-    file : FoldTruth
-        Its name and file.
-    tracks : list of Track
-        Its tracks, in the order of the file.
-    truth : np.ndarray [shape=(n_tracks,), dtype=int64]
-        Class numbers of the tracks.
-    """
-
-    file: FoldTruth
-    tracks: list[Track]
-    truth: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -69,6 +50,10 @@ class System:
         The figures of all folds together.
     findings : list of Finding
         What the evaluator would fail on or miscount.
+    parts : list of Part
+        The figures of today's challenges, where there are probabilities, groups or strata.
+    probability_problems : list of str
+        Why probabilities of folds are not used.
     """
 
     name: str
@@ -79,6 +64,8 @@ class System:
     overall: metrics.Score
     overall_interval: tuple[float, float]
     findings: list[Finding]
+    parts: list[Part] = field(default_factory=list)
+    probability_problems: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -99,8 +86,12 @@ class Evaluation:
         Friedman's test over the overall recalls and over the folds' accuracies; None for a single system.
     pairs : list of McNemar
         A test for each pair of systems.
+    difference_intervals : list of (float, float)
+        For each pair the interval of the first's accuracy minus the second's.
     seed : int
         Seed of the bootstrap.
+    groups, strata : Path or None
+        The files that were read.
     """
 
     classes: list[str]
@@ -110,7 +101,10 @@ class Evaluation:
     by_class: significance.Comparison | None
     by_fold: significance.Comparison | None
     pairs: list[significance.McNemar]
+    difference_intervals: list[tuple[float, float]]
     seed: int
+    groups: Path | None = None
+    strata: Path | None = None
 
     @cached_property
     def findings(self) -> list[Finding]:
@@ -150,37 +144,13 @@ class Evaluation:
         return pd.DataFrame(rows, columns=columns, dtype=object).astype({"probability": "float64"})
 
 
-@dataclass(frozen=True)
-class _Task:
-    """The truth as systems are judged by it.
-
-    Parameters
-    ----------
-    folds : list of Fold
-        The truth of each fold.
-    n_classes : int
-        Classes of the task.
-    number_of : dict
-        Their numbers, by `class_numbers`.
-    tested : list of np.ndarray [shape=(n_tracks,), dtype=int64]
-        Which track of the task each line of a fold's truth is: a track may be in several folds.
-    seed : int
-        Seed of the bootstrap.
-    """
-
-    folds: list[Fold]
-    n_classes: int
-    number_of: dict[str, int]
-    tested: list[np.ndarray]
-    seed: int
-
-    def right(self, predicted: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Compare class numbers with the truth: of each fold bool [shape=(n_tracks,)]."""
-        return [fold.truth == classes for fold, classes in zip(self.folds, predicted, strict=True)]
-
-
 def evaluate(
-    truth: str | os.PathLike[str], systems: Mapping[str, str | os.PathLike[str]], *, seed: int = 0
+    truth: str | os.PathLike[str],
+    systems: Mapping[str, str | os.PathLike[str]],
+    *,
+    seed: int = 0,
+    groups: str | os.PathLike[str] | None = None,
+    strata: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
     """Compare the outputs of each system with the truth.
 
@@ -189,9 +159,11 @@ def evaluate(
     truth : path-like
         Folder, pattern or file of the truth, one list a fold (`pairing` says how files belong to folds).
     systems : mapping
-        {name of a system: folder, pattern or file of its outputs}.
+        {name of a system: folder, pattern or file of its outputs}. Probabilities are those of the tables beside them.
     seed : int
         Seed of the bootstrap.
+    groups, strata : path-like, optional
+        List of the tracks' groups, and table of their strata.
 
     Returns
     -------
@@ -200,14 +172,23 @@ def evaluate(
     Raises
     ------
     ListError
-        If the truth is wrong, or an output belongs to no fold. What is wrong within an output is a finding, and the
-        rest of it counts.
+        If the truth, the groups or the strata are wrong, or an output belongs to no fold. What is wrong within an
+        output is a finding, and the rest of it counts; so is what is wrong with probabilities a problem of the system.
     """
     files = fold_truths(truth)
-    return judge(files, {name: outputs_of(source, files) for name, source in systems.items()}, seed=seed)
+    outputs = {name: outputs_of(source, files) for name, source in systems.items()}
+    return judge(files, outputs, seed=seed, groups=groups, strata=strata)
 
 
-def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], *, seed: int = 0) -> Evaluation:
+def judge(
+    files: Sequence[FoldTruth],
+    outputs: Mapping[str, list[Path | None]],
+    *,
+    probabilities: Mapping[str, Sequence[Path | None]] | None = None,
+    seed: int = 0,
+    groups: str | os.PathLike[str] | None = None,
+    strata: str | os.PathLike[str] | None = None,
+) -> Evaluation:
     """Compare outputs with the truth where the file of each fold is given.
 
     Parameters
@@ -216,8 +197,12 @@ def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], 
         The truth of each fold.
     outputs : mapping
         {name of a system: its output of each fold, None without one}.
+    probabilities : mapping, optional
+        {name of a system: its table of probabilities of each fold, None without one}; by default those beside.
     seed : int
         Seed of the bootstrap.
+    groups, strata : path-like, optional
+        List of the tracks' groups, and table of their strata.
 
     Returns
     -------
@@ -226,19 +211,22 @@ def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], 
     Raises
     ------
     ListError
-        If the truth is wrong, or has too many classes.
+        If the truth, the groups or the strata are wrong, or there are too many classes.
     """
     lists = [read_labelled(file.path, min_classes=1, for_evaluator=False) for file in files]
     classes = class_names(track for tracks in lists for track in tracks)
     check_number_of_classes(len(classes))
-    task = _task(files, lists, classes, seed)
+    task = make_task(files, lists, classes, groups=groups, strata=strata, seed=seed)
     names = sorted(outputs)
-    systems = [_judge_system(name, outputs[name], task) for name in names]
+    tables = probabilities or {name: [beside(output) for output in outputs[name]] for name in names}
+    systems = [_judge_system(name, outputs[name], tables[name], task) for name in names]
     recalls = np.stack([system.overall.recalls for system in systems], axis=1)
     accuracies = np.array([[fold.accuracy for fold in system.folds] for system in systems]).T
     right = np.stack([np.concatenate(task.right(system.predicted)) for system in systems], axis=1)
-    first_test = np.unique(np.concatenate(task.tested), return_index=True)[1]
+    tested = np.concatenate(task.tested)
+    first_test = np.unique(tested, return_index=True)[1]
     several = len(systems) > 1
+    clusters = tested if task.groups is None else task.groups
     return Evaluation(
         classes=list(classes.values()),
         folds=task.folds,
@@ -248,34 +236,20 @@ def judge(files: Sequence[FoldTruth], outputs: Mapping[str, list[Path | None]], 
         by_fold=significance.friedman_tkhsd(accuracies, names) if several else None,
         # A track that several folds test counts in the first of them: the test takes independent tracks.
         pairs=significance.mcnemar(right[first_test], names),
+        difference_intervals=[
+            metrics.difference_interval(right[:, pair], clusters, seed=seed)
+            for pair in combinations(range(len(systems)), 2)
+        ],
         seed=seed,
+        groups=Path(groups) if groups else None,
+        strata=Path(strata) if strata else None,
     )
 
 
-def _task(files: Sequence[FoldTruth], lists: Sequence[list[Track]], classes: Mapping[str, str], seed: int) -> _Task:
-    number_of = class_numbers(classes)
-    folds = [
-        Fold(file, tracks, np.array([number_of[class_key(track.label)] for track in tracks]))
-        for file, tracks in zip(files, lists, strict=True)
-    ]
-    track_numbers: dict[str, int] = {}
-    tested = [
-        np.array([track_numbers.setdefault(os.path.normpath(track.path), len(track_numbers)) for track in fold.tracks])
-        for fold in folds
-    ]
-    return _Task(folds, len(classes), number_of, tested, seed)
-
-
-def _is_marked(path: Path) -> bool:
-    with open(path, "rb") as f:
-        return is_marked(f.readline())
-
-
-def _judge_system(name: str, outputs: list[Path | None], task: _Task) -> System:
+def _judge_system(name: str, outputs: list[Path | None], tables: Sequence[Path | None], task: Task) -> System:
     predicted, findings = [], []
-    for output, fold in zip(outputs, task.folds, strict=True):
+    for output, fold, test_list in zip(outputs, task.folds, task.test_lists, strict=True):
         if output:
-            test_list = TestList([track.path for track in fold.tracks], marked=_is_marked(fold.file.path))
             classes, problems = read_output(output, test_list, task.number_of)
         else:
             classes = np.full(len(fold.tracks), NO_PREDICTION)
@@ -287,6 +261,7 @@ def _judge_system(name: str, outputs: list[Path | None], task: _Task) -> System:
         for fold, classes in zip(task.folds, predicted, strict=True)
     ]
     right = task.right(predicted)
+    probabilities, problems_of_tables = _probabilities(tables, task)
     answered = np.concatenate(predicted) != NO_PREDICTION
     return System(
         name=name,
@@ -294,11 +269,40 @@ def _judge_system(name: str, outputs: list[Path | None], task: _Task) -> System:
         predicted=predicted,
         folds=scores,
         fold_intervals=[
-            metrics.bootstrap_interval(*fold, seed=task.seed) for fold in zip(right, task.tested, strict=True)
+            metrics.accuracy_interval(*fold, seed=task.seed) for fold in zip(right, task.tested, strict=True)
         ],
         overall=metrics.overall_score(scores),
-        overall_interval=metrics.bootstrap_interval(
+        overall_interval=metrics.accuracy_interval(
             np.concatenate(right)[answered], np.concatenate(task.tested)[answered], seed=task.seed
         ),
         findings=findings,
+        parts=_parts(predicted, probabilities, task),
+        probability_problems=problems_of_tables,
     )
+
+
+def _probabilities(tables: Sequence[Path | None], task: Task) -> tuple[np.ndarray | None, list[str]]:
+    """Read the probabilities of all tests, NaN where they are not known; and say what is wrong with them."""
+    problems: list[str] = []
+    blocks: list[np.ndarray | None] = []
+    for table, fold in zip(tables, task.folds, strict=True):
+        blocks.append(None)
+        try:
+            if table:
+                blocks[-1] = matrix_of(table, [track.path for track in fold.tracks], task.number_of, task.n_classes)
+        except ListError as error:
+            problems += str(error).splitlines()
+    if all(block is None for block in blocks):
+        return None, problems
+    unknown = [np.full((len(fold.tracks), task.n_classes), np.nan) for fold in task.folds]
+    filled = [empty if block is None else block for block, empty in zip(blocks, unknown, strict=True)]
+    return np.concatenate(filled), problems
+
+
+def _parts(predicted: Sequence[np.ndarray], probabilities: np.ndarray | None, task: Task) -> list[Part]:
+    if probabilities is None and task.groups is None and not task.strata:
+        return []
+    truth, tested = (np.concatenate(parts) for parts in ([fold.truth for fold in task.folds], task.tested))
+    tests = Answers(truth, np.concatenate(predicted), probabilities, tested, task.groups)
+    folds = [(fold.file.name, len(fold.tracks)) for fold in task.folds]
+    return judge_parts(tests, folds, task.strata, seed=task.seed)

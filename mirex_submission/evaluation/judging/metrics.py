@@ -76,20 +76,107 @@ def overall_score(folds: Sequence[Score]) -> Score:
     return Score(confusion, confusion.sum(axis=0))
 
 
-def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """Estimate the 95 % interval of an accuracy by the percentile bootstrap over whole tracks.
+def most_confused(counts: np.ndarray, n_most: int) -> list[tuple[int, int, int]]:
+    """Return the most frequent confusions of a matrix: number of tracks, predicted class and true class."""
+    wrong = counts - np.diag(counts.diagonal())
+    places = np.argsort(-wrong, axis=None, kind="stable")[:n_most]
+    pairs = [divmod(int(place), len(wrong)) for place in places]
+    return [(int(wrong[pair]), *pair) for pair in pairs if wrong[pair]]
+
+
+def wilson_interval(n_right: int, n_tests: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+    """Return Wilson's interval of a share of independent tests; (0, 1) without tests.
+
+    References
+    ----------
+    Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    from scipy import stats
+
+    if not n_tests:
+        return 0.0, 1.0
+    interval = stats.binomtest(n_right, n_tests).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
+
+
+def accuracy_interval(
+    right: np.ndarray, clusters: np.ndarray, *, seed: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Estimate the interval of an accuracy: Wilson's, or the bootstrap where clusters have several tests.
+
+    Equally large clusters whose tests came out alike are as many single tests, and have Wilson's interval. So has any
+    number of tests that all came out alike, for then every draw of the bootstrap would be the same.
+
+    Parameters
+    ----------
+    right : np.ndarray [shape=(n_tests,), dtype=bool]
+        Whether each test came out right.
+    clusters : np.ndarray [shape=(n_tests,), dtype=int]
+        What was tested together: the track, or its group.
+    seed : int
+        Seed of the draws.
+    confidence : float
+        Confidence of the interval.
+
+    Returns
+    -------
+    (float, float)
+        Lower and upper bound; (0, 1) without tests.
+    """
+    _, cluster, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    n_right = np.bincount(cluster, right, minlength=len(sizes))
+    are_single = (sizes == sizes[:1]).all() and ((n_right == 0) | (n_right == sizes)).all()
+    if are_single or right.all() or not right.any():
+        return wilson_interval(int((n_right > 0).sum()), len(sizes), confidence=confidence)
+    return bootstrap_interval(right, clusters, seed=seed, confidence=confidence)
+
+
+def difference_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -> tuple[float, float]:
+    """Estimate the 95 % interval of the first accuracy minus the second, of two systems on the same tests.
+
+    It is the bootstrap over whole clusters. Where no test tells the systems apart, the interval reaches as far to both
+    sides as Wilson's does from 0 of as many tests as clusters, which is Tango's score interval there; where all tests
+    tell them apart alike, as far to the one side.
+
+    Parameters
+    ----------
+    right : np.ndarray [shape=(n_tests, 2), dtype=bool]
+        Whether each test came out right for each of the two.
+    clusters : np.ndarray [shape=(n_tests,), dtype=int]
+        What was tested together.
+    seed : int
+        Seed of the draws.
+
+    References
+    ----------
+    Tango 1998, "Equivalence test and confidence interval for the difference in proportions for the paired-sample
+    design".
+    """
+    differences = right[:, 0].astype(int) - right[:, 1]
+    if len(differences) and (differences == differences[0]).all():
+        reach, difference = wilson_interval(0, len(np.unique(clusters)))[1], float(differences[0])
+        return max(difference - reach, -1.0), min(difference + reach, 1.0)
+    return bootstrap_interval(differences, clusters, seed=seed)
+
+
+def bootstrap_interval(
+    right: np.ndarray, tracks: np.ndarray, *, seed: int, confidence: float = CONFIDENCE
+) -> tuple[float, float]:
+    """Estimate the interval of a mean of whole numbers by the percentile bootstrap over whole tracks.
 
     A track that is tested in several folds or repeats is one cluster and is drawn as a whole: testing it again gives no
     new evidence.
 
     Parameters
     ----------
-    right : np.ndarray [shape=(n_tests,), dtype=bool]
-        Whether each test came out right.
+    right : np.ndarray [shape=(n_tests,), dtype=bool or int]
+        Whether each test came out right, or by how much more often than another system's.
     tracks : np.ndarray [shape=(n_tests,), dtype=int]
-        Which track was tested.
+        Which track, or group of tracks, was tested.
     seed : int
         Seed of the draws.
+    confidence : float
+        Confidence of the interval.
 
     Returns
     -------
@@ -105,8 +192,9 @@ def bootstrap_interval(right: np.ndarray, tracks: np.ndarray, *, seed: int) -> t
     _, cluster = np.unique(tracks, return_inverse=True)
     tallies = np.stack([np.bincount(cluster, right), np.bincount(cluster)], axis=1)
     # Tracks with equal tallies are alike, so that only how many of each tally are drawn has to be drawn.
-    distinct, n_alike = np.unique(tallies, axis=0, return_counts=True)
+    _, first, n_alike = np.unique(tallies @ [2 * len(right) + 1, 1], return_index=True, return_counts=True)
+    distinct = tallies[first]
     drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)
     n_right, n_tests = (drawn @ distinct).T
-    low, high = np.quantile(n_right / n_tests, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    low, high = np.quantile(n_right / n_tests, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

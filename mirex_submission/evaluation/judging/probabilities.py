@@ -1,17 +1,25 @@
-"""The tables of probabilities that `classify --probabilities` writes, read back."""
+"""Tables of probabilities: those that `classify --probabilities` writes, and of any other system."""
 
 from __future__ import annotations
 
 import csv
 import os
+from array import array
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.records import open_plausible
+from mirex_submission.protocol.lists import Problems
 from mirex_submission.protocol.outputs import class_key
+from mirex_submission.system.progress import shortened
+
+_TOLERANCE = 1e-3  # of a sum of rounded probabilities
+_WRITE_AGAIN = "write it again, with one probability from 0 to 1 a class, of sum 1"
 
 
 @dataclass(frozen=True)
@@ -41,35 +49,114 @@ class Probabilities:
 
 
 def read_probabilities(path: Path) -> Probabilities:
-    """Read a table of probabilities: path, label, and a column a class.
+    """Read a table of probabilities: path, perhaps a second column `label` that is not used, and a column a class.
 
     Raises
     ------
     ListError
-        The file cannot be read, or a line of it is not one probability a class.
+        The file cannot be read; or with every line that is not one probability a class, or that repeats a track.
     """
+    problems = Problems(path)
     try:
-        with open(path, newline="", encoding="utf-8", opener=open_plausible) as file:
+        with open(path, newline="", encoding="utf-8-sig", opener=open_plausible) as file:
             table = csv.reader(file, strict=True)
-            rows = {}
             try:
-                header = next(table, [])
-                if header[:2] != ["path", "label"]:
-                    raise ValueError("does not begin with the columns path,label")
-                for row in table:
-                    values = np.array(row[2:], np.float64)
-                    if len(row) != len(header) or not ((values >= 0) & (values <= 1)).all():
-                        raise ValueError("not one probability a class")
-                    rows[os.path.normpath(row[0])] = values
-            except (csv.Error, ValueError) as error:
-                text = f"{path}:{table.line_num}: {error}: write it again with `classify --probabilities`"
-                raise ListError(text, code="output.probabilities-invalid") from error
+                return _read(table, problems)
+            except (csv.Error, UnicodeDecodeError) as error:
+                problems.add(table.line_num, str(error), _WRITE_AGAIN, code="output.probabilities-invalid")
+                problems.finish(n_entries=0, expected="path,probabilities")
+                raise
     except OSError as error:
         raise ListError(f"{path}: cannot be read: {error}", code="output.probabilities-unreadable") from error
-    return Probabilities({class_key(label): (k, label) for k, label in enumerate(header[2:])}, rows)
+
+
+def _read(table: Any, problems: Problems) -> Probabilities:
+    def add(number: int, problem: str) -> None:
+        problems.add(number, problem, _WRITE_AGAIN, code="output.probabilities-invalid")
+
+    header: list[str] = next(table, [])
+    first = 2 if header[1:2] == ["label"] else 1
+    columns: dict[str, tuple[int, str]] = {}
+    for k, label in enumerate(header[first:]):
+        if columns.setdefault(class_key(label), (k, label))[0] != k:
+            add(1, f"two columns for the class {shortened(label)!r}")
+    if header[:1] != ["path"] or not columns:
+        add(1, "the first line is not `path` and the labels of the classes")
+        problems.finish(n_entries=0, expected="path,probabilities")
+    lines: dict[str, int] = {}
+    numbers = array("d")
+    for row in table:
+        if len(row) != len(header):
+            add(table.line_num, f"{len(row)} cells, and the first line has {len(header)}")
+            continue
+        track = os.path.normpath(row[0])
+        try:
+            values = [float(cell) for cell in row[first:]]
+        except ValueError as error:
+            add(table.line_num, str(error))
+            continue
+        if track in lines:
+            add(table.line_num, f"{shortened(row[0])!r} is in line {lines[track]} too")
+        else:
+            lines[track] = table.line_num
+            numbers.extend(values)
+    matrix = np.frombuffer(numbers).reshape(len(lines), len(header) - first)
+    sums = matrix.sum(axis=1)
+    is_share = ((matrix >= 0) & (matrix <= 1)).all(axis=1)  # not of NaN
+    whole = np.abs(sums - 1) <= _TOLERANCE
+    numbers_of_lines = list(lines.values())
+    for k in np.flatnonzero(~(is_share & whole)).tolist():
+        worst = next((x for x in matrix[k].tolist() if not 0 <= x <= 1), None)
+        problem = f"the probabilities sum to {sums[k]:.6g}, not to 1" if worst is None else f"{worst} is no probability"
+        add(numbers_of_lines[k], problem)
+    if problems.lines:
+        problems.finish(n_entries=0, expected="path,probabilities")
+    return Probabilities(columns, dict(zip(lines, matrix, strict=True)))
+
+
+def matrix_of(path: Path, tracks: Sequence[str], numbers: Mapping[str, int], n_classes: int) -> np.ndarray:
+    """Read the probabilities of a fold's tracks by class number, of sum 1; a class without a column has 0.
+
+    Parameters
+    ----------
+    path : Path
+        The table; rows of other tracks count for nothing.
+    tracks : sequence of str
+        Paths of the fold's tracks.
+    numbers : mapping
+        Number of each class by its `class_key`.
+    n_classes : int
+        Number of classes.
+
+    Returns
+    -------
+    np.ndarray [shape=(n_tracks, n_classes), dtype=float64]
+
+    Raises
+    ------
+    ListError
+        As read_probabilities(); and with every column of an unknown class and every track without a row.
+    """
+    table = read_probabilities(path)
+    problems = Problems(path)
+    for key, (_, label) in table.columns.items():
+        if key not in numbers:
+            problem = f"a column of {shortened(label)!r}, which is no class of the truth lists"
+            advice = "spell it as they do, remove the column, or give the truth of all folds"
+            problems.add(1, problem, advice, code="output.probabilities-class")
+    rows = [table.rows.get(os.path.normpath(track)) for track in tracks]
+    for track, row in zip(tracks, rows, strict=True):
+        if row is None:
+            problem = f"no row of the track {shortened(track)!r}"
+            problems.add(None, problem, "write one row for each track", code="output.probabilities-missing")
+    if problems.lines:
+        problems.finish(n_entries=0, expected="path,probabilities")
+    matrix = np.zeros((len(tracks), n_classes))
+    matrix[:, [numbers[key] for key in table.columns]] = np.stack([row for row in rows if row is not None])
+    return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
 def beside(output: str | os.PathLike[str] | None) -> Path | None:
     """Return the table beside an output, `NAME.csv` for `NAME.txt`; None where there is none."""
     path = Path(output).with_suffix(".csv") if output else None
-    return path if path and path.is_file() else None
+    return path if path and path != Path(str(output)) and path.is_file() else None

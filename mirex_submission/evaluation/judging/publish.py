@@ -8,8 +8,9 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 from mirex_submission.errors import ListError, UsageError, coded
-from mirex_submission.evaluation.judging import tables
+from mirex_submission.evaluation.judging import part_tables, tables
 from mirex_submission.evaluation.judging.evaluate import Evaluation, evaluate
+from mirex_submission.evaluation.judging.wiki import wiki_tables
 from mirex_submission.evaluation.names import check_system_names
 from mirex_submission.evaluation.options import EvaluateOptions
 from mirex_submission.system.option import check_options, checked_path
@@ -52,7 +53,8 @@ def evaluate_systems(
     UsageError
         For a name that cannot name a system, or a folder where outputs lie.
     ListError
-        For a truth that is wrong, an output of no fold, and with `strict` for any finding.
+        For a truth, groups or strata that are wrong and an output of no fold; and once all is written, for
+        probabilities that are wrong, and with `strict` for any finding.
     StorageError
         If the disk does not take the files.
     """
@@ -69,8 +71,9 @@ def evaluate_systems(
         if os.path.realpath(source) == os.path.realpath(os.path.join(out, name)):
             problem = f"--out {out}: {source} would get {name}'s report among its outputs: give another"
             raise UsageError(problem, code="usage.out-among-outputs")
-    evaluation = evaluate(truth, systems, seed=options.seed)
-    publish(evaluation, out, command_line, show)
+    evaluation = evaluate(truth, systems, seed=options.seed, groups=options.groups, strata=options.strata)
+    publish(evaluation, out, command_line, show, wiki=options.wiki)
+    refuse_probabilities(evaluation)
     if options.strict:
         refuse_findings(evaluation, out)
     return evaluation
@@ -81,10 +84,20 @@ def publish(
     out: str | os.PathLike[str],
     command_line: Sequence[str],
     show: Callable[[str], object],
+    *,
+    wiki: bool = False,
 ) -> None:
-    """Write all files of an evaluation, show its summary, and warn of findings: once a file and kind."""
+    """Write all files of an evaluation, show its summary, and warn of findings: once a file and kind.
+
+    wiki : show MediaWiki's tables instead of the summary.
+    """
     tables.write_results(evaluation, out, command_line)
-    show(tables.summary(evaluation))
+    part_tables.write(evaluation, out)
+    show(
+        wiki_tables(evaluation)
+        if wiki
+        else "\n\n".join(filter(None, (tables.summary(evaluation), part_tables.summary(evaluation))))
+    )
     by_kind = defaultdict(list)
     for finding in evaluation.findings:
         by_kind[finding.where.rpartition(":")[0] or finding.where, finding.kind].append(finding)
@@ -94,7 +107,16 @@ def publish(
     for name, comparison in (("classes", evaluation.by_class), ("folds", evaluation.by_fold)):
         if comparison and comparison.warning:
             log.warning("%s", coded(f"Friedman's test over {name}: {comparison.warning}", code="report.few-rows"))
+    for system in evaluation.systems:
+        part_tables.warn_of_folds(system)
     log.info("%s: all figures; results.json has the answers of each system too", out)
+
+
+def refuse_probabilities(evaluation: Evaluation) -> None:
+    """Raise ListError with everything that is wrong with probabilities."""
+    problems = [problem for system in evaluation.systems for problem in system.probability_problems]
+    if problems:
+        raise ListError("\n".join(problems))
 
 
 def refuse_findings(evaluation: Evaluation, out: str | os.PathLike[str]) -> None:

@@ -7,30 +7,30 @@ truth. Numbers that no evaluation can give (NaN, infinity, beyond 2^53) are refu
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from msgspec import Meta, Struct, field
+from msgspec import Struct, field
 
 from mirex_submission.errors import ListError
 from mirex_submission.evaluation.judging import evaluate, metrics, significance
-from mirex_submission.evaluation.records import Count, read_record
+from mirex_submission.evaluation.records import Count, Number, Share, read_record
 from mirex_submission.protocol.findings import Finding
 from mirex_submission.protocol.outputs import NO_PREDICTION
 from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
 RESULTS = "results.json"
-Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
-Share = Annotated[float, Meta(ge=0, le=1)]
+_IN_LINES = ("tracks", "confusion")  # whose entries are a line each
 
 
 class File(Struct, frozen=True):
@@ -97,6 +97,35 @@ class Problem(Struct, frozen=True):
     counted: str
 
 
+class PartFigure(Struct, frozen=True):
+    """One of parts.FIGURES with its 95 % intervals, drawn by track and, where there are groups, by group."""
+
+    value: Number
+    by_track: tuple[Number, Number]
+    by_group: tuple[Number, Number] | None
+
+
+class ReliabilityBin(Struct, frozen=True):
+    """Tracks whose largest probability is above low and at most high, and how often its class is right."""
+
+    low: Share
+    high: Share
+    n_tracks: Count
+    confidence: Share
+    accuracy: Share
+
+
+class PartFigures(Struct, frozen=True):
+    """Figures of a system over all tracks, a fold or a stratum; n_known: of how many probabilities are known."""
+
+    kind: Literal["all", "fold", "stratum"]
+    name: str
+    n_tracks: Count
+    n_known: Count
+    figures: dict[str, PartFigure]
+    reliability: list[ReliabilityBin]
+
+
 class SystemResult(Struct, frozen=True):
     """All figures of one system."""
 
@@ -104,6 +133,7 @@ class SystemResult(Struct, frozen=True):
     folds: list[FoldFigures]
     overall: Figures
     problems: list[Problem] = field(name="findings")
+    parts: list[PartFigures] = []
 
 
 class MeanRank(Struct, frozen=True):
@@ -145,7 +175,7 @@ class Significance(Struct, frozen=True):
 
 
 class Pair(Struct, frozen=True):
-    """McNemar's test of two systems."""
+    """McNemar's test of two systems; difference: the first's accuracy minus the second's out of all tests."""
 
     first: str
     second: str
@@ -153,6 +183,8 @@ class Pair(Struct, frozen=True):
     n_only_second: Count
     p: Number
     p_holm: Number
+    difference: Number | None = None
+    difference_interval: tuple[Number, Number] | None = None
 
 
 class Results(Struct, frozen=True):
@@ -168,12 +200,36 @@ class Results(Struct, frozen=True):
     truth_problems: list[Problem] = field(name="truth_findings")
     significance: Significance
     mcnemar: list[Pair]
+    groups: File | None = None
+    strata: File | None = None
 
 
 def as_json(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> bytes:
     """Return the evaluation as UTF-8 text; bytes of a path that are not UTF-8 are escaped."""
-    text = json.dumps(msgspec.to_builtins(record(evaluation, command)), ensure_ascii=False, indent=1)
+    text = "".join(_lines(record(evaluation, command)))
     return text.encode("utf-8", errors="backslashreplace")
+
+
+def _lines(value: Any, depth: int = 0, *, in_lines: bool = False) -> Iterator[str]:
+    """Yield indented JSON, piece by piece, without a copy of all records; in_lines: each entry takes one line."""
+    if isinstance(value, Struct):
+        value = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
+    if not value or not isinstance(value, dict | list | tuple):
+        yield json.dumps(value, ensure_ascii=False)
+        return
+    before, after = "{}" if isinstance(value, dict) else "[]"
+    line_end = f"\n{' ' * (depth + 1)}"
+    yield before
+    for k, entry in enumerate(value):
+        yield f",{line_end}" if k else line_end
+        if in_lines:
+            yield json.dumps(msgspec.to_builtins(entry), ensure_ascii=False)
+        elif isinstance(value, dict):
+            yield f"{json.dumps(entry, ensure_ascii=False)}: "
+            yield from _lines(value[entry], depth + 1, in_lines=entry in _IN_LINES)
+        else:
+            yield from _lines(entry, depth + 1)
+    yield f"\n{' ' * depth}{after}"
 
 
 def record(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> Results:
@@ -192,11 +248,25 @@ def record(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> Resu
         systems=[_system(evaluation, system) for system in evaluation.systems],
         truth_problems=_problems(evaluation.truth_findings),
         significance=Significance(_comparison(evaluation.by_class), _comparison(evaluation.by_fold)),
-        mcnemar=[
-            Pair(pair.first, pair.second, pair.n_only_first, pair.n_only_second, pair.p, pair.p_holm)
-            for pair in evaluation.pairs
-        ],
+        mcnemar=_pairs(evaluation),
+        groups=_file(evaluation.groups) if evaluation.groups else None,
+        strata=_file(evaluation.strata) if evaluation.strata else None,
     )
+
+
+def _pairs(evaluation: evaluate.Evaluation) -> list[Pair]:
+    n_tests = max(sum(len(fold.tracks) for fold in evaluation.folds), 1)
+    n_right = {
+        system.name: sum(int(np.trace(fold.confusion)) for fold in system.folds) for system in evaluation.systems
+    }
+    return [
+        Pair(
+            **dataclasses.asdict(pair),
+            difference=(n_right[pair.first] - n_right[pair.second]) / n_tests,
+            difference_interval=interval,
+        )
+        for pair, interval in zip(evaluation.pairs, evaluation.difference_intervals, strict=True)
+    ]
 
 
 def _fold(evaluation: evaluate.Evaluation, k: int) -> FoldResult:
@@ -223,7 +293,11 @@ def _system(evaluation: evaluate.Evaluation, system: evaluate.System) -> SystemR
         )
     ]
     return SystemResult(
-        system.name, folds, _figures(system.overall, system.overall_interval), _problems(system.findings)
+        system.name,
+        folds,
+        _figures(system.overall, system.overall_interval),
+        _problems(system.findings),
+        [msgspec.convert(dataclasses.asdict(part), PartFigures) for part in system.parts],
     )
 
 

@@ -17,11 +17,13 @@ import numpy as np
 
 from mirex_submission.evaluation.judging import results
 from mirex_submission.evaluation.judging.evaluate import Evaluation, System
-from mirex_submission.evaluation.judging.metrics import Score
+from mirex_submission.evaluation.judging.metrics import Score, most_confused
 from mirex_submission.system.atomic import remove, write_file
 from mirex_submission.system.progress import printable
 
 _COLUMN = 7  # characters of a matrix column of report.txt, as NEMA's
+_MOST_CLASSES = 100  # whose matrices report.txt has: of 500 they would take 4 MB a fold
+_N_CONFUSIONS = 100  # most frequent confusions, which it has instead
 
 
 def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], command: Sequence[str] = ()) -> None:
@@ -36,7 +38,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
         [system.name, f"{system.overall.accuracy:.4f}", f"{system.overall.normalised_accuracy:.4f}"]
         for system in systems
     ]
-    _write_csv(
+    write_csv(
         folder / "summaryResults.csv",
         ["Algorithm", "Classification Accuracy", "Normalised Classification Accuracy"],
         summary,
@@ -45,12 +47,12 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
         [fold.file.name, *(f"{system.folds[k].accuracy:.4f}" for system in systems)]
         for k, fold in enumerate(evaluation.folds)
     ]
-    _write_csv(folder / "PerFoldResults.csv", ["Fold", *names], per_fold)
+    write_csv(folder / "PerFoldResults.csv", ["Fold", *names], per_fold)
     per_class = [
         [label, *(f"{system.overall.recalls[k]:.4f}" for system in systems)]
         for k, label in enumerate(evaluation.classes)
     ]
-    _write_csv(folder / "PerClassResults.csv", ["Class", *names], per_class)
+    write_csv(folder / "PerClassResults.csv", ["Class", *names], per_class)
     for table, comparison in (("PerClassResults", evaluation.by_class), ("PerFoldResults", evaluation.by_fold)):
         if comparison:
             rows = [
@@ -58,7 +60,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
                 for d in comparison.differences
             ]
             header = ["*TeamID", "TeamID", "Lowerbound", "Mean", "Upperbound", "Significance"]
-            _write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
+            write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
         else:  # one of an earlier evaluation would be taken for a figure of this one
             remove(folder / f"{table}.friedmanTKHSD.csv")
     for system in systems:
@@ -106,12 +108,21 @@ def _report(evaluation: Evaluation, system: System) -> str:
 
 
 def _figures(score: Score, interval: tuple[float, float], keys: Sequence[str]) -> list[str]:
-    counts = [[f"{n:{_COLUMN}}" for n in row] for row in score.confusion]
-    shares = [[f"{x:{_COLUMN}.2%}" for x in row] for row in score.confusion / np.maximum(score.n_tracks, 1)]
-    return [
+    figures = [
         f"Accuracy: {score.accuracy:.2%} (95 % interval {interval[0]:.2%} to {interval[1]:.2%})",
         f"Accuracy (normalised for class sizes): {score.normalised_accuracy:.2%}",
         f"Predictions: {score.confusion.sum()} for {score.n_tracks.sum()} tracks",
+    ]
+    if len(keys) > _MOST_CLASSES:
+        pairs = most_confused(score.confusion, _N_CONFUSIONS)
+        lines = [
+            f"{n:{_COLUMN}}  {keys[truth].strip()} taken for {keys[predicted].strip()}" for n, predicted, truth in pairs
+        ]
+        return [*figures, f"Most frequent confusions (results.json has the matrix of {len(keys)} classes):", *lines, ""]
+    counts = [[f"{n:{_COLUMN}}" for n in row] for row in score.confusion]
+    shares = [[f"{x:{_COLUMN}.2%}" for x in row] for row in score.confusion / np.maximum(score.n_tracks, 1)]
+    return [
+        *figures,
         *("Raw Confusion Matrix:", *_matrix(keys, counts), ""),
         *("Confusion Matrix percentage:", *_matrix(keys, shares), ""),
     ]
@@ -127,7 +138,8 @@ def _letters(k: int) -> str:
     return (_letters(k // 26 - 1) if k >= 26 else "") + chr(ord("A") + k % 26)
 
 
-def _write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table; raises StorageError where the disk does not take it."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

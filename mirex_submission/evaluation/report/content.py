@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from mirex_submission.errors import ListError, coded
 from mirex_submission.evaluation.crossval.record import RUNS, FoldRecord, RunRecord, StepRecord
+from mirex_submission.evaluation.judging.metrics import most_confused
 from mirex_submission.evaluation.judging.probabilities import Probabilities, beside, read_probabilities
 from mirex_submission.evaluation.judging.results import (
     Comparison,
@@ -30,6 +31,7 @@ from mirex_submission.evaluation.judging.results import (
 from mirex_submission.evaluation.records import open_plausible
 from mirex_submission.evaluation.report import figures
 from mirex_submission.evaluation.report.curves import Curves, read_history
+from mirex_submission.evaluation.report.further import Further, further
 from mirex_submission.evaluation.report.mistakes import Mistake, Picture, most_confident, picture
 from mirex_submission.features.spec import DEFAULT_BANDS
 from mirex_submission.version import __version__
@@ -59,10 +61,14 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A system's confusion matrix; confusions: number of tracks, truth and prediction of the most frequent ones."""
+    """A system's confusion matrix; confusions: number of tracks, truth and prediction of the most frequent ones.
+
+    picture : the whole matrix of many classes as a data address, else empty.
+    """
 
     name: str
     figure: Markup
+    picture: str
     confusions: list[tuple[int, str, str]]
 
 
@@ -125,6 +131,7 @@ class Report:
     run_times: Markup | None
     versions: dict[str, str]
     notes: list[str]
+    further: Further | None
     n_bands: int = DEFAULT_BANDS
     most_classes: int = figures.MOST_CLASSES
     most_pairs: int = figures.MOST_PAIRS
@@ -182,6 +189,7 @@ def assemble(folder: Path, results: Results, run: RunRecord | None) -> Report:
             **{package: importlib.metadata.version(package) for package in ("matplotlib", "jinja2")},
         },
         notes=notes,
+        further=further(results, systems),
     )
 
 
@@ -346,8 +354,8 @@ def _matrix(classes: Sequence[str], system: SystemResult) -> Matrix:
     return Matrix(
         name=system.name,
         figure=figures.confusion(classes, counts, n_tracks - counts.sum(axis=0), system.name),
+        picture=figures.confusion_picture(counts) if len(classes) > figures.MOST_CLASSES else "",
         confusions=[
-            (n, classes[truth], classes[predicted])
-            for n, predicted, truth in figures.most_confused(counts, _N_CONFUSIONS)
+            (n, classes[truth], classes[predicted]) for n, predicted, truth in most_confused(counts, _N_CONFUSIONS)
         ],
     )

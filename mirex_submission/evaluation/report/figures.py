@@ -24,6 +24,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
 
+from mirex_submission.evaluation.audit.records import Shortcut
+from mirex_submission.evaluation.judging.metrics import most_confused
+from mirex_submission.evaluation.judging.results import ReliabilityBin
 from mirex_submission.evaluation.report.curves import Curves
 from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
@@ -39,6 +42,7 @@ _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _TEXT, _SMALL, _SMALLEST = 12.0, 11.0, 8.5  # font sizes
 _DIGIT = 0.65  # width of a digit of DejaVu Sans, of the font size
 _SPECTROGRAM_COLUMNS = 300
+_MOST_PIXELS = 500  # of a side of the picture of a matrix
 _DECADES = 6.0  # of band power that the greys tell apart, as in the pictures of extraction
 _STYLE = {
     "svg.fonttype": "none",
@@ -95,6 +99,18 @@ def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[flo
         axes.plot([100 * accuracy], [k], "o", color=_ACCENT, markersize=7)
     axes.set_xlabel("accuracy, %")
     return _svg(figure, "accuracy of each system with its interval")
+
+
+@_styled
+def shortcuts(rows: Sequence[Shortcut]) -> Markup:
+    """Draw a row a shortcut: its accuracy, the interval of it, and chance."""
+    figure, axes = _rows([shorten(row.feature) for row in rows], 18)
+    for k, row in enumerate(rows):
+        axes.plot([100 * row.chance], [k], "|", color=_FAINT, markersize=11, markeredgewidth=1.5)
+        axes.plot(100 * np.asarray(row.interval), [k, k], color=_ACCENT, linewidth=2, clip_on=False)
+        axes.plot([100 * row.accuracy], [k], "o", color=_ACCENT, markersize=5, clip_on=False)
+    axes.set(xlim=(0, 100), xlabel="accuracy, %")
+    return _svg(figure, "accuracy of each shortcut with its interval, and chance")
 
 
 @_styled
@@ -184,6 +200,34 @@ def _confused_pairs(classes: Sequence[str], counts: np.ndarray, system: str) -> 
 
 
 @_styled
+def confusion_picture(counts: np.ndarray) -> str:
+    """Return a matrix of many classes as a picture, a data address: each pixel is the share of a column of the truth.
+
+    Of more than _MOST_PIXELS classes several neighbours share a pixel.
+    """
+    firsts = np.arange(0, len(counts), -(-len(counts) // _MOST_PIXELS))
+    blocks = np.add.reduceat(np.add.reduceat(counts, firsts, axis=0), firsts, axis=1)
+    shares = blocks / np.maximum(blocks.sum(axis=0), 1)
+    file = io.BytesIO()
+    matplotlib.image.imsave(file, np.sqrt(shares), cmap="Blues", vmin=0, vmax=1, format="png")
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+@_styled
+def reliability(bins: Sequence[ReliabilityBin], system: str) -> Markup:
+    """Draw how often the likeliest class is right against its probability; the area of a dot is the bin's tracks."""
+    figure = Figure((WIDTH / 72, 300 / 72), layout="constrained")
+    axes = figure.subplots()
+    axes.plot([0, 100], [0, 100], "--", color=_FAINT, linewidth=1)
+    confidence, right, n = np.array([(100 * b.confidence, 100 * b.accuracy, b.n_tracks) for b in bins]).T
+    axes.plot(confidence, right, color=_ACCENT, linewidth=1)
+    axes.scatter(confidence, right, 8 + 150 * n / n.max(), color=_ACCENT, alpha=0.7, linewidth=0)
+    axes.set(xlim=(0, 103), ylim=(-3, 103), xlabel="largest probability, %", ylabel="right, %")
+    axes.grid()
+    return _svg(figure, f"reliability curve of {system}")
+
+
+@_styled
 def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Markup:
     """Draw loss and accuracy by epoch; history: network to the curves of each of its trainings."""
     trainings = [curves for folds in history.values() for curves in folds]
@@ -212,6 +256,27 @@ def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Mar
     accuracy.set_xlabel("epoch")
     accuracy.xaxis.set_major_locator(MaxNLocator(integer=True))
     return _svg(figure, f"learning curves of {system}")
+
+
+@_styled
+def stress_curve(label: str, ticks: Sequence[str], lines: Mapping[str, np.ndarray]) -> Markup:
+    """Draw accuracy against the strength of a deformation.
+
+    lines : system to accuracy, low and high at each tick, float [shape=(n_ticks, 3)], NaN where there is none.
+    """
+    looks = {name: _look(k, markersize=5) for k, name in enumerate(lines)}
+    figure = Figure((WIDTH / 72, (230 + _height_of(looks)) / 72), layout="constrained")
+    _legend(figure, looks)
+    axes = figure.subplots()
+    offsets = np.linspace(-0.12, 0.12, len(lines)) if len(lines) > 1 else [0.0]
+    for (name, values), offset in zip(lines.items(), offsets, strict=True):
+        x, (accuracy, low, high) = np.arange(len(ticks)) + offset, 100 * values.T
+        axes.vlines(x, low, high, color=looks[name]["color"], linewidth=1.0)
+        axes.plot(x, accuracy, **looks[name])
+    axes.set_xticks(range(len(ticks)), ticks)
+    axes.set(ylim=(0, 102), ylabel="accuracy, %", xlabel=label)
+    axes.grid(axis="y")
+    return _svg(figure, f"accuracy against {label}")
 
 
 @_styled
@@ -248,14 +313,6 @@ def spectrogram(frames: np.ndarray) -> str:
         file, columns.T[::-1], cmap="Greys", vmin=darkest, vmax=max(loudest, darkest + 1e-6), format="png"
     )
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-
-
-def most_confused(counts: np.ndarray, n_most: int) -> list[tuple[int, int, int]]:
-    """Return the most frequent confusions of a matrix: number of tracks, predicted class and true class."""
-    wrong = counts - np.diag(counts.diagonal())
-    places = np.argsort(-wrong, axis=None, kind="stable")[:n_most]
-    pairs = [divmod(int(place), len(wrong)) for place in places]
-    return [(int(wrong[pair]), *pair) for pair in pairs if wrong[pair]]
 
 
 def shorten(text: str, room: int = _LONG) -> str:

@@ -16,13 +16,15 @@ from typing import Any
 import jinja2
 
 from mirex_submission.errors import UsageError
+from mirex_submission.evaluation.audit.records import AUDIT
 from mirex_submission.evaluation.crossval.record import RUNS, read_runs
 from mirex_submission.evaluation.judging.results import RESULTS, read
+from mirex_submission.evaluation.report.audit import audit_section
 from mirex_submission.evaluation.report.content import assemble
+from mirex_submission.evaluation.report.stress import stress_section
+from mirex_submission.evaluation.stress.results import STRESS
 from mirex_submission.system.atomic import check_writable, write_file, write_output
 from mirex_submission.system.progress import duration, printable
-
-_TEMPLATE = "report.html.jinja"
 
 
 def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str], command: Sequence[str]) -> list[str]:
@@ -31,7 +33,7 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
     Parameters
     ----------
     folder : path
-        What `evaluate --out` or `crossval --out` wrote.
+        What `evaluate --out` or `crossval --out` wrote, or `audit --out`, or both.
     output : path
         The page.
     command : sequence of str
@@ -52,20 +54,27 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
         The page would replace one of its own sources.
     """
     folder = Path(folder)
-    results, run = read(folder / RESULTS), read_runs(folder)
+    section = audit_section(folder)
     check_writable(output)
-    for path in (folder / RESULTS, folder / RUNS):
+    for path in (folder / RESULTS, folder / RUNS, folder / AUDIT, folder / STRESS):
         if os.path.realpath(output) == os.path.realpath(path):
             text = f"{output}: the report would replace what it is made from: give another file"
             raise UsageError(text, code="report.replaces-results")
-    report = assemble(folder, results, run)
-    page = _template().render(report=report, command_line=command)
+    notes = []
+    if section and not (folder / RESULTS).exists():
+        page = _template("audit_page.html.jinja").render(section=section, command_line=command)
+    else:
+        report = assemble(folder, read(folder / RESULTS), read_runs(folder))
+        page = _template("report.html.jinja").render(
+            report=report, section=section, stress=stress_section(folder), command_line=command
+        )
+        notes = report.notes
     write = write_file if Path(output).parent == folder else write_output
     write(output, page.encode("utf-8"))
-    return report.notes
+    return notes
 
 
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -75,7 +84,7 @@ def _template() -> jinja2.Template:
         finalize=_visible,
     )
     environment.filters.update(percent=_percent, p_value=_p_value, seconds=_seconds, command=shlex.join)
-    return environment.get_template(_TEMPLATE)
+    return environment.get_template(name)
 
 
 def _visible(value: Any) -> Any:

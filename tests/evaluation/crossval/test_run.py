@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import os
 import re
 import shlex
@@ -13,102 +12,10 @@ from pathlib import Path
 
 import pytest
 from processes import gone, wait_for
+from shell_systems import ALL_CALLS, ANSWER, CLASSIFY, EXTRACT, GOOD, TRAIN, accuracies, called, runs, write_lists
 
-from mirex_submission.cli.main import main
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, find
 from mirex_submission.system.atomic import sha256
-
-TRACKS = [f"/none/{label}_{number:02}.wav" for number in range(6) for label in ("rock", "jazz")]
-
-# The scripts of a submission that is always right: file names begin with the label. Each call adds a line to
-# `called`, and what a system finds in its scratch folder is what it goes on with.
-NOTE = 'echo "$(basename "$0") $*" >> "$(dirname "$0")/../called"\n'
-EXTRACT = 'cp "$4" "$3/features"\n'
-TRAIN = 'for last; do :; done\ngrep -q rock_00 "$3/features" && [ ! -e "$3/model" ]\ncp "$last" "$3/model"\n'
-ANSWER = """answer() { while read -r path; do name=${path##*/}; printf '%s\\t%s\\n' "$path" "${name%%_*}"; done; }
-"""
-CLASSIFY = f'{ANSWER}! grep -qFf "$4" "$3/model"\nanswer < "$4" > "$5"\n'
-GOOD = {"extractFeatures.sh": EXTRACT, "train.sh": TRAIN, "classify.sh": CLASSIFY}
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Run crossval in the test's folder: its status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("mirex_submission")
-    kept = logger.handlers, logger.propagate, logger.level
-
-    def run(*args):
-        try:
-            status = main(("crossval", "lists", "--scratch", "scratch", "--out", "out", *args))
-        except SystemExit as end:
-            status = end.code
-        return status, *capsys.readouterr()
-
-    yield run
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
-
-
-@pytest.fixture
-def lists(tmp_path):
-    """Lists of three folds over TRACKS."""
-    folder = tmp_path / "lists"
-    write_lists(folder, [(track, Path(track).name.partition("_")[0]) for track in TRACKS])
-    return folder
-
-
-def write_lists(folder, labelled, n_folds=3):
-    folder.mkdir()
-    (folder / "features.txt").write_text("".join(f"{path}\n" for path, _ in labelled))
-    for k in range(n_folds):
-        # A pair of tracks, one of each class, is tested together.
-        test = [pair for n, pair in enumerate(labelled) if n // 2 % n_folds == k]
-        train = [pair for pair in labelled if pair not in test]
-        (folder / f"fold{k + 1}.train.txt").write_text("".join(f"{path}\t{label}\n" for path, label in train))
-        (folder / f"fold{k + 1}.truth.txt").write_text("".join(f"{path}\t{label}\n" for path, label in test))
-        (folder / f"fold{k + 1}.test.txt").write_text("".join(f"{path}\n" for path, _ in test))
-
-
-@pytest.fixture
-def submission(tmp_path):
-    """Write a submission of some scripts; returns its folder."""
-
-    def write(name="good", **scripts):
-        folder = tmp_path / name / "commands"
-        folder.mkdir(parents=True, exist_ok=True)
-        for script, text in (scripts or {k.removesuffix(".sh"): v for k, v in GOOD.items()}).items():
-            path = folder / f"{script}.sh"
-            path.write_text(f"#!/bin/sh\nset -e\n{NOTE}{text}")
-            path.chmod(0o755)
-        return folder
-
-    return write
-
-
-def called(tmp_path, name="good"):
-    """Which scripts were called for which fold: ["train.sh fold1", ...]."""
-    lines = (tmp_path / name / "called").read_text().splitlines()
-    steps = []
-    for line in lines:
-        script, *args = shlex.split(line)
-        [fold] = {Path(arg).name.partition(".")[0] for arg in args if "/lists/" in arg}
-        steps.append(f"{script} {fold}")
-    return steps
-
-
-def runs(tmp_path):
-    return json.loads((tmp_path / "out" / "runs.json").read_text())
-
-
-def accuracies(tmp_path):
-    systems = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
-    return {system["name"]: [fold["n_right"] for fold in system["folds"]] for system in systems}
-
-
-ALL_CALLS = ["extractFeatures.sh features"] + [
-    f"{script}.sh fold{k}" for k in (1, 2, 3) for script in ("train", "classify")
-]
 
 
 @pytest.mark.usefixtures("lists")
@@ -615,3 +522,26 @@ def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_scrip
     }  # fmt: skip
     assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
     assert run_script("mirex-submission.sh", "report", "scratch/results", cwd=tmp_path).returncode == 0
+
+
+def test_probabilities_that_a_foreign_system_writes_beside_its_output_are_judged(call, lists, submission, tmp_path):
+    program = 'BEGIN { print "path,rock,jazz" } { print $0 ($NF ~ /^rock/ ? ",0.75,0.25" : ",0.25,0.75") }'
+    table = f"""awk -F/ '{program}' "$4" """
+    folder = submission(
+        **{k[:-3]: v for k, v in GOOD.items()} | {"classify": f'{CLASSIFY}{table} > "${{5%.txt}}.csv"\n'}
+    )
+    assert call("--submission", f"A={folder}")[0] == 0
+    [system] = json.loads((tmp_path / "out" / "results.json").read_text())["systems"]
+    assert system["parts"][0]["n_known"] == 12
+    assert system["parts"][0]["figures"]["brier_score"]["value"] == 2 * 0.25**2
+    fold = runs(tmp_path)["systems"]["A"]["folds"]["fold1"]
+    assert fold["probabilities"] == "A/outputs/fold1.csv" and fold["sha256"]["probabilities"]
+    # A later run without them does not take those of this one.
+    assert call("--submission", f"A={submission()}")[0] == 0
+    assert not json.loads((tmp_path / "out" / "results.json").read_text())["systems"][0]["parts"]
+
+
+def test_groups_that_are_wrong_are_known_before_the_first_step(call, lists, submission, tmp_path):
+    (tmp_path / "groups.txt").write_text("/elsewhere.wav\tx\n")
+    status, _, stderr = call("--submission", f"A={submission()}", "--groups", "groups.txt")
+    assert (status, "[usage.tags]" in stderr, (tmp_path / "good" / "called").exists()) == (2, True, False)

@@ -9,7 +9,9 @@ import pandas as pd
 import pytest
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.evaluation.folds.sources import from_mirdata, one_form, read_table
+from mirex_submission.evaluation.folds.sources import from_mirdata
+from mirex_submission.protocol.groups import one_form
+from mirex_submission.protocol.tables import read_table
 
 
 @pytest.fixture

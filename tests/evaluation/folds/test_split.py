@@ -16,7 +16,7 @@ from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds import check
 from mirex_submission.evaluation.folds import split as folds
 from mirex_submission.evaluation.folds.deal import deal
-from mirex_submission.evaluation.folds.sources import GroupedTrack
+from mirex_submission.protocol.groups import GroupedTrack
 
 
 def tracks_of(sizes):

@@ -230,7 +230,7 @@ def figures(system):
 def test_all_right(task):
     system, kinds = task()
     assert (figures(system), kinds) == ([1.0, 1.0, 1.0], [])
-    assert system.overall_interval == (1.0, 1.0)
+    assert system.overall_interval == pytest.approx((8 / (8 + 1.959964**2), 1.0))  # Wilson's of 8 of 8
 
 
 @pytest.mark.parametrize(

@@ -22,8 +22,8 @@ from mirex_submission.protocol.outputs import write_predictions, write_probabili
 from mirex_submission.system.atomic import sha256
 from mirex_submission.system.progress import printable
 
-SECTIONS = ["summary", "folds", "classes", "significance", "confusion", "training", "times", "mistakes", "findings",
-            "provenance"]  # fmt: skip
+SECTIONS = ["summary", "folds", "classes", "significance", "confusion", "further", "training", "times", "mistakes",
+            "findings", "provenance"]  # fmt: skip
 HOSTILE = [
     "<script>alert(1)</script>",
     '"><img src="http://example.org/a.png" onerror="alert(1)">',
@@ -82,7 +82,7 @@ def test_one_page_without_script_that_loads_nothing_and_has_every_section(hostil
 
 def test_every_figure_is_named_and_says_how_it_is_read(hostile):
     _, page = hostile
-    assert [tag for tag, _ in page.tags].count("figure") == [tag for tag, _ in page.tags].count("figcaption") == 9
+    assert [tag for tag, _ in page.tags].count("figure") == [tag for tag, _ in page.tags].count("figcaption") == 11
     assert all(a["role"] == "img" and a["aria-label"] for tag, a in page.tags if tag == "svg")
     for text in ("its 95 % interval", "Two systems differ significantly where their lines do not meet", "Little power:",
                  "Read down a column", "lower is better", "added up over the folds"):  # fmt: skip
@@ -95,7 +95,7 @@ def test_what_strangers_wrote_stays_text_and_is_all_there(hostile):
         assert label.replace("\u202e", r"\u202e") in page.text(section="classes"), label
     assert "\u202e" not in (folder / "report.html").read_text(encoding="utf-8")
     for name in ("<i onclick=x>", "_b&amp;$y$"):
-        for section in SECTIONS[:8]:
+        for section in SECTIONS[:9]:
             assert name in page.text(section=section), section
         assert name in page.text(tag="svg")
     assert f"{folder}/audio/track <b>" in page.text(section="mistakes")

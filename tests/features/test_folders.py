@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from mirex_submission.errors import ListError
-from mirex_submission.evaluation.folds.folders import from_folders
+from mirex_submission.features.folders import from_folders
 
 
 @pytest.fixture

@@ -1,4 +1,7 @@
-"""Labelled tracks from folders named by their class, with every file and class that is left out named in a warning."""
+"""Tracks from folders: labelled ones from folders named by their class, or all audio below a folder.
+
+Every file and class that is left out is named in a warning.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,12 @@ import logging
 import os
 import re
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from mirex_submission.errors import AudioError, ListError, coded
-from mirex_submission.evaluation.folds.sources import GroupedTrack, check_names, examples, grouped
 from mirex_submission.features.audio import read_header
+from mirex_submission.protocol.groups import GroupedTrack, check_names, examples, grouped
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +27,18 @@ _PART = re.compile(
 )
 
 
-def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
-    """Find the audio files below each folder in `folder`, whose name is their class; each track is its own group.
+def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> list[GroupedTrack]:
+    """Find the audio files below each folder in `folder`, whose name is their class.
 
     Hidden files and folders are left out. Links are followed, but each folder is read once.
+
+    Parameters
+    ----------
+    folder : path-like
+        Holds a folder for each class.
+    groups : bool
+        Whether tracks below one folder of a class, such as that of an artist, are a group, in whichever class folders
+        of its name are; else, and if it lies in no such folder, a track is its own group.
 
     Raises
     ------
@@ -38,20 +49,20 @@ def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
     top = os.path.abspath(folder)
     tracks: list[GroupedTrack] = []
     left_out: dict[str, list[str]] = defaultdict(list)
-    for parent, names in _folders(top, left_out):
-        for name in sorted(names):
-            path = os.path.join(parent, name)
-            reason = _reason_against(path) or ("in no class's folder" if parent == top else "")
-            if reason:
-                left_out[reason].append(path)
-            else:
-                tracks.append(grouped(path, _class_of(path, top)))
-    _warn_of(top, left_out)
+    for path in _audio(top, left_out):
+        label, *below = os.path.relpath(path, top).split(os.sep)
+        if below:
+            tracks.append(grouped(path, label, below[0] if groups and len(below) > 1 else ""))
+        else:
+            left_out["in no class's folder"].append(path)
+    _warn_of_left_out(top, left_out)
     if not tracks:
         problem = f"{top}: no audio file in a folder below"
         raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
     _check_level(top, tracks)
-    lost = sorted({entry.name for entry in os.scandir(top) if entry.is_dir()} - {track.label for track in tracks})
+    lost = sorted(
+        {name for name in os.listdir(top) if os.path.isdir(os.path.join(top, name))} - {t.label for t in tracks}
+    )
     lost = [name for name in lost if not name.startswith(".")]
     if lost:
         problem = f"{top}: {len(lost)} class(es) left out, for their folders have no audio file: {', '.join(lost)}"
@@ -60,25 +71,38 @@ def from_folders(folder: str | os.PathLike[str]) -> list[GroupedTrack]:
     return sorted(tracks, key=lambda track: track.path)
 
 
-def audio_files(folder: str | os.PathLike[str]) -> list[str]:
-    """Find the audio files below a folder, in the order of their paths. Raises ListError as `from_folders` does."""
+def audio_below(folder: str | os.PathLike[str]) -> list[str]:
+    """Find all audio files in a folder and below, by the rules of `from_folders`, sorted. Raises ListError."""
     top = os.path.abspath(folder)
-    files: list[str] = []
     left_out: dict[str, list[str]] = defaultdict(list)
+    paths = sorted(_audio(top, left_out))
+    _warn_of_left_out(top, left_out)
+    if not paths:
+        raise ListError(f"{top}: no audio file in it or below: give a folder with audio, or a list", code="list.folder")
+    check_names([GroupedTrack(path) for path in paths])
+    return paths
+
+
+def loose_audio(folder: str | os.PathLike[str]) -> list[str]:
+    """Find the audio files that lie in a folder itself, which is in no folder of a class."""
+    with os.scandir(folder) as entries:
+        paths = sorted(entry.path for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
+    return [path for path in paths if not _reason_against(path)]
+
+
+def _audio(top: str, left_out: dict[str, list[str]]) -> Iterator[str]:
+    """Yield the path of each track below a folder; the reason against each other file is put into `left_out`."""
     for parent, names in _folders(top, left_out):
-        for path in (os.path.join(parent, name) for name in names):
+        for name in sorted(names):
+            path = os.path.join(parent, name)
             reason = _reason_against(path)
             if reason:
                 left_out[reason].append(path)
             else:
-                files.append(path)
-    _warn_of(top, left_out)
-    if not files:
-        raise ListError(f"{top}: no audio file below: give another folder, or a list", code="folds.no-audio")
-    return sorted(files)
+                yield path
 
 
-def _warn_of(top: str, left_out: dict[str, list[str]]) -> None:
+def _warn_of_left_out(top: str, left_out: Mapping[str, Sequence[str]]) -> None:
     for reason, paths in left_out.items():
         problem = f"{top}: {len(paths)} file(s) or folder(s) left out, {reason}: {examples(paths)}"
         log.warning("%s", coded(problem, code="folds.left-out"))
@@ -128,10 +152,6 @@ def _reason_against(path: str) -> str:
     return ""
 
 
-def _class_of(path: str, top: str) -> str:
-    return os.path.relpath(path, top).split(os.sep)[0]
-
-
 def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
     """Raise ListError if the folders in `top` are parts of a collection, or one alone, with the classes below them."""
     depths: dict[str, int] = {}
@@ -148,7 +168,8 @@ def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
     if parts:
         parts.sort()
         problem = f"{top}: {', '.join(parts)}: not named by a class, but part(s) of a collection above the classes"
-        advice = f"give one of them, as --from-folders {os.path.join(top, parts[0])}"
+        part = os.path.join(top, parts[0])
+        advice = f"give one of them, such as {part} (folds: --from-folders {part})"
         raise ListError(f"{problem}: {advice}, or a table with the columns path and label", code="folds.parts")
 
 

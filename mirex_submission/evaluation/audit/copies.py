@@ -1,0 +1,114 @@
+"""Copies: tracks with the same bytes, and one recording in several codings, cuts, levels or rates."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mirex_submission.evaluation.audit.fingerprints import HOP_S, SAME, correlation, fingerprint
+from mirex_submission.evaluation.audit.index import Index
+from mirex_submission.evaluation.audit.records import Problem, Severity
+from mirex_submission.evaluation.audit.scan import scan
+from mirex_submission.evaluation.audit.task import AuditTask
+from mirex_submission.features.copies import contents_of_copies
+from mirex_submission.protocol.nema import N_EXAMPLES
+from mirex_submission.system.atomic import temporary_file
+
+_Matches = Mapping[str, Mapping[str, float]]  # file to the files of the same recording and how much later they begin
+
+
+def copies(task: AuditTask, folder: Path) -> list[Problem]:
+    """Find the copies among the tracks of a task, and the tracks that are unreadable.
+
+    Parameters
+    ----------
+    task : AuditTask
+        The task.
+    folder : Path
+        Where the fingerprints lie while they are compared.
+    """
+    contents = contents_of_copies(task.tracks)
+    same_bytes: dict[str, list[str]] = defaultdict(list)
+    for file, content in contents.items():
+        same_bytes[content].append(file)
+    matches, unreadable = match(list(task.tracks), folder, task.threads)
+    problems = [_problem(task, files, "have the same bytes", code="audit.exact-copy") for files in same_bytes.values()]
+    for begins in _recordings(matches):
+        if len({contents.get(file, file) for file in begins}) > 1:
+            offsets_s = [round(begin, 2) for begin in begins.values()]
+            problems.append(_problem(task, begins, "are one recording", code="audit.near-copy", offsets_s=offsets_s))
+    for file in (file for file in task.tracks if file in unreadable):
+        path = task.tracks[file].path
+        text = f"{path}: {unreadable[file]}: it is left out where audio is needed"
+        problems.append(Problem(code="audit.unreadable", severity="note", message=text, paths=[path]))
+    return problems
+
+
+def match(files: Sequence[str], folder: Path, threads: int) -> tuple[_Matches, dict[str, str]]:
+    """Match files by their fingerprints, which lie in `folder` meanwhile; return why files are unreadable too."""
+    number = {file: k for k, file in enumerate(files)}
+    unreadable = {}
+    with temporary_file(folder) as f:
+        index = Index(f, len(files))
+        for scanned in scan(fingerprint, files, threads=threads, title="fingerprints"):
+            if scanned.result is None:
+                unreadable[scanned.item] = scanned.reason
+            else:
+                index.add(number[scanned.item], scanned.result)
+        pairs = [(files[a], files[b], offset) for a, b, offset in index.candidates()]
+    matches: dict[str, dict[str, float]] = defaultdict(dict)
+    for compared in scan(correlation, pairs, threads=threads, title="comparison", unit="pairs"):
+        if compared.result and compared.result[0] >= SAME:
+            first, second, _ = compared.item
+            later_s = compared.result[1] * HOP_S
+            matches[first][second], matches[second][first] = later_s, -later_s
+    return {file: matches[file] for file in files if file in matches}, unreadable
+
+
+def _recordings(matches: _Matches) -> list[dict[str, float]]:
+    """Join matches to recordings: of each the files, and how many seconds after the earliest of them they begin."""
+    recordings: list[dict[str, float]] = []
+    known: set[str] = set()
+    for file in matches:
+        if file in known:
+            continue
+        begins, waiting = {file: 0.0}, [file]
+        while waiting:
+            first = waiting.pop()
+            for second, later_s in sorted(matches[first].items()):
+                if second not in begins:
+                    begins[second] = begins[first] + later_s
+                    waiting.append(second)
+        known |= begins.keys()
+        earliest = min(begins.values())
+        recordings.append({file: begins[file] - earliest for file in matches if file in begins})
+    return recordings
+
+
+def _problem(task: AuditTask, files: Collection[str], relation: str, *, code: str, **more: Any) -> Problem:
+    """Make the problem of a group of copies: the worse, the more it can do to a score."""
+    tracks = [task.tracks[file] for file in files]
+    labels = sorted({track.label for track in tracks if track.label})
+    folds = task.crossed(files)
+    shown = ", ".join(f"{track.path} ({track.label})" if track.label else track.path for track in tracks[:N_EXAMPLES])
+    text = f"{len(tracks)} tracks {relation}: {shown}{', ...' if len(tracks) > N_EXAMPLES else ''}"
+    severity: Severity = "note"
+    if len(labels) > 1:
+        severity = "error"
+        text += f": one of their labels is wrong for {len(labels)} classes: correct it, or take the tracks out"
+    elif folds:
+        severity = "warning"
+        text += f": {', '.join(folds[:N_EXAMPLES])} train(s) on one and test(s) another: keep one of them"
+    else:
+        text += ": each counts as a track of its own: keep one of them"
+    return Problem(
+        code=code,
+        severity=severity,
+        message=text,
+        paths=[track.path for track in tracks],
+        labels=[track.label for track in tracks],
+        folds=folds,
+        **more,
+    )

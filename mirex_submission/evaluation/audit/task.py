@@ -1,0 +1,232 @@
+"""The tracks that an audit looks at: the lists of each fold, their labels and groups, and outputs of systems."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from mirex_submission.errors import ListError, UsageError
+from mirex_submission.evaluation.folds.lists import find_lists
+from mirex_submission.evaluation.judging.pairing import FoldTruth, outputs_of
+from mirex_submission.evaluation.names import check_system_names
+from mirex_submission.protocol import lists
+from mirex_submission.protocol.lists import Problems, Track
+from mirex_submission.system.paths import full_path
+from mirex_submission.system.unicode_forms import nfc
+
+GROUPS = "groups.txt"  # as `folds --group` writes it beside the lists
+
+
+@dataclass(frozen=True, slots=True)
+class AuditTrack:
+    """A track of the lists.
+
+    Parameters
+    ----------
+    path : str
+        As the list spells it.
+    file : str
+        Its full path, by which it is recognised in every list.
+    label : str
+        Its label, in one Unicode form; "" in a test list without labels.
+    group : str
+        Its artist or album, of the first kind of groups, as `group_key` makes it; "" where none is known.
+    """
+
+    path: str
+    file: str
+    label: str
+    group: str = ""
+
+
+@dataclass(frozen=True)
+class AuditFold:
+    """The tracks of one fold; truth: the list of the test tracks and their labels."""
+
+    name: str
+    train: list[AuditTrack]
+    test: list[AuditTrack]
+    truth: Path
+
+
+@dataclass(frozen=True)
+class AuditTask:
+    """What all checks get.
+
+    Parameters
+    ----------
+    folds : list of AuditFold
+        The folds. Equal tracks are one object in all of them.
+    groups : dict of str to dict of str to str
+        Of each kind of groups, such as artist and album, the group of each file that has one.
+    systems : dict of str to list of Path or None
+        Of each system, its output of each fold.
+    spelled_labels : list of str
+        All labels, in each Unicode form that the lists have.
+    threads : int
+        Files to read side by side.
+    """
+
+    folds: list[AuditFold]
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    systems: Mapping[str, Sequence[Path | None]] = field(default_factory=dict)
+    spelled_labels: Sequence[str] = ()
+    threads: int = 1
+
+    @cached_property
+    def tracks(self) -> dict[str, AuditTrack]:
+        """All distinct tracks by their full path, in the order of the lists."""
+        return {track.file: track for fold in self.folds for track in (*fold.train, *fold.test)}
+
+    @cached_property
+    def sides(self) -> dict[str, list[tuple[int, bool]]]:
+        """Of each full path: the number of each fold that has it, and whether it is tested there."""
+        sides: dict[str, list[tuple[int, bool]]] = {}
+        for k, fold in enumerate(self.folds):
+            for is_test, tracks in ((False, fold.train), (True, fold.test)):
+                for track in tracks:
+                    sides.setdefault(track.file, []).append((k, is_test))
+        return sides
+
+    def crossed(self, files: Iterable[str]) -> list[str]:
+        """Return the names of the folds that train on some of these files and test others."""
+        sides = {side for file in files for side in self.sides[file]}
+        return [fold.name for k, fold in enumerate(self.folds) if {(k, False), (k, True)} <= sides]
+
+
+def truths_of(folds: Sequence[AuditFold]) -> list[FoldTruth]:
+    """Return name and truth of each fold."""
+    return [FoldTruth(fold.name, fold.truth) for fold in folds]
+
+
+def read_task(
+    sources: Sequence[str | os.PathLike[str]],
+    *,
+    groups: Sequence[tuple[str, str]] = (),
+    outputs: Sequence[tuple[str | None, str]] = (),
+    threads: int = 1,
+) -> AuditTask:
+    """Read the lists of a task, its groups, and the outputs of systems.
+
+    Parameters
+    ----------
+    sources : sequence of path-like
+        A folder of the lists of all folds; or a training list, and the truth or the test list, which has no labels.
+    groups : sequence of (str, str)
+        Name of a kind of groups, and a list of path and group; by default the folder's own `groups.txt`.
+    outputs : sequence of (str or None, str)
+        Name of a system and folder of its outputs; without a name a folder of one system or of several.
+    threads : int
+        Files to read side by side.
+
+    Raises
+    ------
+    ListError
+        With every problem of all lists, each with its `file:line`.
+    UsageError
+        Neither a folder nor two lists, or groups of no track.
+    """
+    if len(sources) == 1:
+        task = find_lists(sources[0])
+        files = [(fold.name, fold.train, fold.truth) for fold in task.folds]
+        if not groups and (task.folder / GROUPS).is_file():
+            groups = [("group", str(task.folder / GROUPS))]
+    elif len(sources) == 2:
+        name = Path(sources[1]).stem.removesuffix(".truth").removesuffix(".test")
+        files = [(name, Path(sources[0]), Path(sources[1]))]
+    else:
+        text = f"{', '.join(map(str, sources))}: give the folder with the lists of all folds, or TRAINLIST TESTLIST"
+        raise UsageError(text, code="usage.audit-lists")
+    readers = [_labelled(path) for _, path in groups]
+    readers += [reader for _, train, test in files for reader in (_labelled(train), _maybe_labelled(test))]
+    all_lists = lists.read_all(*readers)
+    of_groups = {
+        name: {full_path(track.path): track.label for track in listed}
+        for (name, _), listed in zip(groups, all_lists, strict=False)
+    }
+    of_folds = _tracks_of(all_lists[len(groups) :], next(iter(of_groups.values()), {}))
+    folds = [
+        AuditFold(name, train, test, truth)
+        for (name, _, truth), train, test in zip(files, of_folds[::2], of_folds[1::2], strict=True)
+    ]
+    if len(sources) == 2:
+        _check_sides(folds[0], *all_lists[len(groups) :], train_list=sources[0])
+    known = {track.file for tracks in of_folds for track in tracks}
+    for (name, path), of_group in zip(groups, of_groups.values(), strict=True):
+        if not known & of_group.keys():
+            text = f"--groups {path}: has the {name} of none of the tracks: write the paths as the lists have them"
+            raise UsageError(text, code="usage.groups")
+    labels = list(dict.fromkeys(track.label for listed in all_lists[len(groups) :] for track in listed if track.label))
+    return AuditTask(folds, of_groups, _systems(folds, outputs), labels, threads)
+
+
+def group_key(name: str) -> str:
+    """Return what equal groups share: names are compared without case, blanks and Unicode form."""
+    return " ".join(nfc(nfc(name).casefold()).split())
+
+
+def _labelled(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
+    return lambda: lists.read_labelled(path, min_classes=1, for_evaluator=False)
+
+
+def _maybe_labelled(path: Path) -> Callable[[], list[Track]]:
+    """Return what reads a truth, or a test list, which is one without any tab: its tracks have the label ""."""
+
+    def read() -> list[Track]:
+        is_labelled = any(b"\t" in line for _, line in lists.numbered_lines(path))
+        return _labelled(path)() if is_labelled else lists.read_unlabelled(path)
+
+    return read
+
+
+def _tracks_of(listed: Sequence[Sequence[Track]], group_of: Mapping[str, str]) -> list[list[AuditTrack]]:
+    """Make the tracks of each list; the same file is one object in all of them."""
+    known: dict[str, AuditTrack] = {}
+    tracks: list[list[AuditTrack]] = []
+    for entries in listed:
+        tracks.append([])
+        for entry in entries:
+            file = full_path(entry.path)
+            if file not in known:
+                known[file] = AuditTrack(entry.path, file, nfc(entry.label), group_key(group_of.get(file, "")))
+            tracks[-1].append(known[file])
+    return tracks
+
+
+def _check_sides(fold: AuditFold, trained: Sequence[Track], tested: Sequence[Track], *, train_list: object) -> None:
+    """Raise ListError for tracks of the truth that the training list has too, as find_lists() does for a folder."""
+    line_of = {track.file: entry.line for track, entry in zip(fold.train, trained, strict=True)}
+    problems = Problems(fold.truth)
+    for track, entry in zip(fold.test, tested, strict=True):
+        if track.file in line_of:
+            problem = f"{entry.path!r} is in {train_list}:{line_of[track.file]} too"
+            problems.add(entry.line, problem, "take it out of one of the two", code="folds.train-and-test")
+    problems.finish(n_entries=len(tested), expected="path<TAB>label")
+
+
+def _systems(folds: Sequence[AuditFold], outputs: Sequence[tuple[str | None, str]]) -> dict[str, list[Path | None]]:
+    """Find the outputs of each system; a folder without a name is one system's, or has a folder for each of several."""
+    truths = truths_of(folds)
+    named: list[tuple[str, str]] = []
+    for name, source in outputs:
+        if name or _has_outputs(Path(source), folds):
+            named.append((name or Path(source).absolute().name, source))
+            continue
+        try:
+            inner = [path for path in sorted(Path(source).iterdir()) if path.is_dir() and _has_outputs(path, folds)]
+        except OSError as error:
+            text = f"{source}: cannot be read: {error.strerror}: give the folder of the outputs"
+            raise ListError(text, code="folds.unreadable-folder") from error
+        if not inner:
+            text = f"{source}: no output {folds[0].name}.txt here or in a folder in it: give NAME=DIR"
+            raise ListError(text, code="audit.no-outputs")
+        named += [(path.name, str(path)) for path in inner]
+    check_system_names([name for name, _ in named])
+    return {name: outputs_of(source, truths) for name, source in named}
+
+
+def _has_outputs(folder: Path, folds: Sequence[AuditFold]) -> bool:
+    return folder.is_file() or any((folder / f"{fold.name}.txt").is_file() for fold in folds)

@@ -1,0 +1,1 @@
+"""Whether an answer holds when the audio is altered."""

@@ -1,0 +1,68 @@
+"""Labelled tracks with the group, such as the artist, that must not be in training and test at once."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from mirex_submission.errors import ListError, coded
+from mirex_submission.protocol.lists import Track
+from mirex_submission.protocol.nema import N_EXAMPLES
+from mirex_submission.system.unicode_forms import nfc
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class GroupedTrack(Track):
+    """A labelled track with an absolute path, and the group (artist, album) that must not be in training and test."""
+
+    group: str = ""
+
+
+def grouped(path: str, label: str, group: str = "") -> GroupedTrack:
+    """Make a track; groups are compared without case, blanks and Unicode form, and without one a track is its own."""
+    return GroupedTrack(path, label, " ".join(nfc(nfc(group).casefold()).split()) or path)
+
+
+def warn_of_ungrouped(source: str, tracks: Sequence[GroupedTrack], group: str) -> None:
+    alone = [track.path for track in tracks if track.group == track.path]
+    if alone:
+        warning = f"{source}: {len(alone)} track(s) without {group}, each a group of its own: {examples(alone)}"
+        log.warning("%s", coded(warning, code="folds.no-group"))
+
+
+def one_form(tracks: Sequence[GroupedTrack]) -> list[GroupedTrack]:
+    """Spell each label in one Unicode form, and warn if it had several: in lists they would be several classes."""
+    several = warn_of_forms("labels", (track.label for track in tracks))
+    return [replace(track, label=nfc(track.label)) if nfc(track.label) in several else track for track in tracks]
+
+
+def warn_of_forms(where: str, names: Iterable[str]) -> set[str]:
+    """Warn of names that differ in their Unicode form alone, and return them in their composed form."""
+    forms: dict[str, set[str]] = defaultdict(set)
+    for name in set(names):
+        forms[nfc(name)].add(name)
+    several = {name for name, spelled in forms.items() if len(spelled) > 1}
+    if several:
+        text = (
+            f"{where}: {len(several)} name(s) in several Unicode forms, each taken as one: {examples(sorted(several))}"
+        )
+        log.warning("%s", coded(text, code="folds.unicode-forms"))
+    return several
+
+
+def check_names(tracks: Sequence[GroupedTrack]) -> None:
+    """Raise ListError if a name on the disk cannot stand in a list."""
+    paths = [t.path for t in tracks if re.search(r"[\r\n]|[\ud800-\udfff]", t.path) or "\t" in t.label]
+    if paths:
+        lines = (f"{path!r}: cannot stand in a list: rename the file or folder" for path in paths)
+        raise ListError("\n".join(coded(line, code="folds.unlistable-name") for line in lines))
+
+
+def examples(paths: Sequence[str]) -> str:
+    """Return the first few, joined."""
+    return ", ".join(paths[:N_EXAMPLES]) + (", ..." if len(paths) > N_EXAMPLES else "")
