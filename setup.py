@@ -63,7 +63,7 @@ setup(
         "psutil>=5.9",
         "scikit-learn>=1.6",
         "scipy>=1.11",
-        "soundfile>=0.12.1",
+        "soundfile>=0.13",
         "soxr>=0.4",
         "tensorflow>=2.18",
         "threadpoolctl>=3.1",

