@@ -103,15 +103,15 @@ def _alone(measure: Callable[[Item], Result], item: Item, workers: Workers) -> S
     try:
         (scanned,) = workers.run([joblib.delayed(measured)(measure, item, workers.limit_s)])
     except WorkerLost:
-        _check_workers(workers)
+        _check_workers(measure, workers)
         text = "kills the process that decodes it: a decoder crash, or no memory"
         scanned = Scanned(item, reason=coded(text, code="audio.crash"))
     return scanned
 
 
-def _check_workers(workers: Workers) -> None:
+def _check_workers(measure: Callable[[Item], Result], workers: Workers) -> None:
     try:
-        for _ in workers.run([joblib.delayed(_load)()]):
+        for _ in workers.run([joblib.delayed(_load)(measure)]):
             pass
     except WorkerLost as error:
         check_imports("mirex_submission.features.extraction")
@@ -122,8 +122,8 @@ def _check_workers(workers: Workers) -> None:
         ) from error
 
 
-def _load() -> str:
-    """Load, in a worker, everything that an extraction loads."""
+def _load(measure: Callable[[Item], Result]) -> str:
+    """Load, in a worker, all that an extraction loads: what `measure` imports has come with it."""
     return method()
 
 
