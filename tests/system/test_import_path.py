@@ -18,7 +18,19 @@ from mirex_submission.system.workers import check_imports
 N_TRACKS = 9  # for fewer, one process that is forked does the work, and imports nothing
 EXTRACT = "from mirex_submission import RunOptions, extract; extract('scratch', 'list.txt', run=RunOptions(threads=2))"
 # What a worker process loads, but not Python's own start of `python -m`.
-NAMES = ("typing", "pathlib", "argparse", "random", "copy", "socket", "signal", "numpy", "soundfile", "msgspec", "joblib/__init__")
+NAMES = (
+    "typing",
+    "pathlib",
+    "argparse",
+    "random",
+    "copy",
+    "socket",
+    "signal",
+    "numpy",
+    "soundfile",
+    "msgspec",
+    "joblib/__init__",
+)
 
 
 @pytest.fixture
