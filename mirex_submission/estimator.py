@@ -27,7 +27,8 @@ from mirex_submission.errors import UsageError
 from mirex_submission.features.list_sources import open_list
 from mirex_submission.models.bundle import SUFFIX
 from mirex_submission.protocol import lists
-from mirex_submission.runs.classify import Classification, classify
+from mirex_submission.runs.classification import Classification
+from mirex_submission.runs.classify import classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
