@@ -25,11 +25,10 @@ from mirex_submission.protocol.answers import NONE
 from mirex_submission.system.atomic import digest
 from mirex_submission.system.progress import Progress
 from mirex_submission.training import svm
-from mirex_submission.training.holdout import held_out, joined
+from mirex_submission.training.holdout import CALIBRATION_SHARE, held_out, joined
 
 log = logging.getLogger(__name__)
 
-SHARE = 5  # one track in so many is held out
 _VERSION = 1  # Raise it whenever the same tracks would give another calibration.
 
 Model = TypeVar("Model", Bundle, ViewBundle)
@@ -79,7 +78,7 @@ def split(tracks: tuple[TrainedTrack, ...], groups: Sequence[str], *, calibrate:
             f"--calibrate: a class is named {NONE!r}, which stands for no class in the sets of `classify --confidence`"
         )
         raise UsageError(f"{text}: rename the class, or leave out --calibrate", code="usage.none-class")
-    out = held_out(labels, contents, groups, seed=seed, share=SHARE, option="--calibrate")
+    out = held_out(labels, contents, groups, seed=seed, share=CALIBRATION_SHARE, option="--calibrate")
     numbers = np.unique(joined(contents, groups), return_inverse=True)[1]
     key = digest(json.dumps([_VERSION, list(map(dataclasses.astuple, tracks)), numbers.tolist(), seed]).encode())
     parts = [[k for k, held in enumerate(out) if held == side] for side in (False, True)]

@@ -186,7 +186,7 @@ def estimate(
         return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
     (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
     start = functools.partial(fitting.start_engine, recipe, run)
-    return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
+    return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start, calibrate=training.calibrate)
 
 
 def _fit(

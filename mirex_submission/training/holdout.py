@@ -13,6 +13,7 @@ from mirex_submission.errors import UsageError, coded
 log = logging.getLogger(__name__)
 
 SHARE = 10  # one track in so many is held out for --patience
+CALIBRATION_SHARE = 5  # and for --calibrate
 
 
 def held_out(
