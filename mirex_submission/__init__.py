@@ -9,6 +9,15 @@ Importing this package imports nothing else: each name is loaded when it is firs
 
 from __future__ import annotations
 
+import sys
+
+if sys.argv[:1] == ["-m"]:  # `python -m mirex_submission` puts the current folder first: nothing may be imported there
+    _first = sys.path.pop(0)
+    from mirex_submission.system.import_path import leave_out_current_folder
+
+    sys.path.insert(0, _first)
+    leave_out_current_folder()
+
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -2,10 +2,7 @@
 
 import sys
 
-from mirex_submission.system.import_path import leave_out_current_folder
+from mirex_submission.cli.main import main
 
 if __name__ == "__main__":
-    leave_out_current_folder()  # `python -m` puts it first
-    from mirex_submission.cli.main import main
-
     sys.exit(main())

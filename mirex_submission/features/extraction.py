@@ -2,38 +2,33 @@
 
 A run may need several kinds of features, each in its store: a file is decoded once for all of them. Each track is one
 idempotent unit of work. A worker commits its own files and returns a record; it never raises for bad audio, because one
-exception would end the work of all. Audio is decoded in worker processes only: a decoder that crashes costs one track,
-never the run. Workers with the compiled kernel load NumPy and the decoder, but neither librosa
+exception would end the work of all. Workers with the compiled kernel load NumPy and the decoder, but neither librosa
 nor TensorFlow.
 """
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import logging
-import os
-import signal
-import sys
-import threading
-import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import joblib
 import numpy as np
 
-from mirex_submission.errors import AudioError, ResourceError, StorageError, UsageError, coded
+from mirex_submission.errors import StorageError, coded
 from mirex_submission.features import audio
 from mirex_submission.features.logmel import log_mel_of_blocks, method
 from mirex_submission.features.opening import open_file, unreadable
+from mirex_submission.features.scan import Scanned, measured, scan, without_output
 from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.store import AudioState, FeatureStore, Header, content_hash
 from mirex_submission.features.views import vectors_of_blocks
 from mirex_submission.system.paths import full_path, in_other_form
 from mirex_submission.system.progress import Progress, duration
-from mirex_submission.system.workers import WorkerLost, Workers, check_imports
+from mirex_submission.system.workers import Workers
 
 Stores: TypeAlias = Sequence[FeatureStore[Spec]]
 
@@ -112,8 +107,13 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
         log.info("log-Mel frames: %s", method())
     progress = Progress("extraction", len(todo), unit="tracks")
     n_failed, audio_s = 0, 0.0
-    for record in _extract_all(todo, stores, workers, verify=verify) if todo else ():
-        record = dataclasses.replace(record, path=spellings[record.path][0])
+    if todo and workers.local:
+        n_jobs = min(joblib.effective_n_jobs(workers.n_jobs), -(-len(todo) // _TRACKS_A_PROCESS))
+        log.info("extraction: %d at a time", n_jobs)
+        workers = dataclasses.replace(workers, n_jobs=n_jobs)
+    store_features = partial(_store_features, stores=stores, again=verify)
+    for scanned in scan(store_features, todo, workers) if todo else ():
+        record = dataclasses.replace(_record(scanned), path=spellings[scanned.item][0])
         records[record.path] = record
         n_failed += not record.content
         audio_s += record.duration_s
@@ -155,77 +155,6 @@ def _stored(path: str, stores: Stores, *, verify: bool = False) -> Header | None
     headers = [store.verified(path) if verify else store.fresh(path) for store in stores]
     contents = {header.content for header in headers if header}
     return headers[0] if all(headers) and len(contents) == 1 else None
-
-
-def _extract_all(paths: Sequence[str], stores: Stores, workers: Workers, *, verify: bool) -> Iterator[Extracted]:
-    """Yield the tracks' records as they come, though workers die of a decoder crash or because memory runs out.
-
-    The tracks that a dead worker may have had in hand are extracted again, one at a time: the one at fault kills again.
-    """
-    if workers.local:
-        n_jobs = min(joblib.effective_n_jobs(workers.n_jobs), -(-len(paths) // _TRACKS_A_PROCESS))
-        log.info("extraction: %d at a time", n_jobs)
-        workers = dataclasses.replace(workers, n_jobs=n_jobs)
-    with workers.joined():
-        while paths:
-            in_hand: dict[str, None] = {}
-            done = set()
-
-            def tasks(paths: Sequence[str] = paths, in_hand: dict[str, None] = in_hand) -> Iterator[object]:
-                for path in paths:
-                    in_hand[path] = None
-                    yield joblib.delayed(extract_track)(path, stores, workers.limit_s, again=verify)
-
-            try:
-                for record in workers.run(tasks()):
-                    del in_hand[record.path]
-                    done.add(record.path)
-                    yield record
-                return
-            except WorkerLost:
-                text = f"a process that extracts features was killed: {len(in_hand)} tracks are done again"
-                log.warning("%s", coded(text, code="limits.worker-killed"))
-                yield from _extract_singly(list(in_hand), stores, workers)
-                paths = [path for path in paths if path not in done and path not in in_hand]
-
-
-def _extract_singly(paths: Sequence[str], stores: Stores, workers: Workers) -> Iterator[Extracted]:
-    """Yield the records of tracks one of which killed a worker.
-
-    Raises
-    ------
-    ResourceError, InstallationError
-        Workers die without a track, as where memory is short: every track would be taken for the one at fault.
-    """
-    for path in paths:
-        header = _stored(path, stores)
-        if header:  # it was stored, and only its record was lost
-            yield Extracted(path, header.content, note=header.note)
-            continue
-        try:
-            yield from workers.run([joblib.delayed(extract_track)(path, stores, workers.limit_s)])
-        except WorkerLost:
-            _check_workers(workers)
-            text = "kills the process that extracts it: a decoder crash, or no memory"
-            yield Extracted(path, reason=coded(text, code="audio.crash"))
-
-
-def _check_workers(workers: Workers) -> None:
-    try:
-        for _ in workers.run([joblib.delayed(_load)()]):
-            pass
-    except WorkerLost as error:
-        check_imports(__name__)
-        raise ResourceError(
-            "processes that extract features die before they begin: raise the memory limits (`ulimit -a`, the "
-            "container's) or give a smaller -numThreads; finished work is kept",
-            code="limits.workers",
-        ) from error
-
-
-def _load() -> str:
-    """Load, in a worker, everything that an extraction loads."""
-    return method()
 
 
 def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]:
@@ -275,65 +204,21 @@ def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *
     UsageError, ResourceError, ImportError
         A view, open files or a library are missing, for other tracks too.
     """
-    started_s = time.perf_counter()
-    record = _extract_track(path, stores, limit_s, again=again)
-    return dataclasses.replace(record, seconds=time.perf_counter() - started_s)
+    return _record(measured(partial(_store_features, stores=stores, again=again), path, limit_s))
 
 
-def _extract_track(path: str, stores: Stores, limit_s: float, *, again: bool) -> Extracted:
-    try:
-        missing = [] if again else [store for store in stores if not store.fresh(path)]
-        # Of features that are there, each from other audio or damaged, all are made again.
-        missing = missing or list(stores)
-        with time_limit(limit_s):
-            computed = compute(path, [store.spec for store in missing])
-        for store, (header, matrix) in zip(missing, computed, strict=True):
-            store.write(header, matrix)
-    except (StorageError, UsageError, ResourceError, ImportError):  # the same would become of every other track
-        raise
-    except AudioError as error:
-        return Extracted(path, reason=str(error))
-    # Whatever a decoder makes of a strange file must not end a run of days.
-    except Exception as error:  # noqa: BLE001
-        return Extracted(path, reason=coded(f"unexpected {type(error).__name__}: {error}", code="audio.unexpected"))
+def _store_features(path: str, *, stores: Stores, again: bool) -> Extracted:
+    missing = [] if again else [store for store in stores if not store.fresh(path)]
+    # Of features that are there, each from other audio or damaged, all are made again.
+    missing = missing or list(stores)
+    for store, (header, matrix) in zip(missing, compute(path, [store.spec for store in missing]), strict=True):
+        store.write(header, matrix)
     return Extracted(path, header.content, note=header.note, duration_s=header.duration_s)
 
 
-@contextlib.contextmanager
-def time_limit(seconds: float) -> Iterator[None]:
-    """End the block with an AudioError after this time. In other threads than the main one there is no limit."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def end(*_: object) -> None:
-        text = f"not extracted within {duration(seconds)}: raise --track-limit, or shorten the track"
-        raise AudioError(text, code="audio.track-limit")
-
-    before = signal.signal(signal.SIGALRM, end)
-    # Once more every second: an exception in a function that a decoder calls is lost.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
-
-
-@contextlib.contextmanager
-def without_output() -> Iterator[None]:
-    """Drop what decoders and views print: it names no track; libsndfile's error or our note says what matters."""
-    sys.stdout.flush()
-    kept = [os.dup(fd) for fd in (1, 2)]
-    try:
-        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
-            for fd in (1, 2):
-                os.dup2(nothing.fileno(), fd)
-            yield
-    finally:
-        for fd, copy in zip((1, 2), kept, strict=True):
-            os.dup2(copy, fd)
-            os.close(copy)
+def _record(scanned: Scanned[str, Extracted]) -> Extracted:
+    record = scanned.result or Extracted(scanned.item, reason=scanned.reason)
+    return dataclasses.replace(record, seconds=scanned.seconds)
 
 
 def read_or_fail(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray]:

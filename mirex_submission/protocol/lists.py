@@ -11,16 +11,18 @@ from __future__ import annotations
 import codecs
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from mirex_submission.errors import ListError, coded
+from mirex_submission.errors import ListError, coded, reason_of
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
 from mirex_submission.protocol.misread import misreadings
+from mirex_submission.system.file_types import file_type
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import shortened
 from mirex_submission.system.unicode_forms import nfc
@@ -127,6 +129,10 @@ def read_labelled(
         if not tab:
             problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
             continue
+        if not tracks and os.path.isfile(label) and not os.path.lexists(path):
+            text = f"{shortened(path)!r} is no file, but what follows the tab is one: the columns are swapped"
+            problems.add(number, text, "write path<TAB>label", code="list.swapped")
+            problems.finish(n_entries=0, expected="path<TAB>label")
         if not label.strip():
             problems.add(number, "an empty label", "write path<TAB>label", code="list.no-label")
             continue
@@ -195,9 +201,7 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
             lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(longest), b"")))
             for number, raw in enumerate(lines, start=1):
                 if number == 1 and not of_output:
-                    if raw.startswith(AUDIO):
-                        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
-                        raise ListError(text, code="list.audio")
+                    _check_start(list_path, raw)
                     raw = raw.removeprefix(codecs.BOM_UTF8)
                 if len(raw) >= longest - 1 > 0:
                     text = f"{list_path}:{number}: a line of more than {_MAX_LINE_BYTES:,} bytes: give a list of paths"
@@ -207,10 +211,28 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
     except IsADirectoryError:
         raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise ListError(
-            f"{list_path}: cannot be read: {reason}: check the path of the list", code="list.unreadable"
+            f"{list_path}: cannot be read: {reason_of(error)}: check the path of the list", code="list.unreadable"
         ) from None
+
+
+def _check_start(list_path: str | os.PathLike[str], raw: bytes) -> None:
+    """Raise ListError if the first line belongs to a file of another kind."""
+    if raw.startswith(AUDIO):
+        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
+        raise ListError(text, code="list.audio")
+    of_type = file_type(raw if raw.strip() not in (b"[", b"{") else b"[[")  # JSON over several lines
+    # A path may begin like any type but these: its bytes are text.
+    if of_type and (not _is_text(raw) or re.match(rb"[\[{]|<\?xml|<!doctype", raw, re.IGNORECASE)):
+        text = f"{list_path}:1: not a list, but {of_type.name}"
+        raise ListError(f"{text}: give UTF-8 text with one `path` or `path<TAB>label` a line", code="list.file-type")
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        return "\0" not in raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
 
 
 def list_error(list_path: str | os.PathLike[str], problems: Sequence[str]) -> ListError:

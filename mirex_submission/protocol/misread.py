@@ -12,6 +12,9 @@ _COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|w
 # A comment, markup, or a line of names of columns alone.
 _HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
 
+# A URL, or a Windows path with a drive or a server.
+_FOREIGN = re.compile(r"[a-z][a-z0-9+.-]+://|[a-z]:[\\/]|\\\\\w", re.IGNORECASE)
+
 
 class Misreading(NamedTuple):
     """A line whose path leads nowhere: what is wrong with it, what to do, and the code of the problem."""
@@ -57,14 +60,23 @@ def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, st
     headers = _headers(paths)
     if headers:
         line, path = headers[0]
-        others = f", as in {len(headers) - 1:,} more lines" if len(headers) > 1 else ""
-        text = f"{path!r} is no file, but a header or a comment{others}"
+        text = f"{path!r} is no file, but a header or a comment{_others(headers)}"
         result.append(Misreading(line, text, "remove it: a list has neither", code="list.header"))
+    foreign = [(line, path) for line, path in paths if _FOREIGN.match(path) and not os.path.lexists(path)]
+    if foreign:
+        line, path = foreign[0]
+        text = f"{path!r} is a URL or a path of Windows{_others(foreign)}"
+        advice = "write the path of a file on this machine; nothing is downloaded"
+        result.append(Misreading(line, text, advice, code="list.foreign-path"))
     for code, (line, path, reading) in first.items():
         others = f", and so in {n_lines[code] - 1:,} more lines" if n_lines[code] > 1 else ""
         text = f"there is no file {path!r}: {reading.problem}{others}"
         result.append(Misreading(line, text, reading.advice, code))
     return result
+
+
+def _others(lines: Sequence[tuple[int, str]]) -> str:
+    return f", as in {len(lines) - 1:,} more lines" if len(lines) > 1 else ""
 
 
 def _readings(path: str, folder: str) -> Iterator[_Reading]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
 TERMINAL_INTERVAL_S = 0.2
 LOG_INTERVAL_S = 15.0
 _SHOWN_CHARACTERS = 200  # of a line, a name or a setting in a message
+
+_Unit = TypeVar("_Unit")
 
 
 def duration(seconds: float) -> str:
@@ -76,6 +80,13 @@ class Progress:
             sys.stderr.flush()
         else:
             log.info("%s", line)
+
+    def over(self, units: Iterable[_Unit]) -> Iterator[_Unit]:
+        """Yield units, and count each one once it is dealt with."""
+        for unit in units:
+            yield unit
+            self.advance()
+        self.close()
 
     @property
     def elapsed_s(self) -> float:

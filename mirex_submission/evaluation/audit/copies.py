@@ -10,11 +10,13 @@ from typing import Any
 from mirex_submission.evaluation.audit.fingerprints import HOP_S, SAME, correlation, fingerprint
 from mirex_submission.evaluation.audit.index import Index
 from mirex_submission.evaluation.audit.records import Problem, Severity
-from mirex_submission.evaluation.audit.scan import scan
 from mirex_submission.evaluation.audit.task import AuditTask
 from mirex_submission.features.copies import contents_of_copies
+from mirex_submission.features.scan import scan
 from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.atomic import temporary_file
+from mirex_submission.system.progress import Progress
+from mirex_submission.system.workers import Workers
 
 _Matches = Mapping[str, Mapping[str, float]]  # file to the files of the same recording and how much later they begin
 
@@ -50,16 +52,17 @@ def match(files: Sequence[str], folder: Path, threads: int) -> tuple[_Matches, d
     """Match files by their fingerprints, which lie in `folder` meanwhile; return why files are unreadable too."""
     number = {file: k for k, file in enumerate(files)}
     unreadable = {}
+    workers = Workers(threads)
     with temporary_file(folder) as f:
         index = Index(f, len(files))
-        for scanned in scan(fingerprint, files, threads=threads, title="fingerprints"):
+        for scanned in Progress("fingerprints", len(files), unit="tracks").over(scan(fingerprint, files, workers)):
             if scanned.result is None:
                 unreadable[scanned.item] = scanned.reason
             else:
                 index.add(number[scanned.item], scanned.result)
         pairs = [(files[a], files[b], offset) for a, b, offset in index.candidates()]
     matches: dict[str, dict[str, float]] = defaultdict(dict)
-    for compared in scan(correlation, pairs, threads=threads, title="comparison", unit="pairs"):
+    for compared in Progress("comparison", len(pairs), unit="pairs").over(scan(correlation, pairs, workers)):
         if compared.result and compared.result[0] >= SAME:
             first, second, _ = compared.item
             later_s = compared.result[1] * HOP_S

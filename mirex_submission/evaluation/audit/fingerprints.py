@@ -20,6 +20,7 @@ import numpy as np
 from mirex_submission.features import audio
 from mirex_submission.features.audio import Recording
 from mirex_submission.features.logmel import band_powers
+from mirex_submission.features.scan import without_output
 from mirex_submission.features.spec import MelSpec
 
 N_BITS = 32
@@ -75,6 +76,7 @@ def beginning(recording: Recording, *, n_most: int) -> np.ndarray:
     return np.concatenate(blocks)
 
 
+@without_output()
 def fingerprint(path: str) -> np.ndarray:
     """Compute the sub-fingerprints of a track, uint32 [shape=(n_frames,)]. Raises AudioError."""
     return np.packbits(changes(path) > 0, axis=1).view(">u4").ravel().astype(np.uint32)
@@ -101,6 +103,7 @@ def bit_errors(first: np.ndarray, second: np.ndarray, offset: int) -> float:
     return int(np.unpackbits(differences.view(np.uint8)).sum()) / (N_BITS * len(differences))
 
 
+@without_output()
 def correlation(pair: tuple[str, str, int]) -> tuple[float, int]:
     """Compare two tracks in full.
 

@@ -19,13 +19,14 @@ from msgspec.structs import asdict
 
 from mirex_submission.evaluation.audit.file_features import FileFeatures, file_features
 from mirex_submission.evaluation.audit.records import Problem, Shortcut
-from mirex_submission.evaluation.audit.scan import scan
 from mirex_submission.evaluation.audit.task import AuditTask, AuditTrack, truths_of
 from mirex_submission.evaluation.judging.evaluate import judge
 from mirex_submission.evaluation.judging.metrics import CONFIDENCE, accuracy_interval
+from mirex_submission.features.scan import scan
 from mirex_submission.protocol.outputs import class_key
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.unicode_forms import nfc
+from mirex_submission.system.workers import Workers
 
 ALL = "all"
 NAMES = ("path tokens", "name tokens", "modification date")
@@ -53,7 +54,9 @@ def shortcuts(task: AuditTask, *, seed: int = 0) -> tuple[list[Shortcut], list[P
         beyond its interval. Both are empty where there is nothing to predict.
     """
     files = [file for file, track in task.tracks.items() if track.label]
-    scanned = scan(file_features, files, threads=task.threads, title="file features")
+    scanned = Progress("file features", len(files), unit="tracks").over(
+        scan(file_features, files, Workers(task.threads))
+    )
     return shortcuts_of({one.item: one.result for one in scanned if one.result is not None}, task, seed=seed)
 
 

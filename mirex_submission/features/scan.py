@@ -1,0 +1,164 @@
+"""A pass over audio files in worker processes: whatever a file does to its decoder, the others are done.
+
+Audio is decoded in worker processes only: a decoder that crashes costs one track, never the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Generic, TypeVar
+
+import joblib
+from msgspec import Struct
+
+from mirex_submission.errors import AudioError, ResourceError, StorageError, UsageError, coded
+from mirex_submission.features.logmel import method
+from mirex_submission.system.progress import duration
+from mirex_submission.system.workers import WorkerLost, Workers, check_imports
+
+log = logging.getLogger(__name__)
+
+Item = TypeVar("Item", bound=Hashable)
+Result = TypeVar("Result")
+
+
+class Scanned(Struct, Generic[Item, Result], frozen=True):
+    """What was measured of an item, or the reason (with its code) why nothing was; and the seconds that it took."""
+
+    item: Item
+    result: Result | None = None
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def scan(measure: Callable[[Item], Result], items: Sequence[Item], workers: Workers) -> Iterator[Scanned[Item, Result]]:
+    """Measure items side by side, and yield what was measured in no particular order.
+
+    The items that a dead worker may have had in hand are measured again, one at a time: the one at fault kills again.
+
+    Parameters
+    ----------
+    measure : callable
+        Function of a module that takes an item, and may raise AudioError. Its result should be small.
+    items : sequence
+        The full paths of files, or tuples that have them, each once.
+    workers : Workers
+        Where they are measured.
+
+    Raises
+    ------
+    ResourceError, InstallationError
+        Workers die without an item, as where memory is short: every item would be taken for the one at fault.
+    StorageError, UsageError, ResourceError, ImportError
+        What `measure` raises that would become of every other item too.
+    """
+    left = dict.fromkeys(items)
+    with workers.joined():
+        while left:
+            begun: dict[Item, None] = {}
+
+            def tasks(items: Sequence[Item] = tuple(left), begun: dict[Item, None] = begun) -> Iterator[object]:
+                for item in items:
+                    begun[item] = None
+                    yield joblib.delayed(measured)(measure, item, workers.limit_s)
+
+            try:
+                for scanned in workers.run(tasks()):
+                    del begun[scanned.item], left[scanned.item]
+                    yield scanned
+            except WorkerLost:
+                text = f"a process that decodes audio was killed: {len(begun)} tracks are done again"
+                log.warning("%s", coded(text, code="limits.worker-killed"))
+                for item in begun:
+                    del left[item]
+                    yield _alone(measure, item, workers)
+
+
+def measured(measure: Callable[[Item], Result], item: Item, limit_s: float = Workers.limit_s) -> Scanned[Item, Result]:
+    """Measure one item; raises as `scan` does."""
+    started_s = time.perf_counter()
+    result, reason = None, ""
+    try:
+        with time_limit(limit_s):
+            result = measure(item)
+    except (StorageError, UsageError, ResourceError, ImportError):
+        raise
+    except AudioError as error:
+        reason = str(error)
+    # Whatever a decoder makes of a strange file must not end a run of days.
+    except Exception as error:  # noqa: BLE001
+        reason = coded(f"unexpected {type(error).__name__}: {error}", code="audio.unexpected")
+    return Scanned(item, result, reason, time.perf_counter() - started_s)
+
+
+def _alone(measure: Callable[[Item], Result], item: Item, workers: Workers) -> Scanned[Item, Result]:
+    scanned: Scanned[Item, Result]
+    try:
+        (scanned,) = workers.run([joblib.delayed(measured)(measure, item, workers.limit_s)])
+    except WorkerLost:
+        _check_workers(measure, workers)
+        text = "kills the process that decodes it: a decoder crash, or no memory"
+        scanned = Scanned(item, reason=coded(text, code="audio.crash"))
+    return scanned
+
+
+def _check_workers(measure: Callable[[Item], Result], workers: Workers) -> None:
+    try:
+        for _ in workers.run([joblib.delayed(_load)(measure)]):
+            pass
+    except WorkerLost as error:
+        check_imports("mirex_submission.features.extraction")
+        raise ResourceError(
+            "processes that decode audio die before they begin: raise the memory limits (`ulimit -a`, the "
+            "container's) or give a smaller -numThreads; finished work is kept",
+            code="limits.workers",
+        ) from error
+
+
+def _load(measure: Callable[[Item], Result]) -> str:
+    """Load, in a worker, all that an extraction loads: what `measure` imports has come with it."""
+    return method()
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """End the block with an AudioError after this time. In other threads than the main one there is no limit."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(*_: object) -> None:
+        text = f"not decoded within {duration(seconds)}: raise --track-limit, or shorten the track"
+        raise AudioError(text, code="audio.track-limit")
+
+    before = signal.signal(signal.SIGALRM, end)
+    # Once more every second: an exception in a function that a decoder calls is lost.
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def without_output() -> Iterator[None]:
+    """Drop what decoders and views print: it names no track; libsndfile's error or our note says what matters."""
+    sys.stdout.flush()
+    kept = [os.dup(fd) for fd in (1, 2)]
+    try:
+        with open(os.devnull, "w") as nothing, contextlib.redirect_stdout(nothing):
+            for fd in (1, 2):
+                os.dup2(nothing.fileno(), fd)
+            yield
+    finally:
+        for fd, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, fd)
+            os.close(copy)
