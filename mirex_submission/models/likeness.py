@@ -60,16 +60,17 @@ class Likeness:
         scale = descriptors.std(axis=0)
         scale[scale == 0] = 1.0
         empty = cls(descriptors.mean(axis=0), scale, np.empty(0), of_tracks, np.empty(0))
-        vectors = np.stack([empty._standardised(row) for row in descriptors])
-        fitted = dataclasses.replace(empty, vectors=vectors)
-        distances = [
-            fitted._nearest(row, among=of_tracks != group) for row, group in zip(vectors, of_tracks, strict=True)
-        ]
-        return dataclasses.replace(fitted, distances=np.array(distances))
+        vectors = empty._standardised(descriptors)
+        x = vectors.astype(np.float64)
+        lengths = np.square(x).sum(axis=1)
+        squares = np.maximum(lengths[:, None] + lengths - 2 * x @ x.T, 0) / x.shape[1]
+        squares[of_tracks[:, None] == of_tracks] = np.inf
+        return dataclasses.replace(empty, vectors=vectors, distances=np.sqrt(squares.min(axis=1)))
 
     def distance(self, described: np.ndarray) -> float:
         """Return the root mean square of the differences between a descriptor and the nearest one, over the columns."""
-        return self._nearest(self._standardised(described), among=np.ones(len(self.vectors), bool))
+        squares = np.square(self.vectors - self._standardised(described)).mean(axis=1, dtype=np.float64)
+        return float(np.sqrt(squares.min()))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all of it as named arrays, for storing."""
@@ -77,10 +78,6 @@ class Likeness:
 
     def _standardised(self, described: np.ndarray) -> np.ndarray:
         return np.asarray(np.clip((described - self.mean) / self.scale, -_CLIP, _CLIP), np.float32)
-
-    def _nearest(self, vector: np.ndarray, *, among: np.ndarray) -> float:
-        squares = np.square(self.vectors - vector).mean(axis=1, dtype=np.float64)
-        return float(np.sqrt(squares[among].min(initial=np.inf)))
 
 
 def of_arrays(arrays: dict[str, np.ndarray]) -> Likeness:
