@@ -13,7 +13,7 @@ _COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|w
 _HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
 
 # A URL, or a Windows path with a drive or a server.
-_FOREIGN = re.compile(r"[a-z][a-z0-9+.-]+://|[a-z]:[\\/]|\\\\\w", re.IGNORECASE)
+_FOREIGN = re.compile(r"""["'<]?(?:[a-z][a-z0-9+.-]+://|file:/|[a-z]:[\\/]|\\\\\w)""", re.IGNORECASE)
 
 
 class Misreading(NamedTuple):
@@ -90,8 +90,9 @@ def _readings(path: str, folder: str) -> Iterator[_Reading]:
     if "\\" in path:
         text = "it has backslashes, as on Windows"
         yield _Reading(text, "write paths with slashes", path.replace("\\", "/"), code="list.backslash")
-    if path.startswith("~"):
-        yield _Reading("only a shell knows `~`", "write full paths", os.path.expanduser(path), code="list.home")
+    if path.startswith(("~", "$")):
+        text, full = "only a shell knows `~` and `$NAME`", os.path.expandvars(os.path.expanduser(path))
+        yield _Reading(text, "write full paths", full, code="list.home")
     columns = re.split(r"[\t,;]", path)
     if len(columns) > 1:
         text = "the line has more columns than a list has"
@@ -107,5 +108,5 @@ def _headers(paths: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     """Return the lines whose paths lead nowhere and look like none: comments, names of columns, or unlike the next."""
     looks = [re.search(r"[/.]", path) is not None for _, path in paths[:2]]
     first = paths[:1] if looks == [False, True] else []
-    named = [(line, path) for line, path in paths if _HEADER.match(path)]
+    named = [(line, path) for line, path in paths if _HEADER.match(path) and not _FOREIGN.match(path)]
     return [(line, path) for line, path in dict.fromkeys([*first, *named]) if not os.path.lexists(path)]

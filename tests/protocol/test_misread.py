@@ -209,3 +209,20 @@ def test_a_comment_or_names_of_columns_are_no_path_wherever_they_stand(tmp_path,
     (misread,) = misreadings(tmp_path / "list.txt", list(enumerate(lines, start=1)))
     assert (misread.line, misread.code) == (where + 1, "list.header")
     assert not misreadings(tmp_path / "list.txt", list(enumerate(paths, start=1)))
+
+
+@pytest.mark.parametrize(
+    "start", ["[live] a long name of an album, 1999", "<a> a long name of an album, 1999", "{a long name}"]
+)
+def test_a_long_path_in_brackets_is_a_path(folder, start, monkeypatch):
+    (folder / start).mkdir()
+    (folder / start / "a.wav").touch()
+    (folder / "list.txt").write_text(f"{start}/a.wav\n")
+    monkeypatch.chdir(folder)
+    assert read_paths("list.txt") == [f"{start}/a.wav"]
+
+
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}\n', "\n\n <html>\n", "  [\n  {}\n]\n", "<a>\n<b/>\n</a>\n"])
+def test_markup_behind_a_mark_or_blanks_is_no_list(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    assert causes(read_paths, tmp_path / "list.txt") == [(1, "[list.file-type]")]
