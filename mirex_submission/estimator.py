@@ -27,7 +27,8 @@ from mirex_submission.errors import UsageError
 from mirex_submission.features.list_sources import open_list
 from mirex_submission.models.bundle import SUFFIX
 from mirex_submission.protocol import lists
-from mirex_submission.runs.classify import Classification, classify
+from mirex_submission.runs.classification import Classification
+from mirex_submission.runs.classify import classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
@@ -54,7 +55,8 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     recipe : "paper" or "modulation".
     model, epochs, ..., patience : of the recipe "paper", as in Recipe.
     views, c, gamma, tune : of the recipe "modulation", as in ViewRecipe.
-    rate, bands, frames, device, engine, max_bad, strict : as in FeatureOptions, TrainingOptions and RunOptions.
+    rate, bands, frames, device, engine, max_bad, calibrate, strict : as in FeatureOptions, TrainingOptions and
+        RunOptions.
 
     Attributes
     ----------
@@ -91,6 +93,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         device: str | None = RunOptions.device,
         engine: str = RunOptions.engine,
         max_bad: float = TrainingOptions.max_bad,
+        calibrate: bool = TrainingOptions.calibrate,
         strict: bool = RunOptions.strict,
         threads: int = RunOptions.threads,
         random_state: int | np.random.RandomState | None = Recipe.seed,
@@ -117,6 +120,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.engine = engine
         self.max_bad = max_bad
+        self.calibrate = calibrate
         self.strict = strict
         self.threads = threads
         self.random_state = random_state
@@ -125,7 +129,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         """Train on the audio files X with their labels y, both [shape=(n_tracks,)]; returns the estimator.
 
         X may also be the path of a training list, of a table, or of a folder for each class, without y.
-        groups : as y, such as artists, of which `patience`, calibration and `tune` never split one.
+        groups : as y, such as artists, of which `patience`, `calibrate`, calibration and `tune` never split one.
 
         Raises ValueError for X and y that do not go together, and the errors of mirex_submission.train: UsageError for
         a parameter, ListError for a path or a label that no list can hold, AudioError if too many tracks cannot be
@@ -143,7 +147,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         seed = self.random_state if given else check_random_state(self.random_state).randint(2**32, dtype=np.uint32)
         recipe, features = self._recipe(seed), self._options(FeatureOptions)
         of_networks = isinstance(recipe, Recipe)
-        unused = groups is None or (of_networks and not self.patience)
+        unused = groups is None or (of_networks and not self.patience and not self.calibrate)
         grouped = None if unused else list(zip(paths, np.asarray(groups), strict=True))
         with _model_folder(self.scratch) as (scratch, folder):
             train(
@@ -176,7 +180,17 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         result = self._classify(X)
         return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
 
-    def _classify(self, X: Paths) -> Classification:
+    def predict_set(self, X: Paths, confidence: float = 0.9) -> np.ndarray:
+        """Which labels each set holds, bool [shape=(n_tracks, n_classes)], in the order of classes_.
+
+        A set holds the true label with the probability `confidence`; it is empty for a track that is unlike all of the
+        training. Needs `calibrate`, without which it raises ModelError; else it raises as predict does.
+        """
+        sets = self._classify(X, confidence=confidence).sets
+        assert sets is not None
+        return np.array([[str(label) in labels for label in self.classes_] for labels in sets])
+
+    def _classify(self, X: Paths, **options: Any) -> Classification:
         """Classify audio files, or those of the list, table or folder whose path X is."""
         check_is_fitted(self)
         if isinstance(X, (str, os.PathLike)):
@@ -184,7 +198,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         with _model_folder(self.scratch) as (scratch, folder):
             for name, data in self.bundle_.items():
                 (folder / name).write_bytes(data)
-            named = ClassificationOptions(name=folder.name)
+            named = ClassificationOptions(name=folder.name, **options)
             return classify(scratch, _paths(X), classification=named, run=self._options(RunOptions))
 
     def _recipe(self, seed: object) -> AnyRecipe:
