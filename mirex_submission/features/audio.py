@@ -15,7 +15,8 @@ import soxr
 from mirex_submission.errors import AudioError, coded
 from mirex_submission.features import kernel, mpeg
 from mirex_submission.features.opening import Sound, open_file, open_first, open_sound, reason_of
-from mirex_submission.features.streams import Stream, streams_of
+from mirex_submission.features.parts import Stream
+from mirex_submission.features.streams import streams_of
 
 Result = TypeVar("Result")
 
