@@ -189,7 +189,8 @@ class Recording:
 
     def _blocks(self, fd: int, notes: list[str]) -> Iterator[np.ndarray]:
         """Yield the samples of all streams; add to `notes` what is odd about them."""
-        streams, of_streams = streams_of(fd, os.fstat(fd).st_size)
+        size = os.fstat(fd).st_size
+        streams, of_streams = streams_of(fd, size)
         notes += of_streams
         for k, stream in enumerate(streams or [None]):
             try:
@@ -197,7 +198,8 @@ class Recording:
             except AudioError as error:
                 if stream is None:
                     raise
-                notes.append(coded(f"stream {k + 1} of {len(streams)} {error.text}", code=error.code))
+                place = f"stream {k + 1} of {len(streams)}, {stream.stop - stream.start:,} of {size:,} bytes,"
+                notes.append(coded(f"{place} {error.text}", code=error.code))
                 continue
             with sound as f:
                 native_hz = int(f.samplerate)

@@ -51,10 +51,11 @@ def part(fd: int, start: int, size: int) -> Part:
     if not n:
         return Part([Stream(start, stop)], stop)
     part = Part([Stream(start, stop)], stop, n_others=max(0, stop - last_at - info.frame_bytes))
-    if 0 < info.n_samples < n:
+    if info.n_samples < n:
         total = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") >> 36 << 36 | n
         part.streams[0] = with_length(fd, part.streams[0], _TOTAL_AT, total.to_bytes(5, "big"))
-        part.notes.append(too_short(f"{info.n_samples:,} samples, but {n:,} follow"))
+        if info.n_samples:  # else it was unknown
+            part.notes.append(too_short(f"{info.n_samples:,} samples, but {n:,} follow"))
     elif n < info.n_samples:
         part.notes.append(breaks_off(f"{n:,} of {info.n_samples:,} samples are there"))
     return part

@@ -6,6 +6,7 @@ import itertools
 import os
 import struct
 
+from mirex_submission.errors import coded
 from mirex_submission.features.parts import Part, Stream, breaks_off
 from mirex_submission.features.starts import next_start, places
 
@@ -19,6 +20,8 @@ def part(fd: int, start: int, size: int) -> Part:
     The part ends where a file of another format begins.
     """
     starts, n_others, position, last, after_first = [], 0, start, start, False
+    n_damaged = 0
+    expected: dict[int, int] = {}  # of each serial number, the number of its next page
     ends: list[bool] = []  # of each link, whether its last page says so
     while position < size:
         head = os.pread(fd, _PAGE.size + 255, position)
@@ -31,10 +34,13 @@ def part(fd: int, start: int, size: int) -> Part:
             position = other
             if other < next_page:
                 break
+            n_damaged += other < size
             continue
         last = position
-        _, _, flags, *_, n_segments = _PAGE.unpack_from(head)
+        _, _, flags, _, serial, number, _, n_segments = _PAGE.unpack_from(head)
         is_first = bool(flags & _FIRST_PAGE)
+        n_damaged += not is_first and number != expected.get(serial, number)
+        expected[serial] = number + 1
         if is_first and not after_first:
             starts.append(position)
             ends.append(False)
@@ -45,4 +51,6 @@ def part(fd: int, start: int, size: int) -> Part:
     stop = min(position, size)
     links = [Stream(*ends_at) for ends_at in itertools.pairwise([*starts, stop])]
     notes = [breaks_off("its last page is missing")] if not all(ends) else []
+    if n_damaged:
+        notes.append(coded(f"damaged in {n_damaged:,} places: pages are missing there", code="audio.truncated"))
     return Part(links, stop, notes, n_others, last)
