@@ -222,7 +222,7 @@ class _Mono:
         self._dtype = np.int16 if f.subtype == "PCM_16" else np.float32
         self._as_is = self._dtype == np.int16 and f.channels == 1 and not as_floats
         self._n_read, self._n_bad, self._broken, self._is_cut = 0, 0, "", False
-        self._powers, self._mean_power = np.zeros(f.channels), 0.0
+        self._powers, self._cancelled_power = np.zeros(f.channels), 0.0
 
     def blocks(self, n_most: int) -> Iterator[np.ndarray]:
         """Yield the samples, `n_most` at most."""
@@ -268,8 +268,8 @@ class _Mono:
 
     @property
     def loudest(self) -> int | None:
-        """The loudest channel, if the channels cancel in their mean."""
-        cancels = self._mean_power < _CANCELLED * self._powers.sum() / len(self._powers) ** 2
+        """The loudest channel, if the channels cancel in their mean where most of the sound is."""
+        cancels = self._cancelled_power > 0.5 * self._powers.sum()
         return int(self._powers.argmax()) if cancels and self._channel is None else None
 
     def _read(self, room: np.ndarray) -> np.ndarray:
@@ -287,8 +287,11 @@ class _Mono:
             scale = 2.0**-15 if block.dtype == np.int16 else 1.0
             some = block[::_POWER_STEP].astype(np.float64) * scale
             some[~(np.abs(some) <= MAX_SAMPLE)] = 0.0
-            self._powers += (some**2).sum(axis=0)
-            self._mean_power += float((mono[::_POWER_STEP].astype(np.float64) ** 2).sum())
+            powers = (some**2).sum(axis=0)
+            self._powers += powers
+            mean_power = float((mono[::_POWER_STEP].astype(np.float64) ** 2).sum())
+            if mean_power < _CANCELLED * powers.sum() / len(powers) ** 2:
+                self._cancelled_power += powers.sum()
 
 
 def mix(block: np.ndarray, mono: np.ndarray) -> int:
