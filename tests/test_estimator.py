@@ -85,6 +85,7 @@ def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(
     np.testing.assert_array_equal(*(each.predict_proba(tracks[2]) for each in drawn))
 
 
+@pytest.mark.slow
 def test_pickled_it_predicts_in_another_process_without_its_scratch_folder(fitted, tracks, tmp_path):
     joblib.dump(clone(fitted).set_params(scratch=tmp_path / "gone").fit(*tracks[:2]), tmp_path / "kept")
     shutil.rmtree(tmp_path / "gone")
@@ -102,6 +103,7 @@ def test_a_damaged_bundle_is_a_model_error(fitted, tracks):
         damaged.predict(tracks[2])
 
 
+@pytest.mark.slow
 def test_a_search_over_grouped_folds_in_two_processes_decodes_each_file_once_and_leaves_only_features(tracks, tmp_path):
     paths, labels = tracks[:2]
     groups = np.arange(len(paths)) // 2

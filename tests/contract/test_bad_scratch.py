@@ -111,7 +111,7 @@ def test_a_damaged_header_is_no_other_audio(scratch, corpus):
     assert contents(scratch, "*.logmel") == whole
 
 
-@pytest.mark.parametrize("pattern", ["bundle.json", "*.weights.npz"])
+@pytest.mark.parametrize("pattern", [pytest.param("bundle.json", marks=pytest.mark.slow), "*.weights.npz"])
 @pytest.mark.parametrize("seed", ONE_OR_MANY)
 def test_a_damaged_model_is_status_5_and_the_training_that_it_names_mends_it(
     scratch, expected, corpus, tmp_path, pattern, seed

@@ -68,6 +68,7 @@ def test_many_extract_the_same_list_into_one_scratch_folder(corpus, alone, tmp_p
     assert left_in(tmp_path) == features and len(features) == 25
 
 
+@pytest.mark.slow
 def test_folds_train_and_classify_side_by_side_before_anything_is_extracted(corpus, folds, alone, tmp_path):
     scratch = tmp_path / "scratch"
     finish([start("extractFeatures.sh", "--rate", 22050, scratch, folds / "0.test.txt")])  # another task's record
@@ -78,6 +79,7 @@ def test_folds_train_and_classify_side_by_side_before_anything_is_extracted(corp
     assert found == {name: data for name, data in alone.items() if name != "scratch/features/task"}
 
 
+@pytest.mark.slow
 def test_classifications_that_write_the_same_output_at_once_leave_a_whole_one(folds, alone, tmp_path):
     for name, data in alone.items():
         if name.startswith("scratch/"):

@@ -7,7 +7,6 @@ import builtins
 import contextlib
 import errno
 import io
-import logging
 import os
 import re
 import shutil
@@ -41,14 +40,9 @@ def lists(tmp_path_factory):
 
 
 @pytest.fixture(autouse=True)
-def own_process_state(monkeypatch, tmp_path):
-    """What a command sets for its own process, put back."""
-    logger = logging.getLogger("mirex_submission")
-    kept = logger.handlers, logger.propagate, logger.level
+def all_in_this_process():
     with in_this_process():
         yield
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
 
 
 @contextlib.contextmanager
@@ -337,7 +331,8 @@ def test_a_read_only_scratch_folder_will_do_for_what_is_there_and_is_status_7_fo
     assert files_below(disk.folder) == before
 
 
-@pytest.mark.parametrize("how", [pytest.param("deleted", marks=pytest.mark.slow), "unmounted"])
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["deleted", "unmounted"])
 def test_a_scratch_folder_that_vanishes_in_the_middle_of_a_training_ends_it_in_order(mounted, lists, how):
     outer, disk = mounted("outer", "60m"), None
     if how == "unmounted":

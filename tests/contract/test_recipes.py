@@ -51,6 +51,7 @@ def test_a_test_list_is_classified_from_stored_views_and_nothing_heavy_is_loaded
     np.testing.assert_allclose(rows[:, 2:].astype(float).sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_and_calls_ends_in_the_same_files(trained, corpus, run_script, tmp_path):
     own = tmp_path / "scratch"
     done = run_script("extractFeatures.sh", "-numThreads", 2, *RECIPE, own, corpus["features"])

@@ -70,7 +70,8 @@ def kill_until_done(scratch, corpus, *, kills, seed):
         n_killed += 1
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_killed_again_and_again_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
     n_killed, log = kill_until_done(extracted, corpus, kills=5, seed=seed)
     assert n_killed
@@ -169,6 +170,7 @@ def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(ext
     assert len(history) == 1 + n_epochs + 1 and history[-1].startswith(f"2,{n_epochs + 1},")
 
 
+@pytest.mark.slow
 def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_its_best_epoch(
     extracted, corpus, run_script
 ):

@@ -45,6 +45,7 @@ def compare(run_script, lists, tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_two_systems_are_compared(compare, theirs):
     done, accuracies = compare("--submission", f"ours={PROJECT / 'bin'}", "--submission", f"theirs={theirs}", *QUICK)
     assert done.returncode == 0, done.stderr
@@ -61,6 +62,7 @@ def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, t
     assert run_script(str(PROJECT / "examples/compare_systems.sh")).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, tmp_path):
     out = tmp_path / "out"
     words = [
@@ -89,6 +91,7 @@ def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, 
     assert run_script(script).returncode == 2
 
 
+@pytest.mark.slow
 def test_the_tour_goes_from_audio_to_figures(tmp_path):
     command = [sys.executable, PROJECT / "examples/tour.py", tmp_path, "--clips", "3", "--epochs", "2"]
     done = subprocess.run(command, capture_output=True, text=True)

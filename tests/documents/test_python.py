@@ -7,11 +7,13 @@ import shutil
 import subprocess
 import sys
 
+import pytest
 from project import PROJECT
 
 PAGE = PROJECT / "docs/python.md"
 
 
+@pytest.mark.slow
 def test_every_block_of_the_page_runs(corpus, tmp_path, run_script):
     for name in ("features", "train", "test"):
         shutil.copy(corpus[name], tmp_path)

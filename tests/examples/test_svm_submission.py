@@ -72,6 +72,7 @@ def done(call, task):
     return runs, folder, lists
 
 
+@pytest.mark.slow
 def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
     _, folder, lists = done
     pairs = [line.split("\t") for line in lines_of(folder / "output.txt")]
@@ -79,6 +80,7 @@ def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
     assert {label for _, label in pairs} <= {"bells", "chorale", "techno", "waltz"}
 
 
+@pytest.mark.slow
 def test_it_tells_most_styles_apart_and_an_mp3_from_its_wave_nowhere(done):
     _, folder, lists = done
     label_of = dict(line.split("\t") for line in lines_of(folder / "output.txt"))
@@ -87,6 +89,7 @@ def test_it_tells_most_styles_apart_and_an_mp3_from_its_wave_nowhere(done):
     assert label_of[str(folder / "odd" / "copy.mp3")] == label_of[lines_of(lists["test"])[0]]
 
 
+@pytest.mark.slow
 def test_unreadable_tracks_are_named_and_left_out_of_the_training(done):
     (extract, train, classify), folder, _ = done
     for name, reason in (
@@ -103,6 +106,7 @@ def test_unreadable_tracks_are_named_and_left_out_of_the_training(done):
         assert np.isfinite(model["features"]).all()
 
 
+@pytest.mark.slow
 def test_features_are_stored_once_made_again_if_gone_and_the_same_calls_give_the_same_bytes(done, call):
     _, folder, lists = done
     gone, *kept = (folder / "scratch").glob("features-*/*.npy")

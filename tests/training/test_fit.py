@@ -183,7 +183,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data, engine
     assert as_bytes(a) != as_bytes(other)
 
 
-@pytest.mark.parametrize("architecture", ["1", "2", "3"])
+@pytest.mark.parametrize(
+    ("engine", "architecture"),
+    [
+        *(("native", architecture) for architecture in "123"),
+        *(pytest.param("keras", architecture, marks=pytest.mark.slow) for architecture in "123"),
+    ],
+    indirect=["engine"],
+)
 def test_the_loss_falls_and_the_classes_are_learned(data, engine, architecture):
     history = fit(data, engine, architecture, recipe={"epochs": 12}).history
     assert len(history) == 12
@@ -199,9 +206,14 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
 # Going on.
 
 
-@pytest.mark.parametrize("segments", ["random", "fresh"])
 @pytest.mark.parametrize(
-    ("engine", "done"), [("native", 1), ("native", 2), ("native", 4), ("keras", 2)], indirect=["engine"]
+    ("engine", "done", "segments"),
+    [
+        *(("native", done, segments) for done in (1, 2, 4) for segments in ("random", "fresh")),
+        ("keras", 2, "fresh"),
+        pytest.param("keras", 2, "random", marks=pytest.mark.slow),
+    ],
+    indirect=["engine"],
 )
 def test_a_training_that_goes_on_ends_in_the_bits_of_a_straight_one(stored, tmp_path, engine, segments, done):
     store, tracks = stored
@@ -236,7 +248,7 @@ def test_it_is_saved_no_oftener_than_asked_but_always_at_the_end(data, engine):
 
 
 def test_a_time_limit_ends_it_after_a_whole_epoch_with_a_warning(data, engine, caplog):
-    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 2)
+    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 0.5)
     assert 1 <= len(state.history) < 10**6
     words = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(words) == 2 and all("[training.time-limit]" in line for line in words)

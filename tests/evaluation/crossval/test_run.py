@@ -215,9 +215,15 @@ def test_an_output_of_an_earlier_time_is_not_taken_for_what_a_call_should_have_w
 
 @pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=lambda x: str(x)
+    ("number", "status", "jobs"),
+    [
+        (signal.SIGTERM, 143, "2"),
+        pytest.param(signal.SIGTERM, 143, "1", marks=pytest.mark.slow),
+        *(pytest.param(signal.SIGKILL, -9, jobs, marks=pytest.mark.slow) for jobs in "12"),
+        *(pytest.param(signal.SIGINT, 130, jobs, marks=pytest.mark.slow) for jobs in "12"),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_path, number, status, jobs):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     wait = f"[ -e {tmp_path}/go ] || {{ touch $3/half; sleep 1000 & echo $! > {tmp_path}/pid; wait; }}"
@@ -504,6 +510,7 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
     )
 
 
+@pytest.mark.slow
 def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)

@@ -400,6 +400,7 @@ CUT = """[...document.querySelectorAll("svg text")].filter(text => {
 }).map(text => text.textContent)"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(EXECUTABLE is None, reason="no browser: install chromium to see the page laid out")
 @pytest.mark.parametrize("results", ["hostile", "many"])
 def test_in_a_browser_nothing_overflows_nothing_is_fetched_and_it_prints(results, request, tmp_path):
