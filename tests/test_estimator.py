@@ -85,7 +85,6 @@ def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(
     np.testing.assert_array_equal(*(each.predict_proba(tracks[2]) for each in drawn))
 
 
-@pytest.mark.slow
 def test_pickled_it_predicts_in_another_process_without_its_scratch_folder(fitted, tracks, tmp_path):
     joblib.dump(clone(fitted).set_params(scratch=tmp_path / "gone").fit(*tracks[:2]), tmp_path / "kept")
     shutil.rmtree(tmp_path / "gone")
@@ -199,9 +198,11 @@ def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
 
 
 def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, scratch, tmp_path, run_script):
-    fitted = MirexClassifier(scratch=scratch, recipe="modulation").fit(*tracks[:2])
+    fitted = MirexClassifier(scratch=scratch, recipe="modulation", views="mel-modulation").fit(*tracks[:2])
     calls = corpus["train"], corpus["test"], tmp_path / "out.txt"
-    done = run_script("trainAndClassify.sh", "--recipe", "modulation", tmp_path / "s", *calls)
+    done = run_script(
+        "trainAndClassify.sh", "--recipe", "modulation", "--views", "mel-modulation", tmp_path / "s", *calls
+    )
     assert done.returncode == 0, done.stderr
     labels = [line.split("\t")[1] for line in (tmp_path / "out.txt").read_text().splitlines()]
     assert fitted.predict(tracks[2]).tolist() == labels

@@ -156,6 +156,15 @@ def test_groups_stay_together_in_the_inner_folds(module, monkeypatch, tmp_path, 
     assert inner[0] == 100 and inner[1] < 80
 
 
+def test_every_test_track_has_a_label_an_unreadable_one_the_most_frequent(module, monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {f"/{label}{n}.wav": rng.normal(5 * (label == "b"), 1, 190) for label in "ab" for n in range(6)}
+    rows["/none.wav"] = np.zeros(0)
+    monkeypatch.setattr(module, "extract", lambda paths, *args: {path: rows[path] for path in paths})
+    module.train([(path, path[1]) for path in rows if path not in ("/a5.wav", "/b5.wav", "/b4.wav")], {}, tmp_path, 1)
+    assert module.classify(["/b5.wav", "/none.wav", "/a5.wav"], tmp_path, 1) == ["b", "a", "a"]
+
+
 def test_groups_are_taken_from_beside_the_training_list(module, monkeypatch, tmp_path):
     taken = []
     monkeypatch.setattr(module, "train", lambda tracks, group_of, *args: taken.append(group_of))

@@ -510,6 +510,15 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
     )
 
 
+@pytest.mark.usefixtures("lists")
+def test_recipes_are_systems_of_their_names(call, tmp_path):
+    """Of tracks that are nowhere."""
+    assert call("--recipe", "paper", "--recipe", "modulation")[0] == 8
+    systems = runs(tmp_path)["systems"]
+    assert list(systems) == ["paper", "modulation"]
+    assert all(["--recipe", name] == system["extraction"]["argv"][3:5] for name, system in systems.items())
+
+
 @pytest.mark.slow
 def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
