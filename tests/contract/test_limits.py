@@ -189,6 +189,7 @@ def as_nobody(corpus, tmp_path):
     pytest.skip("no other user can be become here")
 
 
+@pytest.mark.slow
 def test_any_user_will_do_without_a_name_and_with_a_home_that_only_root_may_write(straight, corpus, as_nobody):
     run, own = as_nobody
     for args in (

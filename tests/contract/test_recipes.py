@@ -84,6 +84,7 @@ def test_the_same_training_again_has_nothing_to_do(scratch, corpus):
     assert done.status == 0 and files_of(scratch / "model") != before
 
 
+@pytest.mark.slow
 def test_a_killed_extraction_goes_on(trained, corpus, tmp_path):
     own = tmp_path / "scratch"
     with start("extractFeatures.sh", "-numThreads", 1, *RECIPE, own, corpus["features"]) as process:
@@ -263,11 +264,12 @@ def test_groups_and_tuning_change_the_model_alone(scratch, corpus, tmp_path):
     assert chosen["c"] in (1, 3, 10)
 
 
+@pytest.mark.slow
 def test_pictures_of_all_views(corpus, tmp_path):
-    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in read_paths(corpus["test"])[:1]))
+    (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in read_paths(corpus["test"])[:2]))
     done = call("extract", *RECIPE, "--plot", tmp_path / "plots", tmp_path / "s", tmp_path / "list.txt")
     assert done.status == 0, done.stderr
-    assert len(list((tmp_path / "plots").glob("*-modulation.png"))) == 2
+    assert len(list((tmp_path / "plots").glob("*-modulation.png"))) == 4
 
 
 def test_shards_are_shares_of_all_views(trained, corpus, tmp_path):

@@ -157,7 +157,7 @@ def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings
 
 def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(extracted, corpus, tmp_path):
     started = time.monotonic()
-    done = call("train", *CALL, "--epochs", 100000, "--time-limit", "4s", extracted, corpus["train"])
+    done = call("train", *CALL, "--epochs", 100000, "--time-limit", "1s", extracted, corpus["train"])
     assert done.status == 0, done.stderr
     assert time.monotonic() - started < 60
     assert done.stderr.count("[training.time-limit]") == 2  # it is foreseen, and it is kept

@@ -25,7 +25,7 @@ N_TRACKS, N_CLASSES = 10, 2
 TARGETS = [i % N_CLASSES for i in range(N_TRACKS)]
 
 
-@pytest.fixture(params=["native", "keras"])
+@pytest.fixture(params=["native", pytest.param("keras", marks=pytest.mark.slow)])
 def engine(request, monkeypatch):
     """Both ways to compute a network."""
     if request.param == "keras":
@@ -136,6 +136,7 @@ def test_pack_refuses_damaged_features(stored, tmp_path):
 # Fitting.
 
 
+@pytest.mark.parametrize("engine", ["native", "keras"], indirect=True)
 def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of_integer_labels(
     data, engine, monkeypatch
 ):
@@ -328,7 +329,11 @@ def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_
     assert state.history[state.best_epoch]["validation_accuracy"] == pytest.approx(right)
 
 
-@pytest.mark.parametrize(("engine", "done"), [("native", 1), ("native", 3), ("keras", 3)], indirect=["engine"])
+@pytest.mark.parametrize(
+    ("engine", "done"),
+    [("native", 1), ("native", 3), pytest.param("keras", 3, marks=pytest.mark.slow)],
+    indirect=["engine"],
+)
 def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine, done):
     options = {"epochs": 30, "patience": 2, "learning_rate": 1.0}
     data, validation = held_out_data(stored, tmp_path, Recipe(segments_per_track=6, **options))
