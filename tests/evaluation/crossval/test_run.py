@@ -468,6 +468,19 @@ def table(path):
         return list(csv.DictReader(f))
 
 
+def test_our_own_submission_has_probabilities_and_a_history_of_each_fold(call, corpus, tmp_path):
+    labelled = [line.split("\t") for line in corpus["truth"].read_text().splitlines()]
+    write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
+    options = "ours=--epochs 1 --segments-per-track 2 --model 1 --no-picture"
+    status, _, stderr = call("--submission", f"ours={OWN_FOLDER}", "--train-options", options, "-numThreads", "1")
+    assert status == 0, stderr
+    for name, fold in runs(tmp_path)["systems"]["ours"]["folds"].items():
+        tested = (tmp_path / f"lists/{name}.test.txt").read_text().splitlines()
+        assert [row["path"] for row in table(tmp_path / "out" / fold["probabilities"])] == tested
+        assert [row["epoch"] for row in table(tmp_path / "out" / fold["history"])] == ["1"]
+
+
+@pytest.mark.slow
 def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
