@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from mirex_submission.features.extraction import Extracted, Stores
     from mirex_submission.models.bundle import AnyBundle
-    from mirex_submission.models.prediction import Predictor
+    from mirex_submission.models.prediction import NetworkPredictor, Predictor, ViewPredictor
 
 log = logging.getLogger(__name__)
 
@@ -210,15 +210,16 @@ def _newest_predictor(
 
     folder = folder_of(scratch, classification.name)
     try:
-        return model, _predictor(folder, model, run)
+        return model, load_predictor(folder, model, run)
     except ModelError:
         newest = load_model(scratch, classification, run)
         if newest == model:
             raise
-        return newest, _predictor(folder, newest, run)
+        return newest, load_predictor(folder, newest, run)
 
 
-def _predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
+def load_predictor(folder: Path, model: AnyBundle, run: RunOptions) -> NetworkPredictor | ViewPredictor:
+    """Load the weights of a model, and start what computes its networks. Raises ModelError or DeviceError."""
     from mirex_submission.models.bundle import ViewBundle
     from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor
     from mirex_submission.networks import engine as engines

@@ -62,10 +62,10 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
             raise UsageError(text, code="report.replaces-results")
     notes = []
     if section and not (folder / RESULTS).exists():
-        page = _template("audit_page.html.jinja").render(section=section, command_line=command)
+        page = template("audit_page.html.jinja").render(section=section, command_line=command)
     else:
         report = assemble(folder, read(folder / RESULTS), read_runs(folder))
-        page = _template("report.html.jinja").render(
+        page = template("report.html.jinja").render(
             report=report, section=section, stress=stress_section(folder), command_line=command
         )
         notes = report.notes
@@ -74,7 +74,8 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
     return notes
 
 
-def _template(name: str) -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """Return a template of this folder, which escapes all data."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
