@@ -119,10 +119,11 @@ class Explainer:
         return explanation
 
 
-def write_pages(explanation: Explanation, page: str, picture: str, command: Sequence[str]) -> None:
-    """Write the page of an explanation and its picture. Raises StorageError."""
+def write_pages(explanation: Explanation, page: str, picture: str, command: Sequence[str]) -> str:
+    """Write the page of an explanation and its picture; return the clip as a data address. Raises StorageError."""
     from mirex_submission.evaluation.report.explanation import explanation_page
 
-    html, png = explanation_page(explanation, command)
-    write_output(page, html)
-    write_output(picture, png)
+    made = explanation_page(explanation, command)
+    write_output(page, made.html)
+    write_output(picture, made.png)
+    return made.audio

@@ -13,7 +13,7 @@ from mirex_submission.evaluation.report.explanation_figure import NARROW, WIDE, 
 from mirex_submission.evaluation.report.page import template
 from mirex_submission.features.player import audio_address
 from mirex_submission.models.explanation import MOST_S, Explanation
-from mirex_submission.models.occlusion import N_RANDOM
+from mirex_submission.models.occlusion import FALL_DB, N_RANDOM
 from mirex_submission.version import __version__
 
 
@@ -28,8 +28,17 @@ class Region:
     without: float
 
 
-def explanation_page(explanation: Explanation, command: Sequence[str]) -> tuple[bytes, bytes]:
-    """Make the page of an explanation and its picture as a PNG file.
+@dataclass(frozen=True)
+class ExplanationPage:
+    """A page of HTML, its picture as a PNG file, and the clip as a data address (empty without an encoder)."""
+
+    html: bytes
+    png: bytes
+    audio: str
+
+
+def explanation_page(explanation: Explanation, command: Sequence[str]) -> ExplanationPage:
+    """Make the page of an explanation.
 
     Parameters
     ----------
@@ -39,6 +48,7 @@ def explanation_page(explanation: Explanation, command: Sequence[str]) -> tuple[
     """
     wide, narrow = draw(explanation, WIDE), draw(explanation, NARROW)
     rate_hz = explanation.spec.rate_hz
+    audio = audio_address(explanation.samples, rate_hz)
     page = template("explanation.html.jinja").render(
         explanation=explanation,
         name=os.path.basename(explanation.path),
@@ -47,15 +57,15 @@ def explanation_page(explanation: Explanation, command: Sequence[str]) -> tuple[
         share_marked=float(explanation.occlusion.marked.mean()),
         wide=_address(wide),
         narrow=_address(narrow),
-        most_pixels=NARROW,
-        audio=audio_address(explanation.samples, rate_hz),
+        audio=audio,
         marked_audio=audio_address(explanation.marked_samples, rate_hz),
         n_random=N_RANDOM,
+        fall_db=FALL_DB,
         most_s=MOST_S,
         command_line=command,
         version=__version__,
     )
-    return page.encode("utf-8"), wide
+    return ExplanationPage(page.encode("utf-8"), wide, audio)
 
 
 def _address(png: bytes) -> str:

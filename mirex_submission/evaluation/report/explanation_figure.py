@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 WIDE, NARROW = 1000, 372  # pixels: for a wide window, and for a telephone
 _MOST_CLASSES = 6  # that are drawn over time
+_LEAST_TICK_HZ = 200
 _DECADES = 6.0  # of band power that the colours tell apart, as in the pictures of extraction
 _MOST_COLUMNS = 1500  # of the pictures, and points of the waveform
 _MARK = "#00e5ff"  # stands out of the colours of the log-Mel picture
@@ -33,7 +34,7 @@ def draw(explanation: Explanation, width: int = WIDE) -> bytes:
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights).tolist()
     waveform, classes, log_mel, windows, scores, *gradients = panels
     _draw_waveform(waveform, explanation)
-    _draw_classes(classes, explanation)
+    _draw_classes(classes, explanation, n_columns=_MOST_CLASSES if width >= WIDE else 2)
     _draw_frames(log_mel, explanation)
     _draw_windows(windows, explanation)
     _draw_scores(scores, explanation)
@@ -61,7 +62,7 @@ def _draw_waveform(axes: Axes, explanation: Explanation) -> None:
     _title(axes, "Waveform")
 
 
-def _draw_classes(axes: Axes, explanation: Explanation) -> None:
+def _draw_classes(axes: Axes, explanation: Explanation, *, n_columns: int) -> None:
     """Draw the probability of the likeliest classes in each piece, the predicted one thickest."""
     pieces = explanation.pieces
     likeliest = [explanation.classes.index(label) for label, _ in explanation.ranked[:_MOST_CLASSES]]
@@ -77,8 +78,10 @@ def _draw_classes(axes: Axes, explanation: Explanation) -> None:
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.grid(axis="y")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.12), ncols=3, borderaxespad=0, columnspacing=1, handlelength=1.2)
-    axes.set_title("Probability of each piece", loc="left", fontsize="medium")
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1.12), ncols=n_columns, borderaxespad=0, columnspacing=1, handlelength=1.2
+    )
+    _title(axes, "Probability of each piece")
 
 
 def _draw_frames(axes: Axes, explanation: Explanation) -> None:
@@ -100,7 +103,7 @@ def _draw_windows(axes: Axes, explanation: Explanation) -> None:
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.grid(axis="y")
-    _title(axes, "Probability without each time window; dashed: of the whole")
+    _title(axes, "Probability without each window; dashed: whole clip")
 
 
 def _draw_scores(axes: Axes, explanation: Explanation) -> None:
@@ -111,7 +114,7 @@ def _draw_scores(axes: Axes, explanation: Explanation) -> None:
         occlusion.edges_s, edges, occlusion.scores.T, cmap="RdBu_r", vmin=-strongest, vmax=strongest, rasterized=True
     )
     _outline_marked(axes, explanation, colour=INK)
-    label_bands(axes, explanation.spec)
+    label_bands(axes, explanation.spec, least_hz=_LEAST_TICK_HZ)
     _title(axes, "Occlusion. Red: speaks for the class; blue: against it")
 
 
@@ -131,7 +134,7 @@ def _image(axes: Axes, cells: np.ndarray, spec: FeatureSpec, **look: Any) -> Non
     left_s = (spec.window - spec.hop) / 2 / spec.rate_hz
     right_s = left_s + len(columns) * step * spec.hop / spec.rate_hz
     axes.imshow(columns.T, aspect="auto", origin="lower", extent=(left_s, right_s, -0.5, spec.n_bands - 0.5), **look)
-    label_bands(axes, spec)
+    label_bands(axes, spec, least_hz=_LEAST_TICK_HZ)
 
 
 def _rows_of(hz: np.ndarray, spec: FeatureSpec) -> np.ndarray:
