@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +11,15 @@ import numpy as np
 from mirex_submission.errors import AudioError
 from mirex_submission.features import audio, extraction
 from mirex_submission.features.logmel import log_mel
-from mirex_submission.features.spec import WINDOW_S, FeatureSpec
+from mirex_submission.features.spec import WINDOW_S, FeatureSpec, Spec
 from mirex_submission.models.bundle import AnyBundle
 from mirex_submission.models.neighbours import Neighbours, nearest
 from mirex_submission.models.occlusion import Occlusion, Regions, n_questions, occlude
 from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor
 from mirex_submission.models.saliency import saliency
-from mirex_submission.models.waveform_model import Pieces, WaveformModel
+from mirex_submission.models.waveform_model import Features, Pieces, WaveformModel
 from mirex_submission.system.progress import Progress
+from mirex_submission.system.workers import Workers
 
 MOST_S = WINDOW_S  # that are explained of a longer track: its first two minutes
 
@@ -95,6 +97,7 @@ def explain_clip(
     predictor: NetworkPredictor | ViewPredictor,
     *,
     threads: int = 1,
+    limit_s: float = Workers.limit_s,
 ) -> Explanation:
     """Explain what a model makes of one audio file.
 
@@ -107,6 +110,8 @@ def explain_clip(
         The model.
     threads : int
         Threads of a model that has none of its own.
+    limit_s : float
+        Most seconds for decoding the file and computing its features.
 
     Raises
     ------
@@ -114,12 +119,9 @@ def explain_clip(
         The file is unreadable, empty, silent, or too short.
     """
     specs = bundle.specs
-    try:
-        computed = extraction.compute(path, specs)
-        with extraction.without_output():
-            whole = audio.decode(path, rate_hz=specs[0].rate_hz)
-    except AudioError as error:
-        raise AudioError(f"{path}: {error.text}", code=error.code) from error
+    computed = features_of(path, specs, limit_s)
+    with extraction.without_output():
+        whole = audio.decode(path, rate_hz=specs[0].rate_hz)
     headers = [header for header, _ in computed]
     model = WaveformModel(bundle, predictor, headers)
     samples = _first_samples(whole)
@@ -157,6 +159,15 @@ def explain_clip(
         saliency=saliency(predictor, features, predicted) if isinstance(predictor, NetworkPredictor) else None,
         neighbours=nearest(scratch, folder, bundle, predictor, computed),
     )
+
+
+def features_of(path: str, specs: Sequence[Spec], limit_s: float = Workers.limit_s) -> Features:
+    """Decode one track and compute its features for each spec. Raises AudioError with the path."""
+    try:
+        with extraction.time_limit(limit_s):
+            return extraction.compute(path, specs)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error.text}", code=error.code) from error
 
 
 def _first_samples(whole: audio.Waveform) -> np.ndarray:

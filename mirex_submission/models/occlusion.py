@@ -24,6 +24,8 @@ _RAMP_S = 0.05  # half the time in which a window fades in
 _RAMP_BANDS = 0.1  # half the width of the slope between two bands, of a band's width
 _LARGEST_SHARE = 0.2  # of all regions that are marked
 _LEAST_SCORE = 0.25  # of a marked region, of the highest score
+_LEAST_REGAINED = 0.1  # log-odds by a region alone that is needed, of those by the best one
+_SUFFICIENT = 0.8  # of the fall without all the best regions, by the needed ones: else all stay marked
 N_RANDOM = 10  # sets of random regions in the deletion test
 _LEAST_PROBABILITY = 1e-9
 
@@ -169,18 +171,30 @@ def occlude(regions: Regions, ask: Ask, *, threads: int = 1, advance: Callable[[
         lost = [_log_odds(probability) - _log_odds(p) for p in (without_window, without_band, without_region)]
         # A region alone changes little: a share of what its whole window and its whole band change makes it surer.
         scores = lost[0][:, None] / n_bands + lost[1] / n_windows + lost[2]
-        marked = _marked(scores)
-        without_marked, *without_random = without([marked, *_random_sets(marked)])
+        best = _best(scores)
+        # A region is needed if the class regains much by it alone, while all the others are out.
+        without_best, *with_one = without([best, *_each_left_out(best)])
+        needed = best.copy()
+        needed[best] = _needed(_log_odds(np.array(with_one)) - _log_odds(without_best))
+        (without_needed,) = without([needed])
+        suffice = probability - without_needed >= _SUFFICIENT * (probability - without_best)
+        marked, without_marked = (needed, without_needed) if suffice else (best, without_best)
+        without_random = without(_random_sets(marked))
     return Occlusion(
         float(probability), regions.edges_s, regions.edges_hz, without_window, without_band, without_region,
-        scores, marked, float(without_marked), np.array(without_random),
+        scores, marked, float(without_marked), without_random,
     )  # fmt: skip
 
 
 def n_questions(regions: Regions) -> int:
-    """Count the calls of `ask` that `occlude` makes."""
+    """Count the calls of `ask` that `occlude` makes at most."""
     n_windows, n_bands = regions.shape
-    return 1 + n_windows + n_bands + n_windows * n_bands + 1 + N_RANDOM
+    n_regions = n_windows * n_bands
+    return 1 + n_windows + n_bands + n_regions + 1 + _most_marked(n_regions) + 1 + N_RANDOM
+
+
+def _most_marked(n_regions: int) -> int:
+    return max(1, int(_LARGEST_SHARE * n_regions))
 
 
 def _log_odds(probabilities: np.ndarray) -> np.ndarray:
@@ -188,15 +202,30 @@ def _log_odds(probabilities: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(p / (1 - p)))
 
 
-def _marked(scores: np.ndarray) -> np.ndarray:
+def _best(scores: np.ndarray) -> np.ndarray:
     """Choose the regions of the highest scores: at least one, and no more than a share of all."""
     flat = scores.ravel()
-    n_most = max(1, int(_LARGEST_SHARE * flat.size))
-    best = np.argsort(-flat, kind="stable")[:n_most]
+    best = np.argsort(-flat, kind="stable")[: _most_marked(flat.size)]
     marked = np.zeros(flat.size, bool)
     marked[best[flat[best] >= _LEAST_SCORE * flat[best[0]]]] = True
     marked[best[0]] = True
     return marked.reshape(scores.shape)
+
+
+def _each_left_out(marked: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the marked regions without one of them, in turn for each."""
+    for cell in np.argwhere(marked):
+        others = marked.copy()
+        others[tuple(cell)] = False
+        yield others
+
+
+def _needed(regained: np.ndarray) -> np.ndarray:
+    """Tell which regions are needed, of what the class regains by each: one at least."""
+    best = regained.argmax()
+    needed = (regained > 0) & (regained >= _LEAST_REGAINED * regained[best])
+    needed[best] = True
+    return np.asarray(needed)
 
 
 def _random_sets(marked: np.ndarray) -> Iterator[np.ndarray]:

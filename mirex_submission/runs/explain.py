@@ -98,13 +98,21 @@ class Explainer:
         self._model = load_model(scratch, classification, run)
         self._predictor = load_predictor(self._folder, self._model, run)
 
+    def predict(self, track: str) -> str:
+        """Return the class of one track. Raises AudioError."""
+        from mirex_submission.models.explanation import features_of
+
+        features = features_of(track, self._model.specs, self._run.track_limit)
+        return self._model.classes[self._predictor.predict(features)[0]]
+
     def explain(self, track: str) -> Explanation:
         """Explain one track. Raises AudioError."""
         from mirex_submission.models.explanation import explain_clip
 
         explanation = explain_clip(
-            track, self._scratch, self._folder, self._model, self._predictor, threads=self._run.threads
-        )
+            track, self._scratch, self._folder, self._model, self._predictor, threads=self._run.threads,
+            limit_s=self._run.track_limit,
+        )  # fmt: skip
         occlusion = explanation.occlusion
         text = (
             f"{track}: {explanation.label!r} {occlusion.probability:.1%}, without the marked regions "

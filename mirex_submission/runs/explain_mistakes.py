@@ -54,12 +54,14 @@ class MistakeExplainer:
     def __call__(self, system: str, mistake: Mistake) -> Explained:
         """Explain a mistake of a system. Raises StorageError."""
         try:
-            explanation = self._explainer(system, mistake.fold).explain(mistake.path)
+            explainer = self._explainer(system, mistake.fold)
+            predicted = explainer.predict(mistake.path)
+            if class_key(predicted) != class_key(mistake.predicted):
+                text = f"{mistake.path}: the model of {system} in {self._scratch} now predicts {predicted!r}"
+                return Explained(missing=f"{text}: it is not the one that made this mistake")
+            explanation = explainer.explain(mistake.path)
         except (AudioError, DeviceError, ModelError, UsageError) as error:
             return Explained(missing=str(error))
-        if class_key(explanation.label) != class_key(mistake.predicted):
-            text = f"{mistake.path}: the model of {system} in {self._scratch} now predicts {explanation.label!r}"
-            return Explained(missing=f"{text}: it is not the one that made this mistake")
         make_folder(self._pages)
         name = digest("\n".join([system, mistake.fold, mistake.path]).encode("utf-8", "surrogateescape"))
         page = self._pages / f"{name[:16]}.html"
