@@ -63,7 +63,7 @@ class MistakeExplainer:
         except (AudioError, DeviceError, ModelError, UsageError) as error:
             return Explained(missing=str(error))
         make_folder(self._pages)
-        name = digest("\n".join([system, mistake.fold, mistake.path]).encode("utf-8", "surrogateescape"))
+        name = digest("\n".join([system, mistake.fold, mistake.path]).encode("utf-8", "surrogatepass"))
         page = self._pages / f"{name[:16]}.html"
         audio = write_pages(explanation, str(page), str(page.with_suffix(".png")), self._command)
         return Explained(link=quote(f"{self._pages.name}/{page.name}".encode("utf-8", "surrogateescape")), audio=audio)
@@ -86,7 +86,7 @@ class MistakeExplainer:
         name = _value(argv, "--name")
         if name is None or len(argv) < 3:
             raise ModelError(f"{system}: is another program, without a model of this one", code="report.other-system")
-        scratch = Path(argv[-3])
+        scratch = scratch_folder(argv[-3])
         if Path(os.path.realpath(self._scratch)) not in (real := Path(os.path.realpath(scratch)), *real.parents):
             raise UsageError(
                 f"the models of {system} are not in {self._scratch}: give --explain {scratch}",

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from command_line import call
 from report_data import Reader
 
 from mirex_submission.errors import AudioError
+from mirex_submission.evaluation.report.mistakes import Mistake
 from mirex_submission.runs.explain import explain
+from mirex_submission.runs.explain_mistakes import MistakeExplainer
 from mirex_submission.runs.options import ClassificationOptions, RunOptions
 
 RATE, SECONDS = 11025, 4
@@ -222,18 +225,12 @@ def test_the_most_confident_mistakes_link_to_pages_that_explain_them(task, resul
     assert "[report.not-explained]" in done.stderr
 
 
-def test_without_the_option_the_report_has_no_player(results, tmp_path):
-    call("report", results, "-o", tmp_path / "report.html")
-    text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "<audio" not in text and "media-src" not in text and "Not explained" not in text
+MISTAKE = Mistake("paper", "", PLAIN, TONE, 0.9, [], 0, 0)
 
 
-def recorded(results, folder, argv):
-    """The same results with a record of the call that classified."""
-    shutil.copytree(results, folder)
-    step = {"call": "classify", "argv": [str(word) for word in argv], "status": 0}
-    (folder / "runs.json").write_text(json.dumps({"systems": {"paper": {"folds": {"paper": {"calls": [step]}}}}}))
-    return folder
+def explainer(task, results):
+    run = RunOptions(threads=1)
+    return MistakeExplainer(task / "scratch", results, results / "report.html", run=run, command=["report"])
 
 
 @pytest.mark.parametrize(
@@ -241,36 +238,28 @@ def recorded(results, folder, argv):
     [
         (["/other/classify.sh", "{scratch}", "test", "out"], "another program"),
         (["classify.sh", "--name", "paper", "/elsewhere/scratch", "test", "out"], "give --explain /elsewhere/scratch"),
-        (["classify.sh", "--name", "modulation", "{scratch}", "test", "out"], None),
+        (["classify.sh", "--name", "modulation", "{scratch}", "test", "out"], "stopped here"),
         (["classify.sh", "--name", "../paper", "{scratch}", "test", "out"], "../paper"),
+        (["classify.sh", "--name", "gone", "{scratch}", "test", "out"], "no trained model"),
         (["--name", "x"], "another program"),
+        (["classify.sh", "--name", "paper", "{scratch}\0", "test", "out"], "scratch"),
     ],
 )
-def test_the_model_is_the_one_that_the_record_of_the_run_names(task, results, tmp_path, monkeypatch, argv, reason):
-    used = []
-    monkeypatch.setattr(
-        "mirex_submission.runs.explain.Explainer.explain", lambda self, track: used.append(self) or _no_explanation()
-    )
-    folder = recorded(results, tmp_path / "r", [word.format(scratch=task / "scratch") for word in argv])
-    done = call("report", folder, "--explain", task / "scratch")
-    assert done.status == 0, done.stderr
-    text = Reader((folder / "report.html").read_text(encoding="utf-8")).text(section="mistakes")
-    assert (reason or "stopped here") in text
-    assert bool(used) == (reason is None)
+def test_the_model_is_the_one_that_the_record_of_the_run_names(task, tmp_path, monkeypatch, argv, reason):
+    def stop(self, track):
+        raise AudioError(f"stopped here, {self._folder.name}")
+
+    monkeypatch.setattr("mirex_submission.runs.explain.Explainer.explain", stop)
+    step = {"call": "classify", "argv": [word.format(scratch=task / "scratch") for word in argv], "status": 0}
+    runs = {"systems": {"ours": {"folds": {"paper": {"calls": [step]}}}}}
+    (tmp_path / "runs.json").write_text(json.dumps(runs))
+    why = explainer(task, tmp_path)("ours", replace(MISTAKE, path=str(task / HOSTILE)))
+    assert reason in why.missing and (why.link, why.audio) == ("", "")
+    if reason == "stopped here":
+        assert why.missing.endswith("modulation")
 
 
-def _no_explanation():
-    raise AudioError("stopped here")
-
-
-def test_a_mistake_that_the_model_does_not_make_any_more_is_not_explained(task, results, tmp_path):
-    scratch = tmp_path / "scratch"
-    train = tmp_path / "train.txt"
-    shutil.copytree(task / "scratch/features", scratch / "features")
-    lines = [line.split("\t") for line in (task / "train.txt").read_text().splitlines()]
-    train.write_text("".join(f"{path}\t{PLAIN if label == TONE else TONE}\n" for path, label in lines))
-    options = ("--recipe", "modulation", "--views", "mel-modulation")
-    assert call("train", "-q", *options, scratch, train).status == 0
-    done = call("report", results, "-o", tmp_path / "r.html", "--explain", scratch)
-    assert done.status == 0 and done.stderr.count("not the one that made this mistake") == 2
-    assert not (tmp_path / "r-explained").exists()
+def test_a_mistake_that_the_model_does_not_make_any_more_is_not_explained(task, tmp_path):
+    why = explainer(task, tmp_path)("ours", replace(MISTAKE, path=str(task / "plain.wav")))
+    assert "now predicts" in why.missing and "not the one that made this mistake" in why.missing
+    assert not list(tmp_path.iterdir())
