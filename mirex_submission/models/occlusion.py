@@ -26,6 +26,7 @@ _LARGEST_SHARE = 0.2  # of all regions that are marked
 _LEAST_SCORE = 0.25  # of a marked region, of the highest score
 _LEAST_REGAINED = 0.1  # log-odds by a region alone that is needed, of those by the best one
 _SUFFICIENT = 0.8  # of the fall without all the best regions, by the needed ones: else all stay marked
+_LEAST_FALL = 0.01  # of the probability, for a deletion test that is passed
 N_RANDOM = 10  # sets of random regions in the deletion test
 _LEAST_PROBABILITY = 1e-9
 
@@ -128,8 +129,8 @@ class Occlusion:
 
     @property
     def passed(self) -> bool:
-        """Whether the marked regions lower it, and more than random ones do."""
-        return self.fall > max(self.random_fall, 0.0)
+        """Whether the marked regions lower it noticeably, and more than random ones do."""
+        return self.fall > max(self.random_fall, _LEAST_FALL)
 
 
 def occlude(regions: Regions, ask: Ask, *, threads: int = 1, advance: Callable[[], object] = lambda: None) -> Occlusion:
