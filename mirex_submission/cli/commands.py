@@ -138,6 +138,29 @@ def classify(args: argparse.Namespace) -> None:
     )
 
 
+def add_explain(parser: argparse.ArgumentParser) -> None:
+    add_lists(parser)
+    parser.add_argument("track", type=path, metavar="TRACK", help="an audio file")
+    parser.add_argument(
+        "--out", type=path, metavar="PATH", help="page to write, FILE.html, or a folder for it (default: this folder)"
+    )
+    add_options(parser, ClassificationOptions, "name", "model", "vote", title="classification")
+    add_options(parser, RunOptions, "device", "engine", "track_limit")
+
+
+def explain(args: argparse.Namespace) -> None:
+    from mirex_submission.runs.explain import explain
+
+    explain(
+        args.scratch,
+        args.track,
+        args.out,
+        classification=read_options(args, ClassificationOptions),
+        run=read_options(args, RunOptions),
+        command=args.command_line,
+    )
+
+
 def add_train_and_classify(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "train_list", "test_list", "output")
     _add_training(parser, TrainAndClassifyOptions)

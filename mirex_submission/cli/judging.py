@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirex_submission.cli.options import add_options, path, read_options
 from mirex_submission.evaluation.options import AuditOptions, CrossvalOptions, EvaluateOptions, FoldsOptions
+from mirex_submission.runs.options import RunOptions
 from mirex_submission.training.recipe import RECIPES
 
 log = logging.getLogger(__name__)
@@ -173,15 +174,28 @@ def add_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=path, metavar="FILE", help="page to write (default: RESULTS/report.html)"
     )
+    parser.add_argument(
+        "--explain",
+        type=path,
+        metavar="SCRATCH",
+        help="explain the mistakes by the models in SCRATCH, a page a mistake",
+    )
 
 
 def report(args: argparse.Namespace) -> None:
     from mirex_submission.evaluation.report.page import write_report
 
     output = args.output or os.path.join(args.results, "report.html")
-    for note in write_report(args.results, output, args.command_line):
+    explain = None
+    if args.explain:
+        from mirex_submission.runs.explain_mistakes import MistakeExplainer
+
+        explain = MistakeExplainer(
+            args.explain, args.results, output, run=read_options(args, RunOptions), command=args.command_line
+        )
+    for note in write_report(args.results, output, args.command_line, explain=explain):
         log.warning("%s", note)
-    log.info("%s: one page that needs no other file", output)
+    log.info("%s: one page that needs no other file%s", output, " but those that explain" if explain else "")
 
 
 def _named_path(text: str) -> tuple[str, str]:

@@ -87,6 +87,9 @@ COMMANDS = {
     "train-and-classify": _Command(
         commands.add_train_and_classify, commands.train_and_classify, "Train a model, then classify a test list."
     ),
+    "explain": _Command(
+        commands.add_explain, commands.explain, "Show why a model chose the class of one track, as an HTML page."
+    ),
     "check": _Command(commands.add_check, commands.check, "Check lists, audio, disk, memory and device."),
     "completion": _Command(add_completion, _completion, "Print completions of commands and options for a shell."),
     "doctor": _Command(commands.add_doctor, commands.doctor, "Check the installation and print fixes."),

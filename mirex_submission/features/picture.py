@@ -84,11 +84,17 @@ def _draw_spectrogram(figure: Figure, axes: Axes, frames: np.ndarray, spec: Feat
     )
     extend = "min" if columns.min() < darkest else "neither"
     figure.colorbar(image, ax=axes, label="log10 of band power", extend=extend, pad=0.01)
+    label_bands(axes, spec)
+    axes.tick_params(labelbottom=False)
+
+
+def label_bands(axes: Axes, spec: FeatureSpec, *, least_hz: int = 0) -> None:
+    """Label the rows of an image of bands with frequencies, from `least_hz` on."""
+    ticks = {hz: text for hz, text in _TICKS_HZ.items() if hz >= least_hz}
     bands_per_mel = (spec.n_bands + 1) / hz_to_mel(spec.rate_hz / 2)
-    axes.set_yticks([bands_per_mel * hz_to_mel(hz) - 1 for hz in _TICKS_HZ], _TICKS_HZ.values(), fontsize=8)
+    axes.set_yticks([bands_per_mel * hz_to_mel(hz) - 1 for hz in ticks], ticks.values(), fontsize=8)
     axes.set_ylim(-0.5, spec.n_bands - 0.5)
     axes.set_ylabel("Frequency (Hz)")
-    axes.tick_params(labelbottom=False)
 
 
 def _draw_segments(axes: Axes, rows: list[np.ndarray], spec: FeatureSpec) -> None:

@@ -58,11 +58,14 @@ class NetworkPredictor:
 
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Compute class probabilities of a track's segments, the mean over the networks, [n_segments, n_classes]."""
-        spec, recipe = self.bundle.spec, self.bundle.recipe
-        starts = segment_starts(len(frames), header.content, spec, recipe)
+        starts = segment_starts(len(frames), header.content, self.bundle.spec, self.bundle.recipe)
+        return self.probabilities_at(starts, frames)
+
+    def probabilities_at(self, starts: np.ndarray, frames: np.ndarray) -> np.ndarray:
+        """Compute class probabilities of the segments that begin at these frames, [n_segments, n_classes]."""
         of_parts = []
         for part in np.split(starts, range(_AT_ONCE, len(starts), _AT_ONCE)):
-            x = cut(frames, part, spec.n_frames)
+            x = cut(frames, part, self.bundle.spec.n_frames)
             by_network = np.stack([network.probabilities(x).astype(np.float64) for network in self.networks])
             of_parts.append(by_network.mean(axis=0))
         return np.concatenate(of_parts)

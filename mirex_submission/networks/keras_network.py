@@ -199,6 +199,12 @@ class KerasNetwork:
         # Several GPUs compute all segments each, and Keras concatenates their results.
         return np.asarray(self.model.predict_on_batch(np.ascontiguousarray(segments)))[: len(segments)]
 
+    def gradients(self, segments: np.ndarray, target: int) -> np.ndarray:
+        """Compute the gradients of the logarithm of a class's probability; see `keras_gradients.gradients`."""
+        from mirex_submission.networks.keras_gradients import gradients
+
+        return gradients(self.model, segments, target)
+
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
         """Train on the mini-batches of an epoch; see `engine.Network`."""
         dropout = epoch.dropout_rng()

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from mirex_submission.features.extraction import Extracted, Stores
     from mirex_submission.models.bundle import AnyBundle
-    from mirex_submission.models.prediction import Predictor
+    from mirex_submission.models.prediction import NetworkPredictor, Predictor, ViewPredictor
     from mirex_submission.runs.label_sets import LabelSets
 
 log = logging.getLogger(__name__)
@@ -219,7 +219,7 @@ def _newest_predictor(
         return newest, start_predictor(folder, newest, run)
 
 
-def start_predictor(folder: Path, model: AnyBundle, run: RunOptions) -> Predictor:
+def start_predictor(folder: Path, model: AnyBundle, run: RunOptions) -> NetworkPredictor | ViewPredictor:
     """Start the engine and load the weights of a model. Raises ModelError, DeviceError."""
     from mirex_submission.models.bundle import ViewBundle
     from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor

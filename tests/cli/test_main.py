@@ -24,7 +24,7 @@ from mirex_submission.system.workers import Workers
 
 COMMANDS = (
     "extract", "train", "classify", "train-and-classify", "features", "folds", "validate", "crossval", "evaluate",
-    "report", "check", "completion", "doctor", "export", "try", "audit", "pack", "predict",
+    "report", "explain", "check", "completion", "doctor", "export", "try", "audit", "pack", "predict",
 )  # fmt: skip
 HEAVY = {
     "tensorflow", "keras", "numpy", "scipy", "joblib", "soundfile", "soxr", "matplotlib", "dask", "distributed",
@@ -35,7 +35,7 @@ WITHOUT_DEFAULT = {
     "--name", "--probabilities", "--scheduler", "--plot", "--scratch", "--export", "--time-limit", "--tensorboard",
     "--groups", "--truth", "--system", "--submission", "--train-options", "--classify-options", "--format", "--root",
     "--from-folders", "--from-mirdata", "--group", "--out", "--check", "--shard", "--stress",
-    "--stress-limit", "--strata", "--confidence", "--author",
+    "--stress-limit", "--strata", "--explain", "--confidence", "--author",
 }  # fmt: skip
 # Arguments that are refused before anything is loaded or written.
 REFUSED = [

@@ -917,8 +917,8 @@ def take_signals():
 # Options.
 
 COMMANDS = (
-    "extract", "train", "classify", "train-and-classify", "check", "completion", "doctor", "export", "pack",
-    "predict", "features", "try", "folds", "validate", "audit", "crossval", "evaluate", "report",
+    "extract", "train", "classify", "train-and-classify", "explain", "check", "completion", "doctor", "export",
+    "pack", "predict", "features", "try", "folds", "validate", "audit", "crossval", "evaluate", "report",
 )  # fmt: skip
 
 

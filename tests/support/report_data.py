@@ -95,7 +95,7 @@ def _runs(folder, systems, n_folds):
 class Reader(HTMLParser):
     """What a page holds: its tags with their attributes, the text of each section, and of each kind of tag."""
 
-    VOID = ("meta", "br", "img", "use", "image")
+    VOID = ("meta", "br", "img", "use", "image", "source")
 
     def __init__(self, page):
         super().__init__()

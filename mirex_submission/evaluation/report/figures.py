@@ -35,9 +35,9 @@ WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide 
 MOST_CLASSES = 50  # that a figure shows one by one
 MOST_PAIRS = 30  # of confused classes, where a matrix would be too large
 _LONG, _SHORT = 22, 16  # most characters of a name, half as many where there are ideographs
-_INK, _FAINT, _LINE, _BAND, _ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#f4f4f4", "#0072b2"
+INK, _FAINT, _LINE, _BAND, _ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#f4f4f4", "#0072b2"
 # Okabe and Ito's colours that a colour-blind reader tells apart, without yellow, which is too pale on white paper.
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", _INK)
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _TEXT, _SMALL, _SMALLEST = 12.0, 11.0, 8.5  # font sizes
 _DIGIT = 0.65  # width of a digit of DejaVu Sans, of the font size
@@ -49,10 +49,10 @@ _STYLE = {
     "text.parse_math": False,  # a `$` in a label is not a formula
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": _SMALL,
-    "text.color": _INK,
+    "text.color": INK,
     "axes.edgecolor": _FAINT,
     "axes.facecolor": "none",
-    "axes.labelcolor": _INK,
+    "axes.labelcolor": INK,
     "axes.labelsize": _SMALL,
     "axes.linewidth": 0.7,
     "axes.axisbelow": True,
@@ -64,9 +64,9 @@ _STYLE = {
     "legend.fontsize": _SMALL,
     "legend.frameon": False,
     "xtick.color": _FAINT,
-    "xtick.labelcolor": _INK,
+    "xtick.labelcolor": INK,
     "ytick.color": _FAINT,
-    "ytick.labelcolor": _INK,
+    "ytick.labelcolor": INK,
     "grid.color": _LINE,
     "grid.linewidth": 0.7,
     "lines.linewidth": 1.2,
@@ -76,20 +76,20 @@ _Result = TypeVar("_Result")
 _Look = dict[str, Any]  # how something is drawn: keyword arguments of a line
 
 
-def _styled(draw: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
+def styled(draw: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
     """Draw in the report's style over matplotlib's packaged defaults, whatever a `matplotlibrc` says."""
 
     @functools.wraps(draw)
-    def styled(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
+    def with_style(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         with plain_matplotlib(), matplotlib.rc_context(_STYLE), warnings.catch_warnings():
             # The browser draws a script that DejaVu Sans lacks with a font that has it.
             warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
             return draw(*args, **kwargs)
 
-    return styled
+    return with_style
 
 
-@_styled
+@styled
 def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[float]]]) -> Markup:
     """Draw a row a system: (name, accuracy, its interval, the folds' accuracies)."""
     figure, axes = _rows([shorten(name) for name, *_ in systems], 28)
@@ -101,7 +101,7 @@ def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[flo
     return _svg(figure, "accuracy of each system with its interval")
 
 
-@_styled
+@styled
 def shortcuts(rows: Sequence[Shortcut]) -> Markup:
     """Draw a row a shortcut: its accuracy, the interval of it, and chance."""
     figure, axes = _rows([shorten(row.feature) for row in rows], 18)
@@ -113,7 +113,7 @@ def shortcuts(rows: Sequence[Shortcut]) -> Markup:
     return _svg(figure, "accuracy of each shortcut with its interval, and chance")
 
 
-@_styled
+@styled
 def recalls(classes: Sequence[str], table: np.ndarray, systems: Sequence[str]) -> Markup:
     """Draw a row a class: the recall of each system; of many classes the last MOST_CLASSES.
 
@@ -130,7 +130,7 @@ def recalls(classes: Sequence[str], table: np.ndarray, systems: Sequence[str]) -
     return _svg(figure, "recall of each class")
 
 
-@_styled
+@styled
 def mean_ranks(ranks: Mapping[str, tuple[float, float, float]], over: str) -> Markup:
     """Draw a row a system, best first: its mean rank, and low and high of it; a band marks the best one's interval."""
     figure, axes = _rows([shorten(name) for name in ranks], 28)
@@ -143,7 +143,7 @@ def mean_ranks(ranks: Mapping[str, tuple[float, float, float]], over: str) -> Ma
     return _svg(figure, f"mean ranks over {over}")
 
 
-@_styled
+@styled
 def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray, system: str) -> Markup:
     """Draw a confusion matrix, shaded by the share of the truth's column; of many classes the most confused pairs.
 
@@ -168,7 +168,7 @@ def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray
     size = min(_TEXT, (cell - 1) / (digits * _DIGIT))
     for (row, column), count in np.ndenumerate(shown):
         if count:
-            ink = "white" if row < n and shares[row, column] > 0.5 else _INK
+            ink = "white" if row < n and shares[row, column] > 0.5 else INK
             axes.text(column, row, str(count), color=ink, ha="center", va="center_baseline", size=size, in_layout=False)
     axes.set(xlim=(-0.5, n - 0.5), ylim=(len(shown) - 0.5, -0.5))
     axes.set_xticks(range(n), names, rotation=90, rotation_mode="anchor", ha="left", va="center")
@@ -199,7 +199,7 @@ def _confused_pairs(classes: Sequence[str], counts: np.ndarray, system: str) -> 
     return _svg(figure, f"most confused classes of {system}")
 
 
-@_styled
+@styled
 def confusion_picture(counts: np.ndarray) -> str:
     """Return a matrix of many classes as a picture, a data address: each pixel is the share of a column of the truth.
 
@@ -213,7 +213,7 @@ def confusion_picture(counts: np.ndarray) -> str:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 
-@_styled
+@styled
 def reliability(bins: Sequence[ReliabilityBin], system: str) -> Markup:
     """Draw how often the likeliest class is right against its probability; the area of a dot is the bin's tracks."""
     figure = Figure((WIDTH / 72, 300 / 72), layout="constrained")
@@ -227,7 +227,7 @@ def reliability(bins: Sequence[ReliabilityBin], system: str) -> Markup:
     return _svg(figure, f"reliability curve of {system}")
 
 
-@_styled
+@styled
 def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Markup:
     """Draw loss and accuracy by epoch; history: network to the curves of each of its trainings."""
     trainings = [curves for folds in history.values() for curves in folds]
@@ -258,7 +258,7 @@ def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Mar
     return _svg(figure, f"learning curves of {system}")
 
 
-@_styled
+@styled
 def stress_curve(label: str, ticks: Sequence[str], lines: Mapping[str, np.ndarray]) -> Markup:
     """Draw accuracy against the strength of a deformation.
 
@@ -279,12 +279,12 @@ def stress_curve(label: str, ticks: Sequence[str], lines: Mapping[str, np.ndarra
     return _svg(figure, f"accuracy against {label}")
 
 
-@_styled
+@styled
 def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
     """Draw a bar a system, made of the seconds of each kind of step: system to step to seconds."""
     steps = list(dict.fromkeys(step for times in seconds.values() for step in times))
     legend: dict[str, _Look] = {
-        step: {"color": _COLOURS[k % len(_COLOURS)], "marker": "s", "linestyle": ""} for k, step in enumerate(steps)
+        step: {"color": COLOURS[k % len(COLOURS)], "marker": "s", "linestyle": ""} for k, step in enumerate(steps)
     }
     longest = max(sum(times.values()) for times in seconds.values())
     unit, name = next(((u, n) for u, n in ((3600, "hours"), (60, "minutes")) if longest >= 2 * u), (1, "seconds"))
@@ -299,7 +299,7 @@ def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
     return _svg(figure, "run time of each system")
 
 
-@_styled
+@styled
 def spectrogram(frames: np.ndarray) -> str:
     """Return the picture of a clip's log10 band powers [shape=(n_frames, n_bands)] as a data address: dark is loud."""
     step = -(-len(frames) // _SPECTROGRAM_COLUMNS)
@@ -328,7 +328,7 @@ def shorten(text: str, room: int = _LONG) -> str:
 
 def _look(k: int, **more: str | float) -> _Look:
     """Return how the k-th of several things is drawn: no two of 63 share colour and marker."""
-    return {"color": _COLOURS[k % len(_COLOURS)], "marker": _MARKERS[k % len(_MARKERS)], **more}
+    return {"color": COLOURS[k % len(COLOURS)], "marker": _MARKERS[k % len(_MARKERS)], **more}
 
 
 def _rows(names: Sequence[str], pitch: int, legend: Mapping[str, _Look] | None = None) -> tuple[Figure, Axes]:

@@ -38,6 +38,15 @@ class Mistake:
 
 
 @dataclass(frozen=True)
+class Explained:
+    """Where the page that explains a mistake lies, and the clip for a player; or why there is none."""
+
+    link: str = ""
+    audio: str = ""
+    missing: str = ""
+
+
+@dataclass(frozen=True)
 class Picture:
     """A track's spectrogram as a data address, or why there is none."""
 

@@ -9,25 +9,34 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import UsageError, coded
 from mirex_submission.evaluation.audit.records import AUDIT
 from mirex_submission.evaluation.crossval.record import RUNS, read_runs
 from mirex_submission.evaluation.judging.results import RESULTS, read
 from mirex_submission.evaluation.report.audit import audit_section
-from mirex_submission.evaluation.report.content import assemble
+from mirex_submission.evaluation.report.content import Report, assemble
+from mirex_submission.evaluation.report.mistakes import Explained, Mistake
 from mirex_submission.evaluation.report.stress import stress_section
 from mirex_submission.evaluation.stress.results import STRESS
 from mirex_submission.system.atomic import check_writable, write_file, write_output
-from mirex_submission.system.progress import duration, printable
+from mirex_submission.system.progress import Progress, duration, printable
+
+Explain = Callable[[str, Mistake], Explained]  # of a system's name and one of its mistakes
 
 
-def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str], command: Sequence[str]) -> list[str]:
+def write_report(
+    folder: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    command: Sequence[str],
+    *,
+    explain: Explain | None = None,
+) -> list[str]:
     """Write the page of the results in `folder` to `output`.
 
     Parameters
@@ -38,6 +47,8 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
         The page.
     command : sequence of str
         The command that asked for it, which the page shows.
+    explain : callable, optional
+        Explains a mistake that the page shows.
 
     Returns
     -------
@@ -62,19 +73,34 @@ def write_report(folder: str | os.PathLike[str], output: str | os.PathLike[str],
             raise UsageError(text, code="report.replaces-results")
     notes = []
     if section and not (folder / RESULTS).exists():
-        page = _template("audit_page.html.jinja").render(section=section, command_line=command)
+        page = template("audit_page.html.jinja").render(section=section, command_line=command)
     else:
         report = assemble(folder, read(folder / RESULTS), read_runs(folder))
-        page = _template("report.html.jinja").render(
-            report=report, section=section, stress=stress_section(folder), command_line=command
+        explained = _explained(report, explain) if explain else {}
+        page = template("report.html.jinja").render(
+            report=report, section=section, stress=stress_section(folder), explained=explained, command_line=command
         )
-        notes = report.notes
+        missing = [why.missing for of_system in explained.values() for why in of_system if why.missing]
+        notes = [*report.notes, *(coded(f"not explained: {text}", code="report.not-explained") for text in missing)]
     write = write_file if Path(output).parent == folder else write_output
     write(output, page.encode("utf-8"))
     return notes
 
 
-def _template(name: str) -> jinja2.Template:
+def _explained(report: Report, explain: Explain) -> dict[str, list[Explained]]:
+    """Explain the mistakes of each system."""
+    progress = Progress("explained mistakes", sum(map(len, report.mistakes.values())), unit="tracks")
+    explained: dict[str, list[Explained]] = {}
+    for name, mistakes in report.mistakes.items():
+        for mistake in mistakes:
+            explained.setdefault(name, []).append(explain(name, mistake))
+            progress.advance()
+    progress.close()
+    return explained
+
+
+def template(name: str) -> jinja2.Template:
+    """Return a template of this folder, which escapes all data."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

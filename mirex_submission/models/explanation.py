@@ -1,0 +1,177 @@
+"""What a model makes of one clip, and why: probabilities over time, the regions that decide, and similar tracks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mirex_submission.errors import AudioError
+from mirex_submission.features import audio, extraction, scan
+from mirex_submission.features.logmel import log_mel
+from mirex_submission.features.spec import WINDOW_S, FeatureSpec, Spec
+from mirex_submission.models.bundle import AnyBundle
+from mirex_submission.models.neighbours import Neighbours, nearest
+from mirex_submission.models.occlusion import Occlusion, Regions, n_questions, occlude
+from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor
+from mirex_submission.models.saliency import saliency
+from mirex_submission.models.waveform_model import Features, Pieces, WaveformModel
+from mirex_submission.system.progress import Progress
+from mirex_submission.system.workers import Workers
+
+MOST_S = WINDOW_S  # that are explained of a longer track: its first two minutes
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """One clip explained.
+
+    Parameters
+    ----------
+    path : str
+        As it was given.
+    recipe : str
+        Name of the model's recipe.
+    classes : tuple of str
+    probabilities : np.ndarray [shape=(n_classes,)]
+        Of the samples.
+    predicted : int
+        The class that was chosen, and that is explained.
+    trained_as : str or None
+        Label of the clip in the training, None if it was not trained on.
+    duration_s : float
+        Of the track, of which `samples` may be the beginning.
+    note : str
+        What is odd about the audio, or "".
+    samples : np.ndarray [shape=(n,), float32]
+    marked_samples : np.ndarray [shape=(n,), float32]
+        What the marked regions hold.
+    spec : FeatureSpec
+        Of `frames`.
+    frames : np.ndarray [shape=(n_frames, n_bands)]
+        log-Mel picture of the samples.
+    pieces : Pieces
+        Class probabilities over time.
+    occlusion : Occlusion
+    saliency : np.ndarray [shape=(n_frames, n_bands)], or None
+        By gradients, where Keras computes.
+    neighbours : Neighbours
+    """
+
+    path: str
+    recipe: str
+    classes: tuple[str, ...]
+    probabilities: np.ndarray
+    predicted: int
+    trained_as: str | None
+    duration_s: float
+    note: str
+    samples: np.ndarray
+    marked_samples: np.ndarray
+    spec: FeatureSpec
+    frames: np.ndarray
+    pieces: Pieces
+    occlusion: Occlusion
+    saliency: np.ndarray | None
+    neighbours: Neighbours
+
+    @property
+    def label(self) -> str:
+        """The predicted class."""
+        return self.classes[self.predicted]
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes and their probabilities, likeliest first."""
+        order = np.argsort(-self.probabilities, kind="stable")
+        return [(self.classes[k], float(self.probabilities[k])) for k in order]
+
+
+def explain_clip(
+    path: str,
+    scratch: Path,
+    folder: Path,
+    bundle: AnyBundle,
+    predictor: NetworkPredictor | ViewPredictor,
+    *,
+    threads: int = 1,
+    limit_s: float = Workers.limit_s,
+) -> Explanation:
+    """Explain what a model makes of one audio file.
+
+    Parameters
+    ----------
+    path : str
+    scratch, folder : Path
+        Scratch folder, and the folder of the model in it.
+    bundle, predictor : AnyBundle, Predictor
+        The model.
+    threads : int
+        Threads of a model that has none of its own.
+    limit_s : float
+        Most seconds for decoding the file and computing its features.
+
+    Raises
+    ------
+    AudioError
+        The file is unreadable, empty, silent, or too short.
+    """
+    specs = bundle.specs
+    computed = features_of(path, specs, limit_s)
+    with scan.without_output():
+        whole = audio.decode(path, rate_hz=specs[0].rate_hz)
+    headers = [header for header, _ in computed]
+    model = WaveformModel(bundle, predictor, headers)
+    samples = _first_samples(whole)
+    if len(samples) < model.least_s * whole.rate_hz:
+        text = f"{path}: lasts {len(samples) / whole.rate_hz:.2f} s: at least {model.least_s:.2f} s can be explained"
+        raise AudioError(text, code="audio.too-short")
+    features = model.features(samples)
+    predicted, probabilities = predictor.predict(features)
+    regions = Regions(samples, whole.rate_hz)
+    progress = Progress("explanation", n_questions(regions), unit="questions to the model")
+    occlusion = occlude(
+        regions,
+        lambda altered: float(model.predict(altered)[1][predicted]),
+        threads=1 if model.has_own_threads else threads,
+        advance=progress.advance,
+    )
+    progress.close()
+    spec = specs[0] if isinstance(specs[0], FeatureSpec) else FeatureSpec(whole.rate_hz)
+    labels = {track.content: track.label for track in bundle.tracks}
+    return Explanation(
+        path=path,
+        recipe=bundle.recipe.name,
+        classes=bundle.classes,
+        probabilities=probabilities,
+        predicted=predicted,
+        trained_as=labels.get(headers[0].content),
+        duration_s=headers[0].duration_s,
+        note=headers[0].note,
+        samples=samples,
+        marked_samples=samples - regions.without(occlusion.marked),
+        spec=spec,
+        frames=log_mel(samples, spec),
+        pieces=model.pieces(samples),
+        occlusion=occlusion,
+        saliency=saliency(predictor, features, predicted) if isinstance(predictor, NetworkPredictor) else None,
+        neighbours=nearest(scratch, folder, bundle, predictor, computed),
+    )
+
+
+def features_of(path: str, specs: Sequence[Spec], limit_s: float = Workers.limit_s) -> Features:
+    """Decode one track and compute its features for each spec. Raises AudioError with the path."""
+    try:
+        with scan.time_limit(limit_s):
+            return extraction.compute(path, specs)
+    except AudioError as error:
+        raise AudioError(f"{path}: {error.text}", code=error.code) from error
+
+
+def _first_samples(whole: audio.Waveform) -> np.ndarray:
+    """Return the beginning of a waveform, float32 with full scale 1.0."""
+    samples = whole.samples[: MOST_S * whole.rate_hz]
+    floats = samples.astype(np.float32)
+    return floats * np.float32(2.0**-15) if samples.dtype == np.int16 else floats
