@@ -114,10 +114,14 @@ class FeatureOptions(Options):
 
 @dataclass(frozen=True)
 class ExtractionOptions(ClusterOptions):
-    """Where and how features are extracted; `backend` and `scheduler` are those of ClusterOptions.
+    """Where and how features are extracted.
 
     Parameters
     ----------
+    backend : {"loky", "dask", "ray"}
+        This machine, or a cluster.
+    scheduler : str, optional
+        Address of the Dask scheduler or the Ray head.
     shard : str or (int, int)
         "I/N": extract only the I-th of N shares of the tracks.
     verify : bool
@@ -156,6 +160,12 @@ class TrainingOptions(Options):
         Folder for TensorBoard's events.
     no_picture : bool
         Do not draw history.png.
+
+    Examples
+    --------
+    >>> from mirex_submission import TrainingOptions
+    >>> TrainingOptions(name="fold1", time_limit="20h").time_limit  # seconds
+    72000.0
     """
 
     name: str | None = _name()
