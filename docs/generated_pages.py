@@ -135,8 +135,10 @@ def fill(app: Sphinx, page: str, source: list[str]) -> None:
 
 
 def link_documents(app: Sphinx, doctree: nodes.document) -> None:
-    """Make a link of each name of a document."""
+    """Make a link of each name of a document, and mark short words, such as options, which stay on one line."""
     for name in list(doctree.findall(nodes.literal)):
+        if re.fullmatch(r"\S{,24}", name.astext()):
+            name["classes"].append("word")
         page = re.fullmatch(r"docs/(\w+)\.md", name.astext())
         if page and not isinstance(name.parent, nodes.reference):
             target = {"refdomain": "std", "reftype": "doc", "reftarget": f"/{page[1]}", "refwarn": True}

@@ -78,8 +78,8 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     classes_ : np.ndarray [shape=(n_classes,)]
         The sorted labels.
     bundle_ : dict of str to bytes
-        The files of the trained model by name: 6 MB a network. With them a fitted estimator is whole: it can be pickled,
-        and it predicts without the scratch folder of its training.
+        The files of the trained model by name: 6 MB a network. With them a fitted estimator is whole: you can pickle
+        it, and it predicts without the scratch folder of its training.
 
     Examples
     --------

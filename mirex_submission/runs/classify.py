@@ -124,7 +124,8 @@ def classify(
 
     Examples
     --------
-    With `test.txt` of four tracks in the current folder, and the model that the example of `train` makes of two classes:
+    With `test.txt` of four tracks in the current folder, and the model of two classes that the example of `train`
+    makes:
 
     >>> from mirex_submission import ClassificationOptions, classify
     >>> result = classify("scratch", "test.txt", "output.txt", classification=ClassificationOptions(name="fold1"))
