@@ -35,9 +35,9 @@ def log_mel(
     rate_hz : int, optional
         Sampling rate of a waveform; a file has its own.
     n_bands : int
-        Mel bands from 0 Hz to half the working rate.
+        Mel bands from 0 Hz to half the working rate; the paper has 40.
     n_frames : int
-        Frames a segment; a clip shorter than a segment is repeated until it fills one.
+        Frames a segment; the paper has 80. A clip shorter than a segment is repeated until it fills one.
     working_rate_hz : int, optional
         11025, 22050 or 44100, to which the samples are resampled. By default the first of them that the source's own
         rate does not exceed, or 44100.
