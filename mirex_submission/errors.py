@@ -12,6 +12,11 @@ def coded(text: str, *, code: str) -> str:
     return f"{text} [{code}]" if code else text
 
 
+def reason_of(error: Exception) -> str:
+    """Return what an error says; of the operating system's without its number and file."""
+    return str(getattr(error, "strerror", None) or error)
+
+
 class MirexError(Exception):
     """Root of every error that this package raises on purpose.
 

@@ -21,6 +21,7 @@ Count = Annotated[int, Meta(ge=0, lt=2**53)]
 Amount = Annotated[float, Meta(ge=0, lt=2.0**53)]
 Number = Annotated[float, Meta(gt=-(2.0**53), lt=2.0**53)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]  # of a system or a fold, which files are named by
 MOST_BYTES = 1 << 30  # of any file of results; 100,000 tracks or 1,000 classes take a tenth of it
 _Record = TypeVar("_Record")
 

@@ -20,6 +20,19 @@ log = logging.getLogger(__name__)
 
 # A file with one of these is a track even if it cannot be decoded: extraction names it then. Others are asked.
 AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
+# What file servers, Windows and archives of macOS put beside the files of a user.
+_OF_SYSTEMS = frozenset(
+    (
+        "@eaDir",
+        "#recycle",
+        "$RECYCLE.BIN",
+        "System Volume Information",
+        "Thumbs.db",
+        "desktop.ini",
+        "__MACOSX",
+        "lost+found",
+    )
+)
 _PART = re.compile(
     r"(train(ing)?|test(ing)?|val(id(ation)?)?|dev(el(opment)?)?|eval(uation)?|(fold|split)[-_ ]?\d+)"
     r"([-_ ]?(set|data|audio|clips|files|songs|tracks|wavs?))?",
@@ -30,7 +43,8 @@ _PART = re.compile(
 def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> list[GroupedTrack]:
     """Find the audio files below each folder in `folder`, whose name is their class.
 
-    Hidden files and folders are left out. Links are followed, but each folder is read once.
+    Hidden files and folders, and those of file servers and systems, are left out. Links are followed, but each folder
+    is read once.
 
     Parameters
     ----------
@@ -63,7 +77,7 @@ def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> lis
     lost = sorted(
         {name for name in os.listdir(top) if os.path.isdir(os.path.join(top, name))} - {t.label for t in tracks}
     )
-    lost = [name for name in lost if not name.startswith(".")]
+    lost = [name for name in lost if not _is_hidden(name)]
     if lost:
         problem = f"{top}: {len(lost)} class(es) left out, for their folders have no audio file: {', '.join(lost)}"
         log.warning("%s", coded(problem, code="folds.lost-class"))
@@ -86,7 +100,7 @@ def audio_below(folder: str | os.PathLike[str]) -> list[str]:
 def loose_audio(folder: str | os.PathLike[str]) -> list[str]:
     """Find the audio files that lie in a folder itself, which is in no folder of a class."""
     with os.scandir(folder) as entries:
-        paths = sorted(entry.path for entry in entries if not entry.name.startswith(".") and not entry.is_dir())
+        paths = sorted(entry.path for entry in entries if not _is_hidden(entry.name) and not entry.is_dir())
     return [path for path in paths if not _reason_against(path)]
 
 
@@ -114,8 +128,8 @@ def _folders(top: str, left_out: dict[str, list[str]]) -> Iterator[tuple[str, li
     n_hidden, links = 0, deque([top])
     while links:
         for parent, folders, names in os.walk(links.popleft(), onerror=_cannot_list):
-            visible = sorted(name for name in folders if not name.startswith("."))
-            files = [name for name in names if not name.startswith(".")]
+            visible = sorted(name for name in folders if not _is_hidden(name))
+            files = [name for name in names if not _is_hidden(name)]
             n_hidden += len(folders) - len(visible) + len(names) - len(files)
             folders.clear()
             if _identity(parent) in read:
@@ -131,6 +145,10 @@ def _folders(top: str, left_out: dict[str, list[str]]) -> Iterator[tuple[str, li
             yield parent, files
     if n_hidden:
         log.info("%s: %d hidden file(s) and folder(s) left out", top, n_hidden)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name in _OF_SYSTEMS
 
 
 def _identity(folder: str | os.PathLike[str]) -> tuple[int, int]:

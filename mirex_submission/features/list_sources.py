@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.features.file_types import file_type
 from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, from_folders, loose_audio
 from mirex_submission.protocol.groups import GroupedTrack, examples, warn_of_ungrouped
 from mirex_submission.protocol.in_memory import InMemoryList, ListSource, TrackTable, as_list
 from mirex_submission.protocol.lists import AUDIO
 from mirex_submission.protocol.tables import BINARY, LABEL, PATH, SUFFIXES, TableOptions, read_table
+from mirex_submission.system.file_types import file_type
 from mirex_submission.system.paths import full_path
 
 _HEAD_BYTES = 1 << 16

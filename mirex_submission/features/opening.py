@@ -17,8 +17,8 @@ import soundfile
 from mirex_submission.errors import AudioError, ResourceError
 from mirex_submission.features import av_file, mpeg
 from mirex_submission.features.av_file import AvFile
-from mirex_submission.features.file_types import HEAD, file_type
 from mirex_submission.features.streams import Stream, StreamFile, streams_of
+from mirex_submission.system.file_types import HEAD, file_type
 from mirex_submission.system.installation import install_extra
 
 Sound: TypeAlias = "soundfile.SoundFile | AvFile"

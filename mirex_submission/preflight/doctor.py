@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirex_submission.errors import DeviceError, MirexError, StorageError, UsageError
+from mirex_submission.errors import DeviceError, MirexError, StorageError, UsageError, reason_of
 from mirex_submission.system import compiled, installation, machine
 from mirex_submission.system.installation import PROJECT, install_command
 from mirex_submission.system.machine import size
@@ -233,7 +233,7 @@ def _folders() -> Iterator[Fact]:
         shm = os.statvfs("/dev/shm")
         multiprocessing.Semaphore()
     except OSError as error:
-        value = f"{error.strerror or error}: extraction cannot use several processes"
+        value = f"{reason_of(error)}: extraction cannot use several processes"
         yield Fact("/dev/shm", WARNING, value, "mount -t tmpfs tmpfs /dev/shm")
     else:
         # It holds semaphores only: joblib's arrays are in the scratch folder.

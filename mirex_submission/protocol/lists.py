@@ -11,16 +11,18 @@ from __future__ import annotations
 import codecs
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from mirex_submission.errors import ListError, coded
+from mirex_submission.errors import ListError, coded, reason_of
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
 from mirex_submission.protocol.misread import misreadings
+from mirex_submission.system.file_types import HEAD, TEXT, file_type
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import shortened
 from mirex_submission.system.unicode_forms import nfc
@@ -30,6 +32,7 @@ log = logging.getLogger(__name__)
 MAX_PROBLEMS_SHOWN = 1000
 # A file of so many faulty lines, or with so long a line, is no list, and may have no end, as a device.
 _MAX_PROBLEMS, _MAX_LINE_BYTES = 100_000, 1 << 16
+_NO_PATH = re.compile(rb"\s*[\[{<]|%PDF-")  # only asked where a whole pattern of such a type fits
 _MAX_PATH_BYTES = 4095  # what Linux opens
 AUDIO = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b".snd", b"caff", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 
@@ -127,6 +130,10 @@ def read_labelled(
         if not tab:
             problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
             continue
+        if not tracks and os.path.isfile(label) and not os.path.lexists(path):
+            text = f"{shortened(path)!r} is no file, but what follows the tab is one: the columns are swapped"
+            problems.add(number, text, "write path<TAB>label", code="list.swapped")
+            problems.finish(n_entries=0, expected="path<TAB>label")
         if not label.strip():
             problems.add(number, "an empty label", "write path<TAB>label", code="list.no-label")
             continue
@@ -191,13 +198,12 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
     try:
         with open(list_path, "rb") as f:
             longest = -1 if of_output else _MAX_LINE_BYTES
+            if not of_output:
+                _check_start(list_path, f.peek(HEAD)[:HEAD])
             # Lines of bytes end at LF, CRLF and CR, and not at form feeds and whatever else a path may hold.
             lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(longest), b"")))
             for number, raw in enumerate(lines, start=1):
                 if number == 1 and not of_output:
-                    if raw.startswith(AUDIO):
-                        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
-                        raise ListError(text, code="list.audio")
                     raw = raw.removeprefix(codecs.BOM_UTF8)
                 if len(raw) >= longest - 1 > 0:
                     text = f"{list_path}:{number}: a line of more than {_MAX_LINE_BYTES:,} bytes: give a list of paths"
@@ -207,10 +213,30 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
     except IsADirectoryError:
         raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
         raise ListError(
-            f"{list_path}: cannot be read: {reason}: check the path of the list", code="list.unreadable"
+            f"{list_path}: cannot be read: {reason_of(error)}: check the path of the list", code="list.unreadable"
         ) from None
+
+
+def _check_start(list_path: str | os.PathLike[str], head: bytes) -> None:
+    """Raise ListError if a file with these first bytes is of another kind."""
+    if head.startswith(AUDIO):
+        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
+        raise ListError(text, code="list.audio")
+    head = head.removeprefix(codecs.BOM_UTF8)
+    of_type = file_type(head)
+    # A path may begin like any type but the structured ones.
+    if of_type and of_type != TEXT and (_NO_PATH.match(head) or not _is_text(head.splitlines()[0])):
+        text = f"{list_path}:1: not a list, but {of_type.name}"
+        raise ListError(f"{text}: give UTF-8 text with one `path` or `path<TAB>label` a line", code="list.file-type")
+
+
+def _is_text(line: bytes) -> bool:
+    try:
+        codecs.utf_8_decode(line)  # takes a line whose last character is cut
+    except UnicodeDecodeError:
+        return False
+    return not re.search(rb"[\x00-\x08\x0e-\x1f]", line)
 
 
 def list_error(list_path: str | os.PathLike[str], problems: Sequence[str]) -> ListError:

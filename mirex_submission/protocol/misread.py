@@ -12,6 +12,9 @@ _COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|w
 # A comment, markup, or a line of names of columns alone.
 _HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
 
+# A URL, or a Windows path with a drive or a server.
+_FOREIGN = re.compile(r"""["'<]?(?:[a-z][a-z0-9+.-]+://|file:/|[a-z]:[\\/]|\\\\\w)""", re.IGNORECASE)
+
 
 class Misreading(NamedTuple):
     """A line whose path leads nowhere: what is wrong with it, what to do, and the code of the problem."""
@@ -57,14 +60,23 @@ def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, st
     headers = _headers(paths)
     if headers:
         line, path = headers[0]
-        others = f", as in {len(headers) - 1:,} more lines" if len(headers) > 1 else ""
-        text = f"{path!r} is no file, but a header or a comment{others}"
+        text = f"{path!r} is no file, but a header or a comment{_others(headers)}"
         result.append(Misreading(line, text, "remove it: a list has neither", code="list.header"))
+    foreign = [(line, path) for line, path in paths if _FOREIGN.match(path) and not os.path.lexists(path)]
+    if foreign:
+        line, path = foreign[0]
+        text = f"{path!r} is a URL or a path of Windows{_others(foreign)}"
+        advice = "write the path of a file on this machine; nothing is downloaded"
+        result.append(Misreading(line, text, advice, code="list.foreign-path"))
     for code, (line, path, reading) in first.items():
         others = f", and so in {n_lines[code] - 1:,} more lines" if n_lines[code] > 1 else ""
         text = f"there is no file {path!r}: {reading.problem}{others}"
         result.append(Misreading(line, text, reading.advice, code))
     return result
+
+
+def _others(lines: Sequence[tuple[int, str]]) -> str:
+    return f", as in {len(lines) - 1:,} more lines" if len(lines) > 1 else ""
 
 
 def _readings(path: str, folder: str) -> Iterator[_Reading]:
@@ -78,8 +90,9 @@ def _readings(path: str, folder: str) -> Iterator[_Reading]:
     if "\\" in path:
         text = "it has backslashes, as on Windows"
         yield _Reading(text, "write paths with slashes", path.replace("\\", "/"), code="list.backslash")
-    if path.startswith("~"):
-        yield _Reading("only a shell knows `~`", "write full paths", os.path.expanduser(path), code="list.home")
+    if path.startswith(("~", "$")):
+        text, full = "only a shell knows `~` and `$NAME`", os.path.expandvars(os.path.expanduser(path))
+        yield _Reading(text, "write full paths", full, code="list.home")
     columns = re.split(r"[\t,;]", path)
     if len(columns) > 1:
         text = "the line has more columns than a list has"
@@ -95,5 +108,5 @@ def _headers(paths: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     """Return the lines whose paths lead nowhere and look like none: comments, names of columns, or unlike the next."""
     looks = [re.search(r"[/.]", path) is not None for _, path in paths[:2]]
     first = paths[:1] if looks == [False, True] else []
-    named = [(line, path) for line, path in paths if _HEADER.match(path)]
+    named = [(line, path) for line, path in paths if _HEADER.match(path) and not _FOREIGN.match(path)]
     return [(line, path) for line, path in dict.fromkeys([*first, *named]) if not os.path.lexists(path)]

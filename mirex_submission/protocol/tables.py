@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mirex_submission.errors import ListError, UsageError, coded
+from mirex_submission.errors import ListError, UsageError, coded, reason_of
 from mirex_submission.protocol.groups import GroupedTrack, grouped, warn_of_forms, warn_of_ungrouped
 from mirex_submission.protocol.lists import Problems, is_path
 from mirex_submission.system import option as opt
@@ -129,9 +129,8 @@ def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
     except ImportError as error:
         raise UsageError(f"{path}: {error}: {install_extra('tables')}", code="folds.table-package") from None
     except OSError as error:
-        reason = error.strerror or error
         raise ListError(
-            f"{path}: cannot be read: {reason}: check the path of the table", code="list.unreadable"
+            f"{path}: cannot be read: {reason_of(error)}: check the path of the table", code="list.unreadable"
         ) from None
     except Exception as error:  # noqa: BLE001 - each format has errors of its own for a damaged file
         problem = f"{path}: not a {suffix} table: {error}"

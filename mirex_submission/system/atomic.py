@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from mirex_submission.errors import StorageError
+from mirex_submission.errors import StorageError, reason_of
 
 TEMPORARY_PREFIX = ".mirex-tmp-"
 _LEFTOVER = re.compile(rf"{re.escape(TEMPORARY_PREFIX)}\d+-[0-9a-f]{{8}}")
@@ -65,7 +65,7 @@ _OTHER_CAUSE = _Cause("check that the disk is mounted and healthy, then repeat t
 def storage_error(error: OSError, path: str | os.PathLike[str]) -> StorageError:
     """Make the StorageError for a path that cannot be written: reason of the system, advice and code."""
     advice, code = _CAUSES.get(error.errno or 0, _OTHER_CAUSE)
-    return StorageError(f"{os.fspath(path)}: cannot be written: {error.strerror or error}: {advice}", code=code)
+    return StorageError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}: {advice}", code=code)
 
 
 def _mode(path: str | os.PathLike[str]) -> int:

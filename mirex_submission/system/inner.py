@@ -15,6 +15,13 @@ from pathlib import Path
 from mirex_submission.errors import StorageError
 from mirex_submission.system.atomic import unseal
 
+# In words that say more than those of the system.
+_IN_THE_WAY = {
+    errno.EISDIR: "a folder is in its place",
+    errno.ELOOP: "a symbolic link is in its place, which is not followed",
+    errno.ENXIO: "a pipe, a socket or a device is in its place",
+}
+
 
 def inner_folder(root: str | os.PathLike[str], *names: str) -> Path:
     """Return a folder below `root`, none of whose parents below `root` leads to what another user prepared.
@@ -61,13 +68,18 @@ def open_inner(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
     OSError
         It cannot be opened; ELOOP for a link, and ENXIO for a pipe, a socket or a device.
     """
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    try:
+        descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno in _IN_THE_WAY:  # a link, or a socket or pipe that nothing reads
+            raise OSError(error.errno, _IN_THE_WAY[error.errno], os.fspath(path)) from None
+        raise
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode):
         return descriptor
     os.close(descriptor)
     number = errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO
-    raise OSError(number, os.strerror(number), os.fspath(path))
+    raise OSError(number, _IN_THE_WAY[number], os.fspath(path))
 
 
 def read_inner(path: str | os.PathLike[str], *, most_bytes: int, starts: bytes = b"") -> bytes:

@@ -67,8 +67,9 @@ def check_one_host() -> None:
     try:
         hosts = [host for job in json.loads(text).get("cluster", {}).values() for host in job]
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        shown = printable(shortened(text))
-        raise UsageError(f"TF_CONFIG={shown}: not understood ({error}): unset it", code="usage.tf-config") from error
+        expected = '{"cluster": {"worker": ["host:port"]}, "task": {"type": "worker", "index": 0}}'
+        text = f"TF_CONFIG={printable(shortened(text))}: not a JSON object such as {expected}"
+        raise UsageError(f"{text}: unset it to train on this machine", code="usage.tf-config") from error
     if len(hosts) > 1:
         raise UsageError(
             f"TF_CONFIG names {len(hosts)} hosts, but a model is trained on one: give each host its own folds "

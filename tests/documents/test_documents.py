@@ -93,5 +93,5 @@ def test_every_file_that_is_named_is_there(document):
 
 
 def test_the_readme_is_three_screens_and_leads_to_every_document():
-    assert len(read("README.md").splitlines()) <= 120
+    assert len(read("README.md").splitlines()) < 150
     assert all(document in read("README.md") for document in DOCUMENTS[1:])

@@ -49,7 +49,15 @@ def test_classes_are_the_folders_below_and_audio_may_lie_deeper(tmp_path, files,
 
 @pytest.mark.parametrize(
     "name",
-    [".ipynb_checkpoints/a.wav", "rock/.Trash-1000/files/a.wav", "rock/._a.wav", ".a.wav", "rock/cd/.git/x/a.wav"],
+    [
+        "@eaDir/a.wav",
+        "rock/Thumbs.db",
+        ".ipynb_checkpoints/a.wav",
+        "rock/.Trash-1000/files/a.wav",
+        "rock/._a.wav",
+        ".a.wav",
+        "rock/cd/.git/x/a.wav",
+    ],
 )
 def test_hidden_files_and_folders_are_no_tracks_and_no_classes(tmp_path, files, caplog, name):
     files("rock/1.wav", "jazz/2.wav", name)

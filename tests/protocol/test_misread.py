@@ -1,5 +1,6 @@
 """Lists whose lines are read otherwise than they are meant: one problem for each cause, with its first line."""
 
+import gzip
 import os
 import subprocess
 import sys
@@ -114,6 +115,58 @@ def test_an_audio_file_is_no_list(tmp_path, read, head):
     assert raised.value.code == "list.audio" and "\n" not in str(raised.value)
 
 
+LABELLED = "/music/a.wav\tjazz\n/music/b.wav\trock\n"
+OTHER_FILES = {
+    "UTF-16": LABELLED.encode("utf-16"),
+    "UTF-16 without a mark": LABELLED.encode("utf-16-le"),
+    "UTF-16, big-endian": LABELLED.encode("utf-16-be"),
+    "gzip": gzip.compress(LABELLED.encode()),
+    "ZIP": b"PK\3\4\x14\0\0\0" + bytes(100),
+    "JSON": b'[{"path": "/music/a.wav", "label": "jazz"}]\n',
+    "JSON over lines": b'[\n {\n  "path": "/music/a.wav"\n }\n]\n',
+    "XML": b'<?xml version="1.0"?>\n<track path="/music/a.wav"/>\n',
+    "HTML": b"<!DOCTYPE html>\n<html></html>\n",
+    "Office": b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(100),
+}
+
+
+@pytest.mark.parametrize("name", OTHER_FILES)
+@pytest.mark.parametrize("read", [read_paths, read_labelled])
+def test_a_file_of_another_type_is_named_in_one_sentence(tmp_path, read, name):
+    path = tmp_path / "list.txt"
+    path.write_bytes(OTHER_FILES[name])
+    with pytest.raises(ListError) as raised:
+        read(path)
+    text = str(raised.value)
+    assert raised.value.code == "list.file-type" and "\n" not in text
+    assert text.startswith(f"{path}:1: not a list, but ") and name.partition(" ")[0].strip(",") in text
+
+
+@pytest.mark.parametrize("start", ["MZ", "MAC demo", "FLV", "TTA1", "Rar!", "BZh", "ADIF", "[live] x", "{a}"])
+def test_a_path_may_begin_as_a_file_of_another_type(folder, start, monkeypatch):
+    (folder / start).mkdir()
+    (folder / start / "a.wav").touch()
+    (folder / "list.txt").write_text(f"{start}/a.wav\n")
+    monkeypatch.chdir(folder)
+    assert read_paths("list.txt") == [f"{start}/a.wav"]
+
+
+def test_swapped_columns_are_one_problem(folder):
+    path = folder / "list.txt"
+    path.write_text("".join(f"{name[:4]}\t{folder}/{name}\n" for name in NAMES))
+    assert causes(read_labelled, path) == [(1, "[list.swapped]")]
+    (folder / "rock").mkdir()  # a folder of that name is no track
+    path.write_text(f"{folder}/{NAMES[0]}\trock\n{folder}/{NAMES[1]}\tjazz\n")
+    assert len(read_labelled(path)) == 2
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("root", ["file://", "https://example.org", "C:\\music", "d:/music", "\\\\server\\share"])
+def test_urls_and_windows_paths_are_one_problem(folder, root, labelled):
+    path = written(folder, [f"{root}{folder}/{name}" for name in NAMES], labelled=labelled)
+    assert causes(read_labelled if labelled else read_paths, path) == [(1, "[list.foreign-path]")]
+
+
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
 def test_a_device_without_an_end_is_no_list(device):
     code = f"from mirex_submission.protocol.lists import read_paths\nread_paths({device!r})"
@@ -156,3 +209,20 @@ def test_a_comment_or_names_of_columns_are_no_path_wherever_they_stand(tmp_path,
     (misread,) = misreadings(tmp_path / "list.txt", list(enumerate(lines, start=1)))
     assert (misread.line, misread.code) == (where + 1, "list.header")
     assert not misreadings(tmp_path / "list.txt", list(enumerate(paths, start=1)))
+
+
+@pytest.mark.parametrize(
+    "start", ["[live] a long name of an album, 1999", "<a> a long name of an album, 1999", "{a long name}"]
+)
+def test_a_long_path_in_brackets_is_a_path(folder, start, monkeypatch):
+    (folder / start).mkdir()
+    (folder / start / "a.wav").touch()
+    (folder / "list.txt").write_text(f"{start}/a.wav\n")
+    monkeypatch.chdir(folder)
+    assert read_paths("list.txt") == [f"{start}/a.wav"]
+
+
+@pytest.mark.parametrize("text", ['\ufeff{"a": 1}\n', "\n\n <html>\n", "  [\n  {}\n]\n", "<a>\n<b/>\n</a>\n"])
+def test_markup_behind_a_mark_or_blanks_is_no_list(tmp_path, text):
+    (tmp_path / "list.txt").write_text(text, encoding="utf-8")
+    assert causes(read_paths, tmp_path / "list.txt") == [(1, "[list.file-type]")]

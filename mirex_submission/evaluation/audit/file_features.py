@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from mirex_submission.evaluation.audit.fingerprints import beginning
 from mirex_submission.features import audio
-from mirex_submission.features.file_types import HEAD, file_type
 from mirex_submission.features.opening import open_file, open_first
 from mirex_submission.features.scan import without_output
+from mirex_submission.system.file_types import HEAD, file_type
 
 _MOST_SAMPLES = 1 << 25  # that are measured: 25 minutes at 22.05 kHz, so that memory does not grow with the length
 _FRAMES_A_SECOND = 100  # for silence

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.records import Count, Number, Share, read_record
 
 AUDIT = "audit.json"
@@ -129,7 +129,7 @@ def read_audit(path: Path) -> Audit:
     try:
         return read_record(path, Audit)
     except OSError as error:
-        text = f"{path}: cannot be read: {error}: give the folder that `audit --out` wrote"
+        text = f"{path}: cannot be read: {reason_of(error)}: give the folder that `audit --out` wrote"
         raise ListError(text, code="audit.missing") from error
     except ValueError as error:
         text = f"{path}: {error}: not as this version's `audit` writes it: run `audit` again"

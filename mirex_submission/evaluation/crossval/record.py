@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct, field
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.crossval.run import FoldRun, SystemRun
 from mirex_submission.evaluation.crossval.step import StepResult
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
@@ -145,5 +145,5 @@ def read_runs(folder: Path) -> RunRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        text = f"{path}: cannot be read: {error}: write it again with crossval, or remove it"
+        text = f"{path}: cannot be read: {reason_of(error)}: write it again with crossval, or remove it"
         raise ListError(text, code="report.runs-invalid") from error

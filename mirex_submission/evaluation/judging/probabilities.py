@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.records import open_plausible
 from mirex_submission.protocol.lists import Problems
 from mirex_submission.protocol.outputs import class_key
@@ -67,7 +67,9 @@ def read_probabilities(path: Path) -> Probabilities:
                 problems.finish(n_entries=0, expected="path,probabilities")
                 raise
     except OSError as error:
-        raise ListError(f"{path}: cannot be read: {error}", code="output.probabilities-unreadable") from error
+        raise ListError(
+            f"{path}: cannot be read: {reason_of(error)}", code="output.probabilities-unreadable"
+        ) from error
 
 
 def _read(table: Any, problems: Problems) -> Probabilities:

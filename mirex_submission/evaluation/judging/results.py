@@ -21,9 +21,9 @@ import msgspec
 import numpy as np
 from msgspec import Struct, field
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.judging import evaluate, metrics, significance
-from mirex_submission.evaluation.records import Count, Number, Share, read_record
+from mirex_submission.evaluation.records import Count, Name, Number, Share, read_record
 from mirex_submission.protocol.findings import Finding
 from mirex_submission.protocol.outputs import NO_PREDICTION
 from mirex_submission.system.atomic import sha256
@@ -60,7 +60,7 @@ class TrackResult(Struct, frozen=True):
 class FoldResult(Struct, frozen=True):
     """A fold's truth and what all systems predicted for it."""
 
-    name: str
+    name: Name
     truth: File
     n_tracks: Count
     tracks: list[TrackResult]
@@ -83,7 +83,7 @@ class Figures(Struct, frozen=True, kw_only=True):
 class FoldFigures(Figures, frozen=True):
     """Figures of a system over the fold `name`; output: None where the system wrote none."""
 
-    name: str
+    name: Name
     output: File | None
 
 
@@ -129,7 +129,7 @@ class PartFigures(Struct, frozen=True):
 class SystemResult(Struct, frozen=True):
     """All figures of one system."""
 
-    name: str
+    name: Name
     folds: list[FoldFigures]
     overall: Figures
     problems: list[Problem] = field(name="findings")
@@ -356,7 +356,7 @@ def read(path: Path) -> Results:
         results = read_record(path, Results)
         _check(results)
     except OSError as error:
-        text = f"{path}: cannot be read: {error}: give the folder that `evaluate --out` wrote"
+        text = f"{path}: cannot be read: {reason_of(error)}: give the folder that `evaluate --out` wrote"
         raise ListError(text, code="report.results-missing") from error
     except ValueError as error:
         text = f"{path}: {error}: not as this version's `evaluate` writes it: run `evaluate` again"

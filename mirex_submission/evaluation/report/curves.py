@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.records import open_plausible
 
 _LARGEST = 3.5e38  # a float32 that is not infinite
@@ -43,6 +43,6 @@ def read_history(path: Path) -> dict[str, Curves]:
                 text = f"{path}:{table.reader.line_num}: {error}: the page does not show this training"
                 raise ListError(text, code="report.history-invalid") from error
     except OSError as error:
-        text = f"{path}: cannot be read: {error}: the page does not show this training"
+        text = f"{path}: cannot be read: {reason_of(error)}: the page does not show this training"
         raise ListError(text, code="report.history-unreadable") from error
     return {network: dict(zip(columns, np.array(rows).T, strict=True)) for network, rows in epochs.items()}

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.crossval.run import SystemRun
 from mirex_submission.evaluation.folds.lists import KnownPaths
 from mirex_submission.evaluation.judging.evaluate import Evaluation
@@ -177,7 +177,7 @@ def read_stress(folder: Path) -> StressRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        text = f"{path}: cannot be read: {error}: write it again with crossval --stress, or remove it"
+        text = f"{path}: cannot be read: {reason_of(error)}: write it again with crossval --stress, or remove it"
         raise ListError(text, code="report.stress-invalid") from error
     return record
 

@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where libsndfile does not decode it: for the message, and for PyAV."""
+"""What a file is by its first bytes, where it is neither a list nor audio that libsndfile decodes."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ class FileType(NamedTuple):
     is_audio: bool = False
 
 
+TEXT = FileType("a text file")
+_UTF16 = FileType("text in UTF-16 or UTF-32, as some editors of Windows write it: save it as UTF-8")
 _TYPES = (
     (rb"(?s).{4}(?:ftyp|moov|mdat|wide)", FileType("an MP4 file (M4A, AAC, ALAC)", is_audio=True)),
     # The two bits of the layer, which MPEG audio never has zero.
@@ -35,19 +37,28 @@ _TYPES = (
     (rb"\x00\x05\x16[\x07\x00]", FileType("an AppleDouble file, which macOS writes beside the real one (`._NAME`)")),
     (rb"version https://git-lfs", FileType("a Git LFS pointer: fetch the audio with `git lfs pull`")),
     (rb"/annex/objects/|\.\./.*\.git/annex", FileType("a git-annex pointer: fetch the audio with `git annex get`")),
+    (rb"\x00\x00\x00\x01Bud1", FileType("a file of macOS for the looks of its folder (`.DS_Store`)")),
     (rb"(?is)(?:\s|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype html|html|head|body)", FileType("a web page (HTML)")),
-    (rb"\s*<\?xml", FileType("an XML file")),
+    (rb"(?is)(?:\s|<\?xml[^>]*>|<!--.*?-->|<!doctype svg[^>]*>)*<svg", FileType("a picture (SVG)")),
+    (rb"(?i)\s*<(?:\?xml|[a-z]\w*[^<>\n]*>\s*\n)", FileType("an XML file")),
     (rb"\s*[{\[]\s*[\"{\[\]}]", FileType("a JSON file")),
     (rb"#EXTM3U|\[playlist\]", FileType("a playlist")),
     (rb"MThd", FileType("a MIDI file, which holds notes and no audio")),
     (rb"PK\x03\x04|PK\x05\x06", FileType("a ZIP archive: unpack it")),
     (rb"\x1f\x8b", FileType("a gzip file: unpack it")),
     (rb"BZh|\xfd7zXZ|7z\xbc\xaf|Rar!|\x28\xb5\x2f\xfd", FileType("an archive: unpack it")),
+    (rb"(?s).{257}ustar", FileType("a tar archive: unpack it")),
     (rb"%PDF", FileType("a PDF file")),
+    (rb"\{\\rtf", FileType("a text document (RTF)")),
+    (rb"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", FileType("a file of Windows or Office, such as `Thumbs.db`")),
     (rb"\x89PNG|\xff\xd8\xff|GIF8|(?s:RIFF.{4}WEBP)", FileType("a picture")),
     (rb"\x93NUMPY", FileType("a NumPy array")),
+    (rb"PAR1|SQLite format 3\x00|\x89HDF", FileType("a table or database (Parquet, SQLite, HDF5)")),
     (rb"\x7fELF|MZ", FileType("a program")),
-    (rb"[\x09\x0a\x0d\x20-\x7e]{32}", FileType("a text file")),
+    # With a byte order mark anywhere, without one at once: some characters of ASCII among zeros.
+    (rb"(?s)(?:(?:\xff\xfe|\xfe\xff).{0,400}?)?(?:(?:[\t\n\r -~]\x00){4}|(?:\x00[\t\n\r -~]){4})", _UTF16),
+    (rb"(?:\xff\xfe\x00\x00)?(?:[\t\n\r -~]\x00{3}){4}|(?:\x00\x00\xfe\xff)?(?:\x00{3}[\t\n\r -~]){4}", _UTF16),
+    (rb"[\x09\x0a\x0d\x20-\x7e]{32}", TEXT),
     (rb"\x00{64}", FileType("a file that begins with zeros: was its download or copy broken off?")),
 )
 HEAD = 512  # bytes that suffice
