@@ -66,12 +66,24 @@ class Classification:
     notes: list[str]
 
     def answers(self) -> Iterator[Answer]:
-        """Yield the answer of each line."""
+        """Yield the answer of each line.
+
+        Yields
+        ------
+        Answer
+            Path, label, probabilities, seconds and note.
+        """
         for track, *others in zip(self.tracks, self.probabilities, self.seconds, self.notes, strict=True):
             yield Answer(track.path, track.label, *others)
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame with a row a line: path, label, readable, and one column a class."""
+        """Return a table with a row for each line.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns path, label, readable, and one with the probability of each class.
+        """
         import pandas as pd
 
         unreadable = set(self.unreadable)
