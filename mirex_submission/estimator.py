@@ -27,7 +27,8 @@ from mirex_submission.errors import UsageError
 from mirex_submission.features.list_sources import open_list
 from mirex_submission.models.bundle import SUFFIX
 from mirex_submission.protocol import lists
-from mirex_submission.runs.classify import Classification, classify
+from mirex_submission.runs.classification import Classification
+from mirex_submission.runs.classify import classify
 from mirex_submission.runs.options import ClassificationOptions, FeatureOptions, RunOptions, TrainingOptions
 from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
@@ -66,8 +67,10 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Sizes of the features, as in FeatureOptions.
     device, engine : str, str
         Device and engine of the networks, as in RunOptions.
-    max_bad, strict : float, bool
-        Most unreadable training tracks in percent, as in TrainingOptions; strictness, as in RunOptions.
+    max_bad, calibrate : float, bool
+        Most unreadable training tracks in percent; whether the model is calibrated, as in TrainingOptions.
+    strict : bool
+        Whether any unreadable track is an error, as in RunOptions.
     threads : int
         Threads of each fit and each prediction. Give 1 where a search of scikit-learn has `n_jobs`.
     random_state : int, RandomState or None
@@ -115,6 +118,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         device: str | None = RunOptions.device,
         engine: str = RunOptions.engine,
         max_bad: float = TrainingOptions.max_bad,
+        calibrate: bool = TrainingOptions.calibrate,
         strict: bool = RunOptions.strict,
         threads: int = RunOptions.threads,
         random_state: int | np.random.RandomState | None = Recipe.seed,
@@ -141,6 +145,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.engine = engine
         self.max_bad = max_bad
+        self.calibrate = calibrate
         self.strict = strict
         self.threads = threads
         self.random_state = random_state
@@ -155,7 +160,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         y : array-like [shape=(n_tracks,)], optional
             Labels.
         groups : array-like [shape=(n_tracks,)], optional
-            Groups of the tracks, such as artists: `patience`, calibration and `tune` never split one.
+            Groups of the tracks, such as artists: `patience`, `calibrate`, calibration and `tune` never split one.
 
         Returns
         -------
@@ -185,7 +190,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         seed = self.random_state if given else check_random_state(self.random_state).randint(2**32, dtype=np.uint32)
         recipe, features = self._recipe(seed), self._options(FeatureOptions)
         of_networks = isinstance(recipe, Recipe)
-        unused = groups is None or (of_networks and not self.patience)
+        unused = groups is None or (of_networks and not self.patience and not self.calibrate)
         grouped = None if unused else list(zip(paths, np.asarray(groups), strict=True))
         with _model_folder(self.scratch) as (scratch, folder):
             train(
@@ -251,7 +256,36 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         result = self._classify(X)
         return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
 
-    def _classify(self, X: Paths) -> Classification:
+    def predict_set(self, X: Paths, confidence: float = 0.9) -> np.ndarray:
+        """Predict a set of labels for each audio file.
+
+        Parameters
+        ----------
+        X : sequence of paths [shape=(n_tracks,)], or path
+            Audio files; or a list, a table, or a folder of them.
+        confidence : float
+            Probability that a set holds the true label.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_tracks, n_classes), bool]
+            Which classes each set holds, in the order of `classes_`. The set of a track that is unlike all training
+            tracks is empty.
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        ModelError
+            The training was without `calibrate`, or the model in `bundle_` is damaged.
+        AudioError
+            More than half of the tracks are unreadable; with `strict`, any.
+        """
+        sets = self._classify(X, confidence=confidence).sets
+        assert sets is not None
+        return np.array([[str(label) in labels for label in self.classes_] for labels in sets])
+
+    def _classify(self, X: Paths, **options: Any) -> Classification:
         """Classify audio files, or those of the list, table or folder whose path X is."""
         check_is_fitted(self)
         if isinstance(X, (str, os.PathLike)):
@@ -259,7 +293,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         with _model_folder(self.scratch) as (scratch, folder):
             for name, data in self.bundle_.items():
                 (folder / name).write_bytes(data)
-            named = ClassificationOptions(name=folder.name)
+            named = ClassificationOptions(name=folder.name, **options)
             return classify(scratch, _paths(X), classification=named, run=self._options(RunOptions))
 
     def _recipe(self, seed: object) -> AnyRecipe:

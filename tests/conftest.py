@@ -2,6 +2,7 @@
 
 import importlib
 import itertools
+import logging
 import os
 import shutil
 import subprocess
@@ -16,23 +17,26 @@ from mirex_submission.system import plugins
 # ONNX Runtime would send its maker statistics; what our own commands start is not to rely on this.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 ENVIRONMENT = dict(os.environ)
+LOG = logging.getLogger("mirex_submission")
 
 
 @pytest.fixture(autouse=True)
 def environment():
-    """Put the environment back before and after each test: commands in this process, also in wider fixtures, set it.
+    """Put the environment and the log back: commands in this process, also in wider fixtures, set them.
 
-    What a test starts inherits them.
+    What a test starts inherits the environment.
     """
-    put_environment_back()
+    put_back()
     yield
-    put_environment_back()
+    put_back()
 
 
-def put_environment_back():
+def put_back():
     for name in os.environ.keys() - ENVIRONMENT.keys() - {"PYTEST_CURRENT_TEST"}:
         del os.environ[name]
     os.environ.update(ENVIRONMENT)
+    LOG.handlers, LOG.propagate = [], True
+    LOG.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,7 @@ def test_a_damaged_bundle_is_a_model_error(fitted, tracks):
         damaged.predict(tracks[2])
 
 
+@pytest.mark.slow
 def test_a_search_over_grouped_folds_in_two_processes_decodes_each_file_once_and_leaves_only_features(tracks, tmp_path):
     paths, labels = tracks[:2]
     groups = np.arange(len(paths)) // 2
@@ -197,9 +198,11 @@ def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
 
 
 def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, scratch, tmp_path, run_script):
-    fitted = MirexClassifier(scratch=scratch, recipe="modulation").fit(*tracks[:2])
+    fitted = MirexClassifier(scratch=scratch, recipe="modulation", views="mel-modulation").fit(*tracks[:2])
     calls = corpus["train"], corpus["test"], tmp_path / "out.txt"
-    done = run_script("trainAndClassify.sh", "--recipe", "modulation", tmp_path / "s", *calls)
+    done = run_script(
+        "trainAndClassify.sh", "--recipe", "modulation", "--views", "mel-modulation", tmp_path / "s", *calls
+    )
     assert done.returncode == 0, done.stderr
     labels = [line.split("\t")[1] for line in (tmp_path / "out.txt").read_text().splitlines()]
     assert fitted.predict(tracks[2]).tolist() == labels

@@ -15,7 +15,8 @@ import soxr
 from mirex_submission.errors import AudioError, coded
 from mirex_submission.features import kernel, mpeg
 from mirex_submission.features.opening import Sound, open_file, open_first, open_sound, reason_of
-from mirex_submission.features.streams import Stream, streams_of
+from mirex_submission.features.parts import Stream
+from mirex_submission.features.streams import streams_of
 
 Result = TypeVar("Result")
 
@@ -188,7 +189,8 @@ class Recording:
 
     def _blocks(self, fd: int, notes: list[str]) -> Iterator[np.ndarray]:
         """Yield the samples of all streams; add to `notes` what is odd about them."""
-        streams, of_streams = streams_of(fd, os.fstat(fd).st_size)
+        size = os.fstat(fd).st_size
+        streams, of_streams = streams_of(fd, size)
         notes += of_streams
         for k, stream in enumerate(streams or [None]):
             try:
@@ -196,7 +198,8 @@ class Recording:
             except AudioError as error:
                 if stream is None:
                     raise
-                notes.append(coded(f"stream {k + 1} of {len(streams)} {error.text}", code=error.code))
+                place = f"stream {k + 1} of {len(streams)}, {stream.stop - stream.start:,} of {size:,} bytes,"
+                notes.append(coded(f"{place} {error.text}", code=error.code))
                 continue
             with sound as f:
                 native_hz = int(f.samplerate)
@@ -219,7 +222,7 @@ class _Mono:
         self._dtype = np.int16 if f.subtype == "PCM_16" else np.float32
         self._as_is = self._dtype == np.int16 and f.channels == 1 and not as_floats
         self._n_read, self._n_bad, self._broken, self._is_cut = 0, 0, "", False
-        self._powers, self._mean_power = np.zeros(f.channels), 0.0
+        self._powers, self._cancelled_power = np.zeros(f.channels), 0.0
 
     def blocks(self, n_most: int) -> Iterator[np.ndarray]:
         """Yield the samples, `n_most` at most."""
@@ -265,8 +268,8 @@ class _Mono:
 
     @property
     def loudest(self) -> int | None:
-        """The loudest channel, if the channels cancel in their mean."""
-        cancels = self._mean_power < _CANCELLED * self._powers.sum() / len(self._powers) ** 2
+        """The loudest channel, if the channels cancel in their mean where most of the sound is."""
+        cancels = self._cancelled_power > 0.5 * self._powers.sum()
         return int(self._powers.argmax()) if cancels and self._channel is None else None
 
     def _read(self, room: np.ndarray) -> np.ndarray:
@@ -284,8 +287,11 @@ class _Mono:
             scale = 2.0**-15 if block.dtype == np.int16 else 1.0
             some = block[::_POWER_STEP].astype(np.float64) * scale
             some[~(np.abs(some) <= MAX_SAMPLE)] = 0.0
-            self._powers += (some**2).sum(axis=0)
-            self._mean_power += float((mono[::_POWER_STEP].astype(np.float64) ** 2).sum())
+            powers = (some**2).sum(axis=0)
+            self._powers += powers
+            mean_power = float((mono[::_POWER_STEP].astype(np.float64) ** 2).sum())
+            if mean_power < _CANCELLED * powers.sum() / len(powers) ** 2:
+                self._cancelled_power += powers.sum()
 
 
 def mix(block: np.ndarray, mono: np.ndarray) -> int:

@@ -63,10 +63,14 @@ class AvFile:
         out[:n], self._rest = self._rest[:n], self._rest[n:]
         return out[:n]
 
+    def close(self) -> None:
+        """Close the file."""
+        self._container.close()
+
     def __enter__(self) -> AvFile:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._container.close()
+        self.close()

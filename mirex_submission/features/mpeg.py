@@ -22,6 +22,8 @@ _KBIT = {  # by whether the version is 1, and layer
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
 _HEAD = 48  # bytes from a frame's begin to the end of a Xing tag's number of frames, at most
 _BLOCK = 1 << 16
+_LEAST_START = 4  # frames that begin a stream: a single one is often there by chance
+_MOST_DAMAGE = 1024  # bytes behind which libmpg123 looks for no other frame
 _LEAST_FRAMES = 10  # fewer are damage, or what a Xing frame did not count
 
 
@@ -67,17 +69,19 @@ class MpegStream:
         Where the stream begins and ends in the file.
     n_frames : int
         Frames with sound.
+    n_tagged : int
+        Frames with sound that its Xing frame promises, 0 if none does.
     """
 
     def __init__(self, start: int, first: _Frame, head: bytes) -> None:
         self.start = self.stop = start
         self.n_frames = 0
         self._first, self._head, self._is_variable = first, head[:4], False
-        self._n_tagged = first.tagged(head)
+        self.n_tagged = first.tagged(head) or 0
 
     def ends_before(self, frame: _Frame, n_tagged: int | None) -> bool:
         """Tell whether another stream begins with this frame."""
-        is_complete = 0 < self.n_frames == self._n_tagged
+        is_complete = 0 < self.n_frames == self.n_tagged
         return is_complete or n_tagged is not None or frame.kind != self._first.kind
 
     def add(self, start: int, frame: _Frame, n_tagged: int | None) -> None:
@@ -90,7 +94,7 @@ class MpegStream:
         """Make a Xing frame with the stream's length, where the decoder would have to estimate it; else b""."""
         first = self._first
         tag = struct.pack(">4sII", b"Xing", 1, self.n_frames)
-        if self._n_tagged or not self._is_variable or first.kind[1] != 3 or first.tag_at + len(tag) > first.size:
+        if self.n_tagged or not self._is_variable or first.kind[1] != 3 or first.tag_at + len(tag) > first.size:
             return b""
         frame = bytearray(first.size)
         frame[:4] = self._head
@@ -99,23 +103,24 @@ class MpegStream:
         return bytes(frame)
 
 
-def streams(fd: int, start: int, size: int) -> tuple[list[MpegStream], int]:
-    """Divide a file into streams: a new one begins at a Xing frame, behind its frames, and at frames of another kind.
+def streams(fd: int, start: int, size: int) -> tuple[list[MpegStream], int, int, int]:
+    """Divide frames into streams: a new one begins at a Xing frame, behind its frames, and at frames of another kind.
 
     Parameters
     ----------
     fd : int
         Descriptor of the file.
     start, size : int
-        Where to begin, and the bytes of the whole file.
+        Where the first frame begins, and the bytes of the whole file.
 
     Returns
     -------
-    (list of MpegStream, int)
-        The streams, none if this is no MPEG audio, and the number of bytes that are neither frames nor tags.
+    (list of MpegStream, int, int, int)
+        The streams; where the frames and their tags end, or are damaged so that the decoder would give up; where the
+        last frame begins; and the number of bytes before that are neither frames nor tags.
     """
     streams: list[MpegStream] = []
-    n_others, position, in_step = 0, start, False
+    n_others, position, last_at, in_step = 0, start, start, False
     block, block_at = b"", 0
     while position < size:
         head = block[position - block_at : position - block_at + _HEAD]
@@ -128,16 +133,27 @@ def streams(fd: int, start: int, size: int) -> tuple[list[MpegStream], int]:
             if not streams or streams[-1].ends_before(frame, n_tagged):
                 streams.append(MpegStream(position, frame, head))
             streams[-1].add(position, frame, n_tagged)
-            position, in_step = position + frame.size, True
+            last_at, position, in_step = position, position + frame.size, True
             continue
-        in_step, after = False, _after_tag(fd, position, head)
+        in_step, after = False, after_tag(fd, position)
         if after == position:
-            after = _next_frame(fd, position + 1, size)
+            after = _next_frame(fd, position + 1, min(size, position + _MOST_DAMAGE))
+            if not after:
+                break
             n_others += after - position
         position = after
-        if not streams and n_others > size // 2:
-            return [], n_others
-    return [stream for stream in streams if stream.n_frames >= _LEAST_FRAMES], n_others
+    return [stream for stream in streams if stream.n_frames >= _LEAST_FRAMES], position, last_at, n_others
+
+
+def is_start(fd: int, start: int) -> bool:
+    """Tell whether some frames of one kind follow each other from `start` on."""
+    kind = None
+    for _ in range(_LEAST_START):
+        frame = _frame(os.pread(fd, 4, start))
+        if not frame or (kind and frame.kind != kind):
+            return False
+        kind, start = frame.kind, start + frame.size
+    return True
 
 
 def header(fd: int, start: int, size: int) -> tuple[int, float] | None:
@@ -160,8 +176,9 @@ def after_id3(fd: int, start: int) -> int:
     return start + 10 + sum((byte & 0x7F) << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
 
-def _after_tag(fd: int, start: int, head: bytes) -> int:
+def after_tag(fd: int, start: int) -> int:
     """Return where an ID3 or APE tag at `start` ends; `start` if there is none."""
+    head = os.pread(fd, 32, start)
     if head.startswith(b"TAG"):
         return start + 128
     if head.startswith(b"APETAGEX") and len(head) >= 32:
@@ -170,14 +187,10 @@ def _after_tag(fd: int, start: int, head: bytes) -> int:
     return after_id3(fd, start)
 
 
-def _next_frame(fd: int, start: int, size: int) -> int:
-    """Return where the next frame begins that another one follows; `size` if there is none."""
-    for block_start in range(start, size, _BLOCK):
-        block = os.pread(fd, _BLOCK + 4, block_start)
-        place = block.find(b"\xff")
-        while 0 <= place < _BLOCK:
-            frame = _frame(block[place : place + 4])
-            if frame and _frame(os.pread(fd, 4, block_start + place + frame.size)):
-                return block_start + place
-            place = block.find(b"\xff", place + 1)
-    return size
+def _next_frame(fd: int, start: int, stop: int) -> int:
+    """Return where the next frame begins from which on some follow each other; 0 if none does before `stop`."""
+    block = os.pread(fd, stop - start, start)
+    place = block.find(b"\xff")
+    while place >= 0 and not is_start(fd, start + place):
+        place = block.find(b"\xff", place + 1)
+    return start + place if place >= 0 else 0

@@ -17,7 +17,8 @@ import soundfile
 from mirex_submission.errors import AudioError, ResourceError
 from mirex_submission.features import av_file, mpeg
 from mirex_submission.features.av_file import AvFile
-from mirex_submission.features.streams import Stream, StreamFile, streams_of
+from mirex_submission.features.parts import Stream, StreamFile
+from mirex_submission.features.streams import streams_of
 from mirex_submission.system.file_types import HEAD, file_type
 from mirex_submission.system.installation import install_extra
 
@@ -84,29 +85,38 @@ def open_sound(fd: int, stream: Stream | None = None) -> Sound:
     start = mpeg.after_id3(fd, 0) if stream is None else stream.start
     of_type = file_type(stream.head if stream and stream.head else os.pread(fd, HEAD, start))
     if of_type and of_type.is_audio:
-        return _open_by_av(fd, of_type.name)
+        return _open_by_av(fd, stream, f"it is {of_type.name}")
     try:
         os.lseek(fd, 0, os.SEEK_SET)
         f = soundfile.SoundFile(fd if stream is None else StreamFile(fd, stream), closefd=False)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        raise _undecodable(f"it is {of_type.name}" if of_type else reason_of(error)) from error
+        if of_type:
+            raise _undecodable(f"it is {of_type.name}") from error
+        return _open_by_av(fd, stream, reason_of(error))
     except OSError as error:
         raise unreadable(error) from error
     # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
     f.seekable = lambda: False
-    if not RATES_HZ[0] <= f.samplerate <= RATES_HZ[1]:
-        f.close()
-        raise _undecodable(f"the header says {f.samplerate} Hz")
+    _check_rate(f)
     return f
 
 
-def _open_by_av(fd: int, name: str) -> AvFile:
+def _open_by_av(fd: int, stream: Stream | None, reason: str) -> AvFile:
+    """Open by PyAV what libsndfile does not decode for this reason."""
     if not av_file.is_installed():
-        raise _undecodable(f"it is {name}, which needs PyAV: {install_extra('av')}")
+        raise _undecodable(f"{reason}; PyAV decodes more formats: {install_extra('av')}")
     try:
-        return AvFile(StreamFile(fd, Stream(0, os.fstat(fd).st_size)))
+        f = AvFile(StreamFile(fd, stream or Stream(0, os.fstat(fd).st_size)))
     except (ValueError, OSError) as error:
-        raise _undecodable(f"it is {name}, and PyAV says: {error}") from error
+        raise _undecodable(f"{reason}, and PyAV says: {error}") from error
+    _check_rate(f)
+    return f
+
+
+def _check_rate(f: Sound) -> None:
+    if not RATES_HZ[0] <= f.samplerate <= RATES_HZ[1]:
+        f.close()
+        raise _undecodable(f"the header says {f.samplerate} Hz")
 
 
 def _undecodable(reason: str) -> AudioError:

@@ -27,6 +27,9 @@ import numpy as np
 from mirex_submission.errors import MirexError, ModelError, UsageError, coded
 from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.views import OWN, PLUGINS
+from mirex_submission.models import likeness
+from mirex_submission.models.calibration import Calibration
+from mirex_submission.models.likeness import LIKENESS, Likeness
 from mirex_submission.networks import registry
 from mirex_submission.networks.sizes import ARCHITECTURES, Weights, weight_shapes
 from mirex_submission.networks.weights import from_bytes
@@ -100,6 +103,8 @@ class Bundle(_OfTracks):
         Network to the figures of each epoch.
     packages : dict
         Added network to name and version of its package.
+    calibration : Calibration, optional
+        Of `train --calibrate`; then `weights` has the file of the tracks to compare with, too.
     """
 
     classes: tuple[str, ...]
@@ -112,6 +117,7 @@ class Bundle(_OfTracks):
     engine: str
     history: dict[str, list[dict[str, float]]]
     packages: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    calibration: Calibration | None = None
 
     @property
     def specs(self) -> tuple[Spec, ...]:
@@ -143,6 +149,8 @@ class ViewBundle(_OfTracks):
         Values of c and gamma that the training used.
     packages : dict
         Added view to name and version of its package.
+    calibration : Calibration, optional
+        As in Bundle.
     """
 
     classes: tuple[str, ...]
@@ -155,6 +163,7 @@ class ViewBundle(_OfTracks):
     engine: str
     chosen: dict[str, float]
     packages: dict[str, tuple[str, str]] = dataclasses.field(default_factory=dict)
+    calibration: Calibration | None = None
 
 
 AnyBundle: TypeAlias = Bundle | ViewBundle
@@ -205,7 +214,10 @@ def save(folder: Path, bundle: AnyBundle) -> None:
     named = set(bundle.weights.values())
     with contextlib.suppress(ModelError):
         named.update(load(folder).weights.values())
-    body = json.dumps({"format": FORMAT, **dataclasses.asdict(bundle)}, ensure_ascii=False, indent=1)
+    fields = dataclasses.asdict(bundle)
+    if not bundle.calibration:
+        del fields["calibration"]
+    body = json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1)
     # The full path of a relative one may lead through folders whose names are no UTF-8; json.loads takes it back.
     write_file(folder / "bundle.json", seal(f"{body}\n".encode("utf-8", "surrogatepass")))
     for old in folder.glob(f"*{SUFFIX}"):
@@ -273,6 +285,10 @@ def _check_consistent(bundle: AnyBundle) -> None:
         raise ValueError("classes that are not those of its tracks")
     if any(re.search(r"^\s*$|[\t\r\n]", label) for label in bundle.classes):
         raise ValueError("a class that no list can hold")
+    if bundle.calibration:
+        bundle.calibration.check()
+        if LIKENESS not in bundle.weights:
+            raise ValueError("a calibration without tracks to compare with")
 
 
 def _unreadable(error: OSError) -> str:
@@ -318,6 +334,15 @@ def load_classifier(folder: Path, bundle: ViewBundle) -> KernelMachine:
     try:
         lengths = {spec.view: spec.length for spec in bundle.specs}
         return kernel_machine.of_arrays(arrays.from_bytes(data), lengths, len(bundle.classes))
+    except ValueError as error:
+        raise ModelError(f"{path}: {error}: {_RETRAIN}", code="model.other-weights") from error
+
+
+def load_likeness(folder: Path, bundle: AnyBundle) -> Likeness:
+    """Read and verify the tracks to compare with of a calibrated model. Raises ModelError."""
+    path, data = _read_weights(folder, bundle, LIKENESS)
+    try:
+        return likeness.of_arrays(arrays.from_bytes(data))
     except ValueError as error:
         raise ModelError(f"{path}: {error}: {_RETRAIN}", code="model.other-weights") from error
 

@@ -50,6 +50,7 @@ def as_markdown(bundle: AnyBundle) -> str:
         packages=[" ".join(package) for package in bundle.packages.values()],
         versions=bundle.versions,
         engine=bundle.engine,
+        calibration=bundle.calibration,
         **(_of_networks(bundle) if isinstance(bundle, Bundle) else _of_views(bundle)),
     )
 

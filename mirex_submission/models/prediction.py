@@ -12,7 +12,15 @@ from mirex_submission.errors import ModelError, UsageError
 from mirex_submission.features.extraction import Extracted
 from mirex_submission.features.store import Header
 from mirex_submission.features.views import track_vector
-from mirex_submission.models.bundle import AnyBundle, Bundle, ViewBundle, load_classifier, load_weights
+from mirex_submission.models.bundle import (
+    AnyBundle,
+    Bundle,
+    TrainedTrack,
+    ViewBundle,
+    load_classifier,
+    load_weights,
+)
+from mirex_submission.models.calibration import HeldOutTrack
 from mirex_submission.networks.engine import Engine
 from mirex_submission.networks.epoch import cut
 from mirex_submission.system.paths import full_path
@@ -44,7 +52,9 @@ class NetworkPredictor:
 
     def predict(self, features: Sequence[tuple[Header, np.ndarray]]) -> tuple[int, np.ndarray]:
         """Return class and class probabilities of a track from its frames."""
-        return vote(self.segment_probabilities(*features[0]), self.bundle.recipe.vote)
+        chosen, probabilities = vote(self.segment_probabilities(*features[0]), self.bundle.recipe.vote)
+        calibration = self.bundle.calibration
+        return chosen, calibration.tempered(probabilities) if calibration else probabilities
 
     def segment_probabilities(self, header: Header, frames: np.ndarray) -> np.ndarray:
         """Compute class probabilities of a track's segments, the mean over the networks, [n_segments, n_classes]."""
@@ -100,7 +110,9 @@ def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
 
 
 def overlap(bundle: AnyBundle, tracks: Iterable[Extracted]) -> list[str]:
-    """Return the paths of the test tracks that the model was trained on, by path or by content."""
-    paths = {track.path for track in bundle.tracks}
-    contents = {track.content for track in bundle.tracks}
+    """Return the paths of the test tracks that the model was trained or calibrated on, by path or by content."""
+    known: list[TrainedTrack | HeldOutTrack] = [*bundle.tracks]
+    if bundle.calibration:
+        known += bundle.calibration.tracks
+    paths, contents = {track.path for track in known}, {track.content for track in known}
     return [t.path for t in tracks if t.content and (full_path(t.path) in paths or t.content in contents)]

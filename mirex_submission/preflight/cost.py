@@ -22,7 +22,7 @@ from mirex_submission.networks.sizes import ARCHITECTURES, operations
 from mirex_submission.preflight.checks import Survey, survey
 from mirex_submission.protocol.lists import Track
 from mirex_submission.system.progress import duration
-from mirex_submission.training.holdout import SHARE
+from mirex_submission.training.holdout import CALIBRATION_SHARE, SHARE
 from mirex_submission.training.recipe import Recipe, ViewRecipe
 from mirex_submission.training.segments import make_epoch, n_segments
 
@@ -51,6 +51,7 @@ def plan(
     headers: Headers,
     *,
     start: Callable[[], Engine],
+    calibrate: bool = False,
 ) -> Cost:
     """Describe what a training would do from its beginning, and how long it would take; write nothing.
 
@@ -68,6 +69,8 @@ def plan(
         Headers of the audio files that were read already.
     start : callable
         Starts the engine.
+    calibrate : bool
+        Whether a fifth of the tracks is held out.
 
     Returns
     -------
@@ -77,7 +80,8 @@ def plan(
     n_classes = len({track.label for track in tracks})
     frames = [known.frames[track.path] for track in tracks if track.path in known.frames]
     n_tracks, n_frames = len(frames), sum(frames)
-    n_held_out = n_tracks // SHARE if recipe.patience else 0
+    n_held_out = n_tracks // CALIBRATION_SHARE if calibrate else 0
+    n_held_out += (n_tracks - n_held_out) // SHARE if recipe.patience else 0
     n_drawn = sum(n_segments(n, spec, recipe) for n in frames)
     n_drawn = n_drawn * (n_tracks - n_held_out) // max(n_tracks, 1)
     source = "as the files' headers say" if known.new else "as the stored tracks have them"

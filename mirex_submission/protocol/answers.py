@@ -12,6 +12,8 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.outputs import prediction_lines
 
 FORMATS = ("mirex", "csv", "jsonl")
+NONE = "none"  # in place of labels: no label holds
+BETWEEN_LABELS = "|"
 
 
 class Answer(NamedTuple):
@@ -27,6 +29,8 @@ class Answer(NamedTuple):
         Time that its features, if they were not stored, and its prediction took.
     note : str
         What is odd about its audio, or why it is unreadable, with the code; or "".
+    labels : sequence of str, optional
+        Labels of its set; NONE alone where no label holds.
     """
 
     path: str
@@ -34,6 +38,7 @@ class Answer(NamedTuple):
     probabilities: Sequence[float]
     seconds: float
     note: str
+    labels: Sequence[str] | None = None
 
 
 def encoded(answers: Iterable[Answer], classes: Sequence[str], *, form: str, output: str) -> bytes:
@@ -63,16 +68,21 @@ def encoded(answers: Iterable[Answer], classes: Sequence[str], *, form: str, out
 
 
 def _csv(answers: Iterable[Answer], classes: Sequence[str]) -> bytes:
-    own = ("path", "label", "seconds", "note")
+    rows = list(answers)
+    last = ("seconds", "note", "labels") if any(row.labels is not None for row in rows) else ("seconds", "note")
+    own = ("path", "label", *last)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["path", "label", *(f"{c} (class)" if c in own else c for c in classes), "seconds", "note"])
-    for path, label, probabilities, seconds, note in answers:
-        writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities), f"{seconds:.3f}", note])
+    writer.writerow(["path", "label", *(f"{c} (class)" if c in own else c for c in classes), *last])
+    for path, label, probabilities, seconds, note, labels in rows:
+        of_set = [] if labels is None else [BETWEEN_LABELS.join(labels)]
+        writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities), f"{seconds:.3f}", note, *of_set])
     return text.getvalue().encode()
 
 
 def _json_line(answer: Answer, classes: Sequence[str]) -> str:
     probabilities = {label: float(f"{p:.9g}") for label, p in zip(classes, answer.probabilities, strict=True)}
     fields = {**answer._asdict(), "probabilities": probabilities, "seconds": round(answer.seconds, 3)}
+    if answer.labels is None:
+        del fields["labels"]
     return json.dumps(fields, ensure_ascii=False) + "\n"

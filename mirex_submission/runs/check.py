@@ -98,6 +98,8 @@ def _model(scratch: Path, name: str | None) -> Problem:
         else:
             for network in model.recipe.networks:
                 bundles.load_weights(folder, model, network)
+        if model.calibration:
+            bundles.load_likeness(folder, model)
     except ModelError as error:
         return Problem(WARNING, str(error), ModelError)
     training = f"{len(model.tracks)} tracks of {len(model.classes)} classes, with {model.engine}"

@@ -8,17 +8,17 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mirex_submission.errors import ModelError, UsageError, coded
 from mirex_submission.protocol import lists, outputs
-from mirex_submission.protocol.answers import Answer, encoded
+from mirex_submission.protocol.answers import NONE, encoded
 from mirex_submission.protocol.in_memory import ListSource
 from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.tables import TableOptions
+from mirex_submission.runs.classification import Classification
 from mirex_submission.runs.options import ClassificationOptions, RunOptions, check_recipe
 from mirex_submission.runs.scratch import scratch_folder
 from mirex_submission.system.atomic import check_writable, clear_leftovers, write_output
@@ -31,66 +31,11 @@ if TYPE_CHECKING:
     from mirex_submission.features.extraction import Extracted, Stores
     from mirex_submission.models.bundle import AnyBundle
     from mirex_submission.models.prediction import Predictor
+    from mirex_submission.runs.label_sets import LabelSets
 
 log = logging.getLogger(__name__)
 
 STDOUT = "-"
-
-
-@dataclass(frozen=True, eq=False)
-class Classification:
-    """Result of a test list, line by line.
-
-    Parameters
-    ----------
-    tracks : list of Track
-        Path and predicted label of each line.
-    classes : tuple of str
-        Classes in the order of the columns of `probabilities`.
-    probabilities : np.ndarray [shape=(n_tracks, n_classes), float64]
-        Class probabilities of each line.
-    unreadable : list of str
-        Paths that are unreadable: they have the most frequent training label, and as probabilities the shares of the
-        classes in the training.
-    seconds : list of float
-        Time that each line took: its features, if they were not stored, and its prediction.
-    notes : list of str
-        What is odd about the audio of each line, or why it is unreadable, with the code of the problem; or "".
-    """
-
-    tracks: list[Track]
-    classes: tuple[str, ...]
-    probabilities: np.ndarray
-    unreadable: list[str]
-    seconds: list[float]
-    notes: list[str]
-
-    def answers(self) -> Iterator[Answer]:
-        """Yield the answer of each line.
-
-        Yields
-        ------
-        Answer
-            Path, label, probabilities, seconds and note.
-        """
-        for track, *others in zip(self.tracks, self.probabilities, self.seconds, self.notes, strict=True):
-            yield Answer(track.path, track.label, *others)
-
-    def to_frame(self) -> Any:
-        """Return a table with a row for each line.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns path, label, readable, and one with the probability of each class.
-        """
-        import pandas as pd
-
-        unreadable = set(self.unreadable)
-        rows = [(track.path, track.label, track.path not in unreadable) for track in self.tracks]
-        frame = pd.DataFrame(rows, columns=["path", "label", "readable"])
-        columns = [f"{label} (class)" if label in frame else label for label in self.classes]
-        return frame.join(pd.DataFrame(self.probabilities, columns=columns))
 
 
 def classify(
@@ -128,7 +73,7 @@ def classify(
     ListError
         The list has problems.
     ModelError
-        There is no model, or it is damaged or of another kind.
+        There is no model, or it is damaged, of another kind, or not calibrated as `confidence` needs.
     AudioError
         More than half of the tracks (with `strict` one track) are unreadable; the files are written before.
     DeviceError, StorageError, UsageError
@@ -150,6 +95,11 @@ def classify(
     classification, tables = with_fields(fields, classification), with_fields(fields, tables)
     run = with_fields(fields, run)
     check_none_left(fields)
+    if classification.confidence is not None and classification.format == "mirex" and output is not None:
+        raise UsageError(
+            "--confidence: MIREX's format has no place for sets of labels: add --format csv or --format jsonl",
+            code="usage.confidence",
+        )
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -221,12 +171,14 @@ def classify_paths(
     from mirex_submission.features.store import FeatureStore
     from mirex_submission.models.prediction import overlap
     from mirex_submission.preflight.limits import check_readable
+    from mirex_submission.runs.label_sets import label_sets
     from mirex_submission.system.workers import Workers
 
     for file in _on_disk((output, probabilities)):
         check_writable(file)
     clear_leftovers(scratch)
     model, predictor = _newest_predictor(scratch, classification, model, run)
+    sets = label_sets(scratch, classification, model)
     stores = [FeatureStore(scratch, spec) for spec in model.specs]
     try:
         records = extraction.extract(paths, stores, Workers(run.threads, limit_s=run.track_limit))
@@ -236,7 +188,7 @@ def classify_paths(
     if trained:
         text = f"{len(trained)} test track(s) are in the training list too, by path or content"
         log.warning("%s", coded(f"{text}: {', '.join(trained[:3])}", code="list.trained-track"))
-    result = _predict(paths, records, model, predictor, stores)
+    result = _predict(paths, records, model, predictor, stores, sets)
     if probabilities:
         outputs.write_probabilities(
             probabilities,
@@ -305,6 +257,7 @@ def load_model(scratch: Path, classification: ClassificationOptions, run: RunOpt
     from mirex_submission.models import bundle as bundles
     from mirex_submission.models.bundle import ViewBundle
     from mirex_submission.networks.registry import NETWORKS
+    from mirex_submission.runs.label_sets import check_calibrated
 
     folder = bundles.folder_of(scratch, classification.name)
     model = bundles.load(folder)
@@ -317,6 +270,7 @@ def load_model(scratch: Path, classification: ClassificationOptions, run: RunOpt
         if installed != package:
             text = f"{plugins.kind} {name}: trained with {' '.join(package)}, but {' '.join(installed)} is installed"
             log.warning("%s", coded(text, code="model.other-package"))
+    check_calibrated(scratch, classification, model)
     if isinstance(model, ViewBundle):
         check_recipe(model.recipe, classification, run)
         return model
@@ -329,11 +283,21 @@ def load_model(scratch: Path, classification: ClassificationOptions, run: RunOpt
             f"{folder}: holds model {trained.model}: train model {recipe.model} with bin/train.sh",
             code="model.other-network",
         )
-    return dataclasses.replace(model, recipe=recipe)
+    if recipe.networks == trained.networks:
+        return dataclasses.replace(model, recipe=recipe)
+    if classification.confidence is not None:
+        text = f"--confidence: the networks of model {trained.model} are calibrated together: leave out --model"
+        raise UsageError(text, code="usage.confidence")
+    return dataclasses.replace(model, recipe=recipe, calibration=None)
 
 
 def _predict(
-    paths: Sequence[str], records: Mapping[str, Extracted], model: AnyBundle, predictor: Predictor, stores: Stores
+    paths: Sequence[str],
+    records: Mapping[str, Extracted],
+    model: AnyBundle,
+    predictor: Predictor,
+    stores: Stores,
+    sets: LabelSets | None,
 ) -> Classification:
     """Predict each distinct path once; unreadable ones get the most frequent training label."""
     import numpy as np
@@ -344,32 +308,39 @@ def _predict(
     shares = model.class_shares
     most_frequent = model.classes[int(shares.argmax())]
     unreadable = []
-    predicted: dict[str, tuple[str, np.ndarray, float, str]] = {}
+    predicted: dict[str, tuple[str, np.ndarray, float, str, tuple[str, ...]]] = {}
     progress = Progress("classification", len(records), unit="tracks")
     for path, record in records.items():
         started_s = time.perf_counter()
         stored = [extraction.read(path, store) for store in stores] if record.content else []
         features = [features for features in stored if features]
         if len(features) < len(stores):
-            label, probabilities = most_frequent, shares
+            label, probabilities, labels = most_frequent, shares, model.classes
             unreadable.append(path)
         else:
             chosen, probabilities = predictor.predict(features)
             label = model.classes[chosen]
+            labels = sets.of(features, chosen, probabilities) if sets else ()
         seconds = record.seconds + time.perf_counter() - started_s
-        predicted[path] = label, probabilities, seconds, record.reason or record.note
+        predicted[path] = label, probabilities, seconds, record.reason or record.note, labels
         progress.advance()
     progress.close()
     if unreadable:
         text = f"{len(unreadable)} track(s) are unreadable (reasons above) and get the most frequent training label"
         log.warning("%s", coded(f"{text}, {most_frequent!r}", code="audio.most-frequent-label"))
-    labels, probabilities, seconds, notes = zip(*(predicted[path] for path in paths), strict=True)
-    tracks = list(map(Track, paths, labels))
-    return Classification(tracks, model.classes, np.stack(probabilities), unreadable, list(seconds), list(notes))
+    labels, probabilities, seconds, notes, of_sets = zip(*(predicted[path] for path in paths), strict=True)
+    return Classification(
+        list(map(Track, paths, labels)), model.classes, np.stack(probabilities), unreadable, list(seconds), list(notes),
+        list(of_sets) if sets else None,
+    )  # fmt: skip
 
 
 def _log(result: Classification, output: str | None) -> None:
     counts = Counter(track.label for track in result.tracks).most_common()
     log.info("classified %d tracks: %s", len(result.tracks), ", ".join(f"{n} {label!r}" for label, n in counts))
+    if result.sets is not None:
+        n_none = sum(labels == (NONE,) for labels in result.sets)
+        mean = sum(map(len, result.sets)) / len(result.sets)
+        log.info("sets of labels: %.2f labels at the mean; %d track(s) are unlike all training tracks", mean, n_none)
     if output and output != STDOUT:
         log.info("output: %s", output)

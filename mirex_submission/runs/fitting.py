@@ -18,11 +18,13 @@ from mirex_submission.features.store import FeatureStore
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
 from mirex_submission.models.bundle import Bundle, TrainedTrack
+from mirex_submission.models.prediction import NetworkPredictor
 from mirex_submission.networks import engine as engines
 from mirex_submission.networks.engine import Engine
 from mirex_submission.networks.registry import NETWORKS
 from mirex_submission.networks.sizes import ARCHITECTURES, weight_shapes
 from mirex_submission.protocol.lists import Track
+from mirex_submission.runs import calibrating
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.runs.training_tracks import groups_of, readable_tracks
 from mirex_submission.system.atomic import clear_leftovers, make_folder, remove, write_file
@@ -42,7 +44,8 @@ log = logging.getLogger(__name__)
 class _Job:
     """A training whose tracks are read: all that decides its model, and how it runs.
 
-    `out` tells which tracks are held out; `packages` has name and version of the package of each added network.
+    `split` has the tracks to train on, and those that are held out to calibrate; of the former `out` tells which
+    recipe.patience holds out. `packages` has name and version of the package of each added network.
     """
 
     scratch: Path
@@ -51,9 +54,14 @@ class _Job:
     training: TrainingOptions
     run: RunOptions
     classes: tuple[str, ...]
-    tracks: tuple[TrainedTrack, ...]
+    split: calibrating.Split
     out: np.ndarray
     packages: dict[str, tuple[str, str]]
+
+    @property
+    def tracks(self) -> tuple[TrainedTrack, ...]:
+        """Return the tracks to train on."""
+        return self.split.trained
 
     @property
     def folder(self) -> Path:
@@ -75,7 +83,8 @@ class _Job:
 
     def made(self, model: Bundle) -> bool:
         """Return whether a model is of these tracks and this recipe."""
-        return (model.recipe, model.tracks, model.classes) == (self.recipe, self.tracks, self.classes)
+        same = (model.recipe, model.tracks, model.classes) == (self.recipe, self.tracks, self.classes)
+        return same and self.split.calibrated(model)
 
 
 def train(
@@ -132,8 +141,10 @@ def train(
     store = FeatureStore(scratch, spec)
     with bundles.locked(bundles.folder_of(scratch, training.name)):
         readable = readable_tracks(tracks, feature_paths, [store], training, run)
-        out = _held_out(readable, recipe, groups or {})
-        job = _Job(scratch, recipe, spec, training, run, classes, readable, out, packages)
+        of_groups = groups_of(readable, groups or {})
+        split = calibrating.split(readable, of_groups, calibrate=training.calibrate, seed=recipe.seed)
+        out = _held_out(split.trained, recipe, split.groups)
+        job = _Job(scratch, recipe, spec, training, run, classes, split, out, packages)
         if _train_job(job, engine, shapes, store, ends_s):
             counts = len(readable), len(tracks), len(classes)
             log.info("trained model %s on %d of %d tracks, %d classes; it is in %s", recipe.model, *counts, job.folder)
@@ -169,7 +180,7 @@ def _train_job(
         engine = engine or start_engine(job.recipe, job.run)
         log.info("%s", engine.description)
         trained = _train_networks(job, engine, store, checkpoints, resumed, ends_s)
-        _store(job, engine, trained, keys)
+        _store(job, engine, store, trained, keys)
         clear_checkpoints(job.folder, but=list(keys.values()))  # of other trainings, which this one replaces
     for kept in checkpoints.values():
         kept.clear(but=job.n_kept)
@@ -207,12 +218,12 @@ def _shapes(network: str, engine: Engine | None, spec: FeatureSpec, n_classes: i
     return {name: weight.shape for name, weight in weights.items()}
 
 
-def _held_out(tracks: Sequence[TrainedTrack], recipe: Recipe, groups: Mapping[str, str]) -> np.ndarray:
+def _held_out(tracks: Sequence[TrainedTrack], recipe: Recipe, groups: Sequence[str]) -> np.ndarray:
     """Return which tracks recipe.patience holds out, bool [n_tracks]."""
     if not recipe.patience:
         return np.zeros(len(tracks), bool)
     contents = [track.content for track in tracks]
-    out = held_out([track.label for track in tracks], contents, groups_of(tracks, groups), seed=recipe.seed)
+    out = held_out([track.label for track in tracks], contents, groups, seed=recipe.seed)
     log.info("%d of %d tracks are held out", out.sum(), len(out))
     return out
 
@@ -273,7 +284,13 @@ def _pack(job: _Job, store: FeatureStore[FeatureSpec], *, held_out: bool) -> Tra
     return pack(inner_folder(job.scratch, "tmp"), store, (track.path for track in tracks), targets, job.recipe)
 
 
-def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: dict[str, str]) -> None:
+def _store(
+    job: _Job,
+    engine: Engine,
+    store: FeatureStore[FeatureSpec],
+    trained: Mapping[str, Checkpoint],
+    keys: dict[str, str],
+) -> None:
     """Put the model into its folder, with the history and the model card."""
     folder, history = job.folder, {network: checkpoint.history for network, checkpoint in trained.items()}
     for name in ("history.csv", "history.png"):  # of the model before
@@ -284,6 +301,9 @@ def _store(job: _Job, engine: Engine, trained: Mapping[str, Checkpoint], keys: d
         job.classes, job.spec, job.recipe, job.tracks, files, keys, versions(), engine.description, history,
         job.packages,
     )  # fmt: skip
+    if job.split.held:
+        predictor = NetworkPredictor(folder, model, engine)
+        model = calibrating.calibrated(folder, model, predictor, [store], job.split)
     card.write(folder, model)
     bundles.save(folder, model)
     if job.training.tensorboard:

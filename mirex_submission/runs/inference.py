@@ -16,7 +16,8 @@ from mirex_submission.errors import ModelError, StorageError
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models.bundle import AnyBundle
 from mirex_submission.protocol.in_memory import ListSource
-from mirex_submission.runs.classify import Classification, classify
+from mirex_submission.runs.classification import Classification
+from mirex_submission.runs.classify import classify
 from mirex_submission.runs.options import ClassificationOptions, RunOptions
 from mirex_submission.system.atomic import make_folder, storage_error, write_output
 

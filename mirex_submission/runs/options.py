@@ -160,6 +160,8 @@ class TrainingOptions(Options):
         Folder for TensorBoard's events.
     no_picture : bool
         Do not draw history.png.
+    calibrate : bool
+        Hold out a fifth of the tracks to calibrate the model: its probabilities, and sets of labels.
 
     Examples
     --------
@@ -184,6 +186,7 @@ class TrainingOptions(Options):
         None, "folder for TensorBoard's events", convert=lambda p: Path(opt.path(p)), metavar="DIR"
     )
     no_picture: bool = option(False, "do not draw history.png")
+    calibrate: bool = option(False, "hold out a fifth of the tracks to calibrate the model")
 
 
 @dataclass(frozen=True)
@@ -209,6 +212,9 @@ class ClassificationOptions(Options):
         CSV file for the class probabilities.
     format : {"mirex", "csv", "jsonl"}
         Format of the output: `path<TAB>label` a line; or with class probabilities, seconds and notes.
+    confidence : float, optional
+        Between 0 and 1: add the set of labels that holds the truth with this probability. The model has to be
+        calibrated, and `format` "csv" or "jsonl".
     """
 
     name: str | None = _name()
@@ -218,6 +224,9 @@ class ClassificationOptions(Options):
     vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
     probabilities: str | None = _probabilities()
     format: str = option("mirex", "format of OUTPUT: csv and jsonl hold probabilities, seconds, notes", choices=FORMATS)
+    confidence: float | None = option(
+        None, "add the set of labels that holds the truth with this probability", convert=opt.share, metavar="P"
+    )
 
 
 HARNESSES = ("plain", "grand-challenge", "dcase")

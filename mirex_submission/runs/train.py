@@ -14,7 +14,8 @@ from mirex_submission.protocol import lists
 from mirex_submission.protocol.in_memory import InMemoryList, ListSource, as_list
 from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.tables import TableOptions
-from mirex_submission.runs.classify import Classification, classify_paths, load_model, output_files
+from mirex_submission.runs.classification import Classification
+from mirex_submission.runs.classify import classify_paths, load_model, output_files
 from mirex_submission.runs.options import (
     ClassificationOptions,
     FeatureOptions,
@@ -196,7 +197,7 @@ def estimate(
         return cost.plan_views(scratch, tracks, paths, recipe, specs, headers, threads=run.threads)
     (spec,) = (spec for spec in specs if isinstance(spec, FeatureSpec))
     start = functools.partial(fitting.start_engine, recipe, run)
-    return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start)
+    return cost.plan(scratch, tracks, paths, recipe, spec, headers, start=start, calibrate=training.calibrate)
 
 
 def _fit(
@@ -289,9 +290,11 @@ def _read(
     from mirex_submission.features.list_sources import groups_of_folders, open_list
 
     of_folders = groups_of_folders(training.groups, tables)
-    if (training.groups is not None or tables.group_column) and isinstance(recipe, Recipe) and not recipe.patience:
+    holds_out = not isinstance(recipe, Recipe) or recipe.patience or training.calibrate
+    if (training.groups is not None or tables.group_column) and not holds_out:
         raise UsageError(
-            "--groups requires --patience, or a recipe of views such as --recipe modulation", code="usage.groups"
+            "--groups requires --patience, --calibrate, or a recipe of views such as --recipe modulation",
+            code="usage.groups",
         )
 
     def read_training() -> tuple[list[Track], Mapping[str, str]]:

@@ -19,7 +19,9 @@ from mirex_submission.features.views import OWN, PLUGINS, track_vector
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card
 from mirex_submission.models.bundle import CLASSIFIER, TrainedTrack, ViewBundle
+from mirex_submission.models.prediction import ViewPredictor
 from mirex_submission.protocol.lists import Track
+from mirex_submission.runs import calibrating
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.runs.training_tracks import groups_of, readable_tracks
 from mirex_submission.system.atomic import clear_leftovers, digest, remove
@@ -82,17 +84,17 @@ def train(
         readable = readable_tracks(tracks, feature_paths, stores, training, run)
         classes = tuple(sorted({track.label for track in tracks}))
         of_groups = groups_of(readable, groups or {})
-        key = _key(readable, specs, recipe, of_groups)
+        split = calibrating.split(readable, of_groups, calibrate=training.calibrate, seed=recipe.seed)
+        key = _key(split.trained, specs, recipe, split.groups)
         model = _model(folder)
-        same = model and (model.keys, model.tracks, model.classes) == ({CLASSIFIER: key}, readable, classes)
-        if model and same and not training.restart:
+        same = model and (model.keys, model.tracks, model.classes) == ({CLASSIFIER: key}, split.trained, classes)
+        if model and same and split.calibrated(model) and not training.restart:
             log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
             card.write(folder, model)
             return folder
         if (folder / "bundle.json").exists():
             log.info("a new training, which will replace the model in %s", folder)
-        vectors = {store.spec.view: _vectors(readable, store) for store in stores}
-        _store(folder, recipe, specs, classes, readable, key, vectors, of_groups)
+        _store(folder, recipe, stores, classes, split, key)
         log.info(
             "trained the recipe %s on %d of %d tracks, %d classes; it is in %s",
             recipe.name, len(readable), len(tracks), len(classes), folder,
@@ -128,14 +130,14 @@ def _vectors(tracks: Sequence[TrainedTrack], store: FeatureStore[ViewSpec]) -> n
 def _store(
     folder: Path,
     recipe: ViewRecipe,
-    specs: Sequence[ViewSpec],
+    stores: Sequence[FeatureStore[ViewSpec]],
     classes: tuple[str, ...],
-    tracks: tuple[TrainedTrack, ...],
+    split: calibrating.Split,
     key: str,
-    vectors: Mapping[str, np.ndarray],
-    groups: Sequence[str],
 ) -> None:
     """Fit the classifier and put the model into its folder, with the model card."""
+    tracks, groups = split.trained, split.groups
+    vectors = {store.spec.view: _vectors(tracks, store) for store in stores}
     started_s = time.monotonic()
     number_of = {label: k for k, label in enumerate(classes)}
     targets = [number_of[track.label] for track in tracks]
@@ -148,10 +150,13 @@ def _store(
     log.info("classifier: %s, C %g, gamma %g, in %s", machine.description, c, gamma, duration(fit_s))
     packages = {view: PLUGINS.package_of(view) for view in recipe.views if view not in OWN}
     file = bundles.save_weights(folder, machine.arrays())
+    specs = tuple(store.spec for store in stores)
     model = ViewBundle(
-        classes, tuple(specs), recipe, tracks, {CLASSIFIER: file}, {CLASSIFIER: key}, versions("scikit-learn"), engine,
+        classes, specs, recipe, tracks, {CLASSIFIER: file}, {CLASSIFIER: key}, versions("scikit-learn"), engine,
         {"c": c, "gamma": gamma}, packages,
     )  # fmt: skip
+    if split.held:
+        model = calibrating.calibrated(folder, model, ViewPredictor(folder, model), stores, split)
     for name in ("history.csv", "history.png"):  # of networks that were here before
         remove(folder / name)
     card.write(folder, model)

@@ -191,6 +191,14 @@ def positive_number(value: Any) -> float:
     return x
 
 
+def share(value: Any) -> float:
+    """Convert to a number between 0 and 1, and neither of them."""
+    x = number(value)
+    if not 0 < x < 1:
+        raise ValueError(f"{value!r} is not between 0 and 1")
+    return x
+
+
 def percent(value: Any) -> float:
     """Convert to a number from 0 to 100."""
     x = number(value)

@@ -1,4 +1,4 @@
-"""Choice of held-out tracks, whose loss ends a training: whole groups, of every class if possible."""
+"""Choice of held-out tracks, which end or calibrate a training: whole groups, of every class if possible."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ from mirex_submission.errors import UsageError, coded
 
 log = logging.getLogger(__name__)
 
-SHARE = 10  # one track in so many is held out
+SHARE = 10  # one track in so many is held out for --patience
+CALIBRATION_SHARE = 5  # and for --calibrate
 
 
-def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[str], *, seed: int) -> np.ndarray:
+def held_out(
+    labels: Sequence[str],
+    contents: Sequence[str],
+    groups: Sequence[str],
+    *,
+    seed: int,
+    share: int = SHARE,
+    option: str = "--patience",
+) -> np.ndarray:
     """Hold out a share of the tracks, of as many classes as possible; no group and no audio is on both sides.
 
     Parameters
@@ -24,6 +33,10 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
         Label, content hash, and group, such as the artist, of each track. The order of the tracks has no influence.
     seed : int
         Random seed.
+    share : int
+        One track in so many is held out.
+    option : str
+        What asks for it, for the message.
 
     Returns
     -------
@@ -37,10 +50,10 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    whole = _joined(contents, groups)
+    whole = joined(contents, groups)
     order = sorted(range(len(labels)), key=lambda k: (contents[k], labels[k]))
     y = [labels[k] for k in order]
-    n_parts = min(SHARE, max(labels.count(label) for label in set(labels)), len(set(whole)))
+    n_parts = min(share, max(labels.count(label) for label in set(labels)), len(set(whole)))
     parts = StratifiedGroupKFold(n_parts, shuffle=True, random_state=seed) if n_parts > 1 else None
     with warnings.catch_warnings():
         # scikit-learn warns of classes with fewer tracks than parts; classes without a held-out track are logged below.
@@ -49,8 +62,8 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     possible = [part for trained, part in splits if {y[k] for k in trained} == set(labels) and len(part)]
     if not possible:
         raise UsageError(
-            "--patience: no tracks can be held out such that no group is on both sides and every class keeps some to "
-            "train on: give more groups, or leave out --patience",
+            f"{option}: no tracks can be held out such that no group is on both sides and every class keeps some to "
+            f"train on: give more groups, or leave out {option}",
             code="training.hold-out",
         )
     out = np.zeros(len(labels), bool)
@@ -62,7 +75,7 @@ def held_out(labels: Sequence[str], contents: Sequence[str], groups: Sequence[st
     return out
 
 
-def _joined(contents: Sequence[str], groups: Sequence[str]) -> list[str]:
+def joined(contents: Sequence[str], groups: Sequence[str]) -> list[str]:
     """Return for each track a name that it shares with all tracks of its group and of its content."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

@@ -82,8 +82,7 @@ def fit(
         text = "no tracks can be held out, for want of groups or classes: the probabilities are not calibrated"
         log.warning("%s", coded(text, code="training.not-calibrated"))
         return machine
-    temperature = _temperature(np.concatenate(decisions), np.concatenate(truth))
-    return dataclasses.replace(machine, temperature=temperature)
+    return dataclasses.replace(machine, temperature=temperature(np.concatenate(decisions), np.concatenate(truth)))
 
 
 def tuned(
@@ -180,8 +179,8 @@ def _folds(y: np.ndarray, groups: Sequence[str], n_folds: int, seed: int) -> Ite
             yield from StratifiedGroupKFold(n, shuffle=True, random_state=seed).split(y, y, groups)
 
 
-def _temperature(decisions: np.ndarray, y: np.ndarray) -> float:
-    """Return the temperature with the least cross-entropy.
+def temperature(decisions: np.ndarray, y: np.ndarray) -> float:
+    """Return the temperature with the least cross-entropy, of decisions [n_tracks, n_classes] and true classes `y`.
 
     The targets are not quite 1 and 0, as Platt proposes, so that a training without a mistake is not certain of all.
     """

@@ -35,7 +35,7 @@ WITHOUT_DEFAULT = {
     "--name", "--probabilities", "--scheduler", "--plot", "--scratch", "--export", "--time-limit", "--tensorboard",
     "--groups", "--truth", "--system", "--submission", "--train-options", "--classify-options", "--format", "--root",
     "--from-folders", "--from-mirdata", "--group", "--out", "--check", "--shard", "--stress",
-    "--stress-limit", "--strata", "--author",
+    "--stress-limit", "--strata", "--confidence", "--author",
 }  # fmt: skip
 # Arguments that are refused before anything is loaded or written.
 REFUSED = [

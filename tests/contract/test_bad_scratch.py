@@ -1,4 +1,4 @@
-"""A scratch folder that is damaged, old or a stranger's, through the calls of an evaluator."""
+"""A scratch folder that is damaged, old or a stranger's, through the commands of an evaluator's calls."""
 
 import io
 import json
@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 from processes import resumed_after, wait_for
@@ -25,13 +26,14 @@ QUICK = ("--model", "1", "--segments-per-track", "4", "--checkpoint-every", "0",
 SPEC = FeatureSpec()
 
 
+COMMANDS = {"extractFeatures.sh": "extract", "train.sh": "train", "classify.sh": "classify"}
+
+
 def call(script, *args):
-    """Call a script; its status and what it said, which is no traceback."""
-    env = {**os.environ, "MIREX_PYTHON": sys.executable}
-    command = [str(PROJECT / "bin" / script), *map(str, args)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert "Traceback" not in done.stderr and done.stdout == "", done.stderr
-    return done.returncode, done.stderr
+    """Make a script's call in this process; its status and what it said, which is no traceback."""
+    done = command_line.call(COMMANDS[script], *args)
+    assert done.stdout == ""
+    return done.status, done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +113,7 @@ def test_a_damaged_header_is_no_other_audio(scratch, corpus):
     assert contents(scratch, "*.logmel") == whole
 
 
-@pytest.mark.parametrize("pattern", ["bundle.json", "*.weights.npz"])
+@pytest.mark.parametrize("pattern", [pytest.param("bundle.json", marks=pytest.mark.slow), "*.weights.npz"])
 @pytest.mark.parametrize("seed", ONE_OR_MANY)
 def test_a_damaged_model_is_status_5_and_the_training_that_it_names_mends_it(
     scratch, expected, corpus, tmp_path, pattern, seed

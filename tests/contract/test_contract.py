@@ -270,6 +270,7 @@ class TestStatus:
         assert list((tmp_path / "s").rglob("*.logmel"))
 
 
+@pytest.mark.slow
 def test_a_track_that_kills_its_process_costs_nothing_else(corpus, run_script, tmp_path):
     """A decoder crash or the out-of-memory killer, made with a track during which every worker is killed."""
     many = [str(tmp_path / f"{k}.wav") for k in range(24)]

@@ -1,5 +1,8 @@
 """Many processes on one scratch folder at once: they share it without a fault, and end in what one alone makes."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 from processes import files_below, start
 
@@ -34,10 +37,17 @@ def folds(corpus, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def alone(corpus, folds, tmp_path_factory):
-    """The files of one call after the other."""
-    folder = tmp_path_factory.mktemp("alone")
+def extracted(corpus, tmp_path_factory):
+    """A folder with the features of all tracks in its scratch folder, by one call."""
+    folder = tmp_path_factory.mktemp("extracted")
     finish([start("extractFeatures.sh", "-numThreads", 1, folder / "scratch", corpus["features"])])
+    return folder
+
+
+@pytest.fixture(scope="module")
+def alone(extracted, folds, tmp_path_factory):
+    """The files of one call after the other."""
+    folder = Path(shutil.copytree(extracted, tmp_path_factory.mktemp("alone") / "all"))
     for k in range(N_FOLDS):
         finish([train(folder, folds, k)])
         finish([classify(folder, folds, k, f"{k}.txt")])
@@ -61,13 +71,14 @@ def classify(folder, folds, k, output):
 
 
 @pytest.mark.parametrize("n", [N_AT_ONCE, pytest.param(8, marks=pytest.mark.slow)])
-def test_many_extract_the_same_list_into_one_scratch_folder(corpus, alone, tmp_path, n):
+def test_many_extract_the_same_list_into_one_scratch_folder(corpus, extracted, tmp_path, n):
     call = ("extractFeatures.sh", "-numThreads", 2, tmp_path / "scratch", corpus["features"])
     finish([start(*call) for _ in range(n)])
-    features = {name: data for name, data in alone.items() if name.startswith("scratch/features/")}
+    features = left_in(extracted)
     assert left_in(tmp_path) == features and len(features) == 25
 
 
+@pytest.mark.slow
 def test_folds_train_and_classify_side_by_side_before_anything_is_extracted(corpus, folds, alone, tmp_path):
     scratch = tmp_path / "scratch"
     finish([start("extractFeatures.sh", "--rate", 22050, scratch, folds / "0.test.txt")])  # another task's record
@@ -78,6 +89,7 @@ def test_folds_train_and_classify_side_by_side_before_anything_is_extracted(corp
     assert found == {name: data for name, data in alone.items() if name != "scratch/features/task"}
 
 
+@pytest.mark.slow
 def test_classifications_that_write_the_same_output_at_once_leave_a_whole_one(folds, alone, tmp_path):
     for name, data in alone.items():
         if name.startswith("scratch/"):

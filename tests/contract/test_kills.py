@@ -82,7 +82,8 @@ def kill_until_done(folder, corpus, many, seconds, *, kills, seed):
 
 
 # Without the kernel a call takes 15 s instead of one: librosa or Keras is loaded.
-@pytest.mark.parametrize("n_kills", [5 if kernel.compiled else 2, pytest.param(200, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_kills", [5 if kernel.compiled else 2, 200])
 def test_calls_killed_at_random_moments_end_in_the_files_of_a_straight_run(straight, corpus, many, tmp_path, n_kills):
     # How many of the moments come before a call is done is the machine's affair: go on until enough have.
     n_killed = 0

@@ -98,6 +98,7 @@ def test_all_limits_at_once_without_a_home_and_temporary_folders_change_no_byte(
     assert "temporary" not in said  # Matplotlib's word where it finds no place for its list of fonts
 
 
+@pytest.mark.slow
 def test_an_environment_without_a_home_will_do(corpus, tmp_path, monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     with start("extractFeatures.sh", tmp_path, corpus["features"]) as process:
@@ -105,7 +106,7 @@ def test_an_environment_without_a_home_will_do(corpus, tmp_path, monkeypatch):
     assert process.returncode == 0, said
 
 
-@pytest.mark.parametrize("locale", ["C", "xx_XX.none"])
+@pytest.mark.parametrize("locale", ["C", pytest.param("xx_XX.none", marks=pytest.mark.slow)])
 def test_names_beyond_ascii_do_in_any_locale(corpus, tmp_path, locale):
     folder = tmp_path / "Zwölf Töne é ♫"
     folder.mkdir()
@@ -188,6 +189,7 @@ def as_nobody(corpus, tmp_path):
     pytest.skip("no other user can be become here")
 
 
+@pytest.mark.slow
 def test_any_user_will_do_without_a_name_and_with_a_home_that_only_root_may_write(straight, corpus, as_nobody):
     run, own = as_nobody
     for args in (
@@ -201,7 +203,7 @@ def test_any_user_will_do_without_a_name_and_with_a_home_that_only_root_may_writ
     assert {path.stat().st_uid for path in own.rglob("*")} == {NOBODY}
 
 
-@pytest.mark.parametrize("n_threads", [2, 8])
+@pytest.mark.parametrize("n_threads", [2, pytest.param(8, marks=pytest.mark.slow)])
 def test_few_processes_and_threads_are_enough_or_said_so(corpus, as_nobody, n_threads):
     """A limit that binds no root."""
     run, own = as_nobody

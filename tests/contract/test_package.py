@@ -70,6 +70,7 @@ def unpacked(sdist, tmp_path_factory):
     return found
 
 
+@pytest.mark.slow
 def test_the_source_archive_is_the_whole_checkout_and_its_scripts_can_be_executed(sdist, unpacked, checkout):
     there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
     assert sdist[1] - there == set()
@@ -80,6 +81,7 @@ def test_the_source_archive_is_the_whole_checkout_and_its_scripts_can_be_execute
         assert os.access(unpacked / path, os.X_OK) == os.access(checkout / path, os.X_OK), path
 
 
+@pytest.mark.slow
 def test_without_a_compiler_a_wheel_of_the_source_archive_has_all_but_the_kernels(unpacked, tmp_path):
     environment = {**NO_COMPILER, "REPOSITORY_URL": "https://repository.example/mirex/"}
     with zipfile.ZipFile(build(unpacked, "wheel", tmp_path, environment)) as wheel:

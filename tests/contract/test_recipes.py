@@ -51,6 +51,7 @@ def test_a_test_list_is_classified_from_stored_views_and_nothing_heavy_is_loaded
     np.testing.assert_allclose(rows[:, 2:].astype(float).sum(axis=1), 1, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_any_number_of_processes_and_calls_ends_in_the_same_files(trained, corpus, run_script, tmp_path):
     own = tmp_path / "scratch"
     done = run_script("extractFeatures.sh", "-numThreads", 2, *RECIPE, own, corpus["features"])
@@ -61,9 +62,10 @@ def test_any_number_of_processes_and_calls_ends_in_the_same_files(trained, corpu
     assert files_of(own / "model") == files_of(trained / "model")
 
 
-def test_both_calls_in_one_give_the_same_output(trained, corpus, run_script, tmp_path):
+def test_both_calls_in_one_give_the_same_output(scratch, trained, corpus, run_script, tmp_path):
+    shutil.rmtree(scratch / "model")
     calls = corpus["train"], corpus["test"]
-    done = run_script("trainAndClassify.sh", *RECIPE, tmp_path / "s", *calls, tmp_path / "one.txt")
+    done = run_script("trainAndClassify.sh", *RECIPE, scratch, *calls, tmp_path / "one.txt")
     assert done.returncode == 0, done.stderr
     done = run_script("classify.sh", trained, corpus["test"], tmp_path / "two.txt")
     assert done.returncode == 0, done.stderr
@@ -82,6 +84,7 @@ def test_the_same_training_again_has_nothing_to_do(scratch, corpus):
     assert done.status == 0 and files_of(scratch / "model") != before
 
 
+@pytest.mark.slow
 def test_a_killed_extraction_goes_on(trained, corpus, tmp_path):
     own = tmp_path / "scratch"
     with start("extractFeatures.sh", "-numThreads", 1, *RECIPE, own, corpus["features"]) as process:
@@ -261,6 +264,7 @@ def test_groups_and_tuning_change_the_model_alone(scratch, corpus, tmp_path):
     assert chosen["c"] in (1, 3, 10)
 
 
+@pytest.mark.slow
 def test_pictures_of_all_views(corpus, tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in read_paths(corpus["test"])[:2]))
     done = call("extract", *RECIPE, "--plot", tmp_path / "plots", tmp_path / "s", tmp_path / "list.txt")

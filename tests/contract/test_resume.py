@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pytest
+from command_line import call
 from processes import resumed_after
 from project import PROJECT
 
@@ -70,7 +71,8 @@ def kill_until_done(scratch, corpus, *, kills, seed):
         n_killed += 1
 
 
-@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
 def test_killed_again_and_again_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
     n_killed, log = kill_until_done(extracted, corpus, kills=5, seed=seed)
     assert n_killed
@@ -88,7 +90,7 @@ def test_killed_200_times_it_ends_in_the_files_of_a_straight_training(straight, 
         assert files_of(extracted) == files_of(straight), log
 
 
-def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus, run_script):
+def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus):
     command = [str(PROJECT / "bin/train.sh"), *CALL, "--epochs", str(EPOCHS), str(extracted), str(corpus["train"])]
     with subprocess.Popen(command, env={**os.environ, "MIREX_PYTHON": sys.executable}) as process:
         while not list(extracted.glob("model/*.checkpoint")) and process.poll() is None:
@@ -96,48 +98,46 @@ def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus, run_sc
         process.kill()
     kept = sorted(path.name for path in extracted.glob("model/*.checkpoint"))
     assert 1 <= len(kept) <= 2, "it ended before it could be killed"
-    done = run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
+    done = call("train", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
     assert resumed_after(done.stderr) == [int(kept[-1][-17:-11])]
     assert files_of(extracted) == files_of(straight)
 
 
-def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus, run_script):
+def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus):
     shutil.copytree(straight / "model", extracted / "model")
     (extracted / "model/bundle.json").unlink()
     (extracted / f"model/{'0' * 32}-000004.checkpoint").write_bytes(b"damaged")
-    done = run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
-    assert done.returncode == 0 and files_of(extracted) == files_of(straight)
+    done = call("train", *CALL, "--epochs", EPOCHS, extracted, corpus["train"])
+    assert done.status == 0 and files_of(extracted) == files_of(straight)
 
 
-def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus, run_script):
+def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus):
     shutil.copytree(straight / "model", extracted / "model")
     key = next(iter(bundles.load(straight / "model").keys.values()))
     for name in (f"{key}-000005.checkpoint", ".mirex-tmp-1-0a1bcdef"):
         (extracted / "model" / name).write_bytes(b"left")
-    assert run_script("train.sh", *CALL, "--epochs", EPOCHS, extracted, corpus["train"]).returncode == 0
+    assert call("train", *CALL, "--epochs", EPOCHS, extracted, corpus["train"]).status == 0
     assert files_of(extracted) == files_of(straight)
 
 
-def test_a_finished_training_called_again_ends_at_once_and_changes_nothing(straight, corpus, run_script):
+def test_a_finished_training_called_again_ends_at_once_and_changes_nothing(straight, corpus):
     before = {path: path.stat().st_mtime_ns for path in (straight / "model").iterdir() if path.name != ".lock"}
-    done = run_script("train.sh", *CALL, "--epochs", EPOCHS, straight, corpus["train"])
-    assert done.returncode == 0
+    done = call("train", *CALL, "--epochs", EPOCHS, straight, corpus["train"])
+    assert done.status == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_more_epochs_go_on_from_a_finished_training(straight, extracted, corpus, run_script):
+def test_more_epochs_go_on_from_a_finished_training(straight, extracted, corpus):
     for epochs in (2, EPOCHS):
-        done = run_script("train.sh", *CALL, "--epochs", epochs, extracted, corpus["train"])
-        assert done.returncode == 0, done.stderr
+        done = call("train", *CALL, "--epochs", epochs, extracted, corpus["train"])
+        assert done.status == 0, done.stderr
     assert resumed_after(done.stderr) == [2]
     new, old = files_of(extracted), files_of(straight)
     for name in old:
         assert new[name] == old[name], name
 
 
-def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings(
-    straight, extracted, corpus, run_script, tmp_path
-):
+def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings(straight, extracted, corpus, tmp_path):
     shutil.copytree(straight / "model", extracted / "model")
     other = tmp_path / "other.txt"
     other.write_text("".join(sorted(corpus["train"].open(encoding="utf-8").readlines(), reverse=True)[1:]))
@@ -148,33 +148,32 @@ def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings
         ("--epochs", "2", "--seed", "1", "--restart", extracted, other),
     ):
         before, written_ns = files_of(extracted)["bundle.json"], (extracted / "model/bundle.json").stat().st_mtime_ns
-        done = run_script("train.sh", *CALL, *args)
-        assert done.returncode == 0, done.stderr
+        done = call("train", *CALL, *args)
+        assert done.status == 0, done.stderr
         assert resumed_after(done.stderr) == []
         assert (extracted / "model/bundle.json").stat().st_mtime_ns > written_ns
         assert (files_of(extracted)["bundle.json"] != before) == ("--restart" not in args)
 
 
-def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(extracted, corpus, run_script, tmp_path):
+def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(extracted, corpus, tmp_path):
     started = time.monotonic()
-    done = run_script("train.sh", *CALL, "--epochs", 100000, "--time-limit", "4s", extracted, corpus["train"])
-    assert done.returncode == 0, done.stderr
+    done = call("train", *CALL, "--epochs", 100000, "--time-limit", "1s", extracted, corpus["train"])
+    assert done.status == 0, done.stderr
     assert time.monotonic() - started < 60
     assert done.stderr.count("[training.time-limit]") == 2  # it is foreseen, and it is kept
     n_epochs = len((extracted / "model/history.csv").read_text().splitlines()) - 1
-    assert run_script("classify.sh", extracted, corpus["test"], tmp_path / "out.txt").returncode == 0
-    again = run_script("train.sh", *CALL, "--epochs", n_epochs + 1, extracted, corpus["train"])
+    assert call("classify", extracted, corpus["test"], tmp_path / "out.txt").status == 0
+    again = call("train", *CALL, "--epochs", n_epochs + 1, extracted, corpus["train"])
     assert resumed_after(again.stderr) == [n_epochs]
     history = (extracted / "model/history.csv").read_text().splitlines()
     assert len(history) == 1 + n_epochs + 1 and history[-1].startswith(f"2,{n_epochs + 1},")
 
 
-def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_its_best_epoch(
-    extracted, corpus, run_script
-):
+@pytest.mark.slow
+def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_its_best_epoch(extracted, corpus):
     args = ("--model", "all", "--epochs", 100000, "--patience", 100000, "--time-limit", "5s")
-    done = run_script("train.sh", *CALL, *args, extracted, corpus["train"])
-    assert done.returncode == 0, done.stderr
+    done = call("train", *CALL, *args, extracted, corpus["train"])
+    assert done.status == 0, done.stderr
     ended = re.findall(r"model (\d): .* epoch (\d+) of 100000 .*\[training\.time-limit\]", done.stderr)
     best = re.findall(r"model (\d): .* epoch (\d+), .*held-out", done.stderr)
     assert [network for network, _ in ended] == [network for network, _ in best] == ["1", "2", "3"]

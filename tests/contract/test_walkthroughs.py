@@ -45,6 +45,12 @@ def compare(run_script, lists, tmp_path):
     return run
 
 
+@pytest.mark.parametrize("script", ["compare_systems.sh", "slurm_folds.sh"])
+def test_a_call_without_lists_is_a_wrong_call(run_script, script):
+    assert run_script(PROJECT / "examples" / script).returncode == 2
+
+
+@pytest.mark.slow
 def test_two_systems_are_compared(compare, theirs):
     done, accuracies = compare("--submission", f"ours={PROJECT / 'bin'}", "--submission", f"theirs={theirs}", *QUICK)
     assert done.returncode == 0, done.stderr
@@ -53,14 +59,15 @@ def test_two_systems_are_compared(compare, theirs):
     assert len(rows) == 2, done.stdout
 
 
-def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, theirs, run_script):
+@pytest.mark.slow
+def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, theirs):
     (theirs / "trainAndClassify.sh").write_text("#!/bin/sh\necho no licence\n")
     done, accuracies = compare("--submission", theirs)
     assert (done.returncode, accuracies) == (8, {"theirs": 0.0}), done.stderr
     assert "no licence" in done.stderr
-    assert run_script(str(PROJECT / "examples/compare_systems.sh")).returncode == 2
 
 
+@pytest.mark.slow
 def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, tmp_path):
     out = tmp_path / "out"
     words = [
@@ -86,9 +93,9 @@ def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, 
     judged = ["--truth", lists, "--system", f"ours={out}", "--out", tmp_path / "judged"]
     done = run_script("mirex-submission.sh", "evaluate", *judged)
     assert done.returncode == 0, done.stderr
-    assert run_script(script).returncode == 2
 
 
+@pytest.mark.slow
 def test_the_tour_goes_from_audio_to_figures(tmp_path):
     command = [sys.executable, PROJECT / "examples/tour.py", tmp_path, "--clips", "3", "--epochs", "2"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -14,7 +14,10 @@ import mirex_submission
 # Wanted nowhere: text below the quotes, and sections See Also, Examples and an extended summary everywhere.
 NOT_CHECKED = {"GL01", "SA01", "EX01", "ES01"}
 # What classify() and evaluate() return.
-RESULTS = ("mirex_submission.runs.classify.Classification", "mirex_submission.evaluation.judging.evaluate.Evaluation")
+RESULTS = (
+    "mirex_submission.runs.classification.Classification",
+    "mirex_submission.evaluation.judging.evaluate.Evaluation",
+)
 # In this order: one trains the model that the next one uses.
 IN_THE_ORDER_OF_A_TASK = ("extract", "train", "classify")
 

@@ -46,9 +46,10 @@ def place(corpus, tmp_path_factory):
     return {"TABLE": table, "LISTS": lists}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "document",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name != "README.md")) for name in DOCUMENTS if blocks(name)],
+    [name for name in DOCUMENTS if blocks(name)],
 )
 def test_every_block_runs(document, place, tmp_path):
     script = "set -euxo pipefail\n" + "\n".join(blocks(document))

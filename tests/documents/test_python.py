@@ -1,23 +1,38 @@
 """Every block of code in docs/python.md runs, one after the other, and answers as the text says."""
 
 import ast
+import importlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 
+import pytest
 from project import PROJECT
 
 PAGE = PROJECT / "docs/python.md"
 
 
+def blocks_of(page):
+    return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_is_python_and_imports_what_is_there():
+    for block in blocks_of(PAGE):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.ImportFrom):
+                module = importlib.import_module(node.module)
+                assert [alias.name for alias in node.names if not hasattr(module, alias.name)] == []
+
+
+@pytest.mark.slow
 def test_every_block_of_the_page_runs(corpus, tmp_path, run_script):
     for name in ("features", "train", "test"):
         shutil.copy(corpus[name], tmp_path)
     (tmp_path / "truth").mkdir()
     shutil.copy(corpus["truth"], tmp_path / "truth/fold1.txt")
-    blocks = re.findall(r"^```python\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    blocks = blocks_of(PAGE)
     assert len(blocks) == PAGE.read_text(encoding="utf-8").count("```") / 2
     (tmp_path / "page.py").write_text("\nprint('== block')\n".join(blocks))
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}

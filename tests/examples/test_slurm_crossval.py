@@ -36,6 +36,7 @@ def example(tmp_path):
     return run
 
 
+@pytest.mark.slow
 def test_the_example_runs_a_cross_validation_on_workers_of_this_machine(example):
     done, accuracy = example("--local", "--workers", "2")
     assert (done.returncode, accuracy) == (0, 0.5), done.stderr

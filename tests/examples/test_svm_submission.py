@@ -72,6 +72,7 @@ def done(call, task):
     return runs, folder, lists
 
 
+@pytest.mark.slow
 def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
     _, folder, lists = done
     pairs = [line.split("\t") for line in lines_of(folder / "output.txt")]
@@ -79,6 +80,7 @@ def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
     assert {label for _, label in pairs} <= {"bells", "chorale", "techno", "waltz"}
 
 
+@pytest.mark.slow
 def test_it_tells_most_styles_apart_and_an_mp3_from_its_wave_nowhere(done):
     _, folder, lists = done
     label_of = dict(line.split("\t") for line in lines_of(folder / "output.txt"))
@@ -87,6 +89,7 @@ def test_it_tells_most_styles_apart_and_an_mp3_from_its_wave_nowhere(done):
     assert label_of[str(folder / "odd" / "copy.mp3")] == label_of[lines_of(lists["test"])[0]]
 
 
+@pytest.mark.slow
 def test_unreadable_tracks_are_named_and_left_out_of_the_training(done):
     (extract, train, classify), folder, _ = done
     for name, reason in (
@@ -103,6 +106,7 @@ def test_unreadable_tracks_are_named_and_left_out_of_the_training(done):
         assert np.isfinite(model["features"]).all()
 
 
+@pytest.mark.slow
 def test_features_are_stored_once_made_again_if_gone_and_the_same_calls_give_the_same_bytes(done, call):
     _, folder, lists = done
     gone, *kept = (folder / "scratch").glob("features-*/*.npy")
@@ -150,6 +154,15 @@ def test_groups_stay_together_in_the_inner_folds(module, monkeypatch, tmp_path, 
         module.train(tracks, group_of, tmp_path, 1)
         inner.append(float(re.match(r"([\d.]+)% right in 5 inner", capsys.readouterr().err)[1]))
     assert inner[0] == 100 and inner[1] < 80
+
+
+def test_every_test_track_has_a_label_an_unreadable_one_the_most_frequent(module, monkeypatch, tmp_path):
+    rng = np.random.default_rng(0)
+    rows = {f"/{label}{n}.wav": rng.normal(5 * (label == "b"), 1, 190) for label in "ab" for n in range(6)}
+    rows["/none.wav"] = np.zeros(0)
+    monkeypatch.setattr(module, "extract", lambda paths, *args: {path: rows[path] for path in paths})
+    module.train([(path, path[1]) for path in rows if path not in ("/a5.wav", "/b5.wav", "/b4.wav")], {}, tmp_path, 1)
+    assert module.classify(["/b5.wav", "/none.wav", "/a5.wav"], tmp_path, 1) == ["b", "a", "a"]
 
 
 def test_groups_are_taken_from_beside_the_training_list(module, monkeypatch, tmp_path):

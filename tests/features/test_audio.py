@@ -261,3 +261,14 @@ def test_a_sparse_file_of_terabytes_is_refused_at_once(tmp_path):
     with pytest.raises(AudioError) as caught:
         decode(str(path))
     assert caught.value.code == "audio.too-large"
+
+
+@pytest.mark.parametrize("share", [0.7, 0.9])
+def test_channels_that_cancel_in_most_of_a_file_are_not_silently_lost(tmp_path, share):
+    n = 20 * RATE
+    left = sine(440, RATE, n)
+    right = np.where(np.arange(n) < share * n, -left, left)
+    write(tmp_path / "a.wav", np.stack([left, right], axis=1), subtype="PCM_16")
+    waveform = decode(str(tmp_path / "a.wav"))
+    assert "[audio.channels]" in waveform.note
+    np.testing.assert_allclose(as_floats(waveform.samples), left, atol=1e-4)

@@ -299,7 +299,7 @@ class Deadly(FeatureStore):
         super().write(header, frames)
 
 
-@pytest.mark.parametrize(("n_tracks", "n_jobs"), [(4, 1), (24, 2)])
+@pytest.mark.parametrize(("n_tracks", "n_jobs"), [pytest.param(4, 1, marks=pytest.mark.slow), (24, 2)])
 def test_a_decoder_crash_costs_its_track_alone_in_every_run(tmp_path, n_tracks, n_jobs):
     paths = write_tracks(tmp_path / "a", n_tracks)
     store = Deadly(tmp_path / "scratch", SPEC)

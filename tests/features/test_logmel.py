@@ -4,6 +4,8 @@ Every test runs with librosa, which defines the features, and with the compiled 
 this processor has.
 """
 
+import functools
+
 import librosa
 import numpy as np
 import pytest
@@ -44,13 +46,19 @@ def make_signal(kind, spec, *, n_frames=3):
     return signals[kind].astype(np.float32)
 
 
-def by_definition(samples, spec):
-    """log10 of the Mel power, frame by frame, by the sums that define it."""
+@functools.cache
+def definition(spec):
+    """The window, the DFT and the Mel filters, as arrays."""
     n = np.arange(spec.window)
-    window = np.sin(np.pi * n / spec.window) ** 2
     bins = np.arange(spec.window // 2 + 1)
     dft = np.exp(-2j * np.pi * ((bins[:, None] * n) % spec.window) / spec.window)
     filters = librosa.filters.mel(sr=spec.rate_hz, n_fft=spec.window, n_mels=spec.n_bands, dtype=np.float64)
+    return np.sin(np.pi * n / spec.window) ** 2, dft, filters
+
+
+def by_definition(samples, spec):
+    """log10 of the Mel power, frame by frame, by the sums that define it."""
+    window, dft, filters = definition(spec)
     starts = range(0, len(samples) - spec.window + 1, spec.hop)
     frames = np.stack([samples[s : s + spec.window].astype(np.float64) * window for s in starts], axis=1)
     return np.log10(np.maximum(filters @ np.abs(dft @ frames) ** 2, 1e-10)).T

@@ -8,6 +8,7 @@ import pytest
 import soundfile
 
 from mirex_submission.errors import AudioError
+from mirex_submission.features import av_file
 from mirex_submission.features.audio import decode, native_rate
 
 RATE = 22050
@@ -33,6 +34,10 @@ OPTIONS = {
     "mp3": {"format": "MP3"},
     "flac": {"format": "FLAC"},
     "wav": {"format": "WAV"},
+    "rf64": {"format": "RF64"},
+    "aiff": {"format": "AIFF"},
+    "au": {"format": "AU"},
+    "caf": {"format": "CAF"},
 }
 
 
@@ -113,7 +118,10 @@ def test_mp3_that_begins_within_a_frame_or_after_zeros_is_decoded_whatever_its_n
 
 
 def test_what_belongs_to_no_stream_is_noted(tmp_path):
-    check(tmp_path, encoded(tone(3), **OPTIONS["ogg"]) + encoded(noise(6), format="MP3"), 3, code="audio.left-out")
+    junk = np.random.default_rng(1).bytes(6000)
+    data = encoded(tone(3), **OPTIONS["ogg"]) + junk
+    waveform = check(tmp_path, data, 3, code="audio.left-out")
+    assert f"6,000 of {len(data):,} bytes" in waveform.note
 
 
 def test_a_second_stream_that_cannot_be_decoded_is_noted(tmp_path):
@@ -207,3 +215,97 @@ def test_samples_that_break_off_are_noted(tmp_path, name):
     (tmp_path / "a.wav").write_bytes(data[: len(data) // 2])
     waveform = decode(str(tmp_path / "a.wav"))
     assert "[audio.truncated]" in waveform.note and len(waveform.samples) == pytest.approx(2 * RATE, abs=100)
+
+
+@pytest.fixture(scope="module")
+def files():
+    """Two files of each format, with different sound: 1.5 s of 24 kHz, and 2 s of 48 kHz in two channels."""
+    first, second = tone(1.5, 24000), noise(2, 48000, 2) * (1, 0.9)
+    return {name: (encoded(first, 24000, **of), encoded(second, 48000, **of)) for name, of in OPTIONS.items()}
+
+
+ID3V2 = b"ID3\3\0\0\0\0\x28\0" + bytes(range(1, 129)) * 40
+APE = b"APETAGEX" + struct.pack("<III", 2000, 3032, 1) + b"\0\0\0\xa0" + bytes(8) + b"x" * 3000
+APE += b"APETAGEX" + struct.pack("<III", 2000, 3032, 1) + b"\0\0\0\x80" + bytes(8)
+
+
+@pytest.mark.parametrize("second", OPTIONS)
+@pytest.mark.parametrize("first", OPTIONS)
+def test_files_of_different_formats_that_are_joined_are_used_to_the_end(tmp_path, files, first, second):
+    between = [b"", b"TAG" + b"a title".ljust(125, b"\0"), ID3V2, APE, bytes(5000)]
+    # One of them for each pair: all for each would take long.
+    k = list(OPTIONS).index(first) + 2 * list(OPTIONS).index(second)
+    data = files[first][0] + between[k % 5] + files[second][1]
+    check(tmp_path, data, 3.5, code="audio.joined")
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_a_file_that_is_cut_is_noted_and_hides_no_file_behind_it(tmp_path, files, name):
+    # An Ogg page holds a second or more.
+    data = encoded(tone(6, 48000), 48000, **OPTIONS[name]) if name in ("ogg", "opus") else files[name][0]
+    path = tmp_path / "a.bin"
+    cut = data[: int(0.8 * len(data))]
+    path.write_bytes(cut)
+    waveform = decode(str(path))
+    assert "[audio.truncated]" in waveform.note
+    loud_s = loud_seconds(waveform)
+    for other in ("wav", "flac", "ogg", "mp3"):
+        path.write_bytes(cut + files[other][1])
+        waveform = decode(str(path))
+        assert "[audio.joined]" in waveform.note, other
+        assert loud_seconds(waveform) == pytest.approx(loud_s + 2, abs=0.35), other
+
+
+def with_total(data, n):
+    """A FLAC file whose header gives another number of samples."""
+    fields = int.from_bytes(data[18:26], "big") >> 36 << 36 | n
+    return patched(data, 18, fields.to_bytes(8, "big"))
+
+
+@pytest.mark.parametrize("tail", [b"", b"TAG" + bytes(125)])
+@pytest.mark.parametrize(
+    ("n", "code"),
+    [(0, None), (1, "audio.length"), (30_000, "audio.length"), (3 * RATE, None), (10**6, "audio.truncated")],
+)
+def test_flac_is_read_to_its_last_frame_whatever_its_header_says(tmp_path, n, code, tail):
+    data = with_total(encoded(tone(3), format="FLAC"), n) + tail
+    assert len(check(tmp_path, data, 3, code=code).samples) == 3 * RATE
+
+
+@pytest.mark.parametrize("n", [500, 1500, 30_000])
+def test_mp3_behind_damage_is_used(tmp_path, n):
+    data = encoded(noise(6), format="MP3")
+    junk = np.random.default_rng(n).bytes(n)
+    path = tmp_path / "a.mp3"
+    path.write_bytes(data[:10_001] + junk + data[10_001:])
+    waveform = decode(str(path))
+    assert loud_seconds(waveform) == pytest.approx(6, abs=0.3)
+    assert (n < 1024) or "[audio.joined]" in waveform.note
+    assert (f"{n:,} of {len(data) + n:,} bytes" in waveform.note) == (n > 4096)
+
+
+@pytest.mark.parametrize("name", ["ogg", "opus"])
+def test_pages_of_ogg_that_are_missing_or_damaged_are_noted(tmp_path, name):
+    data = encoded(noise(8, 48000), 48000, **OPTIONS[name])
+    pages = [k for k in range(len(data)) if data.startswith(b"OggS", k)]
+    missing = data[: pages[4]] + data[pages[5] :]
+    damaged = data[: pages[4] + 100] + bytes(100) + data[pages[4] + 100 :]
+    for changed in (missing, damaged):
+        (tmp_path / "a.ogg").write_bytes(changed)
+        assert "damaged in 1 place" in decode(str(tmp_path / "a.ogg")).note
+
+
+def test_bytes_of_a_joined_file_that_no_decoder_takes_are_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(av_file, "is_installed", lambda: False)
+    mp4 = struct.pack(">I4s4sI", 16, b"ftyp", b"M4A ", 0) + struct.pack(">I4s", 9000, b"mdat") + bytes(range(256)) * 36
+    mp4 = mp4[: 16 + 9000]
+    for other in (encoded(tone(3), format="FLAC"), encoded(tone(3), format="WAV"), encoded(tone(3), format="MP3")):
+        waveform = check(tmp_path, other + mp4, 3, code="audio.undecodable")
+        assert f"stream 2 of 2, 9,016 of {len(other) + 9016:,} bytes" in waveform.note and "`av`" in waveform.note
+
+
+def test_magic_bytes_in_samples_divide_no_file(tmp_path):
+    other = encoded(noise(1), format="WAV", subtype="PCM_16")[:4000]
+    for name in ("wav", "aiff", "au", "caf"):
+        data = encoded(tone(3), format=name, subtype="PCM_16")
+        assert len(check(tmp_path, patched(data, 20_000, other), 3).samples) == 3 * RATE

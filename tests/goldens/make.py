@@ -944,8 +944,8 @@ def listed(text):
     return found
 
 
-SLOW = (widths, recipes, statuses)
-PARTS = {part.__name__: part for part in (corpus, features, lossy, segments, models, evaluation, folds, options, *SLOW)}
+SLOW = (features, lossy, widths, recipes, statuses)  # those of the models have the features of their tracks in them
+PARTS = {part.__name__: part for part in (corpus, segments, models, evaluation, folds, options, *SLOW)}
 
 
 # goldens.json.

@@ -199,7 +199,7 @@ def test_probabilities_equal_those_of_keras_to_1e_5(architecture, n, n_bands, n_
 
 
 @pytest.mark.parametrize("architecture", MODELS)
-@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("weighted", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_three_steps_end_in_the_weights_of_keras(architecture, weighted):
     weights, rng = make_weights(architecture), np.random.default_rng(3)
     networks = NativeNetwork(architecture, weights, threads=2), KerasNetwork(architecture, weights, n_frames=80)

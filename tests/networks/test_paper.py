@@ -79,7 +79,7 @@ needs_kernel = pytest.mark.skipif(compiled is None, reason="no compiler was foun
 
 @needs_kernel
 @pytest.mark.parametrize("name", paper.NETWORKS)
-@pytest.mark.parametrize("n_steps", [0, 1, 20])
+@pytest.mark.parametrize("n_steps", [0, 1, pytest.param(20, marks=pytest.mark.slow)])
 def test_both_engines_agree_to_1e_5_after_so_many_steps(name, n_steps):
     networks, x, y = pair(name)
     if n_steps:

@@ -218,7 +218,7 @@ def without_one_key(sound):
             yield changed
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [25, pytest.param(1, marks=pytest.mark.slow)])
 def test_results_without_any_one_key_are_a_list_error_or_a_page(made, tmp_path, every):
     """All are read; a page of every n-th of those that can be read, for each takes a second."""
     _, sound, _ = made

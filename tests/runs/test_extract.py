@@ -62,6 +62,7 @@ def finish(*processes):
     return [stderr for _, stderr in outputs]
 
 
+@pytest.mark.slow
 def test_three_shards_side_by_side_store_byte_for_byte_what_one_run_stores(tracks, tmp_path):
     listed = tmp_path / "list.txt"
     lines = [*tracks, tracks[0]]  # one track is listed twice

@@ -73,6 +73,7 @@ def test_no_file_of_settings_decides_and_no_cache_is_written(places, tmp_path):
     assert files_below(tmp_path) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", [b"password: 1234\n", b"\xff\xfe\x00", b"text.usetex: 7\nno colon\n"])
 def test_a_file_of_settings_is_neither_shown_nor_ends_the_drawing(places, tmp_path, data):
     places, environment = places
@@ -86,6 +87,7 @@ def test_a_file_of_settings_is_neither_shown_nor_ends_the_drawing(places, tmp_pa
     assert draw(places, environment)[1] == ""
 
 
+@pytest.mark.slow
 def test_settings_that_the_caller_made_do_not_decide_and_stay(places):
     places, environment = places
     plain, _ = draw(places, environment)

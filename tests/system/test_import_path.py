@@ -60,12 +60,16 @@ CALL = ("extract", "--threads", "2", "scratch", "list.txt")
 @pytest.mark.parametrize(
     ("command", "changed"),
     [
-        ([str(Path(sys.executable).parent / "mirex-submission"), *CALL], {}),
-        ([sys.executable, "-m", "mirex_submission", *CALL], {}),
+        pytest.param([str(Path(sys.executable).parent / "mirex-submission"), *CALL], {}, marks=pytest.mark.slow),
+        pytest.param([sys.executable, "-m", "mirex_submission", *CALL], {}, marks=pytest.mark.slow),
         ([sys.executable, "elsewhere/script.py"], {}),
-        ([str(PROJECT / "bin/extractFeatures.sh"), *CALL[1:]], {}),
+        pytest.param([str(PROJECT / "bin/extractFeatures.sh"), *CALL[1:]], {}, marks=pytest.mark.slow),
         ([str(PROJECT / "bin/extractFeatures.sh"), *CALL[1:]], {"PYTHONPATH": "::/nowhere:"}),
-        ([str(Path(sys.executable).parent / "mirex-submission"), *CALL], {"PYTHONPATH": "elsewhere"}),
+        pytest.param(
+            [str(Path(sys.executable).parent / "mirex-submission"), *CALL],
+            {"PYTHONPATH": "elsewhere"},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["console script", "python -m", "Python API", "bin", "bin with empty entries", "with another folder"],
 )
@@ -165,8 +169,13 @@ sys.path.insert(0, {folder!r})
     ("statement", "status", "code"),
     [
         ("raise ImportError('a broken wheel')", 1, "installation.worker"),
-        ("import module_that_is_nowhere", 1, "installation.worker"),
-        ("raise ImportError('libx.so: failed to map segment from shared object')", 9, "limits.memory"),
+        pytest.param("import module_that_is_nowhere", 1, "installation.worker", marks=pytest.mark.slow),
+        pytest.param(
+            "raise ImportError('libx.so: failed to map segment from shared object')",
+            9,
+            "limits.memory",
+            marks=pytest.mark.slow,
+        ),
         ("sys.exit(7)", 9, "limits.workers"),
     ],
 )

@@ -36,6 +36,7 @@ print(json.dumps({"description": started.description, "n_gpus": started.n_gpus, 
 """
 
 
+@pytest.mark.slow
 def test_keras_starts_with_n_threads_and_the_seed_silently_and_writes_nowhere(tmp_path):
     got, stderr = in_process(START, HOME=str(tmp_path), KERAS_BACKEND="tensorflow", CUDA_VISIBLE_DEVICES="-1")
     assert re.fullmatch(r"Keras 3\S+ on TensorFlow 2\S+, CPU, 2 threads", got["description"])

@@ -27,7 +27,9 @@ def test_python_and_libraries_can_write_and_nothing_stays_changed(tmp_path, clos
     assert (tmp_path / "done").read_text() == repr(missing)
 
 
-@pytest.mark.parametrize("closing", ["2>&-", "1>&- 2>&-", "0>&- 1>&- 2>&-"])
+@pytest.mark.parametrize(
+    "closing", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("2>&-", "1>&- 2>&-")), "0>&- 1>&- 2>&-"]
+)
 def test_a_training_from_python_needs_no_standard_streams(tmp_path, corpus, closing):
     code = (
         "from mirex_submission import train\n"

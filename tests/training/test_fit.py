@@ -25,7 +25,7 @@ N_TRACKS, N_CLASSES = 10, 2
 TARGETS = [i % N_CLASSES for i in range(N_TRACKS)]
 
 
-@pytest.fixture(params=["native", "keras"])
+@pytest.fixture(params=["native", pytest.param("keras", marks=pytest.mark.slow)])
 def engine(request, monkeypatch):
     """Both ways to compute a network."""
     if request.param == "keras":
@@ -136,6 +136,7 @@ def test_pack_refuses_damaged_features(stored, tmp_path):
 # Fitting.
 
 
+@pytest.mark.parametrize("engine", ["native", "keras"], indirect=True)
 def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of_integer_labels(
     data, engine, monkeypatch
 ):
@@ -183,7 +184,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data, engine
     assert as_bytes(a) != as_bytes(other)
 
 
-@pytest.mark.parametrize("architecture", ["1", "2", "3"])
+@pytest.mark.parametrize(
+    ("engine", "architecture"),
+    [
+        *(("native", architecture) for architecture in "123"),
+        *(pytest.param("keras", architecture, marks=pytest.mark.slow) for architecture in "123"),
+    ],
+    indirect=["engine"],
+)
 def test_the_loss_falls_and_the_classes_are_learned(data, engine, architecture):
     history = fit(data, engine, architecture, recipe={"epochs": 12}).history
     assert len(history) == 12
@@ -199,9 +207,14 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
 # Going on.
 
 
-@pytest.mark.parametrize("segments", ["random", "fresh"])
 @pytest.mark.parametrize(
-    ("engine", "done"), [("native", 1), ("native", 2), ("native", 4), ("keras", 2)], indirect=["engine"]
+    ("engine", "done", "segments"),
+    [
+        *(("native", done, segments) for done in (1, 2, 4) for segments in ("random", "fresh")),
+        ("keras", 2, "fresh"),
+        pytest.param("keras", 2, "random", marks=pytest.mark.slow),
+    ],
+    indirect=["engine"],
 )
 def test_a_training_that_goes_on_ends_in_the_bits_of_a_straight_one(stored, tmp_path, engine, segments, done):
     store, tracks = stored
@@ -236,7 +249,7 @@ def test_it_is_saved_no_oftener_than_asked_but_always_at_the_end(data, engine):
 
 
 def test_a_time_limit_ends_it_after_a_whole_epoch_with_a_warning(data, engine, caplog):
-    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 2)
+    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 0.5)
     assert 1 <= len(state.history) < 10**6
     words = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(words) == 2 and all("[training.time-limit]" in line for line in words)
@@ -316,7 +329,11 @@ def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_
     assert state.history[state.best_epoch]["validation_accuracy"] == pytest.approx(right)
 
 
-@pytest.mark.parametrize(("engine", "done"), [("native", 1), ("native", 3), ("keras", 3)], indirect=["engine"])
+@pytest.mark.parametrize(
+    ("engine", "done"),
+    [("native", 1), ("native", 3), pytest.param("keras", 3, marks=pytest.mark.slow)],
+    indirect=["engine"],
+)
 def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine, done):
     options = {"epochs": 30, "patience": 2, "learning_rate": 1.0}
     data, validation = held_out_data(stored, tmp_path, Recipe(segments_per_track=6, **options))

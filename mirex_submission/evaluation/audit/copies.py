@@ -14,11 +14,14 @@ from mirex_submission.evaluation.audit.task import AuditTask
 from mirex_submission.features.copies import contents_of_copies
 from mirex_submission.features.scan import scan
 from mirex_submission.protocol.nema import N_EXAMPLES
+from mirex_submission.protocol.outputs import class_key
 from mirex_submission.system.atomic import temporary_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import Workers
 
 _Matches = Mapping[str, Mapping[str, float]]  # file to the files of the same recording and how much later they begin
+
+_MOST_UNREADABLE = 0.1  # of the tracks, as of a training
 
 
 def copies(task: AuditTask, folder: Path) -> list[Problem]:
@@ -33,14 +36,27 @@ def copies(task: AuditTask, folder: Path) -> list[Problem]:
     """
     contents = contents_of_copies(task.tracks)
     same_bytes: dict[str, list[str]] = defaultdict(list)
-    for file, content in contents.items():
-        same_bytes[content].append(file)
     matches, unreadable = match(list(task.tracks), folder, task.threads)
-    problems = [_problem(task, files, "have the same bytes", code="audit.exact-copy") for files in same_bytes.values()]
+    for file, content in contents.items():
+        if file not in unreadable:  # empty and silent files say nothing of a recording
+            same_bytes[content].append(file)
+    problems = [
+        _problem(task, files, "have the same bytes", code="audit.exact-copy")
+        for files in same_bytes.values()
+        if len(files) > 1
+    ]
     for begins in _recordings(matches):
         if len({contents.get(file, file) for file in begins}) > 1:
             offsets_s = [round(begin, 2) for begin in begins.values()]
             problems.append(_problem(task, begins, "are one recording", code="audit.near-copy", offsets_s=offsets_s))
+    if len(unreadable) > _MOST_UNREADABLE * len(task.tracks):
+        text = (
+            f"{len(unreadable):,} of {len(task.tracks):,} tracks are unreadable: the audit says nothing of their audio"
+        )
+        advice = "repair the files or the lists, and audit again"
+        problems.append(
+            Problem(code="audit.too-many-unreadable", severity="warning", message=f"{text}: {advice}", paths=[])
+        )
     for file in (file for file in task.tracks if file in unreadable):
         path = task.tracks[file].path
         text = f"{path}: {unreadable[file]}: it is left out where audio is needed"
@@ -93,7 +109,7 @@ def _recordings(matches: _Matches) -> list[dict[str, float]]:
 def _problem(task: AuditTask, files: Collection[str], relation: str, *, code: str, **more: Any) -> Problem:
     """Make the problem of a group of copies: the worse, the more it can do to a score."""
     tracks = [task.tracks[file] for file in files]
-    labels = sorted({track.label for track in tracks if track.label})
+    labels = {class_key(track.label) for track in tracks if track.label}
     folds = task.crossed(files)
     shown = ", ".join(f"{track.path} ({track.label})" if track.label else track.path for track in tracks[:N_EXAMPLES])
     text = f"{len(tracks)} tracks {relation}: {shown}{', ...' if len(tracks) > N_EXAMPLES else ''}"

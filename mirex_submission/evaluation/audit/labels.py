@@ -13,6 +13,7 @@ Artificial Intelligence Research 70, 2021.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mirex_submission.errors import coded
 from mirex_submission.evaluation.audit.records import Problem
 from mirex_submission.evaluation.audit.task import AuditTask, AuditTrack
 from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
@@ -40,6 +42,11 @@ _LEAST_SHARE = 0.05  # of tracks with doubtful labels
 _LEAST_AGREEMENT = 0.75  # of predictions with labels
 _AS_SURE = 0.6  # how often systems are sure where they contradict a label, in proportion to where they agree
 _UNKNOWN = -1
+_NO_PROBABILITIES = (
+    "one system without probabilities beside its outputs: each of its mistakes is a doubtful label: give a folder with "
+    "its tables, such as crossval writes, or several systems"
+)
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -136,6 +143,8 @@ def doubtful_labels(task: AuditTask) -> list[Problem]:
         return []
     labels = np.array([numbers[class_key(track.label)] for track in tracks])
     learned = ConfidentLabels(labels, np.stack(list(by_file.values())))
+    if not graded:
+        log.warning("%s", coded(_NO_PROBABILITIES, code="audit.no-probabilities"))
     is_warning = graded and learned.rather_wrong
     spelled = list(names.values())
     return [

@@ -117,7 +117,8 @@ def columns_of(tracks: Sequence[AuditTrack], measured: Sequence[FileFeatures]) -
     return {
         ALL: np.concatenate(list(columns.values()), axis=1),
         **columns,
-        "path tokens": _token_columns([_words(str(path.parent)) for path in paths]),
+        # Whole names of folders too: of `jazz_rock/jazz` both words are in the path of every class.
+        "path tokens": _token_columns([[*_words(str(path.parent)), *path.parent.parts] for path in paths]),
         "name tokens": np.concatenate(
             [_token_columns([_words(path.stem) for path in paths]), _numbers([path.stem for path in paths])], axis=1
         ),

@@ -11,6 +11,7 @@ from pathlib import Path
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.folds.lists import find_lists
 from mirex_submission.evaluation.judging.pairing import FoldTruth, outputs_of
+from mirex_submission.evaluation.judging.probabilities import CROSSVAL_OUTPUTS
 from mirex_submission.evaluation.names import check_system_names
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Problems, Track
@@ -140,6 +141,10 @@ def read_task(
     else:
         text = f"{', '.join(map(str, sources))}: give the folder with the lists of all folds, or TRAINLIST TESTLIST"
         raise UsageError(text, code="usage.audit-lists")
+    names = [name for name, _ in groups]
+    if len(set(names)) < len(names):
+        text = f"--groups: {', '.join(names)}: give each list a name of its own, such as artist=FILE album=FILE"
+        raise UsageError(text, code="usage.groups")
     readers = [_labelled(path) for _, path in groups]
     readers += [reader for _, train, test in files for reader in (_labelled(train), _maybe_labelled(test))]
     all_lists = lists.read_all(*readers)
@@ -210,23 +215,29 @@ def _check_sides(fold: AuditFold, trained: Sequence[Track], tested: Sequence[Tra
 def _systems(folds: Sequence[AuditFold], outputs: Sequence[tuple[str | None, str]]) -> dict[str, list[Path | None]]:
     """Find the outputs of each system; a folder without a name is one system's, or has a folder for each of several."""
     truths = truths_of(folds)
-    named: list[tuple[str, str]] = []
-    for name, source in outputs:
-        if name or _has_outputs(Path(source), folds):
-            named.append((name or Path(source).absolute().name, source))
+    named: list[tuple[str, Path]] = []
+    for name, given in outputs:
+        source = _outputs_in(Path(given), folds)
+        if name or source:
+            named.append((name or Path(given).absolute().name, source or Path(given)))
             continue
         try:
-            inner = [path for path in sorted(Path(source).iterdir()) if path.is_dir() and _has_outputs(path, folds)]
+            inner = [(path.name, _outputs_in(path, folds)) for path in sorted(Path(given).iterdir()) if path.is_dir()]
         except OSError as error:
-            text = f"{source}: cannot be read: {error.strerror}: give the folder of the outputs"
+            text = f"{given}: cannot be read: {error.strerror}: give the folder of the outputs"
             raise ListError(text, code="folds.unreadable-folder") from error
-        if not inner:
-            text = f"{source}: no output {folds[0].name}.txt here or in a folder in it: give NAME=DIR"
+        with_outputs = [(system, path) for system, path in inner if path]
+        if not with_outputs:
+            text = f"{given}: no output {folds[0].name}.txt here or in a folder in it: give NAME=DIR"
             raise ListError(text, code="audit.no-outputs")
-        named += [(path.name, str(path)) for path in inner]
+        named += with_outputs
     check_system_names([name for name, _ in named])
     return {name: outputs_of(source, truths) for name, source in named}
 
 
-def _has_outputs(folder: Path, folds: Sequence[AuditFold]) -> bool:
-    return folder.is_file() or any((folder / f"{fold.name}.txt").is_file() for fold in folds)
+def _outputs_in(folder: Path, folds: Sequence[AuditFold]) -> Path | None:
+    """Return the folder of a system's outputs: this one, or `outputs` in it, where crossval writes them."""
+    if folder.is_file():
+        return folder
+    places = [folder, folder / CROSSVAL_OUTPUTS]
+    return next((place for place in places if any((place / f"{fold.name}.txt").is_file() for fold in folds)), None)

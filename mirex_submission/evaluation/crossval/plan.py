@@ -27,6 +27,7 @@ from mirex_submission.errors import UsageError
 from mirex_submission.evaluation.crossval.step import Step
 from mirex_submission.evaluation.crossval.system import Submission
 from mirex_submission.evaluation.folds.lists import FoldLists, TaskLists
+from mirex_submission.evaluation.judging.probabilities import CROSSVAL_OUTPUTS, CROSSVAL_PROBABILITIES
 from mirex_submission.system.inner import inner_folder
 from mirex_submission.system.option import FILE_NAME
 from mirex_submission.training.recipe import Recipe
@@ -188,7 +189,7 @@ def plan(
     _check(task, submission, options)
     for name in ("scratch", "steps", "folds", "stress"):
         inner_folder(scratch, "submissions", submission.home, name)
-    for name in ("logs", "outputs", "probabilities", "history", "stress"):
+    for name in ("logs", CROSSVAL_OUTPUTS, CROSSVAL_PROBABILITIES, "history", "stress"):
         inner_folder(out, submission.name, name)
     home, results = scratch / "submissions" / submission.home, out / submission.name
     return _Planner(submission, home, results, options, variants).plan(task)
@@ -234,13 +235,13 @@ class _Planner:
             extraction = Step("extract", argv, [task.features], self.submission.digest, [], scratch, log, record)
         after = extraction.key if extraction else self.submission.digest
         folds = [self._fold(lists, after, scratch) for lists in task.folds]
-        return Plan(self.submission, scratch, extraction, self.results / "outputs", folds)
+        return Plan(self.submission, scratch, extraction, self.results / CROSSVAL_OUTPUTS, folds)
 
     def _fold(self, lists: FoldLists, after: str, shared: Path) -> FoldPlan:
         own, fold = self.submission.own, lists.name
         scratch = shared if own else self.home / "folds" / f"{self.submission.name}.{fold}"
-        output = self.results / "outputs" / f"{fold}.txt"
-        probabilities = self.results / "probabilities" / f"{fold}.csv" if own else output.with_suffix(".csv")
+        output = self.results / CROSSVAL_OUTPUTS / f"{fold}.txt"
+        probabilities = self.results / CROSSVAL_PROBABILITIES / f"{fold}.csv" if own else output.with_suffix(".csv")
         model = f"{fold}{_mark(self.options.train)}"
         folder = scratch / "models" / model if own else None
         # Of networks alone: the other recipes have no epochs.

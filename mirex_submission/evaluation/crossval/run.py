@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import logging
+import math
 import os
 import queue
 import subprocess
@@ -266,12 +267,12 @@ class Runner:
         finally:
             self._gpus.put(gpu)
 
-    def again(self, plan: Plan, again: Again, title: str) -> StepResult:
+    def again(self, plan: Plan, again: Again, title: str, limit_s: float) -> StepResult:
         """Classify altered audio in a copy of what a fold has trained, which is removed afterwards."""
         prepare = partial(_prepare_again, again)
         try:
             with self._gpu(_environment_of(plan.submission, self._environment)) as environment:
-                return self._run_step(title, again.step, environment, prepare, lock=again.step.record)
+                return self._run_step(title, again.step, environment, prepare, lock=again.step.record, limit_s=limit_s)
         finally:
             remove(again.scratch)
 
@@ -280,7 +281,14 @@ class Runner:
         return _results(self._pool, tasks)
 
     def _run_step(
-        self, owner: str, step: Step, environment: Mapping[str, str], prepare: Callable[[], object], *, lock: Path
+        self,
+        owner: str,
+        step: Step,
+        environment: Mapping[str, str],
+        prepare: Callable[[], object],
+        *,
+        lock: Path,
+        limit_s: float = math.inf,
     ) -> StepResult:
         """Run a step unless it has ended well before; equal ones of several systems, with one lock, never at a time."""
         title = f"{owner} {step.name}"
@@ -291,7 +299,7 @@ class Runner:
             if result:
                 log.info("%s: done before", title)
                 return result
-            result = self._call(title, StepCall(step, prepare, environment, self._limit_s))
+            result = self._call(title, StepCall(step, prepare, environment, min(limit_s, self._limit_s)))
         if result.problem:
             log.warning("%s: %s", title, result.problem)
         else:

@@ -7,6 +7,9 @@ of scikit-learn's. A track without a prediction is in no cell; it counts as wron
 
 from __future__ import annotations
 
+import functools
+import math
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -84,19 +87,48 @@ def most_confused(counts: np.ndarray, n_most: int) -> list[tuple[int, int, int]]
     return [(int(wrong[pair]), *pair) for pair in pairs if wrong[pair]]
 
 
-def wilson_interval(n_right: int, n_tests: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
+def wilson_interval(n_right: float, n_tests: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
     """Return Wilson's interval of a share of independent tests; (0, 1) without tests.
 
     References
     ----------
     Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
-    from scipy import stats
-
     if not n_tests:
         return 0.0, 1.0
-    interval = stats.binomtest(n_right, n_tests).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z2 = n_right / n_tests, _quantile(confidence) ** 2 / n_tests
+    middle, reach = share + z2 / 2, math.sqrt(max(share * (1 - share), 0.0) * z2 + z2**2 / 4)
+    low, high = (middle - reach) / (1 + z2), (middle + reach) / (1 + z2)
+    return (max(low, 0.0) if share > 0 else 0.0), (min(high, 1.0) if share < 1 else 1.0)  # whatever rounding does
+
+
+def _quantile(confidence: float) -> float:
+    return statistics.NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+def widened(
+    interval: tuple[float, float], value: float, n_clusters: int, bounds: tuple[float, float], *, confidence: float
+) -> tuple[float, float]:
+    """Widen a bootstrap interval about its value, as Student's t does, for what few clusters tell of their spread.
+
+    Of one cluster they tell nothing: its interval is all that the value can be, from `bounds[0]` to `bounds[1]`.
+
+    References
+    ----------
+    Cameron, Gelbach and Miller 2008, "Bootstrap-based improvements for inference with clustered errors".
+    """
+    if n_clusters < 2:
+        return bounds
+    factor = _student(n_clusters - 1, confidence) / _quantile(confidence) * math.sqrt(n_clusters / (n_clusters - 1))
+    low, high = (value + factor * (end - value) for end in interval)
+    return max(low, bounds[0]), min(high, bounds[1])
+
+
+@functools.lru_cache
+def _student(degrees: int, confidence: float) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf((1 + confidence) / 2, degrees))
 
 
 def accuracy_interval(
@@ -104,8 +136,8 @@ def accuracy_interval(
 ) -> tuple[float, float]:
     """Estimate the interval of an accuracy: Wilson's, or the bootstrap where clusters have several tests.
 
-    Equally large clusters whose tests came out alike are as many single tests, and have Wilson's interval. So has any
-    number of tests that all came out alike, for then every draw of the bootstrap would be the same.
+    Equally large clusters whose tests came out alike are as many single tests, and have Wilson's interval. So have
+    clusters with equal shares of right tests, for then every draw of the bootstrap would be the same.
 
     Parameters
     ----------
@@ -126,8 +158,9 @@ def accuracy_interval(
     _, cluster, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     n_right = np.bincount(cluster, right, minlength=len(sizes))
     are_single = (sizes == sizes[:1]).all() and ((n_right == 0) | (n_right == sizes)).all()
-    if are_single or right.all() or not right.any():
-        return wilson_interval(int((n_right > 0).sum()), len(sizes), confidence=confidence)
+    if are_single or np.ptp(n_right / sizes) == 0:
+        share = float(right.mean()) if len(right) else 0.0
+        return wilson_interval(share * len(sizes), len(sizes), confidence=confidence)
     return bootstrap_interval(right, clusters, seed=seed, confidence=confidence)
 
 
@@ -135,8 +168,8 @@ def difference_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -
     """Estimate the 95 % interval of the first accuracy minus the second, of two systems on the same tests.
 
     It is the bootstrap over whole clusters. Where no test tells the systems apart, the interval reaches as far to both
-    sides as Wilson's does from 0 of as many tests as clusters, which is Tango's score interval there; where all tests
-    tell them apart alike, as far to the one side.
+    sides as Wilson's does from 0 of as many tests as clusters, which is Tango's score interval there; where all
+    clusters tell them apart alike, as far to the one side.
 
     Parameters
     ----------
@@ -153,16 +186,22 @@ def difference_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -
     design".
     """
     differences = right[:, 0].astype(int) - right[:, 1]
-    if len(differences) and (differences == differences[0]).all():
-        reach, difference = wilson_interval(0, len(np.unique(clusters)))[1], float(differences[0])
-        return max(difference - reach, -1.0), min(difference + reach, 1.0)
-    return bootstrap_interval(differences, clusters, seed=seed)
+    low, high = bootstrap_interval(differences, clusters, seed=seed, bounds=(-1.0, 1.0))
+    if low == high:
+        reach = wilson_interval(0, len(np.unique(clusters)))[1]
+        return max(low - reach, -1.0), min(high + reach, 1.0)
+    return low, high
 
 
 def bootstrap_interval(
-    right: np.ndarray, tracks: np.ndarray, *, seed: int, confidence: float = CONFIDENCE
+    right: np.ndarray,
+    tracks: np.ndarray,
+    *,
+    seed: int,
+    confidence: float = CONFIDENCE,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[float, float]:
-    """Estimate the interval of a mean of whole numbers by the percentile bootstrap over whole tracks.
+    """Estimate the interval of a mean of whole numbers by the percentile bootstrap over whole tracks, `widened`.
 
     A track that is tested in several folds or repeats is one cluster and is drawn as a whole: testing it again gives no
     new evidence.
@@ -177,18 +216,20 @@ def bootstrap_interval(
         Seed of the draws.
     confidence : float
         Confidence of the interval.
+    bounds : (float, float)
+        Least and greatest value that the mean can have.
 
     Returns
     -------
     (float, float)
-        Lower and upper bound; (0, 1) without tests.
+        Lower and upper bound; `bounds` without tests.
 
     References
     ----------
     Field and Welsh 2007, "Bootstrapping clustered data": the randomised cluster bootstrap.
     """
     if not len(right):
-        return 0.0, 1.0
+        return bounds
     _, cluster = np.unique(tracks, return_inverse=True)
     tallies = np.stack([np.bincount(cluster, right), np.bincount(cluster)], axis=1)
     # Tracks with equal tallies are alike, so that only how many of each tally are drawn has to be drawn.
@@ -196,5 +237,5 @@ def bootstrap_interval(
     distinct = tallies[first]
     drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)
     n_right, n_tests = (drawn @ distinct).T
-    low, high = np.quantile(n_right / n_tests, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
+    low, high = np.quantile(n_right / n_tests, [(1 - confidence) / 2, (1 + confidence) / 2]).tolist()
+    return widened((low, high), float(np.mean(right)), len(tallies), bounds, confidence=confidence)

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from mirex_submission.evaluation.judging.metrics import CONFIDENCE, accuracy_interval
+from mirex_submission.evaluation.judging.metrics import CONFIDENCE, accuracy_interval, widened, wilson_interval
 from mirex_submission.protocol.outputs import NO_PREDICTION
 
 FIGURES = {
@@ -33,6 +33,7 @@ FIGURES = {
     "calibration_error": "calibration error",
     "auroc": "AUROC",
 }
+_BOUNDS = {"log_loss": (0.0, -float(np.log(np.finfo(float).eps))), "brier_score": (0.0, 2.0)}  # of the others 0 to 1
 SHARES = ("accuracy", "balanced_accuracy", "top2_accuracy", "calibration_error")  # of 1, shown in %
 N_BINS = 15
 N_DRAWS, _LEAST_DRAWS, _MOST_DRAWN = 1000, 200, 10_000_000  # draws; as few, where as many clusters would be drawn
@@ -261,12 +262,18 @@ def _drawn(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: i
             for name, (_, statistic) in figures.items():
                 draws[name].append(statistic(weights))
         for name, of_figure in draws.items():
-            ends = np.nanquantile(np.concatenate(of_figure), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-            intervals[name].append((float(ends[0]), float(ends[1])))
+            ends = np.nanquantile(np.concatenate(of_figure), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]).tolist()
+            intervals[name].append(_interval(name, figures[name][0], ends, len(np.unique(clusters))))
     return {
         name: Figure(value, intervals[name][0], intervals[name][1] if len(intervals[name]) > 1 else None)
         for name, (value, _) in figures.items()
     }
+
+
+def _interval(name: str, value: float, ends: Sequence[float], n_clusters: int) -> _Interval:
+    if name not in _BOUNDS and ends[0] == ends[1]:  # of a share, equal draws show that clusters are few and alike
+        return wilson_interval(value * n_clusters, n_clusters)
+    return widened((ends[0], ends[1]), value, n_clusters, _BOUNDS.get(name, (0.0, 1.0)), confidence=CONFIDENCE)
 
 
 def _weights(clusters: np.ndarray, seed: int) -> Iterator[np.ndarray]:

@@ -87,7 +87,7 @@ def _read(table: Any, problems: Problems) -> Probabilities:
         problems.finish(n_entries=0, expected="path,probabilities")
     lines: dict[str, int] = {}
     numbers = array("d")
-    for row in table:
+    for row in filter(None, table):  # a blank line is none
         if len(row) != len(header):
             add(table.line_num, f"{len(row)} cells, and the first line has {len(header)}")
             continue
@@ -158,7 +158,15 @@ def matrix_of(path: Path, tracks: Sequence[str], numbers: Mapping[str, int], n_c
     return np.asarray(matrix / matrix.sum(axis=1, keepdims=True))
 
 
+CROSSVAL_OUTPUTS, CROSSVAL_PROBABILITIES = "outputs", "probabilities"  # its folders of one of our systems
+
+
 def beside(output: str | os.PathLike[str] | None) -> Path | None:
-    """Return the table beside an output, `NAME.csv` for `NAME.txt`; None where there is none."""
-    path = Path(output).with_suffix(".csv") if output else None
-    return path if path and path != Path(str(output)) and path.is_file() else None
+    """Return the table beside an output, `NAME.csv` for `NAME.txt`, or where crossval writes it; None without one."""
+    if not output:
+        return None
+    path = Path(output).with_suffix(".csv")
+    places = [path]
+    if path.parent.name == CROSSVAL_OUTPUTS:
+        places.append(path.parent.with_name(CROSSVAL_PROBABILITIES) / path.name)
+    return next((place for place in places if place != Path(output) and place.is_file()), None)

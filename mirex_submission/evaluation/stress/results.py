@@ -66,7 +66,7 @@ class StressPoint(Struct, frozen=True):
 
 
 class StressSystem(Struct, frozen=True):
-    """A system's accuracy without any deformation, and with each."""
+    """A system's accuracy without any deformation, over the folds that were called again, and with each."""
 
     name: str
     accuracy: Share
@@ -110,7 +110,11 @@ def judge(stress: Stress, runs: Sequence[SystemRun], evaluation: Evaluation) -> 
             if answered:
                 was_right, is_right = (np.concatenate(part) for part in zip(*answered, strict=True))
                 points.append(_point(of_folds[0], was_right, is_right))
-        all_before = np.concatenate(before)
+        # Without the folds that have no point, which would make other tracks of it.
+        called = [
+            number for number, fold in enumerate(run.folds) if fold.output and run.plan.folds[number].again
+        ] or range(len(before))
+        all_before = np.concatenate([before[number] for number in called])
         accuracy, interval = float(all_before.mean()), wilson_interval(int(all_before.sum()), len(all_before))
         systems.append(StressSystem(name, accuracy, interval, points))
     return StressRecord(systems, stress.left_out, sorted(stress.unaltered), stress.problems)
@@ -189,12 +193,16 @@ def summary(record: StressRecord) -> str:
     lines = [f"{'altered audio':36}" + "".join(f"  {name:>{width}}" for name in names)]
     lines.append(f"{'as it is':36}" + "".join(f"  {system.accuracy:>{width}.2%}" for system in record.systems))
     of_systems = [{(p.deformation, p.strength): p for p in system.points} for system in record.systems]
+    n_most = max((p.n_tracks for points in of_systems for p in points.values()), default=0)
     for key in dict.fromkeys(key for points in of_systems for key in points):
         deformation = DEFORMATIONS[key[0]]
         cells = [
             f"{p.accuracy:.2%} ({100 * p.change:+.1f}){'*' if p.p < 0.05 else ' '}" if (p := points.get(key)) else "-"
             for points in of_systems
         ]
+        n_tracks = {points[key].n_tracks for points in of_systems if key in points}
         title = f"{deformation.title} {key[1]:g} {deformation.unit}".rstrip()
+        if n_tracks != {n_most}:
+            title += f" ({'/'.join(map(str, sorted(n_tracks)))} tracks)"
         lines.append(f"{title:36}" + "".join(f"  {cell:>{width}}" for cell in cells))
     return "\n".join([*lines, "In brackets: change in points; *: p < 0.05 (McNemar, one test at a time)."])

@@ -102,22 +102,25 @@ class Stress:
             for plan, of_fold in plans
             if (again := of_fold.again.get(variant.name)) and not again.step.finished()
         ]
-        if not pending:
-            return
-        if time.monotonic() > ends_s:
-            self.left_out.append(f"{fold} {variant.name}")
+        if not pending or time.monotonic() > ends_s:
+            variant.remove()  # a run that was killed may have left it
+            if pending:
+                self.left_out.append(f"{fold} {variant.name}")
             return
         notes = variant.make(self.workers)
+        left_s = max(1.0, ends_s - time.monotonic())
         for note in set(notes) - self.unaltered:
             log.warning("%s", coded(f"is not altered: {note}", code="stress.not-altered"))
         self.unaltered.update(notes)
         titles = [f"{plan.submission.name} {fold} {variant.name}" for plan, _ in pending]
         try:
             results = runner.side_by_side(
-                [partial(runner.again, *call, title) for call, title in zip(pending, titles, strict=True)]
+                [partial(runner.again, *call, title, left_s) for call, title in zip(pending, titles, strict=True)]
             )
         finally:
             variant.remove()
-        self.problems.update(
-            {title: result.problem for title, result in zip(titles, results, strict=True) if result.problem}
-        )
+        problems = {title: result.problem for title, result in zip(titles, results, strict=True) if result.problem}
+        if problems and time.monotonic() > ends_s:
+            self.left_out.append(f"{fold} {variant.name}")
+        else:
+            self.problems.update(problems)

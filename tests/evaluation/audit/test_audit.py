@@ -83,3 +83,11 @@ def test_a_file_that_is_no_audit_is_refused(tmp_path, text, code):
         (tmp_path / "audit.json").write_text(text)
     with pytest.raises(ListError, match=code):
         read_audit(tmp_path / "audit.json")
+
+
+def test_an_audit_that_can_decode_nothing_does_not_say_that_all_is_well(tmp_path):
+    tested = {fold: {tmp_path / f"{fold}{k}.wav": LABELS[k % 2] for k in range(4)} for fold in ("fold1", "fold2")}
+    lists = write_folds(tmp_path / "lists", tested)
+    done = call("audit", lists, "--out", tmp_path, "--strict")
+    assert done.status == ListError.exit_status and "[audit.strict]" in done.stderr
+    assert "audit.too-many-unreadable" in {problem.code for problem in read_audit(tmp_path / "audit.json").problems}

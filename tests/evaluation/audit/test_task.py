@@ -5,6 +5,7 @@ from audit_corpus import write_folds
 
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.evaluation.audit.task import read_task
+from mirex_submission.evaluation.judging.probabilities import beside
 
 TESTED = {
     f"fold{k}": {f"/none/{label}_{k}{i}.wav": label for i in "ab" for label in ("rock", "jazz")} for k in (1, 2, 3)
@@ -78,10 +79,25 @@ def test_outputs_of_one_system_or_of_several(lists, tmp_path):
         name: [f"{fold}.txt" for fold in TESTED] for name in ("ours", "theirs")
     }
     assert list(read_task([lists], outputs=[(None, f"{out}/ours"), ("b", f"{out}/theirs")]).systems) == ["ours", "b"]
+    # As crossval leaves them: outputs and probabilities in folders of a system's folder.
+    (tmp_path / "crossval" / "ours" / "probabilities").mkdir(parents=True)
+    (tmp_path / "out" / "ours").rename(tmp_path / "crossval" / "ours" / "outputs")
+    for fold in TESTED:
+        (tmp_path / "crossval" / "ours" / "probabilities" / f"{fold}.csv").touch()
+    for given in ([(None, f"{tmp_path}/crossval")], [(None, f"{tmp_path}/crossval/ours")]):
+        ((name, paths),) = read_task([lists], outputs=given).systems.items()
+        assert name == "ours" and [beside(path).name for path in paths] == [f"{fold}.csv" for fold in TESTED]
     with pytest.raises(ListError, match=r"\[audit\.no-outputs\]"):
         read_task([lists], outputs=[(None, str(lists))])
     with pytest.raises(ListError, match=r"\[folds\.unreadable-folder\]"):
         read_task([lists], outputs=[(None, str(tmp_path / "none"))])
+
+
+def test_two_lists_of_groups_need_two_names(lists):
+    groups = str(lists / "groups.txt")
+    (lists / "groups.txt").write_text("/none.wav\tx\n")
+    with pytest.raises(UsageError, match=r"a name of its own.*\[usage\.groups\]"):
+        read_task([lists], groups=[("group", groups), ("group", groups)])
 
 
 @pytest.mark.parametrize("n", [0, 3])

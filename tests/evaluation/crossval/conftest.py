@@ -1,6 +1,5 @@
 """Lists of three folds, submissions of shell scripts, and calls of crossval."""
 
-import logging
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from mirex_submission.cli.main import main
 def call(tmp_path, monkeypatch, capsys):
     """Run crossval in the test's folder: its status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("mirex_submission")
-    kept = logger.handlers, logger.propagate, logger.level
 
     def run(*args):
         try:
@@ -23,9 +20,7 @@ def call(tmp_path, monkeypatch, capsys):
             status = end.code
         return status, *capsys.readouterr()
 
-    yield run
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
+    return run
 
 
 @pytest.fixture

@@ -85,6 +85,7 @@ def test_a_worker_killed_in_the_middle_costs_its_step_only_and_no_byte(call, sub
     assert called(tmp_path) == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lists")
 @CLUSTERS
 def test_a_step_that_kills_each_worker_fails_with_its_reason_and_the_others_go_on(call, submission, tmp_path, cluster):
@@ -101,7 +102,9 @@ def test_a_step_that_kills_each_worker_fails_with_its_reason_and_the_others_go_o
 
 
 @pytest.mark.usefixtures("lists")
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGKILL, -9)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)]
+)
 def test_a_run_that_is_ended_leaves_nothing_running_on_the_workers_and_resumes(
     submission, tmp_path, dask, number, status
 ):
@@ -126,6 +129,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_on_the_workers_and_resumes(
     assert called(tmp_path)[len(before) :] == ["train.sh fold2", "classify.sh fold2"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lists")
 def test_a_scheduler_that_dies_ends_the_run_and_its_steps(submission, tmp_path):
     pytest.importorskip("distributed")

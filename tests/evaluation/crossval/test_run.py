@@ -215,9 +215,15 @@ def test_an_output_of_an_earlier_time_is_not_taken_for_what_a_call_should_have_w
 
 @pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=lambda x: str(x)
+    ("number", "status", "jobs"),
+    [
+        (signal.SIGTERM, 143, "2"),
+        pytest.param(signal.SIGTERM, 143, "1", marks=pytest.mark.slow),
+        *(pytest.param(signal.SIGKILL, -9, jobs, marks=pytest.mark.slow) for jobs in "12"),
+        *(pytest.param(signal.SIGINT, 130, jobs, marks=pytest.mark.slow) for jobs in "12"),
+    ],
+    ids=str,
 )
-@pytest.mark.parametrize("jobs", ["1", "2"])
 def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_path, number, status, jobs):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     wait = f"[ -e {tmp_path}/go ] || {{ touch $3/half; sleep 1000 & echo $! > {tmp_path}/pid; wait; }}"
@@ -462,6 +468,19 @@ def table(path):
         return list(csv.DictReader(f))
 
 
+def test_our_own_submission_has_probabilities_and_a_history_of_each_fold(call, corpus, tmp_path):
+    labelled = [line.split("\t") for line in corpus["truth"].read_text().splitlines()]
+    write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
+    options = "ours=--epochs 1 --segments-per-track 2 --model 1 --no-picture"
+    status, _, stderr = call("--submission", f"ours={OWN_FOLDER}", "--train-options", options, "-numThreads", "1")
+    assert status == 0, stderr
+    for name, fold in runs(tmp_path)["systems"]["ours"]["folds"].items():
+        tested = (tmp_path / f"lists/{name}.test.txt").read_text().splitlines()
+        assert [row["path"] for row in table(tmp_path / "out" / fold["probabilities"])] == tested
+        assert [row["epoch"] for row in table(tmp_path / "out" / fold["history"])] == ["1"]
+
+
+@pytest.mark.slow
 def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
@@ -504,6 +523,16 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
     )
 
 
+@pytest.mark.usefixtures("lists")
+def test_recipes_are_systems_of_their_names(call, tmp_path):
+    """Of tracks that are nowhere."""
+    assert call("--recipe", "paper", "--recipe", "modulation")[0] == 8
+    systems = runs(tmp_path)["systems"]
+    assert list(systems) == ["paper", "modulation"]
+    assert all(["--recipe", name] == system["extraction"]["argv"][3:5] for name, system in systems.items())
+
+
+@pytest.mark.slow
 def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)

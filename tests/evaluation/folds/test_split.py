@@ -68,6 +68,7 @@ def test_artists_of_several_moods_are_dealt_so_that_every_fold_has_a_third_of_ea
     assert np.abs(counts - np.sum(MOOD_LIKE, axis=0) / 3).max() <= 1
 
 
+@pytest.mark.slow
 def test_small_collections_are_nearly_always_dealt_as_well_as_can_be():
     """Against all ways to deal them; StratifiedGroupKFold's greedy pass leaves more classes out."""
     missing, least = 0, 0

@@ -1,7 +1,6 @@
 """The commands evaluate and validate: what they take, say and return."""
 
 import json
-import logging
 import os
 import re
 import subprocess
@@ -16,8 +15,6 @@ from mirex_submission.cli.main import main
 def call(tmp_path, monkeypatch, capsys):
     """Run a command in an empty folder: its status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("mirex_submission")
-    kept = logger.handlers, logger.propagate, logger.level
 
     def run(*args):
         try:
@@ -26,9 +23,7 @@ def call(tmp_path, monkeypatch, capsys):
             status = end.code
         return status, *capsys.readouterr()
 
-    yield run
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
+    return run
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import logging
 import shutil
 
 import pytest
@@ -20,8 +19,6 @@ HEAD = "path,x,y\n"
 def call(tmp_path, monkeypatch, capsys):
     """Run evaluate in the test's folder: its status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
-    logger = logging.getLogger("mirex_submission")
-    kept = logger.handlers, logger.propagate, logger.level
 
     def run(*args):
         try:
@@ -30,9 +27,7 @@ def call(tmp_path, monkeypatch, capsys):
             status = end.code
         return status, *capsys.readouterr()
 
-    yield run
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
+    return run
 
 
 @pytest.fixture

@@ -147,3 +147,32 @@ def test_the_difference_of_two_systems_is_paired():
     assert 0 < low < 0.1 < high < 0.2
     same = difference_interval(right[:, [1, 1]], np.arange(100), seed=0)
     assert same == (-wilson_interval(0, 100)[1], wilson_interval(0, 100)[1])
+
+
+@pytest.mark.parametrize("n_groups", [1, 2, 3, 5, 10])
+def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(n_groups):
+    rng = np.random.default_rng(n_groups)
+    n_held, clusters = 0, np.repeat(np.arange(n_groups), 8)
+    for seed in range(200):
+        shares = rng.beta(3, 2, size=n_groups)  # 0.6 on average
+        right = (rng.random((n_groups, 8)) < shares[:, None]).ravel()
+        low, high = accuracy_interval(right, clusters, seed=seed)
+        assert low < high
+        n_held += low <= 0.6 <= high
+    assert n_held >= 0.9 * 200
+
+
+def test_no_interval_of_one_group_or_of_groups_that_are_alike_is_a_point():
+    one_group = np.zeros(12, int)
+    right = np.stack([np.arange(12) % 2, np.arange(12) % 3 > 0], axis=1).astype(bool)
+    low, high = accuracy_interval(right[:, 0], one_group, seed=0)
+    assert low < 0.5 < high
+    assert difference_interval(right, one_group, seed=0) == (-1.0, 1.0)
+    alike = difference_interval(right[:, ::-1], np.repeat([0, 1], 6), seed=0)
+    assert alike[0] < 1 / 6 < alike[1] <= 1
+    truth, probabilities = np.array([0, 1] * 6), np.tile([[0.8, 0.2], [0.2, 0.8]], (6, 1))
+    part = judge_part(Answers(truth, truth, probabilities, np.arange(12), one_group), "all", "", seed=0)
+    for name, figure in part.figures.items():
+        assert figure.by_group[0] < figure.by_group[1], name
+        if name not in ("log_loss", "brier_score", "calibration_error"):
+            assert figure.by_track[0] < figure.by_track[1] <= 1, name

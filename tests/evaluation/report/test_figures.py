@@ -31,7 +31,9 @@ def names(figure):
     return [text for *_, text in texts(figure)]
 
 
-@pytest.mark.parametrize(("n_classes", "largest"), [(2, 7000), (10, 400), (50, 99), (50, 999)])
+@pytest.mark.parametrize(
+    ("n_classes", "largest"), [(2, 7000), (10, 400), pytest.param(50, 99, marks=pytest.mark.slow), (50, 999)]
+)
 def test_counts_of_2_to_50_classes_can_be_read_in_their_cells(n_classes, largest):
     classes = [f"genre number {k}" for k in range(n_classes)]
     counts = np.full((n_classes, n_classes), largest)

@@ -277,7 +277,7 @@ def named(tmp_path):
     return run
 
 
-@pytest.mark.parametrize("name", ["history", "probabilities"])
+@pytest.mark.parametrize("name", ["history", pytest.param("probabilities", marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "path", ["{}/secret", "../secret", "a/../../secret", "link", "below/secret", "/dev/zero", "\0"]
 )
@@ -298,7 +298,7 @@ def test_a_name_that_no_file_can_have_is_no_traceback(named):
     assert named("probabilities", "a" * 5000) == []
 
 
-@pytest.mark.parametrize("name", ["history", "probabilities"])
+@pytest.mark.parametrize("name", ["history", pytest.param("probabilities", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", ["pipe", "inner link", "folder", "huge"])
 def test_only_regular_files_of_plausible_size_are_read(named, name, kind):
     def put(path):
@@ -400,6 +400,7 @@ CUT = """[...document.querySelectorAll("svg text")].filter(text => {
 }).map(text => text.textContent)"""
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(EXECUTABLE is None, reason="no browser: install chromium to see the page laid out")
 @pytest.mark.parametrize("results", ["hostile", "many"])
 def test_in_a_browser_nothing_overflows_nothing_is_fetched_and_it_prints(results, request, tmp_path):

@@ -1,7 +1,6 @@
 """Systems on altered audio: curves as they must be, resumed calls, and what is left behind."""
 
 import json
-import logging
 import sys
 
 import numpy as np
@@ -60,11 +59,7 @@ def folder(tmp_path, monkeypatch):
             (tmp_path / name / script).write_text(text)
             (tmp_path / name / script).chmod(0o755)
     (tmp_path / "called").touch()
-    logger = logging.getLogger("mirex_submission")
-    kept = logger.handlers, logger.propagate, logger.level
-    yield tmp_path
-    logger.handlers, logger.propagate = kept[:2]
-    logger.setLevel(kept[2])
+    return tmp_path
 
 
 def crossval(*options):
@@ -95,8 +90,8 @@ def test_a_system_that_is_fragile_in_one_band_shows_exactly_that_curve(folder, c
     lost = of["band-limit", 4]
     assert (lost.n_only_before, lost.n_only_after, lost.change) == (6, 0, -0.5)
     assert lost.p == pytest.approx(2 * 0.5**6)  # six losses and no gain, both sides
-    # Of twelve tests six are lost: the bootstrap is a binomial distribution.
-    assert lost.change_interval == pytest.approx((-9 / 12, -3 / 12), abs=0.001)
+    # Of twelve tests six are lost: the bootstrap is a binomial distribution, widened by Student's t of 11 degrees.
+    assert lost.change_interval == pytest.approx((-0.5 - 0.2932, -0.5 + 0.2932), abs=0.001)
     assert of["gain", 6].interval[0] == pytest.approx(0.7575, abs=1e-3)  # Wilson's of 12 out of 12
     rows = (folder / "out/stress.csv").read_text().splitlines()
     assert len(rows) == 1 + len(of) and rows[0].startswith("system,deformation,strength,unit")

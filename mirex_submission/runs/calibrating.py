@@ -1,0 +1,147 @@
+"""Calibration: a fifth of the training tracks is held out, and measured when the model is trained."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from mirex_submission.errors import UsageError
+from mirex_submission.features import extraction
+from mirex_submission.features.extraction import Stores
+from mirex_submission.features.store import Header
+from mirex_submission.models import bundle as bundles
+from mirex_submission.models.bundle import Bundle, TrainedTrack, ViewBundle
+from mirex_submission.models.calibration import Calibration, HeldOutTrack, logarithms
+from mirex_submission.models.likeness import LIKENESS, MOST_TRACKS, Likeness, descriptor
+from mirex_submission.models.prediction import Predictor
+from mirex_submission.protocol.answers import NONE
+from mirex_submission.system.atomic import digest
+from mirex_submission.system.progress import Progress
+from mirex_submission.training import svm
+from mirex_submission.training.holdout import CALIBRATION_SHARE, held_out, joined
+
+log = logging.getLogger(__name__)
+
+_VERSION = 1  # Raise it whenever the same tracks would give another calibration.
+
+Model = TypeVar("Model", Bundle, ViewBundle)
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """The tracks to train on, and those that are held out to calibrate the model.
+
+    Parameters
+    ----------
+    trained, groups : tuple of TrainedTrack, tuple of str
+        Tracks to train on, and the group of each.
+    held : tuple of TrainedTrack
+        Held-out tracks; without a calibration none.
+    trained_numbers, held_numbers : tuple of int
+        Number of the group of each track, where tracks of equal content are of one group; without a calibration none.
+    key : str
+        Hash of all that decides it; without a calibration "".
+    """
+
+    trained: tuple[TrainedTrack, ...]
+    groups: tuple[str, ...]
+    held: tuple[TrainedTrack, ...] = ()
+    trained_numbers: tuple[int, ...] = ()
+    held_numbers: tuple[int, ...] = ()
+    key: str = ""
+
+    def calibrated(self, model: Bundle | ViewBundle) -> bool:
+        """Return whether a model was calibrated as this split asks, or has no calibration where this holds out none."""
+        return (model.calibration.key if model.calibration else "") == self.key
+
+
+def split(tracks: tuple[TrainedTrack, ...], groups: Sequence[str], *, calibrate: bool, seed: int) -> Split:
+    """Hold out tracks for a calibration, if one is asked for.
+
+    Raises
+    ------
+    UsageError
+        No tracks can be held out, or a class has the name of the set without labels.
+    """
+    if not calibrate:
+        return Split(tracks, tuple(groups))
+    labels, contents = [track.label for track in tracks], [track.content for track in tracks]
+    if NONE in labels:
+        text = (
+            f"--calibrate: a class is named {NONE!r}, which stands for no class in the sets of `classify --confidence`"
+        )
+        raise UsageError(f"{text}: rename the class, or leave out --calibrate", code="usage.none-class")
+    out = held_out(labels, contents, groups, seed=seed, share=CALIBRATION_SHARE, option="--calibrate")
+    numbers = np.unique(joined(contents, groups), return_inverse=True)[1]
+    key = digest(json.dumps([_VERSION, list(map(dataclasses.astuple, tracks)), numbers.tolist(), seed]).encode())
+    parts = [[k for k, held in enumerate(out) if held == side] for side in (False, True)]
+    (trained, held), n_groups = parts, len(set(numbers[out]))
+    text = f"{len(held)} of {len(tracks)} tracks, of {n_groups} groups, are held out to calibrate the model"
+    log.info("%s: sets of labels up to --confidence %.3g", text, np.floor(1000 * n_groups / (n_groups + 1)) / 1000)
+    return Split(
+        tuple(tracks[k] for k in trained),
+        tuple(groups[k] for k in trained),
+        tuple(tracks[k] for k in held),
+        tuple(numbers[trained].tolist()),
+        tuple(numbers[held].tolist()),
+        key,
+    )
+
+
+def calibrated(folder: Path, model: Model, predictor: Predictor, stores: Stores, tracks: Split) -> Model:
+    """Return a model with the calibration by its held-out tracks, and store the tracks to compare with.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the model.
+    model : Bundle or ViewBundle
+        Trained on `tracks.trained`.
+    predictor : Predictor
+        This model in memory.
+    stores : sequence of FeatureStore
+        Of the model's features.
+    tracks : Split
+    """
+    specs = [store.spec for store in stores]
+
+    def features(track: TrainedTrack) -> list[tuple[Header, np.ndarray]]:
+        return [extraction.read_or_fail(track.path, store) for store in stores]
+
+    n = len(tracks.trained)
+    kept = np.sort(np.random.default_rng(model.recipe.seed).permutation(n)[:MOST_TRACKS])
+    described = np.stack([descriptor(specs, features(tracks.trained[k])) for k in kept])
+    likeness = Likeness.fit(described, [tracks.trained_numbers[k] for k in kept])
+    targets = np.array([model.classes.index(track.label) for track in tracks.held])
+    probabilities, distances = [], []
+    progress = Progress("calibration", len(targets), unit="tracks")
+    for track in tracks.held:
+        read = features(track)
+        probabilities.append(predictor.predict(read)[1])
+        distances.append(likeness.distance(descriptor(specs, read)))
+        progress.advance()
+    progress.close()
+    # The classifier of views has a temperature already, of more held-out tracks: all of its own, in turn.
+    logs = logarithms(np.stack(probabilities))
+    temperature = svm.temperature(logs, targets) if isinstance(model, Bundle) else 1.0
+    held = [
+        HeldOutTrack(track.path, track.label, track.content, group, float(1 - of_track[target]), distance)
+        for track, group, of_track, target, distance in zip(
+            tracks.held, tracks.held_numbers, probabilities, targets, distances, strict=True
+        )
+    ]
+    if isinstance(model, Bundle):
+        log.info("calibration: temperature %.3g", temperature)
+    file = bundles.save_weights(folder, likeness.arrays())
+    return dataclasses.replace(
+        model,
+        weights={**model.weights, LIKENESS: file},
+        calibration=Calibration(tracks.key, temperature, tuple(held)),
+    )
