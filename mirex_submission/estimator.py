@@ -41,31 +41,56 @@ Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray | str | os.Pat
 
 
 class MirexClassifier(ClassifierMixin, BaseEstimator):
-    """The recipes of this package as an estimator; what is classified are paths of audio files.
+    """Classify audio files with a recipe of this package, as an estimator of scikit-learn.
 
-    With the recipe "paper": parallel convolutional networks on log-Mel spectrograms. With "modulation": a support
-    vector machine on views.
+    The recipe "paper" trains parallel convolutional networks on log-Mel spectrograms. The recipe "modulation" trains a
+    support vector machine on views. An unreadable track is left out of a training. A prediction gives it the most
+    frequent label of the training, and the shares of the classes in the training as its probabilities. The log
+    "mirex_submission" warns of it.
 
     Parameters
     ----------
-    scratch : folder for features, which may be that of any other calls, at the same time too: each file is decoded
-        once for all of them. None: a temporary folder of this process, removed when it ends.
-    random_state : the seed of everything random, from 0 to 2^32 - 1; or a RandomState or None, which draw one.
-    threads : of each fit and each prediction. With `n_jobs` of a search give 1.
-    recipe : "paper" or "modulation".
-    model, epochs, ..., patience : of the recipe "paper", as in Recipe.
-    views, c, gamma, tune : of the recipe "modulation", as in ViewRecipe.
-    rate, bands, frames, device, engine, max_bad, calibrate, strict : as in FeatureOptions, TrainingOptions and
-        RunOptions.
+    scratch : path, optional
+        Folder for features. Other calls may use it at the same time: each file is decoded once for all of them. None is
+        a temporary folder of this process, removed when the process ends.
+    recipe : {"paper", "modulation"}
+        Recipe of the model.
+    model, epochs, batch_size, learning_rate : str, int, int, float
+        Network and its training by the recipe "paper", as in Recipe.
+    segments, segments_per_track, class_weights : str, int, str
+        Segments of a training by the recipe "paper", as in Recipe.
+    vote, precision, patience : str, str, int
+        Vote of the segments, precision and early stopping of the recipe "paper", as in Recipe.
+    views, c, gamma, tune : str or sequence of str, float, float, bool
+        Settings of the recipe "modulation", as in ViewRecipe.
+    rate, bands, frames : str or int, int, int
+        Sizes of the features, as in FeatureOptions.
+    device, engine : str, str
+        Device and engine of the networks, as in RunOptions.
+    max_bad, calibrate : float, bool
+        Most unreadable training tracks in percent; whether the model is calibrated, as in TrainingOptions.
+    strict : bool
+        Whether any unreadable track is an error, as in RunOptions.
+    threads : int
+        Threads of each fit and each prediction. Give 1 where a search of scikit-learn has `n_jobs`.
+    random_state : int, RandomState or None
+        Random seed, from 0 to 2^32 - 1. A RandomState or None draws one.
 
     Attributes
     ----------
-    classes_ : np.ndarray [shape=(n_classes,)], sorted.
-    bundle_ : {file name: bytes}, the files of the trained model (docs/python.md): 6 MB a network. With them a fitted
-        estimator is whole: it can be pickled, and predicts without the scratch folder that it was trained with.
+    classes_ : np.ndarray [shape=(n_classes,)]
+        The sorted labels.
+    bundle_ : dict of str to bytes
+        The files of the trained model by name: 6 MB a network. With them a fitted estimator is whole: you can pickle
+        it, and it predicts without the scratch folder of its training.
 
-    An unreadable track is left out of a training; a prediction gives it the most frequent label of the
-    training, and as its probabilities the classes' shares in that. The log "mirex_submission" warns of it.
+    Examples
+    --------
+    Parameters are those of any estimator; the labels come from `fit`.
+
+    >>> from mirex_submission import MirexClassifier
+    >>> MirexClassifier(recipe="modulation", c=10.0)
+    MirexClassifier(c=10.0, recipe='modulation')
     """
 
     def __init__(
@@ -126,14 +151,32 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, X: Paths, y: ArrayLike | None = None, groups: ArrayLike | None = None) -> MirexClassifier:
-        """Train on the audio files X with their labels y, both [shape=(n_tracks,)]; returns the estimator.
+        """Train on audio files and their labels.
 
-        X may also be the path of a training list, of a table, or of a folder for each class, without y.
-        groups : as y, such as artists, of which `patience`, `calibrate`, calibration and `tune` never split one.
+        Parameters
+        ----------
+        X : sequence of paths [shape=(n_tracks,)], or path
+            Audio files; or, without y, a training list, a table, or a folder that holds a folder for each class.
+        y : array-like [shape=(n_tracks,)], optional
+            Labels.
+        groups : array-like [shape=(n_tracks,)], optional
+            Groups of the tracks, such as artists: `patience`, `calibrate`, calibration and `tune` never split one.
 
-        Raises ValueError for X and y that do not go together, and the errors of mirex_submission.train: UsageError for
-        a parameter, ListError for a path or a label that no list can hold, AudioError if too many tracks cannot be
-        used.
+        Returns
+        -------
+        MirexClassifier
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError
+            X and y do not go together.
+        UsageError
+            A parameter is not allowed.
+        ListError
+            A list cannot hold a path or a label.
+        AudioError
+            Too many tracks are unreadable.
         """
         if y is None and isinstance(X, (str, os.PathLike)):
             tracks = lists.read_labelled(open_list("X", X, labelled=True))
@@ -163,28 +206,80 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X: Paths) -> np.ndarray:
-        """The label of each audio file, [shape=(n_tracks,)]; by `vote`, which need not be the most probable one.
+        """Predict the label of each audio file.
 
-        Raises NotFittedError, ModelError for a damaged bundle_, and AudioError if more than half of the tracks (with
-        `strict`, if any) are unreadable.
+        Parameters
+        ----------
+        X : sequence of paths [shape=(n_tracks,)], or path
+            Audio files; or a list, a table, or a folder of them.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_tracks,)]
+            Labels by `vote`, which need not be the most probable ones.
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        ModelError
+            The model in `bundle_` is damaged.
+        AudioError
+            More than half of the tracks are unreadable; with `strict`, any.
         """
         result = self._classify(X)
         number_of = {str(label): number for number, label in enumerate(self.classes_)}
         return self.classes_[[number_of[track.label] for track in result.tracks]]
 
     def predict_proba(self, X: Paths) -> np.ndarray:
-        """Class probabilities [shape=(n_tracks, n_classes)] in the order of classes_: the mean of a track's segments.
+        """Predict the probability of each class for each audio file.
 
-        Raises as predict does.
+        Parameters
+        ----------
+        X : sequence of paths [shape=(n_tracks,)], or path
+            Audio files; or a list, a table, or a folder of them.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_tracks, n_classes)]
+            Probabilities in the order of `classes_`. Those of networks are the mean of the segments of a track.
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        ModelError
+            The model in `bundle_` is damaged.
+        AudioError
+            More than half of the tracks are unreadable; with `strict`, any.
         """
         result = self._classify(X)
         return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
 
     def predict_set(self, X: Paths, confidence: float = 0.9) -> np.ndarray:
-        """Which labels each set holds, bool [shape=(n_tracks, n_classes)], in the order of classes_.
+        """Predict a set of labels for each audio file.
 
-        A set holds the true label with the probability `confidence`; it is empty for a track that is unlike all of the
-        training. Needs `calibrate`, without which it raises ModelError; else it raises as predict does.
+        Parameters
+        ----------
+        X : sequence of paths [shape=(n_tracks,)], or path
+            Audio files; or a list, a table, or a folder of them.
+        confidence : float
+            Probability that a set holds the true label.
+
+        Returns
+        -------
+        np.ndarray [shape=(n_tracks, n_classes), bool]
+            Which classes each set holds, in the order of `classes_`. The set of a track that is unlike all training
+            tracks is empty.
+
+        Raises
+        ------
+        NotFittedError
+            The estimator is not fitted.
+        ModelError
+            The training was without `calibrate`, or the model in `bundle_` is damaged.
+        AudioError
+            More than half of the tracks are unreadable; with `strict`, any.
         """
         sets = self._classify(X, confidence=confidence).sets
         assert sets is not None

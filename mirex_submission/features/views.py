@@ -41,6 +41,13 @@ class View:
     ------
     UsageError
         `compute` is not callable, `length` no whole number above 0, or `version` no short name.
+
+    Examples
+    --------
+    >>> from mirex_submission import View
+    >>> levels = View(lambda samples, rate_hz: [abs(samples).mean(), abs(samples).max()], length=2)
+    >>> levels.length, levels.version
+    (2, '1')
     """
 
     compute: Callable[[np.ndarray, int], np.ndarray]

@@ -32,6 +32,13 @@ class TrackTable:
         One row a track.
     path_column, label_column : str
         Names of the columns of paths and of labels.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from mirex_submission import TrackTable
+    >>> frame = pd.DataFrame({"file": ["a.wav", "b.wav"], "genre": ["rock", "jazz"]})
+    >>> tracks = TrackTable(frame, path_column="file", label_column="genre")  # for train("scratch", tracks)
     """
 
     frame: Any

@@ -46,13 +46,26 @@ class Classification:
     sets: list[tuple[str, ...]] | None = None
 
     def answers(self) -> Iterator[Answer]:
-        """Yield the answer of each line."""
+        """Yield the answer of each line.
+
+        Yields
+        ------
+        Answer
+            Path, label, probabilities, seconds, note and set of labels.
+        """
         sets: Sequence[tuple[str, ...] | None] = self.sets or [None] * len(self.tracks)
         for track, *others in zip(self.tracks, self.probabilities, self.seconds, self.notes, sets, strict=True):
             yield Answer(track.path, track.label, *others)
 
     def to_frame(self) -> Any:
-        """Return a pandas DataFrame with a row a line: path, label, readable, labels of a set, one column a class."""
+        """Return a table with a row for each line.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns path, label, readable, labels (the set, with `confidence`), and one with the probability of each
+            class.
+        """
         import pandas as pd
 
         unreadable = set(self.unreadable)

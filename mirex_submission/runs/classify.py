@@ -78,6 +78,16 @@ def classify(
         More than half of the tracks (with `strict` one track) are unreadable; the files are written before.
     DeviceError, StorageError, UsageError
         The device is missing; a file cannot be written; an output would overwrite a list.
+
+    Examples
+    --------
+    With `test.txt` of four tracks in the current folder, and the model of two classes that the example of `train`
+    makes:
+
+    >>> from mirex_submission import ClassificationOptions, classify
+    >>> result = classify("scratch", "test.txt", "output.txt", classification=ClassificationOptions(name="fold1"))
+    >>> result.classes, result.probabilities.shape, len(result.unreadable)
+    (('high', 'low'), (4, 2), 0)
     """
     check_options(
         classification=(classification, ClassificationOptions), tables=(tables, TableOptions), run=(run, RunOptions)

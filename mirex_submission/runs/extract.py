@@ -67,6 +67,15 @@ def extract(
         The features cannot be written.
     UsageError
         The options contradict each other.
+
+    Examples
+    --------
+    With `features.txt` in the current folder:
+
+    >>> from mirex_submission import extract
+    >>> records = extract("scratch", "features.txt")
+    >>> [path for path, record in records.items() if not record.content]  # the unreadable tracks
+    []
     """
     check_options(
         features=(features, FeatureOptions),

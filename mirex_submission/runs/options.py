@@ -114,10 +114,14 @@ class FeatureOptions(Options):
 
 @dataclass(frozen=True)
 class ExtractionOptions(ClusterOptions):
-    """Where and how features are extracted; `backend` and `scheduler` are those of ClusterOptions.
+    """Where and how features are extracted.
 
     Parameters
     ----------
+    backend : {"loky", "dask", "ray"}
+        This machine, or a cluster.
+    scheduler : str, optional
+        Address of the Dask scheduler or the Ray head.
     shard : str or (int, int)
         "I/N": extract only the I-th of N shares of the tracks.
     verify : bool
@@ -158,6 +162,12 @@ class TrainingOptions(Options):
         Do not draw history.png.
     calibrate : bool
         Hold out a fifth of the tracks to calibrate the model: its probabilities, and sets of labels.
+
+    Examples
+    --------
+    >>> from mirex_submission import TrainingOptions
+    >>> TrainingOptions(name="fold1", time_limit="20h").time_limit  # seconds
+    72000.0
     """
 
     name: str | None = _name()

@@ -62,10 +62,12 @@ def train(
         The training tracks; of a folder, the folders in it are the classes.
     feature_list : list file, folder, table or audio file, or paths in memory, optional
         All tracks of the task, whose features are extracted too.
+    features : FeatureOptions
+        Sizes of the features.
     recipe : Recipe, ViewRecipe or name
         What is computed: Recipe, or "paper": networks. ViewRecipe, or "modulation": a classifier of views.
-    features, training, tables, run : FeatureOptions, TrainingOptions, TableOptions, RunOptions
-        Sizes of the features; how the training runs; columns of a table; threads, device and strictness.
+    training, tables, run : TrainingOptions, TableOptions, RunOptions
+        How the training runs; columns of a table; threads, device and strictness.
     **fields
         Single fields of these dataclasses, such as epochs=10.
 
@@ -84,6 +86,15 @@ def train(
         The loss became NaN or infinite.
     DeviceError, StorageError, UsageError
         The device is missing; the disk is full; another training uses this model's folder.
+
+    Examples
+    --------
+    With `train.txt` in the current folder, and fewer epochs than the 150 of the paper:
+
+    >>> from mirex_submission import Recipe, TrainingOptions, train
+    >>> folder = train("scratch", "train.txt", recipe=Recipe(epochs=2), training=TrainingOptions(name="fold1"))
+    >>> folder.name
+    'fold1'
     """
     recipe, features = with_fields(fields, as_recipe(recipe)), with_fields(fields, features)
     training, run = with_fields(fields, training), with_fields(fields, run)

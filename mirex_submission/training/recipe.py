@@ -56,6 +56,15 @@ class Recipe(Options):
         0, or after how many epochs without a lower loss on held-out tracks the training stops.
     seed : int
         Seed of initial weights, segments, order and dropout.
+
+    Examples
+    --------
+    >>> from mirex_submission import Recipe
+    >>> Recipe(model="all", epochs=10).networks
+    ('1', '2', '3')
+    >>> Recipe(epochs=0)
+    Traceback (most recent call last):
+    mirex_submission.errors.UsageError: --epochs: 0 is not at least 1 [usage.option]
     """
 
     model: str = option(
@@ -118,6 +127,12 @@ class ViewRecipe(Options):
         Choose c and gamma from a grid of 12, by cross-validation inside the training tracks.
     seed : int
         Seed of the folds inside the training tracks, and of the landmarks of a large training.
+
+    Examples
+    --------
+    >>> from mirex_submission import ViewRecipe
+    >>> ViewRecipe().views, ViewRecipe().chosen_gamma
+    (('mel-modulation', 'vqt-modulation'), 0.3)
     """
 
     views: tuple[str, ...] = option(

@@ -83,7 +83,8 @@ def test_the_source_archive_is_the_whole_checkout_and_its_scripts_can_be_execute
 
 @pytest.mark.slow
 def test_without_a_compiler_a_wheel_of_the_source_archive_has_all_but_the_kernels(unpacked, tmp_path):
-    with zipfile.ZipFile(build(unpacked, "wheel", tmp_path)) as wheel:
+    environment = {**NO_COMPILER, "REPOSITORY_URL": "https://repository.example/mirex/"}
+    with zipfile.ZipFile(build(unpacked, "wheel", tmp_path, environment)) as wheel:
         found = set(wheel.namelist())
         (metadata,) = (wheel.read(name).decode() for name in found if name.endswith("/METADATA"))
         (entries,) = (wheel.read(name).decode() for name in found if name.endswith("/entry_points.txt"))
@@ -91,6 +92,7 @@ def test_without_a_compiler_a_wheel_of_the_source_archive_has_all_but_the_kernel
                (".py", ".css", ".jinja", ".typed")}  # fmt: skip
     assert {name for name in found if ".dist-info/" not in name} == package
     assert "mirex-submission = mirex_submission.cli.main:main" in entries
+    assert "Project-URL: Issues, https://repository.example/mirex/issues\n" in metadata
     assert "License" in metadata and any(name.endswith("LICENSE") for name in found)
     assert "# mirex_submission" in metadata  # the README
 

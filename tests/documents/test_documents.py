@@ -11,7 +11,10 @@ from project import PROJECT
 
 from mirex_submission.cli.main import COMMANDS, _parser
 
-DOCUMENTS = ["README.md", *(f"docs/{path.name}" for path in sorted((PROJECT / "docs").glob("*.md")))]
+# Pages of the site whose text is generated.
+GENERATED = ("api.md", "changelog.md", "commands.md", "gallery.md", "index.md")
+PAGES = [path.name for path in sorted((PROJECT / "docs").glob("*.md")) if path.name not in GENERATED]
+DOCUMENTS = ["README.md", *(f"docs/{name}" for name in PAGES)]
 # Options of programs of others that the documents call: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
 FOREIGN = {
     "--address", "--head", "--nthreads", "--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes",

@@ -47,6 +47,7 @@ def evaluate_systems(
     Returns
     -------
     Evaluation
+        Figures, tests and findings of all systems.
 
     Raises
     ------
@@ -57,6 +58,18 @@ def evaluate_systems(
         probabilities that are wrong, and with `strict` for any finding.
     StorageError
         If the disk does not take the files.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from mirex_submission import evaluate
+    >>> for folder, label in (("truth", "jazz"), ("answers", "rock")):
+    ...     Path(folder).mkdir()
+    ...     tracks = f"/music/one.wav\\trock\\n/music/two.wav\\t{label}\\n"
+    ...     written = Path(folder, "fold1.txt").write_text(tracks)
+    >>> evaluation = evaluate("truth", {"ours": "answers"}, "figures")
+    >>> evaluation.systems[0].overall.accuracy
+    0.5
     """
     if not isinstance(systems, Mapping):
         text = f"systems: {type(systems).__name__} is no mapping: give {{name: folder of its outputs}}"
