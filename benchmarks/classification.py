@@ -133,14 +133,14 @@ def commands(args):
         saved = f"{folder}/model.keras"
         KerasNetwork("2", weights_of("2"), n_frames=80).model.save(saved)
 
-        alone, each = ours("2", args.threads), [segments(k) for k in range(args.tracks)]
+        alone, tracks = ours("2", args.threads), [segments(k) for k in range(args.tracks)]
         times = {"one": [], "all": [], "network": [], "load": []}
         for _ in range(args.rounds):
             for n, name in ((1, "one"), (args.tracks, "all")):
                 command = [BIN / "classify.sh", *threads, scratch, lists[n], f"{folder}/out.txt"]
                 times[name].append(seconds(command, env))
             start = time.perf_counter()
-            for x in each:
+            for x in tracks:
                 alone(x)
             times["network"].append(time.perf_counter() - start)
             times["load"].append(seconds([sys.executable, "-c", LOAD, saved]))

@@ -273,9 +273,9 @@ def cores(work, shrink, results):
     costs = {f"warm, {way}": {1: one, 2: warm["costs"][way]} for way in ("2", "ceiling")}
     for kind, n_tracks, rounds in ((f"cold, {n} clips", n, 4), (f"{few} clips, -numThreads 2", few, 6)):
         for jobs in (1, 2) * rounds:
-            found = run("extract", fresh=scratch, list_file=clips, jobs=jobs, n=n_tracks)
+            times = run("extract", fresh=scratch, list_file=clips, jobs=jobs, n=n_tracks)
             for part in ("extract", "whole"):
-                costs.setdefault(f"{kind}, {part}", {1: [], 2: []})[jobs].append(found[part])
+                costs.setdefault(f"{kind}, {part}", {1: [], 2: []})[jobs].append(times[part])
     print(f"{n} clips of {CLIP_S} s. Seconds, median (least to most). extract: first track to last; whole: the command")
     print("Ratios 1 / 2, medians of the rounds: goals 1.8 for all clips, 1.0 for the few.\n")
     print(f"{'':34}{'1 process':24}{'2 processes':24}{'wall 1 / 2':24}{'CPU 1 / 2':>9}{'others':>8}")
@@ -364,7 +364,7 @@ def paper(work, shrink, results):
     print(f"{core_us / parent_us:.0f} cores. Assumed: cores and hosts add up; a network file system creates", end=" ")
     print(f"{NETWORK_CREATES} files\na second and answers one process {NETWORK_LOOKUPS} times a second.\n")
     shared = us["its list"] + us["its rate"]  # which every shard does for all tracks
-    each = {  # of one track
+    a_track = {  # what it takes
         "audio, GB": figures["audio"] / 1e9,
         "features, GB": figures["features"] / 1e9,
         "files (inodes) in each of 256 folders": 1 / 256,
@@ -381,9 +381,9 @@ def paper(work, shrink, results):
         "training array, GB": FRAMES * BANDS * 4 / 1e9,
         "training's reading, hours": (reading["file, verified"] + phases["pack"]["us"]) / hour,
     }
-    rows = [f"{name:46}{1e6 * x:16,.2f}{1e8 * x:16,.2f}" for name, x in each.items()]
+    rows = [f"{name:46}{1e6 * x:16,.2f}{1e8 * x:16,.2f}" for name, x in a_track.items()]
     print(f"{'':46}{'1 million':>16}{'100 million':>16}", *rows, sep="\n")
-    return {"layout": layout, "reading": reading, "each": each}
+    return {"layout": layout, "reading": reading, "each": a_track}
 
 
 def main():

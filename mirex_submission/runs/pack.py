@@ -233,7 +233,7 @@ def _write_texts(new: Path, name: str, bundle: AnyBundle, options: PackOptions, 
         "classes": bundle.classes,
         "measured": measured,
         "clip_s": resources.CLIP_S,
-        "clip_bytes": sum(4 * each.n_columns * each.rows_in(resources.CLIP_S) for each in bundle.specs),
+        "clip_bytes": sum(4 * spec.n_columns * spec.rows_in(resources.CLIP_S) for spec in bundle.specs),
     }
     for template, file in (("dockerfile", "Dockerfile"), ("run.sh", "run.sh"), ("readme.md", "README.md")):
         write_file(new / file, card.render(f"pack_{template}.jinja", **values).encode())

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from markupsafe import Markup
 
@@ -19,6 +20,7 @@ class Row:
     """A deformation of one strength as people read it, and its point of each system, None where there is none."""
 
     title: str
+    n_tracks: int
     points: list[StressPoint | None]
 
 
@@ -36,6 +38,8 @@ def stress_section(folder: Path) -> StressSection | None:
     record = read_stress(folder)
     if not record:
         return None
+    # Best first, as elsewhere on the page, so that a system has one colour.
+    record = msgspec.structs.replace(record, systems=sorted(record.systems, key=lambda system: -system.accuracy))
     of_systems = [{(p.deformation, p.strength): p for p in system.points} for system in record.systems]
     keys = dict.fromkeys(key for points in of_systems for key in points)
     strengths = {name: [strength for of, strength in keys if of == name] for name in DEFORMATIONS}
@@ -45,6 +49,7 @@ def stress_section(folder: Path) -> StressSection | None:
         [
             Row(
                 f"{DEFORMATIONS[name].title} {strength:g} {DEFORMATIONS[name].unit}",
+                max(points[name, strength].n_tracks for points in of_systems if (name, strength) in points),
                 [p.get((name, strength)) for p in of_systems],
             )
             for name, strength in keys
