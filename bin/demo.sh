@@ -16,8 +16,8 @@ python=$project/.venv/bin/python
 
 mkdir -p -- "$folder"
 folder=$(cd -- "$folder" && pwd)
-echo "== a corpus of four styles, 12 clips each" >&2
-"$python" "$project/examples/synthetic_corpus.py" "$folder/corpus"
+echo "== a corpus of four styles, 9 clips each" >&2
+"$python" "$project/examples/synthetic_corpus.py" --clips 9 --seconds 10 "$folder/corpus"
 export MIREX_PYTHON=$python
 echo "== bin/train.sh --epochs $epochs SCRATCH FEATURELIST TRAINLIST" >&2
 "$project/bin/train.sh" --epochs $epochs "$folder/scratch" "$folder/corpus/features.txt" "$folder/corpus/train.txt"

@@ -25,7 +25,10 @@ def part(fd: int, start: int, size: int) -> Part:
     ends: list[bool] = []  # of each link, whether its last page says so
     while position < size:
         head = os.pread(fd, _PAGE.size + 255, position)
-        if len(head) < _PAGE.size or not head.startswith(b"OggS"):
+        if len(head) < _PAGE.size and head.startswith(b"OggS"):  # cut within the head of its last page
+            ends[-1], position = False, size
+            break
+        if not head.startswith(b"OggS"):
             # The last page may be cut, and the next one begin within the length that it gives.
             next_page = next(places(fd, b"OggS\0", last + 1, size), size)
             other = next_start(fd, last + 1, next_page)

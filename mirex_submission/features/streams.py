@@ -42,7 +42,7 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
             streams += part.streams
             notes += part.notes
             n_others += part.n_others
-            position, search_at = part.stop, max(part.last_at + 4, start + 4)
+            position, search_at = max(part.stop, start + 1), max(part.last_at + 4, start + 4)
             continue
         if start == size or (not streams and file_type(os.pread(fd, HEAD, start))):
             break

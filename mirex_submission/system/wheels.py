@@ -153,6 +153,7 @@ def build_own(folder: Path, requirements: Sequence[str]) -> Path:
     for name in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
         text = package.read_text(name)
         if name == "METADATA":
+            text = text or package.read_text("PKG-INFO")  # of an `egg-info` folder, as a checkout has it
             header, blank, description = (text or "").partition("\n\n")
             lines = [line for line in header.splitlines() if not line.startswith(("Requires-Dist:", "Provides-Extra:"))]
             lines += [f"Requires-Dist: {requirement}" for requirement in requirements]

@@ -309,3 +309,11 @@ def test_magic_bytes_in_samples_divide_no_file(tmp_path):
     for name in ("wav", "aiff", "au", "caf"):
         data = encoded(tone(3), format=name, subtype="PCM_16")
         assert len(check(tmp_path, patched(data, 20_000, other), 3).samples) == 3 * RATE
+
+
+@pytest.mark.parametrize("n_bytes", [5, 10, 26])
+def test_ogg_cut_within_the_head_of_its_last_page_is_used_up_to_there(tmp_path, n_bytes):
+    path, data = tmp_path / "a.ogg", encoded(noise(12), **OPTIONS["ogg"])
+    path.write_bytes(data[: data.rindex(b"OggS") + n_bytes])
+    waveform = decode(str(path))
+    assert "[audio.truncated]" in waveform.note and loud_seconds(waveform) > 8
