@@ -95,6 +95,8 @@ def try_folder(
         A step failed.
     """
     source = os.path.abspath(folder)
+    if not os.path.exists(source):
+        raise ListError(f"{source}: no such folder or table: check its path", code="list.unreadable")
     scratch = Path(scratch or default_scratch(source)).absolute()
     out = Path(out).absolute() if out else scratch / "results"
     for place in (scratch, out):

@@ -76,12 +76,12 @@ def test_a_package_that_is_too_old_is_an_error_and_one_of_an_extra_is_optional(t
 
 
 def test_tensorflow_for_cpus_alone_is_tensorflow(monkeypatch):
-    def version(name):
+    def distribution(name):
         if name == "tensorflow-cpu":
-            return "2.21.0"
+            return SimpleNamespace(version="2.21.0")
         raise importlib.metadata.PackageNotFoundError
 
-    monkeypatch.setattr(importlib.metadata, "version", version)
+    monkeypatch.setattr(importlib.metadata, "distribution", distribution)
     assert (installation.installed("tensorflow"), installation.installed("keras")) == ("2.21.0", "")
 
 

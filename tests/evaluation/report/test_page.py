@@ -230,7 +230,7 @@ def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
         (None, "name,x,y\n", 1),
         (None, "path,label,x,y\n/none/track1.wav,y,0.1\n", 2),
         (None, "path,label,x,y\n/none/track1.wav,y,nan,0.5\n", 2),
-        (None, "path,label,x,y\n/none/track1.wav,y,0.5,0.5\n\n", 3),
+        (None, "path,label,x,y\n/none/track1.wav,y,0.5,0.5\n/none/track2.wav\n", 3),
         (None, 'path,label,x,y\n"/none', 2),
     ],
 )
