@@ -8,6 +8,7 @@ import resource
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from command_line import call, call_all
