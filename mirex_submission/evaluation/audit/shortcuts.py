@@ -118,7 +118,9 @@ def columns_of(tracks: Sequence[AuditTrack], measured: Sequence[FileFeatures]) -
         ALL: np.concatenate(list(columns.values()), axis=1),
         **columns,
         # Whole names of folders too: of `jazz_rock/jazz` both words are in the path of every class.
-        "path tokens": _token_columns([[*_words(str(path.parent)), *path.parent.parts] for path in paths]),
+        "path tokens": _token_columns(
+            [[*_words(str(path.parent)), *(f"/{part}" for part in path.parent.parts)] for path in paths]
+        ),
         "name tokens": np.concatenate(
             [_token_columns([_words(path.stem) for path in paths]), _numbers([path.stem for path in paths])], axis=1
         ),

@@ -91,8 +91,9 @@ def test_what_was_planted_is_found_alone_and_in_all_together(feature):
     assert made[1].feature == feature and made[1].accuracy > 0.75 and made[0].accuracy > 0.7
 
 
-def test_names_and_dates_are_notes_and_no_part_of_all_together():
-    task, measured = task_of(2, name=lambda label, k, code: f"/audio/{label}/{code}.wav")
+@pytest.mark.parametrize("folder", ["audio", "rock_jazz"])
+def test_names_and_dates_are_notes_and_no_part_of_all_together(folder):
+    task, measured = task_of(2, name=lambda label, k, code: f"/{folder}/{label}/{code}.wav")
     made, problems = shortcuts_of(plant(task, measured, "modification date"), task)
     notes = {problem.feature: problem for problem in problems}
     assert set(notes) == {"path tokens", "modification date"}
