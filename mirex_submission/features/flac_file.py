@@ -80,7 +80,7 @@ def _last_frame(fd: int, start: int, stop: int, info: _Info) -> tuple[int, int]:
 
 
 def _samples_after(head: bytes, info: _Info) -> int:
-    """Return the number of samples up to the end of the frame with this header; 0 if it is none of the stream."""
+    """Return the number of samples up to the end of this frame; 0 if the header is not one of this stream's frames."""
     if len(head) < _MOST_HEAD:
         head = head.ljust(_MOST_HEAD, b"\0")
     of_block, of_rate = head[2] >> 4, head[2] & 15

@@ -12,7 +12,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mirex_submission.errors import AudioError, ListError, coded
+from mirex_submission.errors import AudioError, ListError, coded, reason_of
 from mirex_submission.features.audio import read_header
 from mirex_submission.protocol.groups import GroupedTrack, check_names, examples, grouped
 
@@ -192,5 +192,5 @@ def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
 
 
 def _cannot_list(error: OSError) -> None:
-    problem = f"{error.filename}: cannot be read: {error.strerror}"
+    problem = f"{error.filename}: cannot be read: {reason_of(error)}"
     raise ListError(f"{problem}: check the folder", code="folds.unreadable-folder")

@@ -57,7 +57,7 @@ def open_list(
     ListError
         The source has problems, or can be read in two ways.
     UsageError
-        The type is none of these; or groups were asked for, and the source can have none.
+        `source` has another type; or groups were asked for, and a source of its kind has none.
     """
     if not labelled:
         groups, tables = False, dataclasses.replace(tables, group_column=None)

@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import msgspec
 import numpy as np
 
-from mirex_submission.errors import MirexError, ModelError, UsageError, coded
+from mirex_submission.errors import MirexError, ModelError, UsageError, coded, reason_of
 from mirex_submission.features.spec import FeatureSpec, Spec, ViewSpec
 from mirex_submission.features.views import OWN, PLUGINS
 from mirex_submission.models import likeness
@@ -293,7 +293,7 @@ def _check_consistent(bundle: AnyBundle) -> None:
 
 def _unreadable(error: OSError) -> str:
     advice = f"let this user read it, or {_RETRAIN}" if isinstance(error, PermissionError) else _RETRAIN
-    return f"cannot be read ({error.strerror}): {advice}"
+    return f"cannot be read ({reason_of(error)}): {advice}"
 
 
 def _check_installed(folder: Path, plugins: Plugins, name: str, package: str, version: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from mirex_submission.errors import ListError, UsageError
+from mirex_submission.errors import ListError, UsageError, reason_of
 from mirex_submission.evaluation.folds.lists import find_lists
 from mirex_submission.evaluation.judging.pairing import FoldTruth, outputs_of
 from mirex_submission.evaluation.judging.probabilities import CROSSVAL_OUTPUTS
@@ -224,7 +224,7 @@ def _systems(folds: Sequence[AuditFold], outputs: Sequence[tuple[str | None, str
         try:
             inner = [(path.name, _outputs_in(path, folds)) for path in sorted(Path(given).iterdir()) if path.is_dir()]
         except OSError as error:
-            text = f"{given}: cannot be read: {error.strerror}: give the folder of the outputs"
+            text = f"{given}: cannot be read: {reason_of(error)}: give the folder of the outputs"
             raise ListError(text, code="folds.unreadable-folder") from error
         with_outputs = [(system, path) for system, path in inner if path]
         if not with_outputs:

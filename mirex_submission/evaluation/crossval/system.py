@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from mirex_submission.errors import UsageError
+from mirex_submission.errors import UsageError, reason_of
 from mirex_submission.evaluation.crossval.script import check_interpreter
 from mirex_submission.system.atomic import sha256
 from mirex_submission.system.installation import PROJECT
@@ -109,7 +109,7 @@ def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
         # Of two names that differ in case only the one in lower case comes last, and counts.
         files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
     except OSError as error:
-        problem = f"{folder}: cannot be read: {error.strerror}"
+        problem = f"{folder}: cannot be read: {reason_of(error)}"
         raise UsageError(
             f"{problem}: give --submission the folder that has the scripts", code="crossval.unreadable-submission"
         ) from error

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirex_submission.errors import ListError
+from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.folds.lists import natural_order
 
 FOLD = "{fold}"
@@ -102,9 +102,8 @@ def _files(source: str | os.PathLike[str]) -> dict[str, Path]:
     try:
         paths = sorted(folder.iterdir())
     except OSError as error:
-        raise ListError(
-            f"{folder}: cannot be read: {error.strerror}: give the folder of the lists", code="folds.unreadable-folder"
-        ) from error
+        text = f"{folder}: cannot be read: {reason_of(error)}: give the folder of the lists"
+        raise ListError(text, code="folds.unreadable-folder") from error
     return {
         path.name[len(before) : len(path.name) - len(after)]: path
         for path in paths
