@@ -13,7 +13,7 @@ Functions, which do what the commands of the same names do:
 
 Options of these functions, all frozen dataclasses:
 
-- `Recipe`, `ViewRecipe`: what a training computes, by networks or by views
+- `Recipe`, `ViewRecipe`: settings that decide a model of networks or of views
 - `TrainingOptions`, `ClassificationOptions`, `ExtractionOptions`, `EvaluateOptions`: one for each function
 - `FeatureOptions`: sizes of the features
 - `RunOptions`: threads, device and strictness
@@ -39,7 +39,7 @@ from __future__ import annotations
 
 import sys
 
-if sys.argv[:1] == ["-m"]:  # `python -m mirex_submission` puts the current folder first: nothing may be imported there
+if sys.argv[:1] == ["-m"]:  # `python -m` puts the current folder first: nothing may be imported from there
     _first = sys.path.pop(0)
     from mirex_submission.system.import_path import leave_out_current_folder
 

@@ -1,4 +1,4 @@
-"""Errors that users can act on: one root, one child for each exit status.
+"""Errors that users can act on: one base class, and one subclass for each exit status.
 
 A message says what happened and where, why, and what to do. It ends with the stable code of its problem in brackets,
 such as ``[list.no-tab]``: docs/problems.md lists them all.
@@ -13,19 +13,19 @@ def coded(text: str, *, code: str) -> str:
 
 
 def reason_of(error: Exception) -> str:
-    """Return what an error says; of the operating system's without its number and file."""
+    """Return the message of an error; that of a system error comes without its number and file."""
     return str(getattr(error, "strerror", None) or error)
 
 
 class MirexError(Exception):
-    """Root of every error that this package raises on purpose.
+    """Base class of every error that this package raises on purpose.
 
     Parameters
     ----------
     text : str
-        What happened, where, and what to do; several problems take one line each.
+        What happened, where, and what to do; with several problems, one per line.
     code : str
-        Stable code of the problem; empty where the text holds the codes already.
+        Stable code of the problem; empty if the text already has codes.
     """
 
     exit_status = 1
@@ -41,25 +41,25 @@ class InstallationError(MirexError):
 
 
 class UsageError(MirexError):
-    """The call itself is wrong: an argument, or a combination of them."""
+    """An argument, or a combination of arguments, is wrong."""
 
     exit_status = 2
 
 
 class ListError(MirexError):
-    """A list is not in MIREX's format; each line of the message is one problem with its `file:line`."""
+    """A list is not in MIREX's format; each line of the message names one problem by its `file:line`."""
 
     exit_status = 3
 
 
 class AudioError(MirexError):
-    """A track is unreadable, or too many tracks are."""
+    """A track is unreadable, or too many tracks are unreadable."""
 
     exit_status = 4
 
 
 class ModelError(MirexError):
-    """The trained model is missing, damaged or of another kind."""
+    """The trained model is missing, damaged or of another type."""
 
     exit_status = 5
 
@@ -87,6 +87,6 @@ class SubmissionError(MirexError):
 
 
 class ResourceError(MirexError):
-    """The system grants this process too little memory, or too few threads, processes or open files."""
+    """A limit of the system is reached: memory, threads, processes or open files."""
 
     exit_status = 9

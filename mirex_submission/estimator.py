@@ -1,7 +1,7 @@
-"""The networks as a scikit-learn classifier of audio files: MirexClassifier().fit(paths, labels).predict(paths).
+"""A scikit-learn classifier of audio files: MirexClassifier().fit(paths, labels).predict(paths).
 
-It calls `train` and `classify`: the same tracks, options and seed give what bin/train.sh and bin/classify.sh
-give.
+It calls `train` and `classify`: the same tracks, options and seed give the same results as bin/train.sh and
+bin/classify.sh.
 """
 
 from __future__ import annotations
@@ -44,15 +44,15 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     """Classify audio files with a recipe of this package, as an estimator of scikit-learn.
 
     The recipe "paper" trains parallel convolutional networks on log-Mel spectrograms. The recipe "modulation" trains a
-    support vector machine on views. An unreadable track is left out of a training. A prediction gives it the most
-    frequent label of the training, and the shares of the classes in the training as its probabilities. The log
-    "mirex_submission" warns of it.
+    support vector machine on views. `fit` leaves unreadable tracks out. `predict` gives an unreadable track the most
+    frequent training label, and `predict_proba` gives it the shares of the classes in the training. The logger
+    "mirex_submission" warns of each unreadable track.
 
     Parameters
     ----------
     scratch : path, optional
-        Folder for features. Other calls may use it at the same time: each file is decoded once for all of them. None is
-        a temporary folder of this process, removed when the process ends.
+        Folder for features. Several runs may share it, even at the same time: each file is decoded only once. None: a
+        temporary folder, which is removed when this process ends.
     recipe : {"paper", "modulation"}
         Recipe of the model.
     model, epochs, batch_size, learning_rate : str, int, int, float
@@ -68,25 +68,24 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     device, engine : str, str
         Device and engine of the networks, as in RunOptions.
     max_bad, calibrate : float, bool
-        Most unreadable training tracks in percent; whether the model is calibrated, as in TrainingOptions.
+        Most unreadable training tracks in percent, and whether to calibrate the model, as in TrainingOptions.
     strict : bool
-        Whether any unreadable track is an error, as in RunOptions.
+        Whether a single unreadable track is an error, as in RunOptions.
     threads : int
-        Threads of each fit and each prediction. Give 1 where a search of scikit-learn has `n_jobs`.
+        Threads of each fit and each prediction. Give 1 if a search of scikit-learn has `n_jobs`.
     random_state : int, RandomState or None
-        Random seed, from 0 to 2^32 - 1. A RandomState or None draws one.
+        Random seed, from 0 to 2^32 - 1. With a RandomState or None, the seed is drawn at random.
 
     Attributes
     ----------
     classes_ : np.ndarray [shape=(n_classes,)]
         The sorted labels.
     bundle_ : dict of str to bytes
-        The files of the trained model by name: 6 MB a network. With them a fitted estimator is whole: you can pickle
-        it, and it predicts without the scratch folder of its training.
+        The files of the trained model by name: 6 MB for each network. A fitted estimator holds its whole model: you can
+        pickle it, and it predicts without the scratch folder of its training.
 
     Examples
     --------
-    Parameters are those of any estimator; the labels come from `fit`.
 
     >>> from mirex_submission import MirexClassifier
     >>> MirexClassifier(recipe="modulation", c=10.0)
@@ -156,11 +155,12 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Parameters
         ----------
         X : sequence of paths [shape=(n_tracks,)], or path
-            Audio files; or, without y, a training list, a table, or a folder that holds a folder for each class.
+            Audio files; or, without y, a training list, a table, or a folder with one subfolder for each class.
         y : array-like [shape=(n_tracks,)], optional
             Labels.
         groups : array-like [shape=(n_tracks,)], optional
-            Groups of the tracks, such as artists: `patience`, `calibrate`, calibration and `tune` never split one.
+            Groups of the tracks, such as artists. Tracks of one group are held out together by `patience`, `calibrate`
+            and `tune`, and when the recipe "modulation" estimates probabilities.
 
         Returns
         -------
@@ -170,11 +170,11 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            X and y do not go together.
+            X and y do not match.
         UsageError
-            A parameter is not allowed.
+            A parameter has a wrong value.
         ListError
-            A list cannot hold a path or a label.
+            A path or label has a character that a list cannot hold, such as a line end.
         AudioError
             Too many tracks are unreadable.
         """
@@ -216,7 +216,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         np.ndarray [shape=(n_tracks,)]
-            Labels by `vote`, which need not be the most probable ones.
+            Labels by `vote`; they can differ from the most probable class.
 
         Raises
         ------
@@ -242,7 +242,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         np.ndarray [shape=(n_tracks, n_classes)]
-            Probabilities in the order of `classes_`. Those of networks are the mean of the segments of a track.
+            Probabilities in the order of `classes_`. Networks give the mean over the segments of a track.
 
         Raises
         ------
@@ -269,15 +269,15 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         Returns
         -------
         np.ndarray [shape=(n_tracks, n_classes), bool]
-            Which classes each set holds, in the order of `classes_`. The set of a track that is unlike all training
-            tracks is empty.
+            Whether each set holds each class, in the order of `classes_`. The set of a track that differs from all
+            training tracks is empty.
 
         Raises
         ------
         NotFittedError
             The estimator is not fitted.
         ModelError
-            The training was without `calibrate`, or the model in `bundle_` is damaged.
+            The estimator was fitted without `calibrate`, or the model in `bundle_` is damaged.
         AudioError
             More than half of the tracks are unreadable; with `strict`, any.
         """
@@ -286,7 +286,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         return np.array([[str(label) in labels for label in self.classes_] for labels in sets])
 
     def _classify(self, X: Paths, **options: Any) -> Classification:
-        """Classify audio files, or those of the list, table or folder whose path X is."""
+        """Classify audio files, or those of a list, table or folder if X is a path."""
         check_is_fitted(self)
         if isinstance(X, (str, os.PathLike)):
             X = lists.read_paths(open_list("X", X, labelled=False))
@@ -297,17 +297,19 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
             return classify(scratch, _paths(X), classification=named, run=self._options(RunOptions))
 
     def _recipe(self, seed: object) -> AnyRecipe:
-        """The recipe of the parameters. Raises UsageError where one of another recipe is not at its default."""
+        """Return the recipe of the parameters. Raises UsageError if a parameter of another recipe is changed."""
         kind = recipe_class(self.recipe)
         for other, field in fields_of_others(kind):
             if getattr(self, field.name) != field.default:
                 raise UsageError(
-                    f"{field.name}: is of the recipe {other}, not of {kind.name}", code="usage.other-recipe"
+                    f"{field.name} is a parameter of the recipe {other}, not of {kind.name}: leave it at its default, "
+                    f"or set recipe={other!r}",
+                    code="usage.other-recipe",
                 )
         return self._options(kind, seed=seed)
 
     def _options(self, options: type[OptionsType], **values: Any) -> OptionsType:
-        """The options of one subject, from the parameters of the same names and the values."""
+        """Make an option dataclass from the parameters of the same names and from the values."""
         names = {field.name for field in dataclasses.fields(options)} & self.get_params(deep=False).keys()
         return options(**{**{name: getattr(self, name) for name in names}, **values})
 
@@ -319,7 +321,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
 
 @contextmanager
 def _model_folder(scratch: str | os.PathLike[str] | None) -> Iterator[tuple[Path, Path]]:
-    """A scratch folder, and in it a folder for a model that is nobody else's and is gone when the block ends."""
+    """Yield a scratch folder, and in it a new folder for a model, which is removed when the block ends."""
     scratch = Path(_own_scratch(os.getpid()).name if scratch is None else scratch)
     with tempfile.TemporaryDirectory(prefix="estimator-", dir=make_folder(inner_folder(scratch, "models"))) as folder:
         yield scratch, Path(folder)
@@ -327,7 +329,7 @@ def _model_folder(scratch: str | os.PathLike[str] | None) -> Iterator[tuple[Path
 
 @functools.cache
 def _own_scratch(process: int) -> tempfile.TemporaryDirectory[str]:
-    """One for all estimators of a process, for a search clones them."""
+    """Return the temporary scratch folder of a process; the clones that a search makes share it."""
     return tempfile.TemporaryDirectory(prefix="mirex-submission-")
 
 

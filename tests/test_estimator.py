@@ -1,4 +1,4 @@
-"""MirexClassifier: the shell scripts' answers, scikit-learn's conventions, searches on one scratch folder."""
+"""MirexClassifier: predictions as by the shell scripts, scikit-learn's conventions, searches on one scratch folder."""
 
 import csv
 import dataclasses
@@ -51,7 +51,7 @@ def fitted(tracks, scratch):
     return MirexClassifier(scratch=scratch, **QUICK).fit(*tracks[:2])
 
 
-def test_it_answers_as_the_shell_scripts_do_on_the_same_lists(fitted, corpus, tracks, tmp_path, run_script):
+def test_predictions_equal_those_of_the_shell_scripts_on_the_same_lists(fitted, corpus, tracks, tmp_path, run_script):
     options = ["--epochs", 4, "--segments-per-track", 3, "--model", 1, "-numThreads", 1, "--no-picture"]
     assert run_script("train.sh", *options, tmp_path / "s", corpus["train"]).returncode == 0
     table = tmp_path / "p.csv"
@@ -65,13 +65,13 @@ def test_it_answers_as_the_shell_scripts_do_on_the_same_lists(fitted, corpus, tr
     np.testing.assert_allclose(probabilities, [[float(p) for p in row[2:]] for row in rows], rtol=1e-4)
     assert np.ptp(probabilities) > 0.01
     assert fitted.score(tracks[2], tracks[3]) == accuracy_score(tracks[3], fitted.predict(tracks[2]))
-    if kernel.compiled:  # Keras' last bits depend on the threads of its first start in this process, by whichever test
+    if kernel.compiled:  # the last bits of Keras depend on the threads of its first start in this process
         assert [[f"{p:.9g}" for p in row] for row in probabilities] == [row[2:] for row in rows]
         model = {file.name: file.read_bytes() for file in (tmp_path / "s/model").glob("*.npz")}
         assert model.items() <= fitted.bundle_.items()
 
 
-def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(fitted, tracks, tmp_path):
+def test_a_repeated_fit_a_clone_and_another_scratch_folder_give_the_same_probabilities(fitted, tracks, tmp_path):
     expected = fitted.predict_proba(tracks[2])
     again = clone(fitted).set_params(scratch=tmp_path / "new")
     with pytest.raises(NotFittedError):
@@ -82,10 +82,10 @@ def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(
     other = again.set_params(random_state=1).fit(*tracks[:2])
     assert not np.array_equal(other.predict_proba(tracks[2]), expected)
     drawn = [again.set_params(random_state=np.random.RandomState(5)).fit(*tracks[:2]) for _ in range(2)]
-    np.testing.assert_array_equal(*(each.predict_proba(tracks[2]) for each in drawn))
+    np.testing.assert_array_equal(*(estimator.predict_proba(tracks[2]) for estimator in drawn))
 
 
-def test_pickled_it_predicts_in_another_process_without_its_scratch_folder(fitted, tracks, tmp_path):
+def test_a_pickled_estimator_predicts_in_another_process_without_its_scratch_folder(fitted, tracks, tmp_path):
     joblib.dump(clone(fitted).set_params(scratch=tmp_path / "gone").fit(*tracks[:2]), tmp_path / "kept")
     shutil.rmtree(tmp_path / "gone")
     code = "import sys, joblib; print(*joblib.load(sys.argv[1]).predict(sys.argv[2:]))"
@@ -119,7 +119,7 @@ def test_a_search_over_grouped_folds_in_two_processes_decodes_each_file_once_and
     assert not list((tmp_path / "models").iterdir())
 
 
-def test_a_search_gives_groups_to_fit_where_it_is_asked_to(tracks, scratch, monkeypatch):
+def test_a_search_with_metadata_routing_passes_groups_to_fit(tracks, scratch, monkeypatch):
     paths, labels = tracks[:2]
     groups, held_out = list(range(len(paths))), []
     train = estimator_module.train
@@ -136,7 +136,7 @@ def test_a_search_gives_groups_to_fit_where_it_is_asked_to(tracks, scratch, monk
     assert len(held_out) == 3 and all(held_out)
 
 
-def test_without_a_scratch_folder_all_estimators_of_a_process_share_one_that_goes_with_it(tracks, tmp_path):
+def test_without_scratch_all_estimators_of_a_process_share_a_temporary_folder_that_is_removed_at_exit(tracks, tmp_path):
     code = f"""
 import sys, tempfile
 from pathlib import Path
@@ -157,47 +157,47 @@ print(*there.glob("*"), len(list(there.rglob("*.logmel"))), "matplotlib" in sys.
 
 
 @pytest.mark.parametrize("kind", [int, "object"])
-def test_labels_come_back_as_they_are_and_columns_are_in_their_order(fitted, tracks, kind):
-    """As text, 10 stands before 9."""
+def test_labels_keep_their_type_and_decide_the_order_of_the_columns(fitted, tracks, kind):
+    """Numbers sort as numbers; as text, 10 would come before 9."""
     numbers = np.array([{"bells": 9, "chorale": 10, "techno": 100, "waltz": -1}[label] for label in tracks[1]])
     labels = numbers.astype(str).astype(object) if kind == "object" else numbers.astype(kind)
-    found = clone(fitted).fit(tracks[0], labels)
-    assert found.classes_.tolist() == sorted(set(labels.tolist()))
-    predicted = found.predict(tracks[2])
+    estimator = clone(fitted).fit(tracks[0], labels)
+    assert estimator.classes_.tolist() == sorted(set(labels.tolist()))
+    predicted = estimator.predict(tracks[2])
     assert predicted.dtype == labels.dtype
-    np.testing.assert_array_equal(found.classes_[found.predict_proba(tracks[2]).argmax(axis=1)], predicted)
+    np.testing.assert_array_equal(estimator.classes_[estimator.predict_proba(tracks[2]).argmax(axis=1)], predicted)
 
 
 def test_an_unreadable_track_gets_the_most_frequent_label_with_a_warning(tracks, scratch, tmp_path, caplog):
     noise = tmp_path / "no.wav"
     noise.write_bytes(b"no audio")
     paths, labels = [*tracks[0][3:], str(noise)], [*tracks[1][3:], tracks[1][-1]]
-    found = MirexClassifier(scratch=scratch, **QUICK).fit(paths, labels)
-    shares = [labels[:-1].count(label) / (len(labels) - 1) for label in found.classes_]
+    estimator = MirexClassifier(scratch=scratch, **QUICK).fit(paths, labels)
+    shares = [labels[:-1].count(label) / (len(labels) - 1) for label in estimator.classes_]
     caplog.clear()
-    predicted = found.predict([*tracks[2][:2], noise])
-    assert predicted[2] == found.classes_[np.argmax(shares)]
+    predicted = estimator.predict([*tracks[2][:2], noise])
+    assert predicted[2] == estimator.classes_[np.argmax(shares)]
     assert str(noise) in caplog.text and "[audio.most-frequent-label]" in caplog.text
-    np.testing.assert_allclose(found.predict_proba([*tracks[2][:2], noise])[2], shares)
+    np.testing.assert_allclose(estimator.predict_proba([*tracks[2][:2], noise])[2], shares)
     with pytest.raises(AudioError, match=r"^1 of 1 .*\[audio.too-many\]"):
-        found.predict([noise])
+        estimator.predict([noise])
     with pytest.raises(AudioError, match=r"^1 of 2 .*\[audio.too-many\]"):
-        clone(found).set_params(strict=True).fit(tracks[0], tracks[1]).predict([tracks[2][0], noise])
+        clone(estimator).set_params(strict=True).fit(tracks[0], tracks[1]).predict([tracks[2][0], noise])
     with pytest.raises(AudioError, match=r"\[audio.too-many-to-train\]"):
-        clone(found).set_params(max_bad=0).fit(paths, labels)
+        clone(estimator).set_params(max_bad=0).fit(paths, labels)
 
 
-def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
+def test_groups_change_the_model_only_with_patience(tracks, scratch):
     patient = MirexClassifier(scratch=scratch, **{**QUICK, "patience": 1})
-    one = np.where(np.array(tracks[1]) == "bells", "bells", tracks[0])
-    found = patient.fit(*tracks[:2], groups=one)
-    assert not np.array_equal(found.predict_proba(tracks[2]), patient.fit(*tracks[:2]).predict_proba(tracks[2]))
-    alone = clone(patient).set_params(patience=0)
-    expected = alone.fit(*tracks[:2]).predict_proba(tracks[2])
-    np.testing.assert_array_equal(alone.fit(*tracks[:2], groups=one).predict_proba(tracks[2]), expected)
+    groups = np.where(np.array(tracks[1]) == "bells", "bells", tracks[0])
+    grouped = patient.fit(*tracks[:2], groups=groups).predict_proba(tracks[2])
+    assert not np.array_equal(grouped, patient.fit(*tracks[:2]).predict_proba(tracks[2]))
+    impatient = clone(patient).set_params(patience=0)
+    expected = impatient.fit(*tracks[:2]).predict_proba(tracks[2])
+    np.testing.assert_array_equal(impatient.fit(*tracks[:2], groups=groups).predict_proba(tracks[2]), expected)
 
 
-def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, scratch, tmp_path, run_script):
+def test_the_recipe_modulation_predicts_as_the_shell_scripts_do(corpus, tracks, scratch, tmp_path, run_script):
     fitted = MirexClassifier(scratch=scratch, recipe="modulation", views="mel-modulation").fit(*tracks[:2])
     calls = corpus["train"], corpus["test"], tmp_path / "out.txt"
     done = run_script(
@@ -209,7 +209,7 @@ def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, s
     again = pickle.loads(pickle.dumps(fitted)).predict_proba(tracks[2])
     np.testing.assert_array_equal(again, fitted.predict_proba(tracks[2]))
     grouped = clone(fitted).fit(*tracks[:2], groups=np.arange(len(tracks[0])) // 2)
-    assert grouped.predict(tracks[2]).tolist() == labels  # groups decide the calibration alone
+    assert grouped.predict(tracks[2]).tolist() == labels  # groups change only the probabilities
     assert not np.array_equal(grouped.predict_proba(tracks[2]), again)
 
 
@@ -230,18 +230,24 @@ def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, s
         ({"random_state": -1}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--seed: .*\[usage.option\]"),
         ({"rate": 8000}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--rate: .*\[usage.option\]"),
         ({"recipe": "none"}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"\[usage.recipe\]"),
-        ({"c": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^c: .*\[usage.other-recipe\]"),
-        ({"recipe": "modulation", "epochs": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^epochs: .*other-recipe"),
+        ({"c": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^c is a .*\[usage.other-recipe\]"),
+        (
+            {"recipe": "modulation", "epochs": 2},
+            ["a.wav", "b.wav"],
+            ["x", "y"],
+            UsageError,
+            r"^epochs is .*other-recipe",
+        ),
         ({"recipe": "modulation", "bands": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--bands .*other-recipe"),
     ],
 )
-def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, options, X, y, error, text):
+def test_wrong_arguments_of_fit_are_refused_and_leave_no_file(tmp_path, options, X, y, error, text):
     with pytest.raises(error, match=text):
         MirexClassifier(scratch=tmp_path, **options).fit(X, y)
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_its_defaults_are_those_of_the_options():
+def test_the_defaults_are_those_of_the_option_dataclasses():
     subjects = (ViewRecipe, Recipe, FeatureOptions, TrainingOptions, RunOptions)
     defaults = {field.name: field.default for options in subjects for field in dataclasses.fields(options)}
     parameters = MirexClassifier().get_params()
@@ -250,18 +256,18 @@ def test_its_defaults_are_those_of_the_options():
     assert parameters == {name: defaults[name] for name in parameters}
 
 
-def test_its_input_is_one_dimensional_text():
-    """scikit-learn's own checks feed tables, and so run on the subclass below."""
+def test_the_input_is_one_dimensional_text():
+    """scikit-learn's own checks feed tables, so they run on the subclass below."""
     tags = get_tags(MirexClassifier()).input_tags
     assert (tags.one_d_array, tags.two_d_array, tags.string) == (True, False, True)
 
 
 class OfTables(MirexClassifier):
-    """The same classifier, of rows of numbers: each row is made audible, as a file with a tone for every number."""
+    """The same classifier for rows of numbers: each row becomes an audio file with one tone for each number."""
 
     folder = None
 
-    def _audible(self, table):
+    def _audio_files(self, table):
         t = np.arange(13000) / 11025
         tones = [np.sin(2 * np.pi * 200 * 1.5**k * t) for k in range(8)]
         paths = []
@@ -274,15 +280,15 @@ class OfTables(MirexClassifier):
         return paths
 
     def fit(self, X, y, groups=None):
-        return super().fit(self._audible(validate_data(self, X)), y, groups)
+        return super().fit(self._audio_files(validate_data(self, X)), y, groups)
 
     def predict(self, X):
         check_is_fitted(self)
-        return super().predict(self._audible(validate_data(self, X, reset=False)))
+        return super().predict(self._audio_files(validate_data(self, X, reset=False)))
 
     def predict_proba(self, X):
         check_is_fitted(self)
-        return super().predict_proba(self._audible(validate_data(self, X, reset=False)))
+        return super().predict_proba(self._audio_files(validate_data(self, X, reset=False)))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -294,6 +300,6 @@ class OfTables(MirexClassifier):
 @parametrize_with_checks(
     [OfTables(model="1", epochs=3, segments_per_track=2, batch_size=10, learning_rate=0.1, bands=16, frames=32)]
 )
-def test_scikit_learns_own_checks_hold_where_rows_of_numbers_are_made_audible(estimator, check, tmp_path, monkeypatch):
+def test_scikit_learns_own_checks_pass(estimator, check, tmp_path, monkeypatch):
     monkeypatch.setattr(OfTables, "folder", tmp_path)
     check(estimator)

@@ -1,6 +1,6 @@
-"""The commands on tracks and models: the arguments of each, and the run that it starts.
+"""The commands on tracks and models: their arguments, and the runs that they start.
 
-A run imports its libraries only when it starts.
+A command imports its libraries only when it runs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EXPORT_FORMATS = ("savedmodel", "onnx", "tflite")
 
 
 def _add_recipe(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--recipe", choices=tuple(RECIPES), help=f"what is trained (default: {Recipe.name})")
+    parser.add_argument("--recipe", choices=tuple(RECIPES), help=f"recipe of the model (default: {Recipe.name})")
 
 
 def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
@@ -45,12 +45,12 @@ def _add_recipe_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _recipe(args: argparse.Namespace) -> AnyRecipe:
-    """Make the recipe that was asked for. Raises UsageError where an option is of another one."""
+    """Make the recipe of the arguments. Raises UsageError if an option belongs to another recipe."""
     kind = recipe_class(args.recipe or Recipe.name)
     for other, field in fields_of_others(kind):
         if getattr(args, field.name, None) is not None:
             raise UsageError(
-                f"{flag_of(field)} is of the recipe {other}, not of {kind.name}: leave it out, or give "
+                f"{flag_of(field)} is an option of the recipe {other}, not of {kind.name}: leave it out, or add "
                 f"--recipe {other}",
                 code="usage.other-recipe",
             )
@@ -89,7 +89,7 @@ def _add_tables(parser: argparse.ArgumentParser, *, labelled: bool = True) -> No
 def add_train(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "feature_list?", "train_list")
     _add_training(parser, TrainingOptions)
-    parser.add_argument("--dry-run", action="store_true", help="print what would be done and how long it would take")
+    parser.add_argument("--dry-run", action="store_true", help="print the planned work and its estimated time")
 
 
 def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOptions]) -> None:
@@ -142,7 +142,7 @@ def add_explain(parser: argparse.ArgumentParser) -> None:
     add_lists(parser)
     parser.add_argument("track", type=path, metavar="TRACK", help="an audio file")
     parser.add_argument(
-        "--out", type=path, metavar="PATH", help="page to write, FILE.html, or a folder for it (default: this folder)"
+        "--out", type=path, metavar="PATH", help="FILE.html, or folder for the page (default: current folder)"
     )
     add_options(parser, ClassificationOptions, "name", "model", "vote", title="classification")
     add_options(parser, RunOptions, "device", "engine", "track_limit")
@@ -219,7 +219,7 @@ def check(args: argparse.Namespace) -> None:
 
 
 def add_try(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=path, metavar="FOLDER", help="folder with a folder for each class, or a table")
+    parser.add_argument("folder", type=path, metavar="FOLDER", help="folder with one subfolder per class, or a table")
     parser.add_argument("--scratch", type=path, metavar="SCRATCH", help="scratch folder (default: FOLDER's name.try)")
     parser.add_argument("--out", type=path, metavar="OUT", help="folder for the report (default: SCRATCH/results)")
     parser.add_argument(
@@ -247,8 +247,8 @@ def try_folder(args: argparse.Namespace) -> None:
 
 def add_features(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("track", type=path, metavar="TRACK", help="an audio file, or a stored feature file")
-    parser.add_argument("--scratch", type=path, metavar="SCRATCH", help="scratch folder to look the track up in")
-    parser.add_argument("--export", type=path, metavar="FILE", help="write them to FILE: .npy, .csv or .png")
+    parser.add_argument("--scratch", type=path, metavar="SCRATCH", help="scratch folder to search for stored features")
+    parser.add_argument("--export", type=path, metavar="FILE", help="write the features to FILE: .npy, .csv or .png")
     _add_recipe(parser)
     add_options(parser, ViewRecipe, "views")
     add_options(parser, FeatureOptions, title="features")
@@ -289,11 +289,11 @@ def add_export(parser: argparse.ArgumentParser) -> None:
         "--output",
         type=path,
         metavar="PATH",
-        help="file or folder to write (default: the model's name with the format)",
+        help="file or folder to write (default: name of the model and of the format)",
     )
     parser.add_argument(
         "--audio", type=path, metavar="FILE", action="append",
-        help="audio to verify the export on; may be repeated (default: a training track of each class)",
+        help="audio file to verify the export; repeatable (default: one training track per class)",
     )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Completion of commands, options and file names in a shell, made by shtab from the parsers of the commands."""
+"""Shell completion of commands, options and file names, which shtab makes from the parsers of the commands."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def script(program: str, parsers: Mapping[str, tuple[argparse.ArgumentParser, st
             f"the Python package 'shtab' is missing: {install_extra('completion')}", code="usage.package"
         ) from error
     whole = argparse.ArgumentParser(prog=program)
-    whole.add_argument("--version", action="store_true", help="show all versions that decide a result")
+    whole.add_argument("--version", action="store_true", help="print the versions of this program and its libraries")
     commands = whole.add_subparsers()
     for name, (parser, summary) in parsers.items():
         command = commands.add_parser(name, parents=[parser], add_help=False, help=summary)

@@ -30,7 +30,7 @@ _STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Shortage(NamedTuple):
-    """A limit of the system: how the message of an error names it, for no type of exception does, and our code."""
+    """A limit of the system, which is recognised by the words of an error, as no exception type stands for it."""
 
     words: str
     text: str
@@ -41,8 +41,8 @@ _OUT_OF_MEMORY = _Shortage("cannot allocate memory", "out of memory", code="limi
 _SHORTAGES = (
     _OUT_OF_MEMORY,
     _Shortage("failed to map segment", "out of memory", code="limits.memory"),
-    _Shortage("can't start new thread", "too few processes or threads", code="limits.threads"),
-    _Shortage("too many open files", "too few open files", code="limits.files"),
+    _Shortage("can't start new thread", "too many processes or threads", code="limits.threads"),
+    _Shortage("too many open files", "too many open files", code="limits.files"),
 )
 
 
@@ -51,7 +51,7 @@ def open_standard_streams() -> None:
     open_descriptors()
     sys.stdout = sys.stdout or os.fdopen(1, "w")
     sys.stderr = sys.stderr or os.fdopen(2, "w")
-    # An encoding such as ASCII cannot print every path: escape the other characters, as in the log.
+    # An encoding such as ASCII cannot print every path: escape the other characters, as the log does.
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -66,7 +66,7 @@ def start_log(verbose: int, quiet: int) -> None:
 
 
 class _LineFormatter(logging.Formatter):
-    """Time and message, printable whatever a path or label holds; only warnings and errors name their level."""
+    """Formatter of time and message in printable characters; only warnings and errors name their level."""
 
     def format(self, record: logging.LogRecord) -> str:
         level = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
@@ -85,11 +85,11 @@ def status_of(run: Callable[[], None]) -> int:
         run()
         return 0
     except MirexError as error:
-        # What cannot be made or imported for want of memory or of open files is no problem of disk or installation.
-        short = isinstance(error, (StorageError, InstallationError))
-        shortage = _shortage(error.__cause__) if short else None
+        # Too little memory or too few open files may cause these errors: then the disk and the installation are fine.
+        may_be_short = isinstance(error, (StorageError, InstallationError))
+        shortage = _shortage(error.__cause__) if may_be_short else None
         if shortage:
-            return _end_short(shortage)
+            return _report_shortage(shortage)
         for line in str(error).splitlines():
             log.error("%s", line)
         return error.exit_status
@@ -97,7 +97,7 @@ def status_of(run: Callable[[], None]) -> int:
         text = f"the Python package {error.name!r} is missing: install this project with `{install_command()}`"
         log.error("%s", coded(text, code="usage.package"))
         return UsageError.exit_status
-    except BrokenPipeError:  # the reader of standard output has ended, such as `head`
+    except BrokenPipeError:  # a reader such as `head` has closed the pipe
         _drop_stdout()
         return BROKEN_PIPE
     except Exception as error:
@@ -106,14 +106,14 @@ def status_of(run: Callable[[], None]) -> int:
             log.error("%s", coded(text, code="disk.stdout"))
             _drop_stdout()
             return StorageError.exit_status
-        if isinstance(error, FileNotFoundError) and error.filename is None and not _has_folder():
-            text = "the current folder is gone: change to an existing one, or give absolute paths"
+        if isinstance(error, FileNotFoundError) and error.filename is None and not _current_folder_exists():
+            text = "the current folder was removed: change to an existing one, or give absolute paths"
             log.error("%s", coded(text, code="usage.current-folder"))
             return UsageError.exit_status
         shortage = _shortage(error)
         if not shortage:
             raise
-        return _end_short(shortage)
+        return _report_shortage(shortage)
     except (KeyboardInterrupt, Terminated) as stop:
         for number in _STOPS:  # a second signal would end in a traceback
             signal.signal(number, signal.SIG_IGN)
@@ -123,7 +123,7 @@ def status_of(run: Callable[[], None]) -> int:
         return TERMINATED if terminated else INTERRUPTED
 
 
-def _has_folder() -> bool:
+def _current_folder_exists() -> bool:
     try:
         return bool(os.getcwd())
     except OSError:
@@ -131,18 +131,21 @@ def _has_folder() -> bool:
 
 
 def _drop_stdout() -> None:
-    """Discard what is still buffered for standard output, which would end in a traceback."""
+    """Discard the buffered standard output: writing it at exit would print a traceback."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
-def _end_short(shortage: _Shortage) -> int:
-    advice = "raise the limits (`ulimit -a`, the container's) or give a smaller -numThreads; finished work is kept"
-    log.error("%s", coded(f"{shortage.text}: the system grants this process no more: {advice}", code=shortage.code))
+def _report_shortage(shortage: _Shortage) -> int:
+    advice = (
+        "raise the limit (see `ulimit -a`, or the container's limits) or give a smaller -numThreads; "
+        "finished work is kept"
+    )
+    log.error("%s", coded(f"{shortage.text}: a limit of the system is reached: {advice}", code=shortage.code))
     return ResourceError.exit_status
 
 
 def _shortage(error: BaseException | None) -> _Shortage | None:
-    """Return the limit of the system that an error, or one of its causes, names."""
+    """Return the limit that an error or one of its causes names, or None."""
     while error:
         if isinstance(error, MemoryError):
             return _OUT_OF_MEMORY
@@ -155,9 +158,9 @@ def _shortage(error: BaseException | None) -> _Shortage | None:
 
 
 class Terminated(BaseException):
-    """SIGTERM or SIGHUP arrived; like KeyboardInterrupt it is no Exception, which a handler would catch."""
+    """SIGTERM or SIGHUP arrived. Like KeyboardInterrupt, it is not caught by `except Exception`."""
 
 
 def _stop(signum: int, frame: object) -> None:
-    threading.excepthook = lambda args: None  # loky's thread may fail, as its tasks are gone
+    threading.excepthook = lambda args: None  # loky's thread may fail when its tasks are gone
     raise KeyboardInterrupt if signum == signal.SIGINT else Terminated

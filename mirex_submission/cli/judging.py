@@ -1,4 +1,4 @@
-"""The commands of an evaluation: the arguments of each, and the function of evaluation/ that it calls."""
+"""The commands of an evaluation: their arguments, and the functions of evaluation/ that they call."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="table with columns path and label (TSV, CSV, Excel, Parquet), or a folder",
     )
-    parser.add_argument("--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="instead: mirdata's loader")
+    parser.add_argument(
+        "--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="mirdata dataset and its folder, instead of LABELLED"
+    )
     add_options(parser, FoldsOptions)
 
 
@@ -40,7 +42,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=path,
         metavar="DIR",
-        help="folder of the truth, path<TAB>label, a file a fold; or DIR/NAME.{fold}.txt",
+        help="true labels, path<TAB>label: folder with one file per fold, or DIR/NAME.{fold}.txt",
     )
     parser.add_argument(
         "--system",
@@ -49,7 +51,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=_named_path,
         metavar="NAME=DIR",
-        help="system and folder of its outputs, a file a fold; or NAME=DIR/NAME.{fold}.txt; repeatable",
+        help="system and its outputs: folder with one file per fold, or DIR/NAME.{fold}.txt; repeatable",
     )
     parser.add_argument("--out", required=True, type=path, metavar="DIR", help="folder for the figures")
     add_options(parser, EvaluateOptions)
@@ -65,8 +67,8 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def add_validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
-    parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path per line")
+    parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label per line")
     parser.add_argument("output", type=path, metavar="OUTPUT", help="predictions for TESTLIST")
 
 
@@ -74,12 +76,14 @@ def validate(args: argparse.Namespace) -> None:
     from mirex_submission.evaluation.judging.validate import validate
 
     n_tracks = validate(args.test_list, args.train_list, args.output)
-    log.info("%s: the evaluator would read it and count all %d tracks", args.output, n_tracks)
+    log.info("%s: the evaluator can read this output and counts all %d tracks", args.output, n_tracks)
 
 
 def add_crossval(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("folder", type=path, metavar="DIR", help="folder of the lists of all folds")
-    parser.add_argument("--scratch", required=True, type=path, metavar="SCRATCH", help="folder for all scratch folders")
+    parser.add_argument("folder", type=path, metavar="DIR", help="folder with the lists of all folds")
+    parser.add_argument(
+        "--scratch", required=True, type=path, metavar="SCRATCH", help="folder for the scratch folders of all systems"
+    )
     parser.add_argument(
         "--out", type=path, metavar="OUT", help="folder for outputs, logs and figures (default: SCRATCH/results)"
     )
@@ -89,35 +93,35 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_submission,
         metavar="[NAME=]COMMAND_DIR",
-        help="system, by the folder of its MIREX scripts; repeatable (default: this program's bin/)",
+        help="folder of a system's MIREX scripts; repeatable (default: this program's bin/)",
     )
     parser.add_argument(
         "--recipe",
         dest="recipes",
         action="append",
         choices=tuple(RECIPES),
-        help="this program with this recipe, a system of that name; repeatable (default: none)",
+        help="recipe of this program to run as a system; repeatable (default: none)",
     )
     parser.add_argument(
         "--train-options",
         action="append",
         type=_script_options,
         metavar="NAME=OPTIONS",
-        help="more options for the train script of the system NAME",
+        help="options to add to the train script of system NAME",
     )
     parser.add_argument(
         "--classify-options",
         action="append",
         type=_script_options,
         metavar="NAME=OPTIONS",
-        help="more options for the classify script of the system NAME",
+        help="options to add to the classify script of system NAME",
     )
     parser.add_argument(
         "--stress",
         nargs="?",
         const="all",
         choices=("quick", "all"),
-        help="classify altered audio too: MP3, band limits, noise, gain, speed and more; quick: one strength of each",
+        help="also classify altered audio (MP3, noise, speed, ...); quick: one strength of each",
     )
     add_options(parser, CrossvalOptions)
 
@@ -143,7 +147,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=path,
         metavar="LISTS",
-        help="folder of the lists of all folds; or TRAINLIST TESTLIST, better with the labels of both",
+        help="folder with the lists of all folds; or TRAINLIST TESTLIST, preferably both with labels",
     )
     parser.add_argument("--out", required=True, type=path, metavar="DIR", help="folder for audit.json")
     parser.add_argument(
@@ -151,14 +155,14 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_group_list,
         metavar="[NAME=]FILE",
-        help="path<TAB>group a line: artist=FILE, album=FILE; repeatable (default: groups.txt of the folds)",
+        help="list of path<TAB>group, such as artist=FILE; repeatable (default: groups.txt of the folds)",
     )
     parser.add_argument(
         "--outputs",
         action="append",
         type=_submission,
         metavar="[NAME=]DIR",
-        help="folder of a system's outputs, or of several systems' folders; repeatable",
+        help="folder with the outputs of one system, or of several in subfolders; repeatable",
     )
     add_options(parser, AuditOptions)
 
@@ -178,7 +182,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--explain",
         type=path,
         metavar="SCRATCH",
-        help="explain the mistakes by the models in SCRATCH, a page a mistake",
+        help="also write a page that explains each mistake, with the models in SCRATCH",
     )
 
 
@@ -195,7 +199,7 @@ def report(args: argparse.Namespace) -> None:
         )
     for note in write_report(args.results, output, args.command_line, explain=explain):
         log.warning("%s", note)
-    log.info("%s: one page that needs no other file%s", output, " but those that explain" if explain else "")
+    log.info("%s: a page that needs no other file%s", output, ", except the explanations" if explain else "")
 
 
 def _named_path(text: str) -> tuple[str, str]:

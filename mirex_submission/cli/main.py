@@ -1,7 +1,7 @@
-"""The command line: `mirex-submission COMMAND ...`. The shell scripts in bin/ pass their arguments straight on to it.
+"""The command line: `mirex-submission COMMAND ...`. The shell scripts in bin/ pass it their arguments unchanged.
 
 Parsing has no side effects and loads nothing heavy; a command's libraries are loaded when it runs. Every message
-goes to stderr. How a run ends, and with which exit status, is exit.py's.
+goes to stderr. The module exit.py handles the end of a run and its exit status.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PROGRAM = "mirex-submission"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; returns its exit status."""
+    """Run one command and return its exit status."""
     argv = list(sys.argv[1:] if argv is None else argv)
     argv[:1] = [MIREX_NAMES.get(name, name) for name in argv[:1]]
     ending.open_standard_streams()
@@ -59,7 +59,7 @@ def _run(command: Callable[[argparse.Namespace], object], args: argparse.Namespa
     scratch = getattr(args, "scratch", None)
     environment.prepare(scratch and os.path.abspath(scratch), threads=options.read_options(args, RunOptions).threads)
     command(args)
-    sys.stdout.flush()  # an error of standard output is reported now, and not as a traceback at the end
+    sys.stdout.flush()  # reports an error of standard output now, not as a traceback at the end
     peaks_kib = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     elapsed = duration(time.monotonic() - started_s)
     log.info("%s: done in %s, peak memory %d MiB a process", name, elapsed, max(peaks_kib) // 1024)
@@ -94,8 +94,8 @@ COMMANDS = {
     "completion": _Command(add_completion, _completion, "Print completions of commands and options for a shell."),
     "doctor": _Command(commands.add_doctor, commands.doctor, "Check the installation and print fixes."),
     "export": _Command(commands.add_export, commands.export, "Export a model as SavedModel, ONNX or TFLite."),
-    "pack": _Command(packing.add_pack, packing.pack, "Pack a model as a submission that runs without a network."),
-    "predict": _Command(packing.add_predict, packing.predict, "Predict labels with the read-only folder of a model."),
+    "pack": _Command(packing.add_pack, packing.pack, "Pack a model as a submission that runs offline."),
+    "predict": _Command(packing.add_predict, packing.predict, "Predict labels with a model in a read-only folder."),
     "features": _Command(commands.add_features, commands.features, "Print or export the features of one track."),
     "try": _Command(
         commands.add_try, commands.try_folder, "Cross-validate recipes on a folder and train the best one."
@@ -111,13 +111,13 @@ COMMANDS = {
 }
 
 
-# As MIREX calls its scripts: those of the image are called by these names.
+# The container image is called by the names of MIREX's scripts.
 MIREX_NAMES = {"extractFeatures": "extract", "trainAndClassify": "train-and-classify"}
 
 
 def _overview() -> str:
     rows = "\n".join(f"  {name:20}{command.summary}" for name, command in COMMANDS.items())
-    last = f"`{PROGRAM} COMMAND --help` shows a command's options, `{PROGRAM} --version` what is installed."
+    last = f"`{PROGRAM} COMMAND --help` shows a command's options, `{PROGRAM} --version` the versions."
     return f"usage: {PROGRAM} COMMAND [options] ...\n\n{rows}\n\n{last}"
 
 

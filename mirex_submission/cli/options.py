@@ -1,6 +1,6 @@
 """Arguments of the command line, made from the fields of option dataclasses.
 
-Nothing here has side effects or imports anything heavy, so that `--help` answers at once.
+This module has no side effects and imports nothing heavy, so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 
 
 def typed(convert: Converter) -> Converter:
-    """Make a converter of option values a type of argparse, which prints the reason of a refusal."""
+    """Make a type for argparse from a converter of option values, so that argparse prints why it refuses a value."""
 
     def convert_text(text: str) -> Any:
         try:
@@ -43,7 +43,7 @@ def add_options(parser: argparse.ArgumentParser, options: type[Options], *names:
     options : type of Options
         The dataclass.
     *names : str
-        Only these fields; all without any.
+        Fields to add; all if no name is given.
     title : str, optional
         Title of their group in the help.
     """
@@ -51,7 +51,7 @@ def add_options(parser: argparse.ArgumentParser, options: type[Options], *names:
     for field in dataclasses.fields(options):
         if "help" in field.metadata and (not names or field.name in names):
             flags = dict.fromkeys([opt.flag_of(field), f"--{field.name.replace('_', '-')}"])
-            # The dataclass has the defaults: here None tells that an option was not given.
+            # None: the option was not given. The dataclass has the defaults.
             group.add_argument(*flags, dest=field.name, default=None, help=_help(field), **_arguments(field))
 
 
@@ -75,7 +75,7 @@ def given(args: argparse.Namespace, options: type[Options]) -> dict[str, Any]:
 
 
 def read_options(args: argparse.Namespace, options: type[OptionsType]) -> OptionsType:
-    """Make an option dataclass of what the parser has read."""
+    """Make an option dataclass from the arguments that the parser has read."""
     return options(**given(args, options))
 
 
@@ -83,10 +83,10 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the scratch folder and then the positional arguments with these names, in MIREX's order."""
     descriptions = {
         "scratch": "folder for features and models, kept between runs",
-        "feature_list": "one path a line: all tracks of the task; or a folder, a table, an audio file",
-        "train_list": "path<TAB>label a line; or a folder with a folder for each class, or a table",
-        "test_list": "one path a line; or a folder, a table, an audio file",
-        "output": "file to write, path<TAB>label a line; - is standard output",
+        "feature_list": "all tracks of the task: list with one path per line, folder, table or audio file",
+        "train_list": "list with path<TAB>label per line, folder with one subfolder per class, or table",
+        "test_list": "list with one path per line, folder, table or audio file",
+        "output": "file to write, path<TAB>label per line; - is standard output",
     }
     for name in ("scratch", *names):
         optional = name.endswith("?")
@@ -96,10 +96,10 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends the message of a refused call with the code of the problem."""
+    """Parser whose error message ends with the code of the problem."""
 
     def parse(self, argv: Sequence[str]) -> argparse.Namespace:
-        """Parse arguments; those after `--` are files and folders, though their names may begin like options."""
+        """Parse arguments; those after `--` are files and folders, even if their names begin with a hyphen."""
         if "--" in argv:
             k = argv.index("--")
             argv = [

@@ -1,4 +1,4 @@
-"""The commands of a packed submission: the one that packs a model, and the one that a pack runs."""
+"""The commands of a packed submission: `pack` makes it, and its scripts run `predict`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def pack(args: argparse.Namespace) -> None:
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=path, metavar="MODEL", help="folder of a model, which is only read")
+    parser.add_argument("model", type=path, metavar="MODEL", help="folder of a model; nothing is written there")
     parser.add_argument("input", type=path, metavar="INPUT", help="list, folder of audio, or audio file")
-    parser.add_argument("output", type=path, metavar="OUTPUT", help="file to write, path<TAB>label a line; or a folder")
+    parser.add_argument("output", type=path, metavar="OUTPUT", help="file to write, path<TAB>label per line; or folder")
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
 

@@ -1,4 +1,4 @@
-"""Completions of a shell that has read the output of `mirex-submission completion`."""
+"""Completions in a shell that has read the output of `mirex-submission completion`."""
 
 import os
 import pty
@@ -25,7 +25,7 @@ def printed(shell, path):
 
 
 def completed(script, *words, cwd):
-    """The completions that bash offers for the last of the words."""
+    """Return the completions that bash offers for the last of the words."""
     code = """
 source "$1"; shift
 COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
@@ -54,7 +54,7 @@ def test_bash_completes_commands_options_values_and_files(bash_script, tmp_path)
         assert completed(bash_script, *words, cwd=tmp_path) == expected, words
 
 
-def test_without_shtab_it_is_status_2_with_the_command_that_installs_it(monkeypatch):
+def test_without_shtab_the_status_is_2_and_the_message_has_the_command_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "shtab", None)
     done = call("completion", "bash")
     assert (done.status, done.stdout) == (2, "")
@@ -63,7 +63,7 @@ def test_without_shtab_it_is_status_2_with_the_command_that_installs_it(monkeypa
 
 @pytest.mark.skipif(not shutil.which("zsh"), reason="there is no zsh here")
 def test_zsh_completes_them_too(tmp_path):
-    """On a terminal of its own, without which zsh completes nothing."""
+    """zsh runs on a pseudo-terminal, as it completes nothing without a terminal."""
     script = printed("zsh", tmp_path / "script")
     line = b"mirex-submission classify --prob\t"
     pid, terminal = pty.fork()

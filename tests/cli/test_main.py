@@ -1,4 +1,4 @@
-"""The command line: its help, its statuses, what it loads, and what it prints where."""
+"""The command line: help, exit statuses, loaded packages, standard output and standard error."""
 
 import functools
 import os
@@ -102,14 +102,14 @@ FAILING = [
 
 
 def codes_of(stderr):
-    """`where: code` of the errors that have a place in a list, and the codes of the others."""
-    found = re.findall(r"ERROR: (?:(\S+:\d+|missing): )?.*\[([a-z]+\.[a-z0-9-]+)\]$", stderr, re.MULTILINE)
-    return [": ".join(filter(None, one)) for one in found]
+    """Return `file:line: code` of each error that names a line of a list, and the code alone of the others."""
+    errors = re.findall(r"ERROR: (?:(\S+:\d+|missing): )?.*\[([a-z]+\.[a-z0-9-]+)\]$", stderr, re.MULTILINE)
+    return [": ".join(filter(None, error)) for error in errors]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A folder with the lists, and an empty one to call from."""
+    """A folder with the lists, and in it the empty folder `here` to call from."""
     folder = tmp_path_factory.mktemp("place")
     for name, content in LISTS.items():
         (folder / f"{name}.txt").write_text(content)
@@ -118,14 +118,14 @@ def place(tmp_path_factory):
 
 
 def arguments(text):
-    """The arguments of a call, with lists given by name."""
+    """Return the arguments of a call, with the path of each list in place of its name."""
     command, *words = text.split()
     return [command, *(f"../{word}.txt" if word in LISTS else word for word in words)]
 
 
 @pytest.fixture(scope="module")
 def done_before_loading(place):
-    """Help, versions and refusals, one after the other in one process that has loaded nothing before."""
+    """Results of the calls that load nothing, one after the other in one new process."""
     calls = [["--help"], ["--version"], [], *([command, "--help"] for command in COMMANDS), *REFUSED]
     return {" ".join(args): done for args, done in zip(calls, call_all(calls, place / "here"), strict=True)}
 
@@ -138,7 +138,7 @@ def done_failing(place):
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_is_status_0_on_stdout_and_loads_nothing_heavy(done_before_loading, command):
+def test_help_goes_to_stdout_with_status_0_and_loads_nothing_heavy(done_before_loading, command):
     done = done_before_loading[f"{command} --help"]
     assert (done.status, done.stderr) == (0, "")
     assert f"mirex-submission {command}" in done.stdout
@@ -147,7 +147,7 @@ def test_help_is_status_0_on_stdout_and_loads_nothing_heavy(done_before_loading,
 
 @functools.cache
 def options_of(command):
-    """{option: its help} for the options that take a value."""
+    """Return {option: its help} for the options that take a value."""
     options = {}
     for block in re.split(r"\n  (?=-)", call(command, "--help").stdout)[1:]:
         names_and_values, _, text = block.partition("  ")
@@ -166,7 +166,7 @@ def test_help_of_every_command_shows_all_defaults(command):
     assert without <= WITHOUT_DEFAULT
 
 
-def test_the_overview_names_every_command_and_the_version_is_there(done_before_loading):
+def test_the_overview_names_every_command_and_the_option_version(done_before_loading):
     done = done_before_loading["--help"]
     assert (done.status, done.stderr) == (0, "")
     assert all(command in done.stdout for command in COMMANDS) and "--version" in done.stdout
@@ -187,7 +187,7 @@ def test_version_names_python_and_all_requirements_and_loads_none_of_them(done_b
 
 
 @pytest.mark.parametrize("args", REFUSED, ids=" ".join)
-def test_a_usage_error_is_status_2_on_stderr_before_anything_is_loaded_or_made(done_before_loading, args):
+def test_a_usage_error_is_status_2_before_anything_is_loaded_or_written(done_before_loading, args):
     done = done_before_loading[" ".join(args)]
     assert (done.status, done.stdout, done.files) == (2, "", ())
     assert "usage: mirex-submission" in done.stderr
@@ -195,7 +195,7 @@ def test_a_usage_error_is_status_2_on_stderr_before_anything_is_loaded_or_made(d
 
 
 @pytest.mark.parametrize(("text", "status", "codes"), FAILING, ids=[text for text, _, _ in FAILING])
-def test_a_problem_is_a_status_and_all_codes_on_stderr_before_tensorflow_is_loaded(done_failing, text, status, codes):
+def test_wrong_lists_and_options_give_all_codes_before_tensorflow_is_loaded(done_failing, text, status, codes):
     done = done_failing[text]
     assert (done.status, done.stdout) == (status, "")
     assert codes is None or codes_of(done.stderr) == codes
@@ -215,13 +215,13 @@ def test_a_problem_is_a_status_and_all_codes_on_stderr_before_tensorflow_is_load
         "-numThreads 3 --model 1 scratch --epochs 2 features train",
     ],
 )
-def test_num_threads_is_taken_before_between_and_after_the_positionals(tmp_path, args):
+def test_num_threads_may_stand_before_between_and_after_the_positionals(tmp_path, args):
     done = call("train", *args.split(), cwd=tmp_path)
     assert (done.status, done.threads) == (3, "3")  # the lists are missing
     assert "[list.unreadable]" in done.stderr
 
 
-def test_without_num_threads_it_is_the_default(tmp_path):
+def test_without_num_threads_the_default_number_is_used(tmp_path):
     assert call("train", "scratch", "train", cwd=tmp_path).threads == str(default_threads())
 
 
@@ -229,7 +229,7 @@ def test_without_num_threads_it_is_the_default(tmp_path):
 
 
 def write_track(path, *, seconds=1.0, rate_hz=22050):
-    """Write a file of noise, which depends on its path."""
+    """Write a file of noise that depends on the path of the file."""
     path.parent.mkdir(exist_ok=True)
     samples = np.random.default_rng(list(os.fsencode(path))).uniform(-0.5, 0.5, int(seconds * rate_hz))
     soundfile.write(path, samples, rate_hz)
@@ -241,7 +241,7 @@ def write_list(path, tracks):
     return path
 
 
-def test_plots_of_equal_file_names_in_two_folders_are_two_pictures_and_of_the_longest_name_one(tmp_path):
+def test_tracks_of_equal_file_names_and_of_the_longest_name_get_a_plot_each(tmp_path):
     long = "ä" * 120
     tracks = [write_track(tmp_path / name) for name in ("a/01.wav", "b/01.wav", f"{long}.wav")]
     empty = tmp_path / "empty.wav"
@@ -257,7 +257,7 @@ def test_plots_of_equal_file_names_in_two_folders_are_two_pictures_and_of_the_lo
     assert "matplotlib.pyplot" not in done.modules
 
 
-def test_a_file_in_place_of_the_folder_of_plots_is_refused_before_the_work(tmp_path):
+def test_a_file_in_place_of_the_folder_of_plots_is_refused_before_extraction(tmp_path):
     listed = write_list(tmp_path / "list.txt", [write_track(tmp_path / "a.wav")])
     (tmp_path / "file").touch()
     done = call("extract", "--plot", tmp_path / "file", "scratch", listed, cwd=tmp_path)
@@ -267,7 +267,7 @@ def test_a_file_in_place_of_the_folder_of_plots_is_refused_before_the_work(tmp_p
 
 @pytest.mark.parametrize(("ignored", "status"), [(True, 0), (False, 143)])
 def test_a_hangup_ends_a_run_unless_it_was_started_to_ignore_it(tmp_path, ignored, status):
-    """As `nohup` starts it. The hangup comes when the track is opened."""
+    """`nohup` starts a run that ignores SIGHUP. The signal comes when the track is opened."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, soundfile\n"
         "opened = soundfile.SoundFile.__init__\n"
@@ -299,7 +299,7 @@ def test_extraction_without_plots_loads_no_matplotlib(tmp_path):
 
 @pytest.fixture
 def track(tmp_path):
-    """A track of noise at 22050 Hz, in a scratch folder that has its features at that rate; and an empty folder."""
+    """A track of noise at 22050 Hz, a scratch folder with its features at that rate, and an empty folder."""
     path = str(write_track(tmp_path / "a" / "01.wav"))
     store = FeatureStore(tmp_path / "scratch", FeatureSpec(22050))
     extract([path], [store], Workers(1))
@@ -308,7 +308,7 @@ def track(tmp_path):
     return SimpleNamespace(path=path, store=store, file=store.file_of(path), frames=store.read(path)[1], here=here)
 
 
-def test_features_of_a_track_name_their_source_and_are_the_same_from_everywhere(track, tmp_path):
+def test_features_name_their_source_and_computed_and_stored_ones_are_equal(track, tmp_path):
     scratch = tmp_path / "scratch"
     before = sorted(scratch.rglob("*"))
     relative = os.path.relpath(track.file, track.here)
@@ -340,7 +340,7 @@ def test_features_are_exported_bit_for_bit(track, name):
     np.testing.assert_array_equal(loaded.astype(np.float32), track.frames)
 
 
-def test_another_format_of_export_is_status_2_and_writes_nothing(track):
+def test_an_unknown_format_of_export_is_status_2_and_writes_nothing(track):
     done = call("features", track.path, "--export", "out.txt", cwd=track.here)
     assert (done.status, done.stdout) == (2, "") and "out.txt: " in done.stderr
     assert os.listdir(track.here) == []
@@ -372,14 +372,14 @@ def test_stored_features_that_are_damaged_are_computed_instead(track, tmp_path):
     np.testing.assert_array_equal(np.load(track.here / "out.npy"), track.frames)
 
 
-def test_features_stored_at_two_rates_are_asked_for_by_rate(track, tmp_path):
+def test_features_stored_at_two_rates_require_the_option_rate(track, tmp_path):
     other = FeatureStore(tmp_path / "scratch", FeatureSpec(11025))
     extract([track.path], [other], Workers(1))
-    arguments = ("features", "--scratch", tmp_path / "scratch", track.path)
-    done = call(*arguments)
+    command = ("features", "--scratch", tmp_path / "scratch", track.path)
+    done = call(*command)
     assert (done.status, done.stdout) == (2, "")
     assert f"{track.path}: " in done.stderr and "11025, 22050" in done.stderr and "--rate" in done.stderr
-    done = call(*arguments, "--rate", "11025")
+    done = call(*command, "--rate", "11025")
     assert done.status == 0
     assert done.stdout.splitlines()[-1].split(maxsplit=1) == ["features", f"stored in {other.file_of(track.path)}"]
 
@@ -387,14 +387,14 @@ def test_features_stored_at_two_rates_are_asked_for_by_rate(track, tmp_path):
 @pytest.mark.parametrize(
     ("name", "command"), [("extractFeatures", "extract"), ("trainAndClassify", "train-and-classify")]
 )
-def test_mirexs_names_of_its_scripts_are_commands(name, command):
+def test_the_names_of_the_scripts_of_mirex_are_commands_too(name, command):
     done = call(name, "--help")
     assert done.status == 0 and done.stdout.startswith(f"usage: mirex-submission {command} ")
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
 @pytest.mark.parametrize(("device", "status", "code"), [("gpu", 6, "check.installation"), ("tpu", 2, "usage.option")])
-def test_the_environment_names_the_device_unless_an_option_does(device, status, code):
+def test_mirex_device_decides_the_device_unless_the_option_does(device, status, code):
     done = call("doctor", MIREX_DEVICE=device)
     assert done.status == status and f"[{code}]" in done.stderr, done.stderr
     assert call("doctor", "--device", "cpu", MIREX_DEVICE=device).status == 0
@@ -407,7 +407,7 @@ def test_a_path_that_standard_output_cannot_encode_is_printed_with_escapes(run_s
     assert done.returncode == 0 and r"M\xfcsik" in done.stdout
 
 
-def test_a_run_from_a_folder_that_is_gone_is_status_2(tmp_path):
+def test_a_run_from_a_removed_folder_is_status_2(tmp_path):
     paths = tmp_path / "paths.txt"
     paths.write_text("a.wav\n")
     gone = f"mkdir {tmp_path}/gone; cd {tmp_path}/gone; rmdir {tmp_path}/gone; "
@@ -428,6 +428,6 @@ def test_a_run_from_a_folder_that_is_gone_is_status_2(tmp_path):
         ("-- -scr -- -t.txt", "./-t.txt"),
     ],
 )
-def test_names_after_two_dashes_are_files_whatever_they_begin_with(tmp_path, args, named):
+def test_arguments_after_two_dashes_are_files_even_if_they_begin_with_a_dash(tmp_path, args, named):
     done = call("train", *args.split(), cwd=tmp_path)
     assert done.status == 3 and f"{named}: " in done.stderr and "[list.unreadable]" in done.stderr, done.stderr

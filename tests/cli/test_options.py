@@ -1,4 +1,4 @@
-"""Options are the same on the command line and in Python: their names, defaults, and the values that both take."""
+"""Options have the same names, defaults and allowed values on the command line and in Python."""
 
 import argparse
 import dataclasses
@@ -21,7 +21,7 @@ from mirex_submission.runs.options import (
 from mirex_submission.system import option as opt
 from mirex_submission.training.recipe import Recipe
 
-# The dataclasses of each command; of RunOptions, those that it takes.
+# The dataclasses of each command, and the fields of RunOptions that it takes.
 COMMANDS = {
     "extract": ((FeatureOptions, ExtractionOptions), ("strict", "no_check")),
     "train": ((FeatureOptions, Recipe, TrainingOptions), ("device", "engine", "strict", "no_check")),
@@ -38,7 +38,7 @@ ALL = (
     FeatureOptions, Recipe, ExtractionOptions, TrainingOptions, TrainAndClassifyOptions, ClassificationOptions,
     RunOptions,
 )  # fmt: skip
-# Values of every kind of option, and what none takes.
+# Values that some option takes, and values that none takes.
 TEXTS = (
     "", " ", "0", "1", "2", "4", "-1", "1.5", "0.02", "1e-3", "1e400", "nan", "inf", "100", "100001", "4294967295",
     "4294967296", "1_0", "all", "x", "x.y", "../x", "-x", "ä", "20h", "5m", "1.5d", "5 m", "-5m", "cpu", "gpu",
@@ -85,7 +85,7 @@ def test_the_defaults_of_the_command_line_are_those_of_the_dataclass(options):
 
 
 def taken(make):
-    """The value, or None with the reason that it is refused."""
+    """Return the value, or None and the reason why it is refused."""
     try:
         return make(), ""
     except (UsageError, argparse.ArgumentError) as error:
@@ -112,7 +112,7 @@ def test_the_command_line_and_the_dataclass_take_and_refuse_the_same_values(opti
     assert n_taken > 3
 
 
-def test_a_switch_is_a_boolean():
+def test_a_switch_takes_only_a_boolean():
     parser = argparse.ArgumentParser()
     add_options(parser, RunOptions)
     assert read_options(parser.parse_args(["--strict"]), RunOptions) == RunOptions(strict=True)
@@ -121,13 +121,13 @@ def test_a_switch_is_a_boolean():
             RunOptions(strict=value)
 
 
-def test_flags_that_have_two_names_are_one_option():
+def test_two_names_of_a_flag_are_one_option():
     parser = argparse.ArgumentParser()
     add_options(parser, RunOptions, "threads")
     assert {parser.parse_args([flag, "3"]).threads for flag in ("-numThreads", "--threads")} == {3}
 
 
-def test_values_keep_the_type_of_python():
+def test_values_are_converted_to_the_types_of_their_fields():
     options = TrainingOptions(time_limit=90, checkpoint_every="1h", max_bad="5", tensorboard="events")
     assert (options.time_limit, options.checkpoint_every, options.max_bad) == (90.0, 3600.0, 5.0)
     assert options.tensorboard.name == "events"
@@ -152,13 +152,13 @@ def test_values_keep_the_type_of_python():
         lambda: RunOptions(threads=0),
     ],
 )
-def test_values_of_python_that_no_option_takes_are_usage_errors(make):
+def test_wrong_values_in_python_are_usage_errors(make):
     with pytest.raises(UsageError) as caught:
         make()
     assert caught.value.code == "usage.option" and caught.value.exit_status == 2
 
 
-def test_lists_are_positionals_in_mirexs_order_and_some_may_be_left_out():
+def test_lists_are_positional_arguments_in_the_order_of_mirex_and_some_are_optional():
     parser = argparse.ArgumentParser()
     add_lists(parser, "feature_list?", "train_list")
     read = parser.parse_intermixed_args(["s", "features", "train"])

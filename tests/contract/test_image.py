@@ -179,7 +179,7 @@ def writable(tmp_path):
 @pytest.mark.slow
 def test_a_blind_evaluation_comes_to_an_output_that_the_evaluator_takes(blind):
     done, folder = blind
-    assert "would read it and count all 16 tracks" in done.stderr
+    assert "can read this output and counts all 16 tracks" in done.stderr
     output = folder / "results/output.txt"
     assert len(output.read_text().splitlines()) == 16
     if os.geteuid() == 0:  # else who it belongs to is for the engine to say
