@@ -199,7 +199,7 @@ def report(args: argparse.Namespace) -> None:
         )
     for note in write_report(args.results, output, args.command_line, explain=explain):
         log.warning("%s", note)
-    log.info("%s: a page that needs no other file%s", output, ", except the explanations" if explain else "")
+    log.info("%s: one page that needs no other file%s", output, ", except the explanations" if explain else "")
 
 
 def _named_path(text: str) -> tuple[str, str]:

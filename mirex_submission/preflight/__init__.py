@@ -1,1 +1,1 @@
-"""Problems that are found before hours of work."""
+"""Checks that find problems before hours of work."""

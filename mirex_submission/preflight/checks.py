@@ -1,7 +1,7 @@
-"""Problems of a planned run that are known before hours of work.
+"""Find the problems of a planned run before hours of work.
 
-Nothing is written, and nothing is read that the run would not read: of a track whose features are stored and fresh only
-these, of any other track its header. Estimates (memory), and what a run can do without, are warnings.
+The checks write nothing and read only what the run would read: the stored features of a track if they are fresh, else
+the header of the track. A problem is only a warning if it is estimated (memory) or if the run can continue despite it.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ ERROR, WARNING, NOTE = logging.ERROR, logging.WARNING, logging.INFO
 
 log = logging.getLogger(__name__)
 
-_BLOCK = 4096  # bytes that a disk gives at a time
+_BLOCK = 4096  # bytes of one block of the disk
 _HEADER_BYTES = 600  # of a stored file
-_SEGMENT_BYTES = 12  # in mapped files: where it begins, its class, its place in the order
-# Measured (docs/evaluators.md): of a process with the native kernel, with Keras, and of one that extracts with the
-# kernel or with librosa, beside the frames of its longest track; and for a track of a training.
+_SEGMENT_BYTES = 12  # in mapped files: start, class and place in the order
+# Measured memory (docs/evaluators.md): a process that trains with the native kernel, one that trains with Keras, and
+# each training track; a process that extracts features, without the frames of its longest track.
 _NATIVE_BYTES, _KERAS_BYTES, _TRACK_BYTES = 120e6, 900e6, 800
 _WORKER_BYTES = 60e6 if kernel.compiled else 250e6
-_FIT_BYTES = 120e6  # of scikit-learn and SciPy
-_VIEW_WORKER_BYTES = 230e6 if kernel.compiled else 420e6  # of one that computes views, of tracks of any length
+_FIT_BYTES = 120e6  # scikit-learn and SciPy
+_VIEW_WORKER_BYTES = 230e6 if kernel.compiled else 420e6  # a process that computes views, for tracks of any length
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Problem:
     Parameters
     ----------
     severity : int
-        ERROR would end the run, WARNING would not, NOTE is as it should be.
+        ERROR: the run would end. WARNING: the run can continue. NOTE: no problem.
     text : str
-        Where, what, and what to do.
+        Place, problem, and what to do.
     kind : type of MirexError
-        The error that an ERROR would raise in the run.
+        Error that the run would raise for an ERROR.
     """
 
     severity: int
@@ -69,7 +69,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """What a run, or several runs over the same lists, will do.
+    """Settings of a run, or of several runs over the same lists, which are needed to check it.
 
     Parameters
     ----------
@@ -88,15 +88,15 @@ class PlannedRun:
     readable : sequence of sequences of str
         Lists of which at least half of the tracks (with `strict` all) must be readable.
     strict : bool
-        Whether one unreadable track is too many.
+        Whether a single unreadable track is an error.
     threads : int
         Threads of training and classification.
     n_jobs : int
-        Processes of this machine that extract, as joblib counts them; 0 on a cluster.
+        Processes that extract on this machine, as joblib counts them; 0 on a cluster.
     device : str, optional
-        Device of the networks; None where no network is computed.
+        Device of the networks; None if no network is computed.
     engine : {"auto", "native", "keras"}
-        What computes them.
+        Engine of the networks.
     line_of : mapping of str to str
         `file:line: ` of each path, for messages.
     """
@@ -117,7 +117,7 @@ class PlannedRun:
 
     @property
     def needs_keras(self) -> bool:
-        """Whether Keras is loaded."""
+        """Whether the run loads Keras."""
         if self.device is None or not self.recipe.networks:
             return False
         return engines.needs_keras(self.device, self.recipe.networks, self.engine)
@@ -125,7 +125,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of tracks that are not decoded.
+    """Numbers and sizes of tracks, known without decoding them.
 
     Parameters
     ----------
@@ -175,7 +175,7 @@ def survey(paths: Iterable[str], stores: Sequence[FeatureStore[Spec]], headers: 
 
 
 def check(run: PlannedRun, headers: Headers) -> list[Problem]:
-    """Check everything that is known of a run; errors first, in the order in which they would end it."""
+    """Check a run and return its problems; errors first, in the order in which they would end the run."""
     known = survey(run.paths, [FeatureStore(run.scratch, spec) for spec in run.specs], headers)
     problems = [*_versions(run), *_device(run), *_disk(run, known), *_audio(run, known), *_processors(run)]
     return worst_first([*problems, *_memory(run, known)])
@@ -192,23 +192,23 @@ def begin(run: PlannedRun, headers: Headers) -> None:
     Raises
     ------
     MirexError
-        The kind of the first problem that would end the run; its message holds all such problems.
+        The error of the first problem that would end the run; its message has all problems that would.
     """
     problems = check(run, headers)
     errors = [problem for problem in problems if problem.severity == ERROR]
     for problem in problems:
         if problem.severity == NOTE:
             log.debug("check: %s", problem.text)
-        # A run that goes on logs each unreadable track when it comes to it.
+        # If the run continues, it logs each unreadable track itself.
         elif problem.severity == WARNING and (errors or problem.kind is not AudioError):
             log.warning("%s", problem.text)
     if errors:
-        advice = "the run did not start; --no-check (no_check=True) skips this check, not what the run itself needs"
+        advice = "the run did not start; --no-check (no_check=True) skips this check, but then the run may fail later"
         raise errors[0].kind("\n".join([*(error.text for error in errors), advice]))
 
 
 def _versions(run: PlannedRun) -> Iterator[Problem]:
-    """Check the packages that the run imports late; what it imports at its beginning is there."""
+    """Check the packages that the run imports late; those that it imports at its start are installed."""
     fits = bool(run.trainings and (isinstance(run.recipe, ViewRecipe) or run.recipe.patience))
     needed_late = {
         "keras": run.needs_keras,
@@ -224,7 +224,7 @@ def _versions(run: PlannedRun) -> Iterator[Problem]:
         text = coded(f"{text}: {installation.install_command()}", code="check.package")
         yield Problem(ERROR if fatal else WARNING, text, UsageError)
     if not unfit:
-        yield Problem(NOTE, "packages: all are installed in versions that fit")
+        yield Problem(NOTE, "packages: all are installed in suitable versions")
 
 
 def _device(run: PlannedRun) -> Iterator[Problem]:
@@ -239,7 +239,7 @@ def _device(run: PlannedRun) -> Iterator[Problem]:
 
 
 def _disk(run: PlannedRun, known: Survey) -> Iterator[Problem]:
-    """Compare what features, the mapped frames of a training and the models need with what is free."""
+    """Compare the space for features, mapped frames of a training and models with the free space of the disk."""
     try:
         free, free_files = machine.disk_room(run.scratch)
     except StorageError as error:
@@ -251,7 +251,7 @@ def _disk(run: PlannedRun, known: Survey) -> Iterator[Problem]:
     models = sum(_model_bytes(run, tracks) for tracks in run.trainings)
     need = features + mapped + models
     checkpoints = 0
-    if isinstance(run.recipe, Recipe):  # a training runs without them too
+    if isinstance(run.recipe, Recipe):  # a training can run without checkpoints
         checkpoints = models * (KEPT + 1) * (2 if run.recipe.patience else 1)
     added = ", ".join(set(run.recipe.networks) - set(ARCHITECTURES)) if run.trainings else ""
     unknown = f", and the size of model {added} is not known yet" if added else ""
@@ -264,12 +264,12 @@ def _disk(run: PlannedRun, known: Survey) -> Iterator[Problem]:
         text = coded(f"{text}: free some space or choose another scratch folder", code="disk.space")
         yield Problem(ERROR, text, StorageError)
     elif need + checkpoints > free:
-        text = f"{text}: no room for checkpoints, so an interrupted training starts again: free some space"
+        text = f"{text}: no room for checkpoints, so an interrupted training starts from scratch: free some space"
         yield Problem(WARNING, coded(text, code="disk.checkpoints"), StorageError)
     else:
         yield Problem(NOTE, text)
     if free_files is not None and len(known.new) > free_files:
-        text = f"{run.scratch}: needs {len(known.new):,} files, one a track, but the disk takes {free_files:,} more"
+        text = f"{run.scratch}: needs {len(known.new):,} files, one per track, but the disk has room for {free_files:,}"
         text = coded(f"{text}: choose another scratch folder", code="disk.files")
         yield Problem(ERROR, text, StorageError)
 
@@ -296,7 +296,7 @@ def _model_bytes(run: PlannedRun, tracks: Sequence[Track]) -> int:
 
 
 def _audio(run: PlannedRun, known: Survey) -> Iterator[Problem]:
-    """List the unreadable tracks, and check whether they are too many."""
+    """Yield the unreadable tracks, and an error if they are too many."""
     for path, reason in known.reasons.items():
         yield Problem(WARNING, f"{run.line_of.get(path, '')}{path}: {reason}", AudioError)
     limits = [
@@ -337,9 +337,9 @@ def _memory(run: PlannedRun, known: Survey) -> Iterator[Problem]:
     network = (_KERAS_BYTES if run.needs_keras else _NATIVE_BYTES) + _TRACK_BYTES * n_tracks if run.device else 0
     if of_views and n_tracks:
         network += _FIT_BYTES
-    if of_views:  # vectors and their components; and the kernel of all pairs of tracks, up to a limit
+    if of_views:  # vectors, their components, and the kernel matrix of all pairs of tracks, up to a limit
         network += n_tracks * (8 * sum(spec.n_columns for spec in run.specs) + 8 * min(n_tracks, MOST_TRACKS))
-    need = max(extraction, network)  # one after the other
+    need = max(extraction, network)  # extraction ends before the training starts
     room = machine.memory_room()
     bound = min(room, key=room.__getitem__, default="")
     text = f"memory: about {size(need)} are needed"

@@ -1,4 +1,4 @@
-"""The expected cost of a training, from a second of it on this machine: for `train --dry-run` and `try`."""
+"""Estimate the time of a training from one second of it on this machine, for `train --dry-run` and `try`."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from mirex_submission.training.segments import make_epoch, n_segments
 log = logging.getLogger(__name__)
 
 _MEASURED_S = 1.0
-_EPOCH_ON_GPU = 200  # steps, which are one call
+_EPOCH_ON_GPU = 200  # steps, which a GPU computes in one call
 _CLIP_S = 30
-_FIT_S, _FIT_TRACKS = 2.0, 500  # measured: of a fit on views, without tuning, and tracks that double it
+# Measured for a fit on views without tuning: its time, and the number of tracks that doubles it.
+_FIT_S, _FIT_TRACKS = 2.0, 500
 
 
 class Cost(NamedTuple):
-    """What a training would do, in lines to print, and the seconds of its extraction and of the training itself."""
+    """The plan of a training in lines to print, and the estimated seconds of its extraction and of the training."""
 
     lines: list[str]
     extraction_s: float
@@ -53,7 +54,7 @@ def plan(
     start: Callable[[], Engine],
     calibrate: bool = False,
 ) -> Cost:
-    """Describe what a training would do from its beginning, and how long it would take; write nothing.
+    """Describe all steps of a training and estimate their time; write nothing.
 
     Parameters
     ----------
@@ -68,7 +69,7 @@ def plan(
     headers : Headers
         Headers of the audio files that were read already.
     start : callable
-        Starts the engine.
+        Function that starts the engine.
     calibrate : bool
         Whether a fifth of the tracks is held out.
 
@@ -76,7 +77,7 @@ def plan(
     -------
     Cost
     """
-    known = _surveyed(scratch, paths, [spec], headers)
+    known = _survey(scratch, paths, [spec], headers)
     n_classes = len({track.label for track in tracks})
     frames = [known.frames[track.path] for track in tracks if track.path in known.frames]
     n_tracks, n_frames = len(frames), sum(frames)
@@ -84,7 +85,7 @@ def plan(
     n_held_out += (n_tracks - n_held_out) // SHARE if recipe.patience else 0
     n_drawn = sum(n_segments(n, spec, recipe) for n in frames)
     n_drawn = n_drawn * (n_tracks - n_held_out) // max(n_tracks, 1)
-    source = "as the files' headers say" if known.new else "as the stored tracks have them"
+    source = "according to the headers of the files" if known.new else "according to the stored features"
     lines = [
         f"tracks: {len(tracks)} of {n_classes} classes ({_counts(tracks)})",
         f"features: {spec.rate_hz} Hz, {spec.n_bands} bands x {spec.n_frames} frames a segment; {known.n_stored} "
@@ -93,7 +94,7 @@ def plan(
         f"{4e-6 * n_frames * spec.n_bands:.0f} MB in {scratch}/tmp while it trains",
     ]
     if n_held_out:
-        lines.append(f"held out: about {n_held_out} tracks; the steps and times below are the most that there can be")
+        lines.append(f"held out: about {n_held_out} tracks; the steps and times below are upper limits")
     engine = start()
     of_networks, training_s = _network_lines(engine, recipe, spec, n_classes=n_classes, n_drawn=n_drawn)
     extraction_s = _clip_s(spec.rate_hz, lambda samples: log_mel_of_blocks([samples], spec)) * known.new_s / _CLIP_S
@@ -110,8 +111,8 @@ def plan_views(
     *,
     threads: int,
 ) -> Cost:
-    """Describe what a training on views would do and how long it would take; write nothing. Arguments as in `plan`."""
-    known = _surveyed(scratch, paths, specs, headers)
+    """Describe all steps of a training on views and estimate their time; write nothing. Arguments as in `plan`."""
+    known = _survey(scratch, paths, specs, headers)
     n_columns = sum(spec.n_columns for spec in specs)
     of_views = [spec for spec in specs if isinstance(spec, ViewSpec)]
     clip_s = _clip_s(specs[0].rate_hz, lambda samples: vectors_of_blocks([samples], of_views))
@@ -129,7 +130,7 @@ def plan_views(
     return Cost(lines, extraction_s, _FIT_S * (1 + (len(tracks) / _FIT_TRACKS) ** 2))
 
 
-def _surveyed(scratch: Path, paths: Sequence[str], specs: Sequence[Spec], headers: Headers) -> Survey:
+def _survey(scratch: Path, paths: Sequence[str], specs: Sequence[Spec], headers: Headers) -> Survey:
     known = survey(paths, [FeatureStore(scratch, spec) for spec in specs], headers)
     for path, reason in known.reasons.items():
         log.warning("%s: %s", path, reason)
@@ -137,10 +138,10 @@ def _surveyed(scratch: Path, paths: Sequence[str], specs: Sequence[Spec], header
 
 
 def _clip_s(rate_hz: int, compute: Callable[[np.ndarray], object]) -> float:
-    """Measure the seconds that the features of a clip of noise take."""
+    """Measure the seconds for the features of a clip of noise."""
     samples = np.random.default_rng(0).uniform(-0.5, 0.5, _CLIP_S * rate_hz).astype(np.float32)
     times_s = []
-    for _ in range(3):  # the first one makes filters
+    for _ in range(3):  # the first time also makes the filters
         started_s = time.perf_counter()
         compute(samples)
         times_s.append(time.perf_counter() - started_s)
@@ -154,7 +155,7 @@ def _counts(tracks: Sequence[Track]) -> str:
 def _network_lines(
     engine: Engine, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_drawn: int
 ) -> tuple[list[str], float]:
-    """Describe each network: its size, its steps, and its time for epochs of `n_drawn` segments; and the whole time."""
+    """Describe size, steps and time of each network for epochs of `n_drawn` segments; also return the total time."""
     shape = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": n_classes}
     rate, lines, total_s = _matrix_rate(), [], 0.0
     n_steps = recipe.epochs * math.ceil(n_drawn / recipe.batch_size)
@@ -170,7 +171,7 @@ def _network_lines(
         floor = ""
         if architecture in ARCHITECTURES:
             floor_s = operations(architecture, **shape)[1] / (rate * engine.threads)
-            floor = f" (its operations at the rate of a matrix product: {1e3 * floor_s:.2f})"
+            floor = f" ({1e3 * floor_s:.2f} at the speed of a matrix product)"
         lines.append(
             f"model {architecture}: {n_weights} weights, {recipe.epochs} epochs, {n_steps} steps of "
             f"{recipe.batch_size} segments, {1e3 * segment_s:.2f} ms a segment{floor}, about {duration(network_s)}"
@@ -179,13 +180,13 @@ def _network_lines(
 
 
 def _segment_s(network: Network, recipe: Recipe, spec: FeatureSpec, *, n_classes: int, n_steps: int) -> float:
-    """Measure the seconds that training takes for a segment, on noise, in epochs of `n_steps` steps."""
+    """Measure the seconds to train on one segment of noise, in epochs of `n_steps` steps."""
     rng = np.random.default_rng(0)
     n = recipe.batch_size * n_steps
     frames = rng.normal(size=(10 * spec.n_frames, spec.n_bands)).astype(np.float32)
     starts, targets = rng.integers(0, len(frames) - spec.n_frames, n), rng.integers(0, n_classes, n)
     epochs_s: list[float] = []
-    while sum(epochs_s[1:]) < _MEASURED_S or len(epochs_s) < 4:  # the first one may compile
+    while sum(epochs_s[1:]) < _MEASURED_S or len(epochs_s) < 4:  # the first epoch may compile code
         started_s = time.perf_counter()
         epoch = make_epoch(frames, starts, targets, recipe, n_frames=spec.n_frames, number=len(epochs_s))
         for _ in network.train(epoch):
@@ -195,7 +196,7 @@ def _segment_s(network: Network, recipe: Recipe, spec: FeatureSpec, *, n_classes
 
 
 def _matrix_rate() -> float:
-    """Measure float32 operations a second of a matrix product on one thread."""
+    """Measure the float32 operations per second of a matrix product on one thread."""
     a = np.random.default_rng(0).random((1024, 1024), np.float32)
     times_s = []
     for _ in range(4):

@@ -47,9 +47,9 @@ class Fact:
     value : str
         Version, or another description.
     fix : str
-        Command that repairs it; empty where nothing is to be done.
+        Command that repairs it; empty if there is nothing to do.
     error_type : type of MirexError
-        The error in which an "error" ends.
+        Error that is raised if the state is "error".
     """
 
     part: str
@@ -65,7 +65,7 @@ def examine(device: str, *, threads: int) -> list[Fact]:
     Parameters
     ----------
     device : str
-        As --device; "gpu" asks Keras for its GPUs, which takes seconds.
+        Device as in --device; for "gpu", Keras is started to list its GPUs, which takes seconds.
     threads : int
         Threads that the runs would use.
     """
@@ -83,19 +83,19 @@ def examine(device: str, *, threads: int) -> list[Fact]:
 
 
 def report(device: str, *, threads: int, as_json: bool) -> None:
-    """Print all facts.
+    """Print the state of all parts of the installation.
 
     Parameters
     ----------
     device, threads : str, int
-        As for `examine`.
+        As in `examine`.
     as_json : bool
         Print one JSON object instead of lines.
 
     Raises
     ------
     MirexError
-        The error of the first part that has one.
+        The error of the first part whose state is "error".
     """
     facts = examine(device, threads=threads)
     errors = [fact for fact in facts if fact.state == ERROR]
@@ -114,7 +114,7 @@ def report(device: str, *, threads: int, as_json: bool) -> None:
         print(f"\n{'some MIREX commands cannot run here' if errors else 'all MIREX commands can run here'}")
     if errors:
         text = f"{len(errors)} error(s): {', '.join(fact.part for fact in errors)}"
-        raise errors[0].error_type(f"{text}: the command below each error repairs it", code="check.installation")
+        raise errors[0].error_type(f"{text}: run the command below each error", code="check.installation")
 
 
 def _python() -> Iterator[Fact]:
@@ -122,7 +122,7 @@ def _python() -> Iterator[Fact]:
 
     needed, version = installation.python_needed(), platform.python_version()
     fits = SpecifierSet(needed).contains(version, prereleases=True)
-    fix = "" if fits else "install such a Python, or set MIREX_PYTHON to one"
+    fix = "" if fits else "install a Python of this version, or set MIREX_PYTHON to one"
     yield Fact("Python", OK if fits else ERROR, f"{version}, needs {needed or 'no other'}", fix)
 
 
@@ -136,7 +136,7 @@ def _packages() -> Iterator[Fact]:
 
 
 def _scripts() -> Iterator[Fact]:
-    """Check the shell scripts, which may lose their right to run when an archive is unpacked."""
+    """Check that the shell scripts are executable; unpacking an archive may remove this permission."""
     folder = PROJECT / "bin"
     closed = [path.name for path in sorted(folder.glob("*.sh")) if not os.access(path, os.X_OK)]
     if closed:
@@ -198,7 +198,7 @@ def _gpus(device: str, threads: int) -> Iterator[Fact]:
     requested = device.startswith("gpu")
     try:
         engines.check_device(device if requested else "gpu")
-        value = "the system has one; `doctor --device gpu` asks Keras for it, which takes 5 s"
+        value = "the system has one; `doctor --device gpu` checks it with Keras, which takes 5 s"
         if requested:
             value = engines.start(device, threads=threads, seed=0).description
     except DeviceError as error:
@@ -236,7 +236,7 @@ def _folders() -> Iterator[Fact]:
         value = f"{reason_of(error)}: extraction cannot use several processes"
         yield Fact("/dev/shm", WARNING, value, "mount -t tmpfs tmpfs /dev/shm")
     else:
-        # It holds semaphores only: joblib's arrays are in the scratch folder.
+        # It only holds semaphores; joblib's arrays are in the scratch folder.
         yield Fact("/dev/shm", OK, f"{size(shm.f_blocks * shm.f_frsize)}; a few kilobytes are used")
     try:
         folder = Path(tempfile.gettempdir())

@@ -1,4 +1,4 @@
-"""How many unreadable tracks a run tolerates."""
+"""Check that a run has no more unreadable tracks than it tolerates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_readable(readable: Collection[str], paths: Collection[str], *, strict:
     readable, paths : collections of str
         The readable tracks, and all tracks.
     strict : bool
-        Whether one unreadable track is too many.
+        Whether a single unreadable track is an error.
 
     Raises
     ------
@@ -27,8 +27,8 @@ def check_readable(readable: Collection[str], paths: Collection[str], *, strict:
     n_unreadable = len(paths) - len(readable)
     if 2 * n_unreadable > len(paths) or (strict and n_unreadable):
         raise AudioError(
-            f"{n_unreadable} of {len(paths)} tracks are unreadable (see their reasons): finished work is kept; repair "
-            "the files or the list and repeat the command",
+            f"{n_unreadable} of {len(paths)} tracks are unreadable (reasons above): finished work is kept; repair the "
+            "files or the list and repeat the command",
             code="audio.too-many",
         )
 
@@ -46,20 +46,20 @@ def check_trainable(tracks: Sequence[Track], readable: Iterable[Track], max_bad:
     Raises
     ------
     AudioError
-        More tracks are unreadable, or all tracks of a class.
+        More tracks than `max_bad` are unreadable, or all tracks of a class.
     """
     kept = Counter(track.label for track in readable)
     empty = sorted({track.label for track in tracks} - kept.keys())
     if empty:
         raise AudioError(
-            f"no track of class {', '.join(map(repr, empty))} is readable (see their reasons): repair the files or "
-            "the list",
+            f"no track of class {', '.join(map(repr, empty))} is readable (reasons above): repair the files or the "
+            "list",
             code="audio.empty-class",
         )
     n_unreadable = len(tracks) - kept.total()
     if n_unreadable > max_bad * len(tracks):
         raise AudioError(
-            f"{n_unreadable} of {len(tracks)} training tracks are unreadable, more than {max_bad:.0%} (see their "
-            "reasons): repair the files or the list, or allow more with --max-bad",
+            f"{n_unreadable} of {len(tracks)} training tracks are unreadable, more than {max_bad:.0%} (reasons above): "
+            "repair the files or the list, or allow more with --max-bad",
             code="audio.too-many-to-train",
         )

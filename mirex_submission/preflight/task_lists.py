@@ -1,4 +1,4 @@
-"""The lists of one task: read together, and compared with each other."""
+"""Read the lists of one task and compare them with each other."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class TaskList:
     path : str
         The list file.
     tracks : sequence of Track
-        Its entries.
+        Entries of the list.
     warnings : sequence of str
-        What is odd about it.
+        Warnings about the list.
     """
 
     path: str
@@ -37,7 +37,7 @@ class TaskList:
 
     @cached_property
     def by_full_path(self) -> Mapping[str, Track]:
-        """Its entries by full path."""
+        """The entries by full path."""
         return {full_path(track.path): track for track in self.tracks}
 
 
@@ -69,14 +69,14 @@ def read_task(
     features, training, test : sequences of str
         List files, folders, tables or audio files; the k-th test list belongs to the k-th training list.
     groups : str, optional
-        A list of path and group; only its problems are reported. "folder": folders below those of the classes.
+        A list of path and group, in which only problems are looked for; or "folder": the subfolders of the classes.
     tables : TableOptions
         Columns of the tables.
 
     Raises
     ------
     UsageError
-        There are test lists and training lists, but not equally many.
+        The number of test lists differs from that of training lists.
     """
     if training and test and len(training) != len(test):
         raise UsageError(
@@ -132,11 +132,12 @@ def _notes(kind: str, task_list: TaskList) -> Iterator[Problem]:
 
 
 def compare(task: Task) -> list[str]:
-    """List what two lists of a task should not share, or lack."""
+    """Return warnings of test tracks in the training list, and of tracks that no feature list has."""
     warnings = []
     for training, test in zip(task.training, task.test, strict=False):
         shared = [path for path in test.by_full_path if path in training.by_full_path]
-        warnings += _warning(test, shared, f"in {training.path} too: remove them from one of the two", code="list.leak")
+        text = f"also in {training.path}: remove them from one of the two lists"
+        warnings += _warning(test, shared, text, code="list.leak")
     known = {path for task_list in task.features for path in task_list.by_full_path}
     for task_list in (*task.training, *task.test) if task.features else ():
         absent = [path for path in task_list.by_full_path if path not in known]
@@ -146,9 +147,9 @@ def compare(task: Task) -> list[str]:
 
 
 def compare_contents(task: Task) -> list[str]:
-    """List the tracks that hold the same audio under several names, within a training list and between it and its test.
+    """Return warnings of tracks with the same audio under several names, in a training list or in it and its test list.
 
-    It reads some bytes of files of the same size, and all of those that have them in common.
+    Files of equal size are compared by some of their bytes, and completely if these are equal.
     """
     contents = contents_of_copies(path for task_list in task.all for path in task_list.by_full_path)
     warnings = []
@@ -158,13 +159,16 @@ def compare_contents(task: Task) -> list[str]:
     for training, test in zip(task.training, task.test, strict=False):
         trained = {contents[path] for path in training.by_full_path if path in contents}
         shared = [p for p in test.by_full_path if contents.get(p) in trained and p not in training.by_full_path]
-        text = f"the same audio as tracks of {training.path}, under other names: remove them from one of the two"
+        text = f"the same audio as tracks of {training.path}, under other names: remove them from one of the two lists"
         warnings += _warning(test, shared, text, code="list.same-audio")
     return warnings
 
 
 def copy_warnings(where: str, contents: Mapping[str, str], labels: Mapping[str, str]) -> list[str]:
-    """List the copies among training tracks with these content hashes; those with two labels apart."""
+    """Return warnings of copies among training tracks, one for copies with different labels and one for the others.
+
+    contents, labels : content hash and label of each path.
+    """
     pairs = copies(contents)
     conflicts = [f"{a} ({labels[a]}) = {b} ({labels[b]})" for a, b in pairs if labels[a] != labels[b]]
     others = [f"{a} = {b}" for a, b in pairs if labels[a] == labels[b]]

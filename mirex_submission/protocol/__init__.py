@@ -1,1 +1,1 @@
-"""What MIREX fixes: lists in, predictions out, names and labels as the evaluator reads them."""
+"""The formats of MIREX: lists, predictions, and names and labels as the evaluator reads them."""

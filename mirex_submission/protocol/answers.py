@@ -12,7 +12,7 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.outputs import prediction_lines
 
 FORMATS = ("mirex", "csv", "jsonl")
-NONE = "none"  # in place of labels: no label holds
+NONE = "none"  # stands in a set in place of labels if no label fits
 BETWEEN_LABELS = "|"
 
 
@@ -24,13 +24,13 @@ class Answer(NamedTuple):
     path, label : str
         The track as the list spells it, and its predicted class.
     probabilities : sequence of float
-        Of each class.
+        One for each class.
     seconds : float
-        Time that its features, if they were not stored, and its prediction took.
+        Time for the features, if they were not stored, and for the prediction.
     note : str
-        What is odd about its audio, or why it is unreadable, with the code; or "".
+        Note on the audio, or the reason why it is unreadable, with the code of the problem; or "".
     labels : sequence of str, optional
-        Labels of its set; NONE alone where no label holds.
+        Set of labels; only NONE if no label fits.
     """
 
     path: str
@@ -47,7 +47,7 @@ def encoded(answers: Iterable[Answer], classes: Sequence[str], *, form: str, out
     Parameters
     ----------
     answers : iterable of Answer
-        One a line.
+        One for each line.
     classes : sequence of str
         Labels in the order of the probabilities.
     form : {"mirex", "csv", "jsonl"}

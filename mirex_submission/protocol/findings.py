@@ -1,4 +1,4 @@
-"""Where the organisers' evaluator fails on an output or miscounts it, and how each kind of that is treated here."""
+"""Problems of an output on which the organisers' evaluator fails or miscounts, and how this package treats them."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Kind(Enum):
     """Everything in an output on which the evaluator fails or miscounts; `code` is `output.` and the name."""
 
     NO_OUTPUT = Treatment(
-        "refuses the system, whose folds are not the task's",
+        "refuses the system, because an output is missing",
         "its tracks have no prediction",
-        "write one output a fold",
+        "write one output per fold",
         code="output.no-output",
     )
     EMPTY = Treatment(
@@ -47,8 +47,8 @@ class Kind(Enum):
     )
     NO_LABEL = Treatment("stops with an error", "left out", "write path<TAB>label", code="output.no-label")
     CUT_LINE = Treatment(
-        "cuts the line there, and a second word that names a class is the label",
-        "read as a whole where that names a track and a class",
+        "cuts the line there and takes the second word as the label",
+        "read as a whole if that names a track and a class",
         "use paths and labels without white space",
         code="output.cut-line",
     )
@@ -59,13 +59,13 @@ class Kind(Enum):
         code="output.unknown-label",
     )
     UNKNOWN_TRACK = Treatment(
-        "counts the track too if another fold has it, and else stops with an error",
+        "counts the track if another fold has it, and otherwise stops with an error",
         "left out",
         "write the path as the test list spells it",
         code="output.unknown-track",
     )
     REPEATED_TRACK = Treatment(
-        "takes the last line of a path, but counts each path of a name",
+        "takes the last line of a path, but counts every path of the same track name",
         "the last line counts",
         "write each track once",
         code="output.repeated-track",
@@ -116,7 +116,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True)
 class Finding:
-    """A place where the evaluator fails or miscounts.
+    """A problem of an output on which the evaluator fails or miscounts.
 
     Parameters
     ----------
@@ -125,7 +125,7 @@ class Finding:
     problem : str
         What is wrong there.
     kind : Kind
-        Which kind of problem it is.
+        Kind of the problem.
     """
 
     where: str

@@ -1,4 +1,4 @@
-"""Lists that a caller in Python holds in memory, read with the same checks as list files."""
+"""Lists in the memory of a Python caller, read with the same checks as list files."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from mirex_submission.errors import UsageError
 
-# A list file, or entries in memory; `in_memory` says which objects.
+# A list file, or entries in memory; `as_list` describes the objects.
 ListSource: TypeAlias = "str | os.PathLike[str] | InMemoryList | TrackTable | Iterable[Any]"
 
 _EXAMPLES = {
@@ -29,7 +29,7 @@ class TrackTable:
     Parameters
     ----------
     frame : pandas.DataFrame
-        One row a track.
+        One row per track.
     path_column, label_column : str
         Names of the columns of paths and of labels.
 
@@ -47,16 +47,16 @@ class TrackTable:
 
 
 class InMemoryList(os.PathLike[str]):
-    """Entries in memory in place of a list file; messages call it `name:number`.
+    """Entries in memory in place of a list file; messages name an entry as `name:number`.
 
     Parameters
     ----------
     name : str
-        What messages call the list.
+        Name of the list in messages.
     lines : list of bytes
-        One line a track, as a list file holds them.
+        One line per track, as in a list file.
     numbers : sequence of int, optional
-        Number of each line; default: from 1.
+        Number of each line; default: 1, 2, and so on.
     groups : mapping of str to str
         Full path to group, such as the artist, of the tracks that have one.
     """
@@ -80,7 +80,7 @@ class InMemoryList(os.PathLike[str]):
 
 
 def as_list(name: str, source: ListSource, *, labelled: bool) -> str | os.PathLike[str]:
-    """Make what the list readers take from any list that Python callers give.
+    """Convert a list of a Python caller to a list that the list readers take.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:
         return list(source.items() if labelled else source)
     if isinstance(source, Mapping) and labelled:
         return source.items()
-    # A set has no order, which decides a training; an open file would be read as if each line were a path.
+    # A set has no order, but the order of tracks decides a training. Each line of an open file would be a path.
     if isinstance(source, (bytes, Mapping, set, frozenset, io.IOBase)) or not isinstance(source, Iterable):
         given = source.frame if isinstance(source, TrackTable) else source
         raise UsageError(
@@ -146,21 +146,24 @@ def _entries(name: str, source: Any, *, labelled: bool) -> Iterable[Any]:
 
 
 def _line(entry: Any, number: int, problems: Any) -> bytes | None:
-    """The entry as a line of a list file, or None, with the reason added to the problems."""
+    """Return the entry as a line of a list file; if it cannot be one, add the reason to the problems."""
     path, *labels = (entry or (None,)) if isinstance(entry, (tuple, list)) else (entry,)
     fields = [os.fspath(path) if isinstance(path, os.PathLike) else path, *map(str, labels)]
     if any(map(_is_missing, labels)):
         problems.add(number, f"no label in {entry!r}", "give each path its label", code="list.no-label")
     elif not isinstance(fields[0], str) or len(fields) > 2:
         problems.add(
-            number, repr(entry), "give a path, or in a labelled list a pair of path and label", code="list.entry"
+            number,
+            f"{entry!r} is not an entry of a list",
+            "give a path, or in a labelled list a pair of path and label",
+            code="list.entry",
         )
     elif re.search(r"[\r\n]", "".join(fields)) or "\t" in "".join(fields[1:]):
         problems.add(
-            number, f"a line end or a tab in {fields!r}", "rename it: no list can hold it", code="list.line-end"
+            number, f"a line end or a tab in {fields!r}", "rename it: a list cannot hold it", code="list.line-end"
         )
     else:
-        # The reader reports what UTF-8 cannot hold, as in a file.
+        # The reader reports characters that UTF-8 cannot hold, as it does for a file.
         return "\t".join(fields).encode("utf-8", "surrogatepass")
     return None
 

@@ -1,9 +1,9 @@
-"""The lists of MIREX train/test tasks: read with every problem named.
+"""The lists of MIREX train/test tasks: read them, and report every problem.
 
-All are UTF-8 text (with or without a byte order mark), one entry a line, no header; LF, CRLF and CR end a line; blank
-lines count for nothing. A feature or test list has one path a line. A training list, a ground truth and our output
-have `path<TAB>label`: the label is what follows the LAST tab. Paths and labels are kept exactly as spelled. A relative
-path is relative to the folder that the command is called from.
+A list is UTF-8 text (with or without a byte order mark) with one entry per line and no header. LF, CRLF and CR end a
+line; blank lines are skipped. A feature or test list has one path per line. A training list, a ground truth and our
+output have `path<TAB>label` per line: the label follows the LAST tab. Paths and labels are kept exactly as spelled. A
+relative path starts at the folder in which the command was called.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from mirex_submission.system.unicode_forms import nfc
 log = logging.getLogger(__name__)
 
 MAX_PROBLEMS_SHOWN = 1000
-# A file of so many faulty lines, or with so long a line, is no list, and may have no end, as a device.
+# A file with more wrong lines or a longer line is not a list. It may be a device without an end.
 _MAX_PROBLEMS, _MAX_LINE_BYTES = 100_000, 1 << 16
-_NO_PATH = re.compile(rb"\s*[\[{<]|%PDF-")  # only asked where a whole pattern of such a type fits
+_NO_PATH = re.compile(rb"\s*[\[{<]|%PDF-")  # used only if the file has the signature of another type
 _MAX_PATH_BYTES = 4095  # what Linux opens
 AUDIO = (b"RIFF", b"RF64", b"FORM", b"OggS", b"fLaC", b"ID3", b".snd", b"caff", b"\xff\xfb", b"\xff\xf3", b"\xff\xf1")
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One entry of a list: the path as spelled, in a labelled list the label as spelled, and the line it stands in."""
+    """One entry of a list: path and label as spelled there, and its line number."""
 
     path: str
     label: str = ""
@@ -47,9 +47,9 @@ class Track:
 
 
 def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True) -> list[str]:
-    """Read a feature extraction or test list: its paths, in order, repeated ones too.
+    """Read the paths of a feature extraction or test list, in order and with repeated ones.
 
-    for_evaluator : warn of names that the organisers' evaluator would trip over.
+    for_evaluator : warn of names on which the organisers' evaluator fails.
     Raises ListError with every problem of the list.
     """
     tracks = read_unlabelled(list_path)
@@ -60,7 +60,7 @@ def read_paths(list_path: str | os.PathLike[str], *, for_evaluator: bool = True)
 
 
 def check_paths(list_path: str | os.PathLike[str], tracks: Sequence[Track]) -> None:
-    """Raise ListError if paths of a list lead nowhere for a reason that can be seen, such as quotes."""
+    """Raise ListError if paths of a list name no file for a visible reason, such as quotes."""
     problems = Problems(list_path)
     for misread in misreadings(list_path, [(track.line, track.path) for track in tracks]):
         problems.add(misread.line, misread.problem, misread.advice, code=misread.code)
@@ -70,7 +70,7 @@ def check_paths(list_path: str | os.PathLike[str], tracks: Sequence[Track]) -> N
 def path_list_warnings(
     list_path: str | os.PathLike[str], tracks: Sequence[Track], *, for_evaluator: bool = True
 ) -> list[str]:
-    """What is odd about the entries of a feature extraction or test list."""
+    """Return the warnings for a feature extraction or test list: repeated paths and names that break the evaluator."""
     first: dict[str, int] = {}
     duplicates = []
     for track in tracks:
@@ -82,7 +82,7 @@ def path_list_warnings(
 
 
 def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
-    """The entries of a feature extraction or test list, in order, repeated ones too, without a warning.
+    """Read the entries of a feature extraction or test list, in order and with repeated ones, without warnings.
 
     Raises ListError with every problem of the list.
     """
@@ -90,12 +90,12 @@ def read_unlabelled(list_path: str | os.PathLike[str]) -> list[Track]:
     tracks = []
     for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
-        # A file name may hold a tab, so only the disk can tell such a name from a labelled line.
+        # A file name may hold a tab: only the disk can distinguish such a name from a labelled line.
         if tab and path.strip() and not os.path.exists(line) and (os.path.exists(path) or not os.path.exists(label)):
             problems.add(
                 number,
-                f"a tab, then {shortened(label)!r}",
-                "give one path a line here; labels belong in a training list",
+                f"{shortened(label)!r} after a tab",
+                "give only one path per line; labels belong in a training list",
                 code="list.label",
             )
             continue
@@ -112,11 +112,11 @@ def read_labelled(
     for_evaluator: bool = True,
     warn: Callable[[str], object] = log.warning,
 ) -> list[Track]:
-    """Read a training list or ground truth: its tracks, in order, each path once.
+    """Read the tracks of a training list or ground truth, in order and each path once.
 
-    for_evaluator : the list of a run: check its paths, and warn of names and labels that the organisers' evaluator
-    would trip over.
-    warn : takes each warning.
+    for_evaluator : the list is for a run: check its paths, and warn of names and labels on which the organisers'
+    evaluator fails.
+    warn : called with each warning.
     Raises ListError with every problem of the list. A line that repeats an earlier one is left out with a warning.
     """
     problems = Problems(list_path)
@@ -131,7 +131,7 @@ def read_labelled(
             problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
             continue
         if not tracks and os.path.isfile(label) and not os.path.lexists(path):
-            text = f"{shortened(path)!r} is no file, but what follows the tab is one: the columns are swapped"
+            text = f"{shortened(path)!r} is not a file, but the text after the tab is: the columns are swapped"
             problems.add(number, text, "write path<TAB>label", code="list.swapped")
             problems.finish(n_entries=0, expected="path<TAB>label")
         if not label.strip():
@@ -139,7 +139,7 @@ def read_labelled(
             continue
         if not is_path(path, number, problems):
             continue
-        # One object for all tracks of a label; in a run it is spelled as in its first line.
+        # All tracks of a label share one string. In a run, the first spelling of a label is used.
         key = nfc(label) if for_evaluator else label
         track = Track(path, spellings.setdefault(key, sys.intern(label)), line=number)
         if track.label != label:
@@ -165,7 +165,7 @@ def read_labelled(
         check_paths(list_path, tracks)
     if respelled:
         shown_lines = ", ".join(respelled[: nema.N_EXAMPLES])
-        text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which decides"
+        text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which is used"
         warn(coded(f"{text}: {shown_lines}", code="list.unicode-label"))
     evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
     for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
@@ -174,7 +174,7 @@ def read_labelled(
 
 
 def read_all(*reads: Callable[[], Any]) -> list[Any]:
-    """What each of the calls returns. Raises ListError with the problems of all lists that they read."""
+    """Call several readers and return their results. Raises ListError with the problems of all lists."""
     results, problems = [], []
     for read in reads:
         try:
@@ -187,9 +187,9 @@ def read_all(*reads: Callable[[], Any]) -> list[Any]:
 
 
 def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, line without its end) for each line of a list that has more than blanks and tabs.
+    """Yield (line number from 1, line without its end) for each line of a list that is not blank.
 
-    of_output : it is what a system wrote: a byte order mark before the first line stays, and any line is taken.
+    of_output : the file is the output of a system: keep its byte order mark, and take lines of any length and content.
     Raises ListError if the list cannot be read.
     """
     if isinstance(list_path, InMemoryList):
@@ -200,7 +200,7 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
             longest = -1 if of_output else _MAX_LINE_BYTES
             if not of_output:
                 _check_start(list_path, f.peek(HEAD)[:HEAD])
-            # Lines of bytes end at LF, CRLF and CR, and not at form feeds and whatever else a path may hold.
+            # Bytes are split only at LF, CRLF and CR. Text would also be split at form feeds, which a path may hold.
             lines = chain.from_iterable(map(bytes.splitlines, iter(lambda: f.readline(longest), b"")))
             for number, raw in enumerate(lines, start=1):
                 if number == 1 and not of_output:
@@ -211,7 +211,7 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
                 if raw.strip():
                     yield number, raw
     except IsADirectoryError:
-        raise ListError(f"{list_path}: a folder: give the list file itself", code="list.folder") from None
+        raise ListError(f"{list_path}: is a folder: give the list file itself", code="list.folder") from None
     except (OSError, ValueError) as error:
         raise ListError(
             f"{list_path}: cannot be read: {reason_of(error)}: check the path of the list", code="list.unreadable"
@@ -219,16 +219,16 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
 
 
 def _check_start(list_path: str | os.PathLike[str], head: bytes) -> None:
-    """Raise ListError if a file with these first bytes is of another kind."""
+    """Raise ListError if the first bytes of a file show that it is not a list."""
     if head.startswith(AUDIO):
-        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that"
+        text = f"{list_path}: an audio file, not a list: write its path into a list, and give that list"
         raise ListError(text, code="list.audio")
     head = head.removeprefix(codecs.BOM_UTF8)
     of_type = file_type(head)
-    # A path may begin like any type but the structured ones.
+    # A path may begin with the letters of a signature, such as `MZ`; only JSON, XML and PDF are not taken for a path.
     if of_type and of_type != TEXT and (_NO_PATH.match(head) or not _is_text(head.splitlines()[0])):
         text = f"{list_path}:1: not a list, but {of_type.name}"
-        raise ListError(f"{text}: give UTF-8 text with one `path` or `path<TAB>label` a line", code="list.file-type")
+        raise ListError(f"{text}: give UTF-8 text with one `path` or `path<TAB>label` per line", code="list.file-type")
 
 
 def _is_text(line: bytes) -> bool:
@@ -240,14 +240,14 @@ def _is_text(line: bytes) -> bool:
 
 
 def list_error(list_path: str | os.PathLike[str], problems: Sequence[str]) -> ListError:
-    """Make the error that names every problem, one a line; of very many the first ones and the number of the rest."""
+    """Make an error with one problem per line; of more than MAX_PROBLEMS_SHOWN, count the rest."""
     more = len(problems) - MAX_PROBLEMS_SHOWN
     rest = [coded(f"{list_path}: and {more:,} more problems", code="list.many")] if more > 0 else []
     return ListError("\n".join([*problems[:MAX_PROBLEMS_SHOWN], *rest]))
 
 
 class Problems:
-    """Everything that is wrong with the lines of one list."""
+    """The problems of one list."""
 
     def __init__(self, list_path: str | os.PathLike[str]) -> None:
         self.list_path = list_path
@@ -272,18 +272,18 @@ class Problems:
     def finish(self, *, n_entries: int, expected: str) -> None:
         """Raise ListError if there is any problem, or no entry."""
         if not self.lines and not n_entries:
-            raise ListError(f"{self.list_path}: no entry: write one `{expected}` a line", code="list.no-entry")
+            raise ListError(f"{self.list_path}: no entry: write one `{expected}` per line", code="list.no-entry")
         if self.lines:
             raise list_error(self.list_path, [text for _, text in sorted(self.lines, key=lambda line: line[0])])
 
 
 def is_path(path: str, number: int, problems: Problems) -> bool:
-    """Return whether a text can be a path; the reason why not is added to the problems."""
+    """Return whether a text can be a path; if it cannot, add the reason to the problems."""
     if not path.strip():
         problems.add(number, "an empty path", "write the path of an audio file", code="list.no-path")
     elif len(path) > _MAX_PATH_BYTES // 4 and len(path.encode("utf-8", "surrogatepass")) > _MAX_PATH_BYTES:
         text = f"a path of more than {_MAX_PATH_BYTES:,} bytes"
-        problems.add(number, text, "no file can have it: correct the list", code="list.long-path")
+        problems.add(number, text, "no file can have such a path: correct the list", code="list.long-path")
     elif "\0" in path:
         problems.add(number, "a NUL character in the path", "save the list as plain UTF-8 text", code="list.nul")
     else:

@@ -19,12 +19,12 @@ N_EXAMPLES = 3
 
 
 def file_name(path: str) -> str:
-    """What follows the last slash, as java.io.File.getName gives it."""
+    """Return the part of a path after the last slash, as java.io.File.getName does."""
     return path.rstrip("/").rpartition("/")[2]
 
 
 def track_id(path: str) -> str:
-    """The identity of a track: its file name, lower-cased, cut at the FIRST dot (`blues.00001.wav` is `blues`)."""
+    """Return the identity of a track: its lower-case file name up to the FIRST dot (`blues.00001.wav` is `blues`)."""
     return _id_of(file_name(path))
 
 
@@ -35,25 +35,25 @@ def _id_of(name: str) -> str:
 
 
 def clean_label(label: str) -> str:
-    """A label as the evaluator compares it: lower-case ASCII letters and digits only (`R&B` is `rb`)."""
+    """Return a label as the evaluator compares it: only its ASCII letters and digits, in lower case (`R&B` is `rb`)."""
     return re.sub(r"[^a-z0-9]", "", label.lower())
 
 
 def split_line(line: str) -> tuple[str, str] | None:
-    """The first two words of a line, which the evaluator takes for path and label; None if there are not two."""
-    words = line.encode("utf-8", "surrogatepass").split(None, 2)  # bytes split at ASCII white space alone
+    """Return the first two words of a line, the evaluator's path and label; None if there are fewer."""
+    words = line.encode("utf-8", "surrogatepass").split(None, 2)  # bytes are split only at ASCII white space
     if len(words) < 2:
         return None
     return words[0].decode("utf-8", "surrogatepass"), words[1].decode("utf-8", "surrogatepass")
 
 
 def breaks_line(text: str) -> bool:
-    """Whether a path or label holds white space, at which the evaluator would split it."""
+    """Return whether a path or label has white space, at which the evaluator splits it."""
     return _WHITE_SPACE.search(text) is not None
 
 
 def path_warnings(paths: Sequence[str]) -> list[str]:
-    """What the evaluator would trip over in these paths: one line a kind, with a count and three examples."""
+    """Return a warning for each kind of path on which the evaluator fails, with a count and three examples."""
     first: dict[str, str] = {}
     collisions: dict[str, str] = {}
     short = []
@@ -85,7 +85,7 @@ def path_warnings(paths: Sequence[str]) -> list[str]:
 
 
 def label_warnings(labels: Iterable[str]) -> list[str]:
-    """What the evaluator would trip over in these labels: one line a kind, with a count and three examples."""
+    """Return a warning for each kind of label on which the evaluator fails, with a count and three examples."""
     labels = list(dict.fromkeys(labels))
     by_clean: dict[str, list[str]] = defaultdict(list)
     for label in labels:
@@ -115,7 +115,7 @@ def _present(*warnings: str) -> list[str]:
 
 
 def _line(text: str, examples: Sequence[str], *, code: str) -> str:
-    """One warning with a count and three examples; empty where there are none."""
+    """Return a warning with a count and three examples; empty if there are no examples."""
     if not examples:
         return ""
     shown = ", ".join(examples[:N_EXAMPLES])

@@ -1,8 +1,8 @@
 """The output of a system: writing it, and reading it as the organisers' evaluator (NEMA) does.
 
-`Kind` says where NEMA fails or miscounts, from its sources: `ClassificationTextFile` reads a file, `EvaluatorImpl` and
-`ClassificationEvaluator` match it with the truth. Where the names of the tracks are sound, this module reads what NEMA
-reads. Labels are compared by `class_key`. A class is a number, in the order of the keys, as NEMA orders classes.
+`Kind` lists where NEMA fails or miscounts, according to its sources: `ClassificationTextFile` reads a file,
+`EvaluatorImpl` and `ClassificationEvaluator` match it with the truth. For good track names, this module reads exactly
+what NEMA reads. Labels are compared by `class_key`. Classes are numbered in the order of their keys, as in NEMA.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ NO_PREDICTION = -1
 
 
 def write_predictions(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> None:
-    """Write `path<TAB>label` lines, the file that the evaluator reads, whole or not at all.
+    """Write the output of `path<TAB>label` lines that the evaluator reads, whole or not at all.
 
     Raises
     ------
     ListError
-        If a path or label cannot stand in a line.
+        A line cannot hold a path or a label.
     StorageError
-        If the disk does not take the file.
+        The file cannot be written.
     """
     write_output(output_path, prediction_lines(output_path, predictions))
 
 
 def prediction_lines(output_path: str | os.PathLike[str], predictions: Iterable[Track]) -> bytes:
-    """Encode `path<TAB>label` lines of a file. Raises ListError if a path or label cannot stand in a line."""
+    """Encode `path<TAB>label` lines of a file. Raises ListError if a line cannot hold a path or a label."""
     lines = []
     for track in predictions:
         if re.search(r"[\t\r\n]", track.label) or re.search(r"[\r\n]", track.path) or not track.path or not track.label:
@@ -60,7 +60,7 @@ def write_probabilities(
     classes: Sequence[str],
     rows: Iterable[tuple[str, str, Iterable[float]]],
 ) -> None:
-    """Write a CSV file with the columns path, label, and one probability a class.
+    """Write a CSV file with the columns path, label, and one for the probability of each class.
 
     Parameters
     ----------
@@ -69,20 +69,20 @@ def write_probabilities(
     classes : sequence of str
         Labels that head the columns of probabilities.
     rows : iterable of (path, label, probabilities)
-        One row a track; as many probabilities as classes.
+        One row per track, with one probability per class.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["path", "label", *classes])
     for path, label, probabilities in rows:
-        # Nine digits give a float32 back exactly.
+        # Nine digits restore a float32 exactly.
         writer.writerow([path, label, *(f"{p:.9g}" for p in probabilities)])
     write_output(csv_path, text.getvalue().encode("utf-8"))
 
 
 @lru_cache(maxsize=20_000)  # the lines of an output repeat few labels
 def class_key(label: str) -> str:
-    """Return the text by which a label is compared: cleaned as the evaluator does, or as spelled if nothing is left."""
+    """Return the text that is compared for a label: cleaned as by the evaluator, or as spelled if nothing is left."""
     return nema.clean_label(label) or label
 
 
@@ -95,28 +95,28 @@ def class_names(tracks: Iterable[Track]) -> dict[str, str]:
 
 
 def class_numbers(names: Mapping[str, str]) -> dict[str, int]:
-    """Map the key of each class to its number, and its label in composed form too, for one of another Unicode form.
+    """Map the key of each class, and its label in composed Unicode form, to the number of the class.
 
-    names : as class_names() has them.
+    names : the result of class_names().
     """
     numbers = {key: number for number, key in enumerate(names)}
     return {nfc(label): number for number, label in enumerate(names.values()) if not label.isascii()} | numbers
 
 
 def is_marked(line: bytes) -> bool:
-    """Return whether the first line of a file has a byte order mark that the evaluator stumbles over.
+    """Return whether the first line of a file has a byte order mark on which the evaluator fails.
 
-    Before a path with a folder it does no harm.
+    A mark before a path with a folder does no harm.
     """
     words = line.split()
     return line.startswith(codecs.BOM_UTF8) and bool(words) and b"/" not in words[0]
 
 
 class TestList:
-    """The tracks of one fold, which a line of an output names by path, by file name or as the evaluator does.
+    """The tracks of one fold, which can be searched by path, by file name and by the evaluator's track name.
 
-    The first of the three that fits exactly one track decides. Where no two tracks share the evaluator's name, that is
-    the evaluator's own rule; where some do, it still tells them apart.
+    The first of the three that fits exactly one track decides. If no two tracks share an evaluator's name, this gives
+    the same tracks as the evaluator's rule; otherwise it can still distinguish them.
 
     Parameters
     ----------
@@ -126,7 +126,7 @@ class TestList:
         Whether the truth `is_marked`.
     """
 
-    __test__ = False  # pytest takes the name for a test's
+    __test__ = False  # pytest would take this class for a test
     _NAMINGS = (os.path.normpath, nema.file_name, nema.track_id)
 
     def __init__(self, paths: Sequence[str], *, marked: bool = False) -> None:
@@ -150,9 +150,9 @@ class TestList:
         return tracks
 
     def find(self, path: str, *, composed: bool = False) -> int | None:
-        """Return the number of the track that `path` names, None if that is not exactly one.
+        """Return the number of the track that `path` names; None if it names none or several.
 
-        composed : compare in the composed Unicode form.
+        composed : compare in composed Unicode form.
         """
         if not composed and path in self._as_spelled:
             return self._as_spelled[path]
@@ -165,9 +165,9 @@ class TestList:
 
 
 class _Reading(NamedTuple):
-    """One way to read a line: the words taken for path and label, and the numbers of their track and class.
+    """One way to read a line: its path and label, and the numbers of their track and class.
 
-    other_form : whether only another Unicode form of the path or the label names them.
+    other_form : whether the path or the label fits only in another Unicode form.
     """
 
     path: str
@@ -184,13 +184,13 @@ class _Reading(NamedTuple):
 def read_output(
     output: str | os.PathLike[str], test_list: TestList, classes: Mapping[str, int]
 ) -> tuple[np.ndarray, list[Finding]]:
-    """Read the class that an output gives each track of the test list, and everything that is wrong with the output.
+    """Read the predicted class of each track of a test list from an output, and find all problems of the output.
 
     Parameters
     ----------
     output : path-like
-        The system's file. A line is read up to its last tab, or else at white space as the evaluator does, whichever
-        names a track and a class of the task.
+        The system's file. A line is split at its last tab, or at white space as the evaluator does: the first of the
+        two that gives a track and a class of the task is used.
     test_list : TestList
         The tracks of the fold.
     classes : mapping
@@ -206,7 +206,7 @@ def read_output(
     Raises
     ------
     ListError
-        Only if the file cannot be read at all.
+        The file cannot be read at all.
     """
     import numpy as np
 
@@ -235,7 +235,7 @@ def read_output(
             findings.append(Finding(where, problem, Kind.UNKNOWN_TRACK))
             continue
         if best.track in line_of:
-            problem = f"{shortened(best.path)!r} is the track of line {line_of[best.track]} too"
+            problem = f"{shortened(best.path)!r} is also the track of line {line_of[best.track]}"
             findings.append(Finding(where, problem, Kind.REPEATED_TRACK))
         if best.class_number is None:
             findings.append(
@@ -244,7 +244,7 @@ def read_output(
         elif best.other_form:
             problem = f"{shortened(best.path)!r} or {shortened(best.label)!r} has another Unicode form in the lists"
             findings.append(Finding(where, problem, Kind.UNICODE_FORM))
-        # The last reading is the evaluator's. It may agree by chance, with a class that the path names.
+        # The last reading is the evaluator's. It may agree by chance, if a word of the path names a class.
         elif (others and readings[-1].meaning != best.meaning) or (
             "\t" in line and nema.breaks_line(line.partition("\t")[0].strip())
         ):
@@ -256,14 +256,15 @@ def read_output(
     if empty:
         return predicted, [Finding(name, "no line", Kind.EMPTY)]
     if marked != test_list.marked:
-        problem = f"a byte order mark before {'the first file name' if marked else 'that of the truth alone'}"
+        owner = "this output" if marked else "the truth"
+        problem = f"only {owner} has a byte order mark before the first file name"
         findings.insert(0, Finding(f"{name}:1", problem, Kind.BYTE_ORDER_MARK))
     missing = (path for track, path in enumerate(test_list.paths) if track not in line_of)
     return predicted, findings + [Finding(name, f"no line for {path!r}", Kind.MISSING_TRACK) for path in missing]
 
 
 def _readings(line: str, test_list: TestList, classes: Mapping[str, int]) -> list[_Reading]:
-    """Read a line at its last tab and then as the evaluator does; without what has no path or no label."""
+    """Read a line split at its last tab, and as the evaluator does; leave out readings without path or label."""
     path, _, label = line.rpartition("\t")
     pairs = [(path, label)] if path and label.strip() else []
     words = nema.split_line(line)
@@ -281,12 +282,12 @@ def _reading(path: str, label: str, test_list: TestList, classes: Mapping[str, i
 
 
 def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list[Finding]:
-    """Find the paths and labels of lists on which the evaluator fails; each kind once a path or label.
+    """Find the paths and labels of lists on which the evaluator fails, once for each path or label.
 
     Parameters
     ----------
     entries : iterable of (list, Track)
-        The tracks of one list or several; a track without a label is one of a test list.
+        The tracks of one or several lists; tracks of a test list have no label.
     """
     findings = []
     first_path: dict[str, str] = {}
@@ -309,7 +310,7 @@ def check_names(entries: Iterable[tuple[str | os.PathLike[str], Track]]) -> list
 
 
 def _path_findings(where: str, path: str, namesake: str) -> list[Finding]:
-    """Check one path; `namesake` is the first path that the evaluator takes for the same track."""
+    """Find the problems of one path; `namesake` is the first path that the evaluator takes for the same track."""
     findings = []
     if nema.breaks_line(path):
         findings.append(Finding(where, f"white space in {path!r}", Kind.CUT_LINE))
@@ -317,18 +318,19 @@ def _path_findings(where: str, path: str, namesake: str) -> list[Finding]:
         problem = f"a file name of fewer than {nema.MIN_NAME_LENGTH} characters in {path!r}"
         findings.append(Finding(where, problem, Kind.SHORT_NAME))
     if namesake != path:
-        findings.append(Finding(where, f"{path!r} is named like {namesake!r} up to the first dot", Kind.SAME_NAME))
+        problem = f"{path!r} and {namesake!r} have the same file name up to the first dot"
+        findings.append(Finding(where, problem, Kind.SAME_NAME))
     return findings
 
 
 def _label_findings(where: str, label: str, namesake: str) -> list[Finding]:
-    """Check one label; `namesake` is the first label that the evaluator takes for the same class."""
+    """Find the problems of one label; `namesake` is the first label that the evaluator takes for the same class."""
     findings = []
     if nema.breaks_line(label):
         findings.append(Finding(where, f"white space in label {label!r}", Kind.CUT_LINE))
     if not nema.clean_label(label):
         findings.append(Finding(where, f"label {label!r} has no ASCII letter or digit", Kind.NO_LETTERS))
     elif namesake != label:
-        problem = f"label {label!r} has the letters and digits of {namesake!r}"
+        problem = f"label {label!r} has the same letters and digits as {namesake!r}"
         findings.append(Finding(where, problem, Kind.SAME_LABEL))
     return findings

@@ -1,9 +1,9 @@
 """Tracks from a table: TSV, CSV, Excel or Parquet.
 
-A table has a header with the columns `path`, `label` and any other, such as `artist` or `album`; options name others.
-Its suffix tells its format: `.csv`, `.xlsx` and `.parquet`; any other file is UTF-8 text with a tab between columns and
-no quotes. All cells are text, also those like `NA` or `1`. A relative path is relative to the folder of the table, or
-to one that is given.
+A table has a header with the columns `path` and `label`, and may have others, such as `artist` or `album`; options can
+name other columns. The suffix decides the format: `.csv`, `.xlsx` or `.parquet`; any other file is UTF-8 text with a
+tab between columns and no quotes. All cells are text, even `NA` or `1`. A relative path starts at the folder of the
+table, or at the root that is given.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-BINARY = (".parquet", ".xlsx")  # suffixes; of the others the separator is known
+BINARY = (".parquet", ".xlsx")  # suffixes of tables that are not text
 SUFFIXES = (".csv", ".tsv", *BINARY)
 PATH, LABEL = "path", "label"  # columns
 
 
 @dataclass(frozen=True)
 class TableOptions(Options):
-    """Columns of the tables that are given in place of lists.
+    """Columns of tables that are given in place of lists.
 
     Parameters
     ----------
     path_column, label_column : str, optional
-        Columns of paths and labels; default: `path` and `label`. Either makes a text file of any name a table.
+        Columns of paths and labels; default: `path` and `label`. With either, a text file of any name is a table.
     group_column : str, optional
-        Column whose equal cells, such as artists, stay together.
+        Column of groups, such as artists, that stay together.
     root : path, optional
-        Folder of the tables' relative paths; default: that of the table.
+        Folder at which relative paths start; default: the folder of the table.
     """
 
     path_column: str | None = option(None, "column of paths (default: path)", convert=str, metavar="COLUMN")
     label_column: str | None = option(None, "column of labels (default: label)", convert=str, metavar="COLUMN")
     group_column: str | None = option(
-        None, "column that keeps tracks together (default: none)", convert=str, metavar="COLUMN"
+        None, "column of groups that stay together (default: none)", convert=str, metavar="COLUMN"
     )
-    root: str | None = option(None, "folder of its relative paths, if not its own", convert=opt.path, metavar="DIR")
+    root: str | None = option(None, "folder of relative paths, if not the table's", convert=opt.path, metavar="DIR")
 
 
 def read_table(
@@ -77,10 +77,10 @@ def read_table(
     label : str, optional
         Column of the labels; None for tracks without labels.
     group : str, optional
-        Column whose equal cells belong together, whatever their case and number of blanks. Without it, and where its
-        cell is empty, a track is its own group.
+        Column of groups, whose case and number of blanks do not matter. Without this column, or with an empty cell, a
+        track is its own group.
     root : path-like, optional
-        Folder of relative paths; by default that of the table.
+        Folder at which relative paths start; default: the folder of the table.
     may_lack_files : bool
         Whether some of the files, but not all, may be missing.
 
@@ -91,9 +91,9 @@ def read_table(
     Raises
     ------
     ListError
-        With every problem of the table, each with its `file:line`, or `file:row` of a binary table.
+        The table has problems; each is named by its `file:line`, or `file:row` of a binary table.
     UsageError
-        If the package that reads the format is not installed.
+        The package that reads the format is not installed.
     """
     problems = Problems(table_path)
     frame = read_frame(Path(table_path), problems)
@@ -115,7 +115,7 @@ def read_table(
 
 
 def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
-    """Read a table as text; the index of a row is its line, or its row in a binary table."""
+    """Read a table as text; the index is the number of the line, or of the row in a binary table."""
     import pandas as pd
 
     suffix = path.suffix.lower()
@@ -132,7 +132,7 @@ def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
         raise ListError(
             f"{path}: cannot be read: {reason_of(error)}: check the path of the table", code="list.unreadable"
         ) from None
-    except Exception as error:  # noqa: BLE001 - each format has errors of its own for a damaged file
+    except Exception as error:  # noqa: BLE001 - each reader raises its own errors for a damaged file
         problem = f"{path}: not a {suffix} table: {error}"
         raise ListError(f"{problem}: save it again, or as TSV", code="folds.damaged-table") from None
     frame.index = pd.RangeIndex(2, len(frame) + 2)  # as a spreadsheet numbers the rows below the header
@@ -140,7 +140,7 @@ def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
 
 
 def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
-    """Read a text table. Blank lines count for nothing; a line that ends early has empty cells."""
+    """Read a text table. Blank lines are skipped; missing cells at the end of a line are empty."""
     import csv
 
     import pandas as pd
@@ -158,17 +158,16 @@ def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
             keep_default_na=False,
             quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
         )
-    except pd.errors.EmptyDataError:  # of a line that pandas takes for blank
+    except pd.errors.EmptyDataError:  # pandas takes every line for blank
         problems.finish(n_entries=0, expected="path<TAB>label")
         raise
     except pd.errors.ParserError as error:
         match = re.search(r"in line (\d+)", str(error))
         number = numbers[int(match[1]) - 1] if match else None
-        problems.add(
-            number, str(error).rpartition("error: ")[2].strip(), "give each line as many cells", code="folds.cells"
-        )
+        problem = str(error).rpartition("error: ")[2].strip()
+        problems.add(number, problem, "give all lines the same number of cells", code="folds.cells")
         problems.finish(n_entries=0, expected="path<TAB>label")
-    # With a line end within quotes the lines of a CSV file are not its rows.
+    # If a quoted cell of a CSV file has a line end, the lines of the file are not its rows.
     rows.index = pd.Index(numbers if len(numbers) == len(rows) else range(1, len(rows) + 1))
     return rows.iloc[1:].set_axis(rows.iloc[0].tolist(), axis=1)
 
@@ -176,7 +175,7 @@ def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
 def _tracks(
     frame: pd.DataFrame, root: str, problems: Problems, *, labelled: bool, may_lack_files: bool
 ) -> list[GroupedTrack]:
-    """Check path and label of each row; columns are path, with `labelled` label, and perhaps a group."""
+    """Check path and label of each row. The columns are path, label if `labelled`, and perhaps a group."""
     tracks: list[GroupedTrack] = []
     line_of: dict[str, int] = {}
     missing: list[tuple[int, str]] = []
@@ -184,26 +183,26 @@ def _tracks(
         label, *group = others if labelled else [""]
         path = full_path(os.path.join(root, spelled))
         if in_other_form(os.path.join(root, spelled)):
-            text = f"{spelled!r}: the file's name has another Unicode form, {path!r}, which is taken"
+            text = f"{spelled!r}: the file's name has another Unicode form, {path!r}, which is used"
             log.warning("%s", coded(text, code="folds.unicode-forms"))
         if labelled and not label.strip():
-            problems.add(number, "an empty label", "write the track's class", code="list.no-label")
+            problems.add(number, "an empty label", "write the class of the track", code="list.no-label")
         elif re.search(r"[\t\r\n]", label) or re.search(r"[\r\n]", spelled):
             problem = f"a line end or a tab in {spelled!r} or {label!r}"
-            problems.add(number, problem, "rename it: no list can hold it", code="folds.unlistable-name")
+            problems.add(number, problem, "rename it: a list cannot hold it", code="folds.unlistable-name")
         elif is_path(spelled, number, problems):
             if path in line_of:
-                problem = f"{spelled!r} is in line {line_of[path]} too"
+                problem = f"{spelled!r} is also in line {line_of[path]}"
                 problems.add(number, problem, "keep one of the two lines", code="folds.repeated-track")
             elif not os.path.isfile(path):
                 missing.append((number, f"no file {path!r}"))
             line_of.setdefault(path, number)
             tracks.append(replace(grouped(path, label, *group), line=number))
-    if may_lack_files and len(missing) < len(tracks):  # as of a list: extraction names them
+    if may_lack_files and len(missing) < len(tracks):  # extraction reports them, as it does for a list
         missing = []
     if len(missing) > 1 and len(missing) == len(tracks):  # a wrong root is one problem
-        missing = [(missing[0][0], f"{missing[0][1]}, and none of {len(missing) - 1} others")]
+        missing = [(missing[0][0], f"{missing[0][1]}; {len(missing) - 1} other files are missing too")]
     for number, problem in missing:
-        advice = f"correct the path, or what it is relative to with --root (now {root})"
+        advice = f"correct the path, or give the folder at which it starts with --root (now {root})"
         problems.add(number, problem, advice, code="folds.no-file")
     return tracks

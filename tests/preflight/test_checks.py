@@ -1,4 +1,4 @@
-"""Problems that are known before a long run: at the start of runs and in the command `check`."""
+"""Problems that are found before a long run, at its start and by the command `check`."""
 
 import dataclasses
 import os
@@ -63,28 +63,28 @@ def run(tmp_path, clips):
 
 
 def checked(run, severity=None):
-    """The problems of a run: all, or the texts of those of one severity."""
+    """Return all problems of a run, or the texts of those of one severity."""
     problems = checks.check(run, Headers(2))
     return problems if severity is None else [problem.text for problem in problems if problem.severity == severity]
 
 
 def codes_of(texts):
-    """The codes at the ends of the lines."""
+    """Return the codes at the ends of the lines."""
     return re.findall(r"\[([a-z]+\.[a-z-]+)\]$", "\n".join(texts), re.MULTILINE)
 
 
-# What is read, and how much of it.
+# Headers and stored features.
 
 
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
-def test_frames_and_room_that_headers_promise_are_what_extraction_makes(tmp_path, clips, rate_hz):
+def test_frames_and_disk_space_estimated_from_headers_are_those_of_extraction(tmp_path, clips, rate_hz):
     features = [FeatureStore(tmp_path / "s", FeatureSpec(rate_hz))]
     before = checks.survey(clips, features, Headers(1))
     assert before.n_stored == 0 and len(before.new) == len(clips)
     extract(clips, features, Workers(1))
     after = checks.survey(clips, features, Headers(1))
     assert after.n_stored == len(clips) and not after.new
-    for path in clips:  # MP3's decoder adds some samples
+    for path in clips:  # the MP3 decoder adds some samples
         assert abs(before.frames[path] - after.frames[path]) <= path.endswith("mp3") * 4
     for path, estimate in zip(clips, before.new, strict=True):
         assert estimate - 3 * 4096 <= features[0].file_of(path).stat().st_size <= estimate + 4096
@@ -96,7 +96,7 @@ def test_a_clip_of_30_s_takes_a_seventh_of_a_megabyte(tmp_path):
     assert estimate == pytest.approx(0.14e6, rel=0.02)
 
 
-def test_every_header_is_read_once_by_rate_and_check_together_and_none_of_what_is_stored(run, clips, monkeypatch):
+def test_every_header_is_read_once_and_those_of_stored_tracks_never(run, clips, monkeypatch):
     opened = []
     read_header = audio.read_header
     monkeypatch.setattr(audio, "read_header", lambda path: opened.append(path) or read_header(path))
@@ -111,7 +111,7 @@ def test_every_header_is_read_once_by_rate_and_check_together_and_none_of_what_i
     assert opened == []
 
 
-def test_of_a_file_that_was_only_touched_the_audio_is_not_read(run, clips, monkeypatch):
+def test_the_audio_of_a_file_with_only_a_new_time_is_not_read(run, clips, monkeypatch):
     extract(clips, [FeatureStore(run.scratch, SPEC)], Workers(1))
     for path in clips:
         os.chmod(path, 0o600)
@@ -121,7 +121,7 @@ def test_of_a_file_that_was_only_touched_the_audio_is_not_read(run, clips, monke
         FeatureStore(run.scratch, SPEC).fresh(clips[0])
 
 
-def test_a_header_that_promises_a_year_is_not_believed(tmp_path):
+def test_a_header_with_an_impossible_length_is_not_trusted(tmp_path):
     path = Path(write_clip(tmp_path / "a.flac"))
     data = bytearray(path.read_bytes())
     data[21] |= 0x0F  # the number of samples, 36 bits
@@ -140,13 +140,13 @@ def test_nothing_is_written(run, tmp_path):
 # Problems.
 
 
-def test_a_run_without_problems_has_notes_only(run, clips):
+def test_a_run_without_problems_has_only_notes(run, clips):
     tracks = [Track(path, "ab"[k % 2]) for k, path in enumerate(clips)]
     problems = checked(dataclasses.replace(run, trainings=[tracks], readable=[clips], device="cpu", strict=True))
     assert {problem.severity for problem in problems} == {NOTE}
 
 
-def test_unreadable_tracks_are_warnings_and_too_many_of_them_an_error_that_comes_first(run, clips, tmp_path):
+def test_unreadable_tracks_are_warnings_and_too_many_of_them_are_an_error_that_comes_first(run, clips, tmp_path):
     bad = [str(tmp_path / name) for name in ("missing.wav", "text.wav")]
     Path(bad[1]).write_text("no audio")
     line_of = {bad[0]: "list.txt:7: "}
@@ -183,7 +183,7 @@ def test_a_training_needs_space_for_its_frames_segments_and_models(run, clips, t
     tracks = [Track(path, "ab"[k % 2]) for k, path in enumerate(clips)]
 
     def needed_mb(**options):
-        """Megabytes for the frames, and for the models and their checkpoints."""
+        """Return the megabytes for the frames, and those for the models and their checkpoints."""
         training = dataclasses.replace(run, trainings=[tracks], recipe=Recipe(**options))
         (text,) = (text for text in checked(training, NOTE) if "needs about" in text)
         return [int(n) for n in re.findall(r"(\d+) MB for the frames|(\d+) MB for models", text) for n in n if n]
@@ -195,7 +195,7 @@ def test_a_training_needs_space_for_its_frames_segments_and_models(run, clips, t
     (model,) = folder.glob("*.npz")
     model_mb = model.stat().st_size / 1e6
     assert needed_mb() == [0, pytest.approx(4 * model_mb, abs=1)]  # the model, two checkpoints, and the next one
-    assert needed_mb(patience=3) == [0, pytest.approx(7 * model_mb, abs=1)]  # checkpoints with the best weights too
+    assert needed_mb(patience=3) == [0, pytest.approx(7 * model_mb, abs=1)]  # checkpoints also hold the best weights
     assert needed_mb(segments_per_track=100_000)[0] == 6  # 12 bytes a segment
 
 
@@ -208,7 +208,7 @@ def test_a_scratch_folder_that_is_not_writable_is_an_error_unless_nothing_is_wri
     assert checked(unreadable, ERROR) == [] and "disk.in-the-way" in codes_of(checked(unreadable, WARNING))
 
 
-def test_more_threads_than_processors_are_a_warning_with_the_number_that_will_do(run):
+def test_more_threads_than_processors_are_a_warning_with_the_right_number(run):
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, [min(mine)])
     try:
@@ -231,7 +231,7 @@ def test_a_missing_package_that_a_run_imports_late_is_an_error(run, clips, monke
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-def test_a_missing_gpu_is_an_error_that_is_known_without_keras(run):
+def test_a_missing_gpu_is_an_error_without_loading_keras(run):
     error = checked(dataclasses.replace(run, device="gpu:0,1"))[0]
     assert error.severity == ERROR and error.kind.exit_status == 6
 
@@ -241,7 +241,7 @@ def test_a_missing_gpu_is_an_error_that_is_known_without_keras(run):
 
 @pytest.fixture
 def listed(tmp_path, clips):
-    """Lists of the clips: all, for training, for testing."""
+    """Lists of all clips, of training clips and of test clips."""
     contents = {
         "features": "".join(f"{path}\n" for path in clips),
         "train": "".join(f"{path}\t{'ab'[k % 2]}\n" for k, path in enumerate(clips[:3])),
@@ -278,7 +278,7 @@ def test_check_without_lists_checks_the_machine_and_finds_a_damaged_model(listed
 
 
 def test_check_of_a_model_whose_folder_cannot_be_read_is_a_warning(tmp_path):
-    name = "n" * 300  # too long for a file name: no other folder is unreadable for root
+    name = "n" * 300  # too long for a file name: root can read any folder that exists
     (tmp_path / "models").mkdir()
     done = call("check", "--name", name, tmp_path)
     assert done.status == 0 and re.search(rf"^warning  .*{name}", done.stdout, re.MULTILINE)
@@ -317,7 +317,7 @@ def test_check_prints_all_problems_errors_first_and_has_the_status_of_the_first(
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
 )
-def test_check_takes_lists_by_their_kinds(listed, tmp_path, arguments, status):
+def test_check_takes_each_list_by_its_option(listed, tmp_path, arguments, status):
     named = [listed.get(word, word) for word in arguments]
     assert call("check", tmp_path / "s", *named, "--rate", 22050).status == status
 
@@ -334,7 +334,7 @@ def test_a_run_reports_the_problems_of_all_its_lists(tmp_path):
     assert all(f"{tmp_path}/{name}:1: " in done.stderr for name in ("train", "test", "groups"))
 
 
-def test_a_run_that_would_fill_the_disk_ends_before_the_work(listed, tmp_path):
+def test_a_run_that_would_fill_the_disk_does_not_start(listed, tmp_path):
     huge = write_huge(tmp_path / "huge.wav")
     with open(listed["train"], "a") as f:
         for k in range(50):
@@ -348,7 +348,7 @@ def test_a_run_that_would_fill_the_disk_ends_before_the_work(listed, tmp_path):
 
 
 @pytest.mark.parametrize("options", [(), ("--no-check",)], ids=["checked", "not"])
-def test_a_run_with_too_much_unreadable_audio_ends_before_the_work_unless_it_is_not_checked(clips, tmp_path, options):
+def test_a_run_with_too_much_unreadable_audio_does_not_start_unless_the_check_is_skipped(clips, tmp_path, options):
     bad = [f"{tmp_path}/missing{k}.wav" for k in range(2)]
     (tmp_path / "list").write_text("".join(f"{path}\n" for path in (clips[0], *bad)))
     done = call("extract", *options, tmp_path / "s", tmp_path / "list")
@@ -357,14 +357,14 @@ def test_a_run_with_too_much_unreadable_audio_ends_before_the_work_unless_it_is_
     assert len(list(tmp_path.rglob("*.logmel"))) == bool(options)
 
 
-def test_a_run_that_goes_on_names_each_unreadable_track_once(clips, tmp_path):
+def test_a_run_names_each_unreadable_track_once(clips, tmp_path):
     (tmp_path / "list").write_text("".join(f"{path}\n" for path in (*clips, f"{tmp_path}/missing.wav")))
     done = call("extract", tmp_path / "s", tmp_path / "list")
     assert done.status == 0 and done.stderr.count("missing.wav: ") == 1
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-def test_a_run_for_a_gpu_that_is_not_there_is_status_6_before_tensorflow_is_loaded(listed, tmp_path):
+def test_a_run_for_a_missing_gpu_is_status_6_before_tensorflow_is_loaded(listed, tmp_path):
     options = ["--device", "gpu", tmp_path / "s"]
     for done in call_all([["train", *options, listed["train"]], ["check", *options]], tmp_path):
         assert done.status == 6 and not {"tensorflow", "keras", "matplotlib"} & done.modules, done.stderr

@@ -1,4 +1,4 @@
-"""`train --dry-run`: the plan has the sizes of the training, and nothing is written."""
+"""`train --dry-run` prints the sizes of the training and writes nothing."""
 
 import re
 
@@ -40,7 +40,7 @@ def test_the_plan_has_the_sizes_of_the_training(train_list, tmp_path):
     assert "6 tracks stored already, 0 to extract" in again.stdout
 
 
-def test_consecutive_segments_are_counted_from_the_length_of_the_clips(train_list, tmp_path):
+def test_the_length_of_the_clips_decides_the_number_of_consecutive_segments(train_list, tmp_path):
     plan = call("train", "--dry-run", "--segments", "consecutive", tmp_path / "s", train_list)
     assert "segments: 6 an epoch" in plan.stdout  # a clip of 4 s has one
 

@@ -1,4 +1,4 @@
-"""What doctor reports of this installation, of a bare one, and of some that lack a part."""
+"""The report of doctor on this installation, on an empty one, and on some that lack a part."""
 
 import importlib.metadata
 import json
@@ -20,7 +20,7 @@ from mirex_submission.system import installation
 
 
 def doctor(*options, python=sys.executable, **environment):
-    """Run it in another process; return the completed process, and its facts with --json."""
+    """Run doctor in another process; return the completed process and, with --json, its facts."""
     command = [python, "-m", "mirex_submission", "doctor", *options]
     done = subprocess.run(
         command, env={**os.environ, **environment}, cwd="/", capture_output=True, text=True, timeout=120
@@ -29,7 +29,7 @@ def doctor(*options, python=sys.executable, **environment):
     return done, json.loads(done.stdout)["facts"] if "--json" in options else {}
 
 
-def test_here_all_commands_can_run_and_text_and_json_have_the_same_facts(run_script):
+def test_all_commands_can_run_here_and_text_and_json_have_the_same_facts(run_script):
     done = run_script("mirex-submission.sh", "doctor")
     assert done.returncode == 0, done.stderr
     report = json.loads(call("doctor", "--json").stdout)
@@ -42,10 +42,10 @@ def test_here_all_commands_can_run_and_text_and_json_have_the_same_facts(run_scr
         assert re.search(rf"^{fact['state']:8} {re.escape(part)} ", done.stdout, re.MULTILINE)
         assert set(fact) == {"state", "value", "fix"} and (fact["fix"] is None) == (fact["state"] == "ok")
     columns = {len(line) - len(line[9:].partition("  ")[2].lstrip()) for line in done.stdout.splitlines()[2:-2]}
-    assert len(columns) == 1  # all values stand in one column
+    assert len(columns) == 1  # all values begin in one column
 
 
-def test_a_python_without_any_package_is_status_2_with_the_command_that_installs_them(tmp_path):
+def test_a_python_without_packages_is_status_2_with_the_command_to_install_them(tmp_path):
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path], check=True)
     python = str(tmp_path / "bin/python")
     done, facts = doctor("--json", python=python, PYTHONPATH=str(PROJECT))
@@ -58,7 +58,7 @@ def test_a_python_without_any_package_is_status_2_with_the_command_that_installs
     assert other.returncode == 2 and facts["numpy"]["fix"] in other.stderr and "[usage.package]" in other.stderr
 
 
-def test_python_3_10_is_not_told_to_install_versions_that_need_3_11(monkeypatch):
+def test_the_install_command_for_python_3_10_has_no_versions_that_need_3_11(monkeypatch):
     assert "constraints.txt" in installation.install_command()
     monkeypatch.setattr(sys, "version_info", (3, 10, 13))
     assert "constraints.txt" not in installation.install_command()
@@ -76,7 +76,7 @@ def test_a_package_that_is_too_old_is_an_error_and_one_of_an_extra_is_optional(t
     assert "[dask]" in facts["extra [dask]"]["fix"]
 
 
-def test_tensorflow_for_cpus_alone_is_tensorflow(monkeypatch):
+def test_tensorflow_cpu_counts_as_tensorflow(monkeypatch):
     def distribution(name):
         if name == "tensorflow-cpu":
             return SimpleNamespace(version="2.21.0")
@@ -88,13 +88,13 @@ def test_tensorflow_for_cpus_alone_is_tensorflow(monkeypatch):
 
 @pytest.fixture
 def copied(tmp_path):
-    """A copy of the project without what was compiled."""
+    """A copy of the project without compiled kernels."""
     for name in ("bin", "mirex_submission"):
         shutil.copytree(PROJECT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__", "*.so"))
     return tmp_path
 
 
-def test_missing_kernels_are_warnings_and_scripts_that_cannot_be_executed_an_error(copied):
+def test_missing_kernels_are_warnings_and_scripts_that_are_not_executable_are_an_error(copied):
     (copied / "bin/train.sh").chmod(0o644)
     done, facts = doctor("--json", PYTHONPATH=str(copied))
     assert done.returncode == 2
@@ -110,7 +110,7 @@ def test_missing_kernels_are_warnings_and_scripts_that_cannot_be_executed_an_err
 
 
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-def test_a_missing_gpu_is_status_6_if_it_is_requested_and_keras_is_not_loaded_for_it(tmp_path):
+def test_a_requested_but_missing_gpu_is_status_6_without_loading_keras(tmp_path):
     plain, gpu = call_all([["doctor"], ["doctor", "--json", "--device", "gpu"]], tmp_path)
     assert (plain.status, gpu.status) == (0, 6)
     assert not {"tensorflow", "keras", "matplotlib"} & gpu.modules

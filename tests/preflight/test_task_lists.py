@@ -1,4 +1,4 @@
-"""The lists of one task: all their problems, and what two lists should not share or lack."""
+"""The lists of one task: their problems, tracks that two lists share, and tracks that a list lacks."""
 
 import os
 
@@ -12,7 +12,7 @@ N = 12
 
 
 def write_task(folder, *, n_folds=3, n_leaks=0):
-    """Write the lists of a task of N tracks; the first `n_leaks` of each test list are in its training list too."""
+    """Write the lists of a task of N tracks; the first `n_leaks` of each test list are also in its training list."""
     paths = [f"/none/t{k:03}.wav" for k in range(N)]
     features, training, test = [str(folder / "features.txt")], [], []
     (folder / "features.txt").write_text("".join(f"{path}\n" for path in paths))
@@ -42,7 +42,7 @@ def test_good_lists_are_read_in_order_with_a_note_for_each(tmp_path):
     assert compare(task) == []
 
 
-def test_a_test_track_of_the_training_list_of_its_own_fold_is_named_with_its_line(tmp_path):
+def test_a_test_track_in_the_training_list_of_its_fold_is_named_with_its_line(tmp_path):
     features, training, test = write_task(tmp_path, n_leaks=1)
     warnings = warnings_of(features, training, test)
     assert len(warnings) == 3
@@ -55,14 +55,14 @@ def test_a_test_track_of_the_training_list_of_its_own_fold_is_named_with_its_lin
     assert warnings_of(features, training, []) == warnings_of(features, [], test) == []
 
 
-def test_other_numbers_of_training_and_test_lists_are_a_usage_error(tmp_path):
+def test_different_numbers_of_training_and_test_lists_are_a_usage_error(tmp_path):
     features, training, test = write_task(tmp_path)
     with pytest.raises(UsageError) as caught:
         read_task(features, training, test[:2])
     assert caught.value.code == "usage.folds"
 
 
-def test_a_path_that_no_feature_list_has_is_named_with_its_line(tmp_path):
+def test_a_path_that_is_in_no_feature_list_is_named_with_its_line(tmp_path):
     features, training, test = write_task(tmp_path)
     for path, line in ((training[0], "/none/new.wav\tclass0\n"), (test[1], "/none/other.wav\n")):
         with open(path, "a") as f:

@@ -1,4 +1,4 @@
-"""Lists that Python callers hold in memory: which objects are read, and what is reported of the others."""
+"""Lists in the memory of a Python caller: the objects that are read, and the errors for all others."""
 
 import os
 from pathlib import Path
@@ -77,7 +77,7 @@ def test_the_label_is_the_last_field_of_a_path_with_a_tab():
     assert read([("a\tb.wav", "x"), ("c", "y")], labelled=True)[0] == Track("a\tb.wav", "x")
 
 
-def test_labels_that_are_no_text_are_written_as_text():
+def test_labels_that_are_numbers_become_text():
     years = pd.DataFrame({"path": ["a", "b"], "label": [1960, 1970]})
     for source in (years, TrackTable(years), [("a", 1960), ("b", 1970)], {"a": 1960, "b": np.int64(1970)}):
         assert read(source, labelled=True) == [Track("a", "1960"), Track("b", "1970")]
@@ -121,7 +121,7 @@ def test_a_missing_label_is_a_problem_of_its_entry(missing):
         (True, {"a": "x", "b": "", "c": "y"}, ["2: list.no-label"]),
     ],
 )
-def test_all_entries_that_no_list_can_hold_are_reported(labelled, source, codes):
+def test_all_entries_that_a_list_cannot_hold_are_reported(labelled, source, codes):
     with pytest.raises(ListError) as caught:
         read(source, labelled=labelled)
     lines = str(caught.value).splitlines()
@@ -145,7 +145,7 @@ def test_an_empty_list_is_a_list_error(source, labelled):
         (True, 3), (True, None), (True, b"a.wav"), (True, True),
     ],
 )  # fmt: skip
-def test_another_type_is_a_usage_error_that_names_it_and_shows_a_right_call(labelled, source):
+def test_an_unsupported_type_is_a_usage_error_with_its_name_and_an_example(labelled, source):
     with pytest.raises(UsageError) as caught:
         as_list("train_list" if labelled else "test_list", source, labelled=labelled)
     text = str(caught.value)
@@ -171,13 +171,13 @@ def test_a_missing_column_is_a_usage_error_that_shows_how_to_name_it(labelled, s
 
 
 @pytest.mark.parametrize("table", [3, None, [("a", "x")], "table.csv"], ids=repr)
-def test_a_track_table_of_no_data_frame_is_a_usage_error(table):
+def test_a_track_table_without_a_data_frame_is_a_usage_error(table):
     with pytest.raises(UsageError) as caught:
         as_list("tracks", TrackTable(table), labelled=True)
     assert caught.value.code == "usage.list-type"
 
 
-def test_a_list_in_memory_has_the_name_of_its_argument_as_its_path():
+def test_the_path_of_a_list_in_memory_is_the_name_of_its_argument():
     listed = as_list("tracks", ["a"], labelled=False)
     assert isinstance(listed, InMemoryList)
     assert os.fspath(listed) == str(listed) == "<tracks>"

@@ -1,4 +1,4 @@
-"""Every reader of lists and tables makes of any bytes its result, or a ListError that names the file."""
+"""Every reader of lists and tables returns a result for any bytes, or raises a ListError that names the file."""
 
 import contextlib
 import copy
@@ -34,7 +34,7 @@ from mirex_submission.protocol.tables import read_table
 TRACKS = [GroupedTrack(f"/none/{label}{n}.wav", label, group=f"{n}") for n in range(4) for label in ("rock", "jazz")]
 PARTS = ("train", "test", "truth")
 
-# Bytes like those of a list: fragments of lines, whole good lines, and bytes that no list should hold.
+# Bytes similar to a list: fragments of lines, whole good lines, and bytes that a list must not hold.
 FRAGMENTS = [
     *(b"\t", b"\n", b"\r", b"\r\n", b" ", b"\0", b"\x0c", b"\xef\xbb\xbf", b"\xff", b'"', b",", b"path\tlabel\n"),
     *(
@@ -66,7 +66,7 @@ def check_problems(error, *files):
 
 @pytest.fixture
 def lists(tmp_path):
-    """A folder with sound lists of two folds."""
+    """A folder with good lists of two folds."""
     folder = tmp_path / "lists"
     made = folds.split(TRACKS, 2)
     folds.write(made, folder)
@@ -130,7 +130,7 @@ def test_truth_and_outputs_that_are_judged(tmp_path, truth, output):
         assert record(judged).systems[0].overall.n_tracks <= len(judged.folds[0].tracks)
 
 
-# JSON and CSV that a report is made of.
+# JSON and CSV from which a report is made.
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just(10**400),
@@ -161,21 +161,21 @@ def changed(draw, sound):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """Results of three systems with all that a report takes, what they are, and how they were run."""
+    """A folder with all inputs of a report on three systems, and the contents of results.json and runs.json."""
     folder = make_results(tmp_path_factory.mktemp("made"), ["rock", "jazz"], ["A", "B", "C"], n_folds=2, n_tracks=3)
     return folder, *(json.loads((folder / name).read_bytes()) for name in ("results.json", "runs.json"))
 
 
 @given(data=st.data())
 @settings(fuzz, max_examples=100)
-def test_results_and_runs_of_any_other_shape(made, tmp_path, data):
+def test_altered_results_and_runs_are_read_or_a_list_error(made, tmp_path, data):
     _, sound, sound_runs = made
     for name, json_of, read in (
         ("results.json", sound, lambda: results.read(tmp_path / "results.json")),
         ("runs.json", sound_runs, lambda: read_runs(tmp_path)),
     ):
-        said = data.draw(changed(json_of) | values)
-        (tmp_path / name).write_text(json.dumps(said))
+        altered = data.draw(changed(json_of) | values)
+        (tmp_path / name).write_text(json.dumps(altered))
         with contextlib.suppress(ListError):
             read()
         (tmp_path / name).write_bytes(data.draw(anything))
@@ -184,7 +184,7 @@ def test_results_and_runs_of_any_other_shape(made, tmp_path, data):
 
 
 @pytest.mark.parametrize("n", [3, pytest.param(300, marks=pytest.mark.slow)])
-def test_a_report_of_what_passes_is_a_page(made, tmp_path, n):
+def test_altered_results_that_can_be_read_give_a_page(made, tmp_path, n):
     folder, sound, sound_runs = made
     for name in ("history 0 1.csv", "probabilities 0 1.csv"):
         (tmp_path / name).write_bytes((folder / name).read_bytes())
@@ -206,7 +206,7 @@ def test_a_report_of_what_passes_is_a_page(made, tmp_path, n):
 
 
 def without_one_key(sound):
-    """Yield the JSON without one key, for every key; of a list only its first element is changed."""
+    """Yield the JSON without one key, for every key; in a list, only the first element is changed."""
     places = [(sound, ())]
     for at, place in places:
         keys = range(min(len(at), 1)) if isinstance(at, list) else at
@@ -220,7 +220,7 @@ def without_one_key(sound):
 
 @pytest.mark.parametrize("every", [25, pytest.param(1, marks=pytest.mark.slow)])
 def test_results_without_any_one_key_are_a_list_error_or_a_page(made, tmp_path, every):
-    """All are read; a page of every n-th of those that can be read, for each takes a second."""
+    """A page takes a second, so only every n-th of those that can be read gets one."""
     _, sound, _ = made
     path, n_read = tmp_path / "results.json", 0
     for lesser in without_one_key(sound):
@@ -233,7 +233,7 @@ def test_results_without_any_one_key_are_a_list_error_or_a_page(made, tmp_path, 
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"format": 1}', "[]", "null", "3", '{"a": 1e999}', "\ud800"])
-def test_json_that_is_nothing_of_ours_is_a_list_error(tmp_path, text):
+def test_foreign_json_is_a_list_error(tmp_path, text):
     for name, read in (("results.json", results.read), ("runs.json", lambda path: read_runs(path.parent))):
         path = tmp_path / name
         path.write_bytes(text.encode("utf-8", "surrogatepass"))
@@ -266,7 +266,7 @@ def test_a_field_that_is_too_long_for_csv_is_a_list_error(tmp_path):
             read(path)
 
 
-# Files are read as they were written.
+# Reading a file gives what was written.
 
 texts = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufeff"), min_size=1, max_size=8)
 words = texts.filter(str.strip)

@@ -1,4 +1,4 @@
-"""The lists of the protocol: what is read, and the problems and warnings of every line."""
+"""The lists of the protocol: entries, problems and warnings of every line."""
 
 import logging
 import re
@@ -23,7 +23,7 @@ TWO = [Track("/a/one.wav", "rock"), Track("/a/two.wav", "jazz")]
 
 @pytest.fixture
 def list_file(tmp_path):
-    """Write bytes or text as a list; returns its path."""
+    """Write bytes or text as a list and return its path."""
 
     def write(data):
         path = tmp_path / "list.txt"
@@ -35,14 +35,14 @@ def list_file(tmp_path):
 
 @pytest.fixture
 def warnings(caplog, monkeypatch):
-    """The warnings so far."""
+    """Return the warnings logged so far."""
     monkeypatch.setattr(logging.getLogger("mirex_submission"), "propagate", True)
     caplog.set_level(logging.WARNING, "mirex_submission")
     return lambda: caplog.messages
 
 
 def problems_of(read, path):
-    """The problems of a list as (line number or None, code)."""
+    """Return the problems of a list as (line number or None, code)."""
     with pytest.raises(ListError, match=re.escape(str(path))) as caught:
         read(path)
     assert caught.value.exit_status == 3
@@ -68,7 +68,7 @@ def test_blank_lines_are_skipped_and_still_counted(list_file):
     assert problems_of(read_labelled, list_file("\n\n/a.wav\n")) == [(3, "list.no-tab")]
 
 
-def test_an_entry_knows_its_line_and_is_equal_without_it(list_file, warnings):
+def test_an_entry_has_its_line_number_which_equality_ignores(list_file, warnings):
     path = list_file("\n/a.wav\trock\n\n/b b.wav\tjazz\n")
     tracks = read_labelled(path, for_evaluator=False)
     assert [(track.path, track.line) for track in tracks] == [("/a.wav", 2), ("/b b.wav", 4)]
@@ -94,7 +94,7 @@ def test_labels_and_paths_are_kept_as_spelled(list_file):
     assert read_labelled(list_file("".join(f"{t.path}\t{t.label}\n" for t in spelled))) == spelled
 
 
-def test_class_names_and_number_are_never_assumed(list_file):
+def test_any_names_and_number_of_classes_are_read(list_file):
     tracks = [Track(f"/a/track{k}.wav", f"class {k} ☃") for k in range(300)]
     assert read_labelled(list_file("".join(f"{t.path}\t{t.label}\n" for t in tracks))) == tracks
 
@@ -127,7 +127,7 @@ def test_all_problems_of_a_list_are_reported_at_once_in_order(list_file):
     assert [number for number, _ in problems_of(read_labelled, path)] == [2, 3, 4, 5, 6]
 
 
-def test_of_very_many_problems_the_rest_is_counted(list_file):
+def test_very_many_problems_are_counted_instead_of_listed(list_file):
     path = list_file("x\n" * (lists.MAX_PROBLEMS_SHOWN + 1234))
     with pytest.raises(ListError) as caught:
         read_labelled(path)
@@ -168,7 +168,7 @@ def test_a_duplicate_line_of_a_training_list_is_a_warning_and_counts_once(list_f
     assert message.count("repeats") == 3 and message.endswith(" [list.duplicate]")
 
 
-def test_a_labelled_line_in_a_test_list_is_a_problem_but_a_file_name_with_a_tab_is_none(list_file, tmp_path):
+def test_a_labelled_line_in_a_test_list_is_a_problem_but_a_file_name_with_a_tab_is_not(list_file, tmp_path):
     assert problems_of(read_paths, list_file("/a.wav\trock")) == [(1, "list.label")]
     odd = tmp_path / "a\tb.wav"
     odd.touch()
@@ -205,7 +205,7 @@ PIECES = st.sampled_from(
 
 @given(data=st.binary() | st.lists(PIECES, max_size=30).map(b"".join))
 @settings(deadline=None)
-def test_arbitrary_bytes_give_a_list_or_a_list_error_and_nothing_else(tmp_path_factory, data):
+def test_arbitrary_bytes_give_a_list_or_a_list_error(tmp_path_factory, data):
     path = tmp_path_factory.getbasetemp() / "arbitrary.txt"
     path.write_bytes(data)
     for read in (read_paths, read_labelled):

@@ -1,4 +1,4 @@
-"""Lists whose lines are read otherwise than they are meant: one problem for each cause, with its first line."""
+"""Lists in a format that is not MIREX's: one problem for each cause, with the first line that has it."""
 
 import gzip
 import os
@@ -18,14 +18,14 @@ NAMES = [f"{label}{k}.wav" for k in range(3) for label in ("rock", "jazz")]
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with empty audio files; nothing here reads them."""
+    """A folder with empty audio files, which no test reads."""
     for name in NAMES:
         (tmp_path / name).touch()
     return tmp_path
 
 
 def causes(read, path):
-    """(line, code, number of further lines in words) of each problem."""
+    """Return the line and the code in brackets of each problem."""
     with pytest.raises(ListError) as raised:
         read(path)
     lines = str(raised.value).splitlines()
@@ -51,19 +51,19 @@ SPELLINGS = {
 
 @pytest.mark.parametrize("labelled", [False, True])
 @pytest.mark.parametrize("code", SPELLINGS)
-def test_a_list_that_is_spelled_otherwise_is_one_problem(folder, code, labelled):
+def test_a_spelling_of_all_paths_that_names_no_file_is_one_problem(folder, code, labelled):
     spelled = [SPELLINGS[code](f"{folder}/{name}") for name in NAMES]
-    if code == "list.mark":  # one before the first line is the list's own
+    if code == "list.mark":  # a mark before the first line is allowed
         spelled[0] = f"{folder}/{NAMES[0]}"
     path = written(folder, spelled, labelled=labelled)
-    if code == "list.columns" and not labelled:  # a tab in such a list is a problem of each line
+    if code == "list.columns" and not labelled:  # without labels, each line with a tab is a problem
         assert {c for _, c in causes(read_paths, path)} <= {"[list.label]", "[list.columns]"}
         return
     assert causes(read_labelled if labelled else read_paths, path) == [(2 if code == "list.mark" else 1, f"[{code}]")]
 
 
 @pytest.mark.parametrize("separator", [",", ";"])
-def test_columns_that_no_tab_separates_are_a_problem(folder, separator):
+def test_columns_that_are_not_separated_by_a_tab_are_a_problem(folder, separator):
     path = written(folder, [f"{folder}/{name}{separator}rock" for name in NAMES], labelled=False)
     assert causes(read_paths, path) == [(1, "[list.columns]")]
 
@@ -75,7 +75,7 @@ def test_a_third_column_is_a_problem(folder):
 
 @pytest.mark.parametrize("labelled", [False, True])
 @pytest.mark.parametrize("header", ["path", "file name", "audio"])
-def test_a_header_is_no_track(folder, header, labelled):
+def test_a_header_is_a_problem(folder, header, labelled):
     path = written(folder, [f"{folder}/{name}" for name in NAMES], labelled=labelled)
     path.write_text((f"{header}\tlabel\n" if labelled else f"{header}\n") + path.read_text())
     assert causes(read_labelled if labelled else read_paths, path) == [(1, "[list.header]")]
@@ -99,7 +99,7 @@ def test_a_file_that_has_an_odd_name_is_a_track(folder, name):
     assert read_paths(path) == [f"{folder}/b.wav", f"{folder}/{name}"]
 
 
-def test_missing_files_are_no_problem_of_the_list(folder):
+def test_missing_files_are_not_a_problem_of_the_list(folder):
     path = written(folder, [f'/none/"{name}"' for name in NAMES], labelled=False)
     assert len(read_paths(path)) == len(NAMES)
 
@@ -108,7 +108,7 @@ def test_missing_files_are_no_problem_of_the_list(folder):
     "head", [b"RIFF\x24\0\0\0WAVE", b"OggS\0\2", b"fLaC\0\0\0\x22", b"ID3\3\0\0", b"\xff\xfb\x90\0"]
 )
 @pytest.mark.parametrize("read", [read_paths, read_labelled])
-def test_an_audio_file_is_no_list(tmp_path, read, head):
+def test_an_audio_file_is_not_a_list(tmp_path, read, head):
     (tmp_path / "a.wav").write_bytes(head + bytes(range(256)) * 20)
     with pytest.raises(ListError) as raised:
         read(tmp_path / "a.wav")
@@ -132,7 +132,7 @@ OTHER_FILES = {
 
 @pytest.mark.parametrize("name", OTHER_FILES)
 @pytest.mark.parametrize("read", [read_paths, read_labelled])
-def test_a_file_of_another_type_is_named_in_one_sentence(tmp_path, read, name):
+def test_the_type_of_a_file_that_is_not_a_list_is_reported_in_one_line(tmp_path, read, name):
     path = tmp_path / "list.txt"
     path.write_bytes(OTHER_FILES[name])
     with pytest.raises(ListError) as raised:
@@ -143,7 +143,7 @@ def test_a_file_of_another_type_is_named_in_one_sentence(tmp_path, read, name):
 
 
 @pytest.mark.parametrize("start", ["MZ", "MAC demo", "FLV", "TTA1", "Rar!", "BZh", "ADIF", "[live] x", "{a}"])
-def test_a_path_may_begin_as_a_file_of_another_type(folder, start, monkeypatch):
+def test_a_path_may_begin_with_the_signature_of_a_file_type(folder, start, monkeypatch):
     (folder / start).mkdir()
     (folder / start / "a.wav").touch()
     (folder / "list.txt").write_text(f"{start}/a.wav\n")
@@ -155,7 +155,7 @@ def test_swapped_columns_are_one_problem(folder):
     path = folder / "list.txt"
     path.write_text("".join(f"{name[:4]}\t{folder}/{name}\n" for name in NAMES))
     assert causes(read_labelled, path) == [(1, "[list.swapped]")]
-    (folder / "rock").mkdir()  # a folder of that name is no track
+    (folder / "rock").mkdir()  # a folder with the name of a label does not matter
     path.write_text(f"{folder}/{NAMES[0]}\trock\n{folder}/{NAMES[1]}\tjazz\n")
     assert len(read_labelled(path)) == 2
 
@@ -168,14 +168,14 @@ def test_urls_and_windows_paths_are_one_problem(folder, root, labelled):
 
 
 @pytest.mark.parametrize("device", ["/dev/zero", "/dev/urandom"])
-def test_a_device_without_an_end_is_no_list(device):
+def test_an_endless_device_is_not_a_list(device):
     code = f"from mirex_submission.protocol.lists import read_paths\nread_paths({device!r})"
     memory = "import resource; resource.setrlimit(resource.RLIMIT_AS, (2**30, 2**30))\n"
     run = subprocess.run([sys.executable, "-c", memory + code], capture_output=True, text=True, timeout=60)
     assert "ListError" in run.stderr and "MemoryError" not in run.stderr and len(run.stderr) < 1_000_000
 
 
-def test_a_faulty_line_of_megabytes_is_not_quoted_whole(tmp_path):
+def test_a_wrong_line_of_megabytes_is_shortened_in_the_message(tmp_path):
     path = tmp_path / "list.txt"
     path.write_text("a" * 60_000 + "\n" + "b" * 10_000_000 + "\n")
     with pytest.raises(ListError) as raised:
@@ -184,13 +184,13 @@ def test_a_faulty_line_of_megabytes_is_not_quoted_whole(tmp_path):
 
 
 @pytest.mark.parametrize("path", ["/" + "../" * 300_000 + "a.wav", "a" * 5000])
-def test_a_path_that_no_file_can_have_is_a_problem_at_once(tmp_path, path):
+def test_a_path_that_is_too_long_for_any_file_is_a_problem(tmp_path, path):
     (tmp_path / "list.txt").write_text(f"{path}\n")
     with pytest.raises(ListError):
         read_paths(tmp_path / "list.txt")
 
 
-def test_a_label_in_two_unicode_forms_is_one_class_spelled_as_in_its_first_line(tmp_path, monkeypatch):
+def test_a_label_in_two_unicode_forms_is_one_class_in_the_form_of_the_first_line(tmp_path, monkeypatch):
     forms = [unicodedata.normalize(form, "Canción") for form in ("NFD", "NFC")]
     path, warnings = tmp_path / "list.txt", []
     path.write_text("".join(f"/a{k}.wav\t{forms[k % 2]}\n/b{k}.wav\trock\n" for k in range(4)), encoding="utf-8")
@@ -201,7 +201,7 @@ def test_a_label_in_two_unicode_forms_is_one_class_spelled_as_in_its_first_line(
 
 @pytest.mark.parametrize("line", ["# my list", "#EXTM3U", "path", "audio/file", "Track.path", "<?xml version='1.0'?>"])
 @pytest.mark.parametrize("where", [0, 1, 3])
-def test_a_comment_or_names_of_columns_are_no_path_wherever_they_stand(tmp_path, line, where):
+def test_comments_and_column_names_are_a_problem_in_any_line(tmp_path, line, where):
     paths = [str(tmp_path / f"{k}.wav") for k in range(3)]
     for path in paths:
         Path(path).touch()
@@ -223,6 +223,6 @@ def test_a_long_path_in_brackets_is_a_path(folder, start, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ['\ufeff{"a": 1}\n', "\n\n <html>\n", "  [\n  {}\n]\n", "<a>\n<b/>\n</a>\n"])
-def test_markup_behind_a_mark_or_blanks_is_no_list(tmp_path, text):
+def test_markup_after_a_byte_order_mark_or_blanks_is_not_a_list(tmp_path, text):
     (tmp_path / "list.txt").write_text(text, encoding="utf-8")
     assert causes(read_paths, tmp_path / "list.txt") == [(1, "[list.file-type]")]

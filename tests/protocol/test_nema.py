@@ -1,4 +1,4 @@
-"""Names and labels as the organisers' Java evaluator reads them."""
+"""Names of tracks and labels as the organisers' Java evaluator reads them."""
 
 import pytest
 from hypothesis import given
@@ -59,25 +59,25 @@ def test_other_characters_do_not_break_a_line(character):
         ("", None),
     ],
 )
-def test_a_line_is_its_first_two_words(line, words):
+def test_a_line_is_split_into_its_first_two_words(line, words):
     assert split_line(line) == words
 
 
 @given(st.text())
-def test_cleaning_leaves_nothing_else_and_is_done_once(label):
+def test_a_cleaned_label_has_only_ascii_letters_and_digits_and_does_not_change_again(label):
     cleaned = clean_label(label)
     assert set(cleaned) <= set("abcdefghijklmnopqrstuvwxyz0123456789")
     assert clean_label(cleaned) == cleaned
 
 
 @given(folder=st.text(st.characters(exclude_characters="\0")), name=st.text(st.characters(exclude_characters="/\0\\")))
-def test_folders_never_decide_an_identity(folder, name):
+def test_folders_do_not_change_the_identity_of_a_track(folder, name):
     assert track_id(f"{folder}/x{name}") == track_id(f"x{name}")
     assert "." not in track_id(name)
 
 
 def parts_of(warning):
-    """The number, the examples and the code of a warning."""
+    """Return the count, the examples and the code of a warning."""
     return int(warning.split()[0]), warning.rpartition(": ")[2].rpartition(" [")[0], warning.rpartition(" [")[2][:-1]
 
 
@@ -117,6 +117,6 @@ def test_at_most_three_examples_are_given(n, more):
     assert parts_of(warning) == (n, f"class 0, class 1, class 2{more}", "output.cut-line")
 
 
-def test_the_names_of_a_plain_task_give_no_warning():
+def test_good_names_give_no_warning():
     assert path_warnings([f"/data/track{k:05}.wav" for k in range(500)]) == []
     assert label_warnings(["blues", "Hip-Hop", "R&B", "60s"]) == []

@@ -1,4 +1,4 @@
-"""Outputs: written whole, read as the organisers' evaluator does, and everything on which it fails."""
+"""Outputs: written completely, read as the organisers' evaluator does, with all problems on which it fails."""
 
 import os
 import re
@@ -29,7 +29,7 @@ CLASSES = {"blues": 0, "hiphop": 1, "rb": 2}
 
 @pytest.fixture
 def read(tmp_path):
-    """Read an output that is given as text or bytes: its classes, and (line, kind) of what is wrong."""
+    """Read an output from text or bytes: return its classes, and (line, kind) of each problem."""
 
     def run(text, paths=PATHS):
         output = tmp_path / "output.txt"
@@ -40,7 +40,7 @@ def read(tmp_path):
     return run
 
 
-def test_labels_are_matched_after_cleaning_and_tracks_by_name_whatever_folder_case_and_order(read):
+def test_labels_match_after_cleaning_and_tracks_by_name_in_any_folder_case_and_order(read):
     text = "/tmp/TWO.mp3\tHIP-HOP\none.22k.wav\tBlues\n/data/three.wav\tR&B\n"
     assert read(text) == ([0, 1, 2], [])
 
@@ -48,11 +48,11 @@ def test_labels_are_matched_after_cleaning_and_tracks_by_name_whatever_folder_ca
 @pytest.mark.parametrize(
     "line", ["/data/one.wav blues", "/data/one.wav\tblues\t0.97", "  /data/one.wav \t blues extra"]
 )
-def test_a_line_that_only_the_evaluators_own_splitting_makes_sense_of_is_read_so(read, line):
+def test_a_line_without_a_tab_before_its_label_is_split_as_by_the_evaluator(read, line):
     assert read(f"{line}\n", PATHS[:1]) == ([0], [])
 
 
-def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
+def test_a_blank_in_path_or_label_is_reported_and_the_whole_line_is_read(read):
     predicted, findings = read("/my music/three.wav\tblues\n/data/one.wav\thip hop\n/data/two.wav\tblues\n")
     assert predicted == [1, 0, 0]
     assert findings == [(":1", Kind.CUT_LINE), (":2", Kind.CUT_LINE)]
@@ -67,23 +67,23 @@ def test_a_blank_in_path_or_label_is_told_and_read_as_meant(read):
         ("/data/other.wav\tblues", Kind.UNKNOWN_TRACK, [NO_PREDICTION]),
     ],
 )
-def test_a_line_that_cannot_count_is_found_and_left_out(read, line, kind, predicted):
+def test_a_line_without_a_known_track_and_label_is_reported_and_left_out(read, line, kind, predicted):
     outcome = read(f"\n{line}\n", PATHS[:1])
     missing = [] if kind is Kind.UNKNOWN_LABEL else [("", Kind.MISSING_TRACK)]
     assert outcome == (predicted, [(":2", kind), *missing])
 
 
-def test_of_several_lines_for_one_track_the_last_counts(read):
+def test_the_last_of_several_lines_for_one_track_counts(read):
     text = "/data/one.wav\tblues\n/data/one.wav\trb\n/elsewhere/one.au\thiphop\n"
     assert read(text, PATHS[:1]) == ([1], [(":2", Kind.REPEATED_TRACK), (":3", Kind.REPEATED_TRACK)])
 
 
 @pytest.mark.parametrize("text", ["", "\n  \n", b"\xef\xbb\xbf"])
-def test_an_output_without_a_line_is_one_finding(read, text):
+def test_an_empty_output_is_one_problem(read, text):
     assert read(text) == ([NO_PREDICTION] * 3, [("", Kind.EMPTY)])
 
 
-def test_bytes_that_are_no_utf8_are_read_as_java_reads_them(read):
+def test_bytes_that_are_not_utf8_are_read_as_by_java(read):
     assert read(b"/data/one.wav\tbl\xe9ues\n", PATHS[:1]) == ([0], [])
     assert read(b"/data/on\xe9.wav\tblues\n", PATHS[:1])[1][0] == (":1", Kind.UNKNOWN_TRACK)
 
@@ -97,12 +97,12 @@ def test_bytes_that_are_no_utf8_are_read_as_java_reads_them(read):
         "/data/one.wav  hip-hop live\tsomething else",
     ],
 )
-def test_a_second_word_of_a_path_that_names_a_class_is_told(read, line):
+def test_a_path_whose_second_word_names_a_class_is_reported(read, line):
     assert read(line.replace("rock", "rb"), PATHS[:1])[1] == [(":1", Kind.CUT_LINE)]
 
 
 @pytest.mark.parametrize("blank", ["\t", " \t ", "\t\t", "\x0b\t", " "])
-def test_a_line_of_white_space_alone_is_no_line(read, blank):
+def test_a_line_of_white_space_is_skipped(read, blank):
     assert read(f"{blank}\n/data/one.wav\tblues\n{blank}\n{blank}", PATHS[:1]) == ([0], [])
 
 
@@ -121,7 +121,7 @@ MARK = b"\xef\xbb\xbf"
         (b"one.wav\t", False, []),
     ],
 )
-def test_a_byte_order_mark_before_a_bare_file_name_is_told(tmp_path, start, marked, findings):
+def test_a_byte_order_mark_before_a_file_name_without_a_folder_is_reported(tmp_path, start, marked, findings):
     output = tmp_path / "output.txt"
     output.write_bytes(start + b"blues\n")
     names = ["C:\\music\\one.wav"] if b"C:" in start else ["/data/one.wav"]
@@ -134,7 +134,7 @@ COMPOSED, DECOMPOSED = "canci\u00f3n", "cancio\u0301n"
 
 
 @pytest.mark.parametrize(("ours", "theirs"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED), ("が", "か\u3099")])
-def test_another_unicode_form_of_a_path_or_label_is_told_and_counted(tmp_path, ours, theirs):
+def test_another_unicode_form_of_a_path_or_label_is_reported_and_counted(tmp_path, ours, theirs):
     output = tmp_path / "output.txt"
     output.write_text(f"/{theirs}.wav\t{ours}\n/b.wav\t{theirs}\n/c.wav\t{ours}\n")
     classes = class_numbers(class_names([Track("/x", "blues"), Track("/y", ours)]))
@@ -151,7 +151,7 @@ def test_a_label_without_its_accent_is_another_label(tmp_path):
     assert [f.kind for f in read_output(output, TestList(["/b.wav"]), classes)[1]] == [Kind.UNKNOWN_LABEL]
 
 
-def test_a_truth_with_a_label_in_two_unicode_forms_has_two_classes_as_the_evaluator_counts():
+def test_a_label_in_two_unicode_forms_in_the_truth_is_two_classes_as_for_the_evaluator():
     tracks = [Track("/one.wav", COMPOSED, line=1), Track("/two.wav", DECOMPOSED, line=2)]
     assert list(class_names(tracks)) == ["cancin", "cancion"]
     assert [(f.where, f.kind) for f in check_names(("t", track) for track in tracks)] == [("t:2", Kind.TWO_FORMS)]
@@ -165,14 +165,14 @@ def test_an_output_that_cannot_be_read_at_all_is_an_error(tmp_path, name):
         read_output(tmp_path / name, TestList(PATHS), CLASSES)
 
 
-def test_names_that_collide_are_told_apart_by_file_name_and_where_these_collide_by_path():
+def test_tracks_with_one_evaluators_name_are_distinguished_by_file_name_and_then_by_path():
     gtzan = TestList([f"/a/blues.{n:05}.wav" for n in range(3)])
     assert [gtzan.find(f"/elsewhere/blues.{n:05}.wav") for n in (2, 0, 7)] == [2, 0, None]
     albums = TestList(["/a/cd1/01.wav", "/a/cd2/01.wav", "/a/cd2/02.wav"])
     assert [albums.find(f"/a/{name}.wav") for name in ("cd2/01", "./cd1/01", "cd3/01", "cd3/02")] == [1, 0, None, 2]
 
 
-def test_a_finding_names_the_line_and_ends_with_its_code(tmp_path):
+def test_a_problem_names_its_line_and_ends_with_its_code(tmp_path):
     output = tmp_path / "output.txt"
     output.write_text("/data/one.wav\tpolka\n")
     [finding] = read_output(output, TestList(PATHS[:1]), CLASSES)[1]
@@ -180,7 +180,7 @@ def test_a_finding_names_the_line_and_ends_with_its_code(tmp_path):
     assert str(finding).endswith(" [output.unknown-label]")
 
 
-def test_the_code_of_a_kind_is_its_name():
+def test_the_code_of_a_problem_is_made_from_the_name_of_its_kind():
     assert all(kind.code == f"output.{kind.name.lower().replace('_', '-')}" for kind in Kind)
 
 
@@ -191,12 +191,12 @@ def test_classes_are_in_the_order_of_the_evaluators_keys_and_spelled_as_first_se
     assert list(names) == sorted(names)
 
 
-def test_labels_that_cleaning_would_leave_nothing_of_stay_apart():
+def test_labels_without_ascii_letters_remain_different_classes():
     assert class_key("日本") != class_key("中国")
     assert class_key("R&B") == class_key("r b") == "rb"
 
 
-def test_each_name_that_the_evaluator_fails_on_is_found_once_with_its_line():
+def test_each_name_on_which_the_evaluator_fails_is_reported_once_with_its_line():
     tracks = [
         Track("/a/one.wav", "R&B", line=1),
         Track("/b c/two.wav", "rb", line=3),
@@ -215,7 +215,7 @@ def test_each_name_that_the_evaluator_fails_on_is_found_once_with_its_line():
     ]
 
 
-def test_a_test_list_has_no_labels_to_fault():
+def test_a_test_list_has_no_problems_of_labels():
     assert check_names([("test.txt", Track("/a/one.wav", line=1)), ("test.txt", Track("/a/two.wav", line=2))]) == []
 
 
@@ -243,7 +243,7 @@ LINES = st.lists(
 
 @given(LINES.map(str.encode) | st.binary())
 @settings(deadline=None)
-def test_any_bytes_give_a_class_or_none_for_each_track_and_every_lack_is_found(tmp_path_factory, data):
+def test_any_bytes_give_a_class_or_a_problem_for_each_track(tmp_path_factory, data):
     output = tmp_path_factory.getbasetemp() / "any.txt"
     output.write_bytes(data)
     predicted, findings = read_output(output, TestList(PATHS), CLASSES)
@@ -258,7 +258,7 @@ names = st.text(st.characters(categories=["Ll", "Nd"], include_characters="-_"),
 
 @given(st.dictionaries(names, st.sampled_from(["Blues", "hip-hop", "R&B"]), min_size=1), st.randoms())
 @settings(deadline=None)
-def test_a_sound_output_is_taken_whole_in_any_order(tmp_path_factory, labels, random):
+def test_a_good_output_is_read_completely_in_any_order(tmp_path_factory, labels, random):
     output = tmp_path_factory.getbasetemp() / "sound.txt"
     lines = [f"/somewhere/{name}.wav\t{label}\n" for name, label in labels.items()]
     random.shuffle(lines)
@@ -273,7 +273,7 @@ def test_a_sound_output_is_taken_whole_in_any_order(tmp_path_factory, labels, ra
 TWO = [Track("/a/one.wav", "rock"), Track("/a/two.wav", "jazz")]
 
 
-def test_predictions_are_path_tab_label_a_line_in_order_in_folders_made_as_needed(tmp_path):
+def test_predictions_are_written_in_order_and_missing_folders_are_made(tmp_path):
     output = tmp_path / "new" / "deep er" / "output.txt"
     write_predictions(output, [*TWO, TWO[0]])
     assert output.read_bytes() == b"/a/one.wav\trock\n/a/two.wav\tjazz\n/a/one.wav\trock\n"
@@ -282,7 +282,7 @@ def test_predictions_are_path_tab_label_a_line_in_order_in_folders_made_as_neede
 @pytest.mark.parametrize(
     "track", [Track("/a", "x\ty"), Track("/a", "x\ny"), Track("/a\r", "x"), Track("/a"), Track("", "x")]
 )
-def test_what_the_output_cannot_hold_is_refused_and_the_old_output_stays(tmp_path, track):
+def test_a_path_or_label_that_an_output_cannot_hold_is_refused_and_the_old_output_remains(tmp_path, track):
     output = tmp_path / "output.txt"
     output.write_text("old")
     with pytest.raises(ListError, match=r"\[output\.unwritable\]"):
@@ -291,7 +291,7 @@ def test_what_the_output_cannot_hold_is_refused_and_the_old_output_stays(tmp_pat
     assert os.listdir(tmp_path) == ["output.txt"]
 
 
-def test_an_output_that_cannot_be_written_is_a_fault_of_the_disk(tmp_path):
+def test_an_output_that_cannot_be_written_is_a_storage_error(tmp_path):
     with pytest.raises(StorageError, match="cannot be written"):
         write_predictions(tmp_path, TWO)
 
@@ -308,15 +308,15 @@ def test_probabilities_are_a_csv_with_a_header(tmp_path):
 
 
 def text(forbidden):
-    """Any text that UTF-8 and a list can hold and that is not blank."""
+    """Draw text that UTF-8 and a list can hold and that is not blank."""
     characters = st.characters(exclude_categories=["Cs"], exclude_characters=forbidden)
     return st.text(characters, min_size=1).filter(str.strip)
 
 
-# A path of no file that begins like a comment is a fault of its own, and so is the name of a column.
+# A path that names no file and begins like a comment, or is the name of a column, is a problem of its own.
 @given(path=text("\0\r\n").filter(lambda path: path[0] not in "\ufeff#<").map("{}.".format), label=text("\t\r\n"))
 @settings(deadline=None)
-def test_any_label_without_tab_or_newline_survives_writing_and_reading(tmp_path_factory, path, label):
+def test_any_label_without_tab_or_newline_is_read_as_it_was_written(tmp_path_factory, path, label):
     output = tmp_path_factory.getbasetemp() / "round-trip.txt"
     write_predictions(output, [Track(path, label)])
     assert read_labelled(output, min_classes=1) == [Track(path, label)]
