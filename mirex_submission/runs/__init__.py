@@ -1,1 +1,1 @@
-"""What the commands do, as plain functions: extract, train, classify."""
+"""The runs of the commands as plain functions: extract, train, classify and others."""

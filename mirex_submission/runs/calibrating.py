@@ -1,4 +1,4 @@
-"""Calibration: a fifth of the training tracks is held out, and measured when the model is trained."""
+"""Calibrate a trained model on a fifth of the training tracks, which is held out."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from mirex_submission.training.holdout import CALIBRATION_SHARE, held_out, joine
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1  # Raise it whenever the same tracks would give another calibration.
+_VERSION = 1  # raise it whenever the same tracks would give another calibration
 
 Model = TypeVar("Model", Bundle, ViewBundle)
 
@@ -43,11 +43,11 @@ class Split:
     trained, groups : tuple of TrainedTrack, tuple of str
         Tracks to train on, and the group of each.
     held : tuple of TrainedTrack
-        Held-out tracks; without a calibration none.
+        Held-out tracks; empty without calibration.
     trained_numbers, held_numbers : tuple of int
-        Number of the group of each track, where tracks of equal content are of one group; without a calibration none.
+        Number of the group of each track, which copies share; empty without calibration.
     key : str
-        Hash of all that decides it; without a calibration "".
+        Hash of everything that decides the split; "" without calibration.
     """
 
     trained: tuple[TrainedTrack, ...]
@@ -58,12 +58,12 @@ class Split:
     key: str = ""
 
     def calibrated(self, model: Bundle | ViewBundle) -> bool:
-        """Return whether a model was calibrated as this split asks, or has no calibration where this holds out none."""
+        """Return whether a model has the calibration of this split, or none if the split holds out no track."""
         return (model.calibration.key if model.calibration else "") == self.key
 
 
 def split(tracks: tuple[TrainedTrack, ...], groups: Sequence[str], *, calibrate: bool, seed: int) -> Split:
-    """Hold out tracks for a calibration, if one is asked for.
+    """Split the tracks of a training, and hold some out if `calibrate` is true.
 
     Raises
     ------
@@ -83,8 +83,8 @@ def split(tracks: tuple[TrainedTrack, ...], groups: Sequence[str], *, calibrate:
     key = digest(json.dumps([_VERSION, list(map(dataclasses.astuple, tracks)), numbers.tolist(), seed]).encode())
     parts = [[k for k, held in enumerate(out) if held == side] for side in (False, True)]
     (trained, held), n_groups = parts, len(set(numbers[out]))
-    text = f"{len(held)} of {len(tracks)} tracks, of {n_groups} groups, are held out to calibrate the model"
-    log.info("%s: sets of labels up to --confidence %.3g", text, np.floor(1000 * n_groups / (n_groups + 1)) / 1000)
+    text = f"{len(held)} of {len(tracks)} tracks ({n_groups} groups) are held out to calibrate the model"
+    log.info("%s: --confidence may be up to %.3g", text, np.floor(1000 * n_groups / (n_groups + 1)) / 1000)
     return Split(
         tuple(tracks[k] for k in trained),
         tuple(groups[k] for k in trained),
@@ -96,19 +96,20 @@ def split(tracks: tuple[TrainedTrack, ...], groups: Sequence[str], *, calibrate:
 
 
 def calibrated(folder: Path, model: Model, predictor: Predictor, stores: Stores, tracks: Split) -> Model:
-    """Return a model with the calibration by its held-out tracks, and store the tracks to compare with.
+    """Calibrate a model on its held-out tracks, and store the training tracks to which others are compared.
 
     Parameters
     ----------
     folder : Path
         Folder of the model.
     model : Bundle or ViewBundle
-        Trained on `tracks.trained`.
+        Model that was trained on `tracks.trained`.
     predictor : Predictor
         This model in memory.
     stores : sequence of FeatureStore
-        Of the model's features.
+        Stores of the model's features.
     tracks : Split
+        Tracks of the training.
     """
     specs = [store.spec for store in stores]
 
@@ -128,7 +129,7 @@ def calibrated(folder: Path, model: Model, predictor: Predictor, stores: Stores,
         distances.append(likeness.distance(descriptor(specs, read)))
         progress.advance()
     progress.close()
-    # The classifier of views has a temperature already, of more held-out tracks: all of its own, in turn.
+    # The classifier of views already has a temperature, by a cross-validation on all of its training tracks.
     logs = logarithms(np.stack(probabilities))
     temperature = svm.temperature(logs, targets) if isinstance(model, Bundle) else 1.0
     held = [

@@ -26,7 +26,7 @@ def check(
     tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
 ) -> list[Problem]:
-    """Check everything that is known before runs over these lists, and write nothing.
+    """Check lists, audio, disk, memory and device for runs over these lists; write nothing.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def check(
 
 
 def _model(scratch: Path, name: str | None) -> Problem:
-    """What bin/classify.sh would load."""
+    """Check the model that bin/classify.sh would load."""
     from mirex_submission.models import bundle as bundles
 
     folder = bundles.folder_of(scratch, name)
@@ -108,7 +108,7 @@ def _model(scratch: Path, name: str | None) -> Problem:
 
 
 def _backend(run: RunOptions) -> Problem:
-    """What Keras finds of the GPUs that are asked for, which takes seconds."""
+    """Check with Keras that the requested GPUs can be used, which takes seconds."""
     from mirex_submission.networks import engine as engines
 
     try:

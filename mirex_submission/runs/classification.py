@@ -1,4 +1,4 @@
-"""What a classification gives, line by line."""
+"""The result of a classification, line by line."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Classification:
     probabilities : np.ndarray [shape=(n_tracks, n_classes), float64]
         Class probabilities of each line.
     unreadable : list of str
-        Paths that are unreadable: they have the most frequent training label, and as probabilities the shares of the
-        classes in the training.
+        Unreadable paths. They get the most frequent training label, and the shares of the classes in the training as
+        probabilities.
     seconds : list of float
-        Time that each line took: its features, if they were not stored, and its prediction.
+        Time of each line: for its features, if they were not stored, and its prediction.
     notes : list of str
-        What is odd about the audio of each line, or why it is unreadable, with the code of the problem; or "".
+        Note on the audio of each line, or why it is unreadable, with the code of the problem; or "".
     sets : list of tuple of str, optional
-        With `confidence`: the labels of each line's set, all labels if it is unreadable; ("none",) where it is unlike
-        all training tracks, so that no label holds.
+        With `confidence`, the set of labels of each line: all labels if it is unreadable, ("none",) if it is unlike all
+        training tracks.
     """
 
     tracks: list[Track]
@@ -63,8 +63,8 @@ class Classification:
         Returns
         -------
         pandas.DataFrame
-            Columns path, label, readable, labels (the set, with `confidence`), and one with the probability of each
-            class.
+            Columns path, label, readable, labels (the set of labels, only with `confidence`), and the probability of
+            each class.
         """
         import pandas as pd
 

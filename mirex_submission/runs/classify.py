@@ -55,9 +55,9 @@ def classify(
     scratch : path
         Folder for features and models, kept between runs.
     test_list : list file, folder, table or audio file, or paths in memory
-        The tracks; of a folder all audio below.
+        The tracks; for a folder, all audio files in it and its subfolders.
     output : path, optional
-        File for `path<TAB>label` a line, or in the other formats of `classification`; "-" is standard output.
+        File with `path<TAB>label` per line, or in the format of `classification`; "-" is standard output.
     classification, tables, run : ClassificationOptions, TableOptions, RunOptions
         Model, vote and probabilities; columns of a table; threads, device and strictness.
     **fields
@@ -73,9 +73,9 @@ def classify(
     ListError
         The list has problems.
     ModelError
-        There is no model, or it is damaged, of another kind, or not calibrated as `confidence` needs.
+        There is no model, or it is damaged, of another type, or not calibrated although `confidence` is given.
     AudioError
-        More than half of the tracks (with `strict` one track) are unreadable; the files are written before.
+        More than half of the tracks (with `strict` one track) are unreadable; the output is written before.
     DeviceError, StorageError, UsageError
         The device is missing; a file cannot be written; an output would overwrite a list.
 
@@ -97,7 +97,7 @@ def classify(
     check_none_left(fields)
     if classification.confidence is not None and classification.format == "mirex" and output is not None:
         raise UsageError(
-            "--confidence: MIREX's format has no place for sets of labels: add --format csv or --format jsonl",
+            "--confidence: MIREX's format cannot hold sets of labels: add --format csv or --format jsonl",
             code="usage.confidence",
         )
     scratch = scratch_folder(scratch)
@@ -130,7 +130,7 @@ def output_files(
     Raises
     ------
     UsageError
-        A file is one of the input lists, is given twice, or lies among what the scratch folder keeps.
+        A file is one of the input lists, is given twice, or is in a folder for features or models.
     """
     kept = [os.path.realpath(scratch / name) for name in ("features", "model", "models")]
     taken = {os.path.realpath(path): path for path in inputs if isinstance(path, (str, os.PathLike))}
@@ -142,11 +142,12 @@ def output_files(
         real = os.path.realpath(path)
         if any(real.startswith(f"{folder}/") for folder in kept):
             raise UsageError(
-                f"{path}: lies among the features and models of {scratch}: give another name", code="usage.output"
+                f"{path}: is in a folder of {scratch} for features or models: give another path", code="usage.output"
             )
         if real in taken and not real.startswith("/dev/"):
             raise UsageError(
-                f"{path}: is {taken[real]} too, which it would overwrite: give another name", code="usage.output"
+                f"{path}: is the same file as {taken[real]} and would overwrite it: give another path",
+                code="usage.output",
             )
         taken[real] = path
     return files[0], files[1]
@@ -166,7 +167,7 @@ def classify_paths(
     model: AnyBundle,
     run: RunOptions,
 ) -> Classification:
-    """Classify paths whose list and outputs are checked, with a model that `load_model` gave; see `classify`."""
+    """Classify paths of a checked list into checked outputs, with a model from `load_model`; see `classify`."""
     from mirex_submission.features import extraction
     from mirex_submission.features.store import FeatureStore
     from mirex_submission.models.prediction import overlap
@@ -182,11 +183,11 @@ def classify_paths(
     stores = [FeatureStore(scratch, spec) for spec in model.specs]
     try:
         records = extraction.extract(paths, stores, Workers(run.threads, limit_s=run.track_limit))
-    except UsageError as error:  # a view of the model is missing, or of another version
+    except UsageError as error:  # a view of the model is missing or has another version
         raise ModelError(f"the views of the model: {error.text}", code=error.code) from error
     trained = overlap(model, records.values())
     if trained:
-        text = f"{len(trained)} test track(s) are in the training list too, by path or content"
+        text = f"{len(trained)} test track(s) are also in the training list, by path or content"
         log.warning("%s", coded(f"{text}: {', '.join(trained[:3])}", code="list.trained-track"))
     result = _predict(paths, records, model, predictor, stores, sets)
     if probabilities:
@@ -209,14 +210,14 @@ def _write(output: str, data: bytes) -> None:
         sys.stdout.flush()
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    else:  # a notebook's
+    else:  # standard output of a notebook
         sys.stdout.write(data.decode())
 
 
 def _newest_predictor(
     scratch: Path, classification: ClassificationOptions, model: AnyBundle, run: RunOptions
 ) -> tuple[AnyBundle, Predictor]:
-    """Load the weights of a model; where a training has replaced them meanwhile, return the new model with its own."""
+    """Load the weights of a model; if a training has replaced the model in the meantime, load the new one."""
     from mirex_submission.models.bundle import folder_of
 
     folder = folder_of(scratch, classification.name)
@@ -252,7 +253,7 @@ def start_predictor(folder: Path, model: AnyBundle, run: RunOptions) -> NetworkP
 
 
 def load_model(scratch: Path, classification: ClassificationOptions, run: RunOptions) -> AnyBundle:
-    """Load the model, with the networks and the vote that the options ask for."""
+    """Load the model with the networks and the vote of the options."""
     from mirex_submission.features.views import PLUGINS
     from mirex_submission.models import bundle as bundles
     from mirex_submission.models.bundle import ViewBundle
@@ -279,10 +280,8 @@ def load_model(scratch: Path, classification: ClassificationOptions, run: RunOpt
         trained, model=classification.model or trained.model, vote=classification.vote or trained.vote
     )
     if not set(recipe.networks) <= set(trained.networks):
-        raise ModelError(
-            f"{folder}: holds model {trained.model}: train model {recipe.model} with bin/train.sh",
-            code="model.other-network",
-        )
+        advice = f"train model {recipe.model} with bin/train.sh --model {recipe.model}"
+        raise ModelError(f"{folder}: holds model {trained.model}: {advice}", code="model.other-network")
     if recipe.networks == trained.networks:
         return dataclasses.replace(model, recipe=recipe)
     if classification.confidence is not None:
@@ -341,6 +340,6 @@ def _log(result: Classification, output: str | None) -> None:
     if result.sets is not None:
         n_none = sum(labels == (NONE,) for labels in result.sets)
         mean = sum(map(len, result.sets)) / len(result.sets)
-        log.info("sets of labels: %.2f labels at the mean; %d track(s) are unlike all training tracks", mean, n_none)
+        log.info("sets of labels: %.2f labels on average; %d track(s) are unlike all training tracks", mean, n_none)
     if output and output != STDOUT:
         log.info("output: %s", output)

@@ -1,4 +1,4 @@
-"""The functions by which DCASE 2025, task 1, calls a submission. Each takes what the organisers' scripts give.
+"""The functions of a submission that the organisers' scripts of DCASE 2025, task 1, call.
 
 References
 ----------
@@ -30,25 +30,25 @@ _RUN = RunOptions(device="cpu")
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """A model in memory; called with an input of `load_inputs` it gives the logarithms of the class probabilities."""
+    """A model in memory. A call with an input of `load_inputs` returns the logarithms of the class probabilities."""
 
     bundle: AnyBundle
     predictor: Predictor
 
     def __call__(self, features: Input) -> Any:
-        with threadpool_limits(1, "blas"):  # as in `classify`: it decides the last bits
+        with threadpool_limits(1, "blas"):  # as in `classify`: the number of threads decides the last bits
             return _logits(self.predictor.predict(features.parts)[1])
 
 
 @dataclass(frozen=True, eq=False)
 class Input:
-    """The features of one track, of each kind that the model needs."""
+    """The features of one track, one part for each kind of features that the model needs."""
 
     parts: list[tuple[Header, np.ndarray]]
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the first kind, [n_rows, n_columns]."""
+        """Shape of the first part, [n_rows, n_columns]."""
         return self.parts[0][1].shape
 
 
@@ -70,7 +70,7 @@ def predict(
     model_file_path : str, optional
         Folder of another model than `default`.
     use_cuda : bool
-        Not used: it computes on a CPU.
+        Ignored: predictions are computed on a CPU.
     default : str
         Folder of the model.
 
@@ -98,12 +98,12 @@ def load_inputs(file_paths: Sequence[str], device_ids: Sequence[str], model: Mod
 
 
 def get_model_for_device(model: Model, device_id: str) -> Model:
-    """Return the model for a recording device: there is one for all."""
+    """Return the model for a recording device, which is the same for all devices."""
     return model
 
 
 def _logits(probabilities: np.ndarray) -> Any:
-    with np.errstate(divide="ignore"):  # a probability of 0 is that again after softmax
+    with np.errstate(divide="ignore"):  # log(0) is -inf, which softmax turns into 0 again
         logits = np.log(probabilities)
     torch = sys.modules.get("torch")
     return logits if torch is None else torch.from_numpy(logits)

@@ -1,4 +1,4 @@
-"""Explain the mistakes that a report shows, each on a page of its own, by the models that made them."""
+"""Explain each mistake that a report shows on its own page, with the model that made it."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ from mirex_submission.system.atomic import digest, make_folder
 
 
 class MistakeExplainer:
-    """Writes the pages into a folder beside the report, `NAME-explained` for `NAME.html`.
+    """Writer of pages that explain mistakes, in the folder `NAME-explained` beside the report `NAME.html`.
 
     Parameters
     ----------
     scratch : path
-        The scratch folder of `crossval`, or the one that holds the models of `evaluate`'s outputs: `models/FOLD` of
-        each fold, or `model`.
+        The scratch folder of `crossval`; or one that has the models of `evaluate`'s outputs, as `models/FOLD` or
+        `model`.
     results : path
         Folder of the results.
     report : path
         The report.
     run : RunOptions
+        Threads, device and engine.
     command : sequence of str
-        The command that asked for it, which the pages show.
+        The command line, which the pages show.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class MistakeExplainer:
             predicted = explainer.predict(mistake.path)
             if class_key(predicted) != class_key(mistake.predicted):
                 text = f"{mistake.path}: the model of {system} in {self._scratch} now predicts {predicted!r}"
-                return Explained(missing=f"{text}: it is not the one that made this mistake")
+                return Explained(missing=f"{text}: it is not the model that made this mistake")
             explanation = explainer.explain(mistake.path)
         except (AudioError, DeviceError, ModelError, UsageError) as error:
             return Explained(missing=str(error))
@@ -85,7 +86,7 @@ class MistakeExplainer:
             return self._scratch, ClassificationOptions(name=fold if has_own else None)
         name = _value(argv, "--name")
         if name is None or len(argv) < 3:
-            raise ModelError(f"{system}: is another program, without a model of this one", code="report.other-system")
+            raise ModelError(f"{system}: only models of this program can be explained", code="report.other-system")
         scratch = scratch_folder(argv[-3])
         if Path(os.path.realpath(self._scratch)) not in (real := Path(os.path.realpath(scratch)), *real.parents):
             raise UsageError(
@@ -96,7 +97,7 @@ class MistakeExplainer:
 
 
 def _value(argv: Sequence[str], flag: str) -> str | None:
-    """Return the value of an option, behind it or after an equals sign; the last one counts."""
+    """Return the last value of an option, in the next word or after an equals sign."""
     values = [word.partition("=")[2] for word in argv if word.startswith(f"{flag}=")]
     values += [argv[k + 1] for k, word in enumerate(argv[:-1]) if word == flag]
     return values[-1] if values else None

@@ -36,14 +36,14 @@ def extract(
     run: RunOptions = RunOptions(),
     **fields: Any,
 ) -> dict[str, Extracted]:
-    """Extract the features that a recipe needs of every readable track and store them in the scratch folder.
+    """Extract the features of every readable track for a recipe and store them in the scratch folder.
 
     Parameters
     ----------
     scratch : path
         Folder for features and models, kept between runs.
     feature_list : list file, folder, table or audio file, or paths in memory
-        All tracks of a task; of a folder all audio below.
+        All tracks of a task; for a folder, all audio files in it and its subfolders.
     recipe : Recipe, ViewRecipe or name
         "paper": log-Mel frames. "modulation": the vectors of views.
     features, extraction, tables, run : FeatureOptions, ExtractionOptions, TableOptions, RunOptions
@@ -54,8 +54,7 @@ def extract(
     Returns
     -------
     dict of str to Extracted
-        Result of each path: `content`, the hash of its audio, is empty where there are no features, and `reason` says
-        why.
+        Result of each path. Without features, `content` (the hash of the audio) is empty and `reason` says why.
 
     Raises
     ------
@@ -115,11 +114,11 @@ def extract(
                 ),
                 headers,
             )
-        del headers  # those of a million files are 200 MB
+        del headers  # the headers of a million files take 200 MB
         clear_leftovers(scratch)
         plots = Path(extraction.plot).absolute() if extraction.plot else None
         if plots:
-            make_folder(plots)  # fails now, and not after the work
+            make_folder(plots)  # fails now instead of after the extraction
         if extraction.shard[1] > 1:
             log.info("shard %d of %d: %d of %d tracks", *extraction.shard, len(share), len(set(paths)))
         stores = [FeatureStore(scratch, spec) for spec in specs]

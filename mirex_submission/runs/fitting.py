@@ -42,10 +42,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Job:
-    """A training whose tracks are read: all that decides its model, and how it runs.
+    """A training whose features are extracted: everything that decides its model, and how it runs.
 
-    `split` has the tracks to train on, and those that are held out to calibrate; of the former `out` tells which
-    recipe.patience holds out. `packages` has name and version of the package of each added network.
+    `split` has the tracks to train on and those that are held out to calibrate the model. `out` marks the tracks to
+    train on that recipe.patience holds out. `packages` has name and version of the package of each added network.
     """
 
     scratch: Path
@@ -70,7 +70,7 @@ class _Job:
 
     @property
     def n_kept(self) -> int:
-        """Return how many checkpoints stay: with patience the model may be that of an earlier epoch than the last."""
+        """Return how many checkpoints to keep: with patience, the model may be from an epoch before the last."""
         return 1 if self.recipe.patience else 0
 
     def keys(self) -> dict[str, str]:
@@ -81,8 +81,8 @@ class _Job:
             network: key_of(name, contents, labels, self.out, self.spec, self.recipe) for network, name in names.items()
         }
 
-    def made(self, model: Bundle) -> bool:
-        """Return whether a model is of these tracks and this recipe."""
+    def has_trained(self, model: Bundle) -> bool:
+        """Return whether a model was trained on these tracks with this recipe."""
         same = (model.recipe, model.tracks, model.classes) == (self.recipe, self.tracks, self.classes)
         return same and self.split.calibrated(model)
 
@@ -113,7 +113,7 @@ def train(
     feature_paths : sequence of str
         More tracks of the task, whose features are extracted too.
     groups : mapping of str to str, optional
-        Full path to group, such as the artist: a group is held out whole; a track without one is its own group.
+        Group of each full path, such as the artist. A group is held out as a whole; a track without one is its own.
 
     Returns
     -------
@@ -130,7 +130,7 @@ def train(
     ends_s = time.monotonic() + (math.inf if training.time_limit is None else training.time_limit)
     check_one_host()
     packages = {network: NETWORKS.package_of(network) for network in recipe.networks if network not in ARCHITECTURES}
-    # Whether the engine can do it must be known before the features are extracted. Keras on a CPU can, and starts late.
+    # Start the engine before extraction, as it may fail. Keras on a CPU never fails, and starts only when needed.
     keras = engines.needs_keras(run.chosen_device, recipe.networks, run.engine)
     engine = start_engine(recipe, run) if packages or not keras or run.chosen_device.startswith("gpu") else None
     classes = tuple(sorted({track.label for track in tracks}))
@@ -147,7 +147,8 @@ def train(
         job = _Job(scratch, recipe, spec, training, run, classes, split, out, packages)
         if _train_job(job, engine, shapes, store, ends_s):
             counts = len(readable), len(tracks), len(classes)
-            log.info("trained model %s on %d of %d tracks, %d classes; it is in %s", recipe.model, *counts, job.folder)
+            text = "trained model %s on %d of %d tracks, %d classes; the model is in %s"
+            log.info(text, recipe.model, *counts, job.folder)
     return job.folder
 
 
@@ -158,7 +159,7 @@ def _train_job(
     store: FeatureStore[FeatureSpec],
     ends_s: float,
 ) -> bool:
-    """Train and store the model, unless it is there already; return whether it was trained."""
+    """Train and store the model, unless it exists already; return whether it was trained."""
     keys, model = job.keys(), _model(job.folder)
     checkpoints = {network: Checkpoints(job.folder, key, shapes[network]) for network, key in keys.items()}
     if job.training.restart:
@@ -166,22 +167,22 @@ def _train_job(
             kept.clear()
     resumed = {} if job.training.restart else _resumed(job, model, checkpoints)
     finished = all(network in resumed and resumed[network].is_done(job.recipe) for network in keys)
-    is_done = model is not None and finished and job.made(model)
+    is_done = model is not None and finished and job.has_trained(model)
     if model and is_done:
-        log.info("nothing to do: the model in %s is of these tracks and this recipe", job.folder)
-        # An earlier run may have been killed before it could do these, or they were deleted.
+        log.info("nothing to do: the model in %s was trained on these tracks with this recipe", job.folder)
+        # An earlier run may have been killed before it wrote these files, or they were deleted.
         card.write(job.folder, model)
         _write_history(job, model.history)
         if job.training.tensorboard:
             histories.write_tensorboard(job.training.tensorboard, model.history)
     else:
         if model and not resumed:
-            log.info("a new training, which will replace the model in %s", job.folder)
+            log.info("new training: it will replace the model in %s", job.folder)
         engine = engine or start_engine(job.recipe, job.run)
         log.info("%s", engine.description)
         trained = _train_networks(job, engine, store, checkpoints, resumed, ends_s)
         _store(job, engine, store, trained, keys)
-        clear_checkpoints(job.folder, but=list(keys.values()))  # of other trainings, which this one replaces
+        clear_checkpoints(job.folder, but=list(keys.values()))  # removes those of trainings that this one replaces
     for kept in checkpoints.values():
         kept.clear(but=job.n_kept)
     return not is_done
@@ -200,8 +201,8 @@ def start_engine(recipe: Recipe, run: RunOptions) -> Engine:
     )
     if recipe.batch_size % engine.n_replicas:
         raise UsageError(
-            f"{engine.n_replicas} GPUs cannot share mini-batches of {recipe.batch_size} segments: give a --batch-size "
-            f"that {engine.n_replicas} divides, or fewer GPUs",
+            f"{engine.n_replicas} GPUs cannot share mini-batches of {recipe.batch_size} segments: give a multiple of "
+            f"{engine.n_replicas} as --batch-size, or fewer GPUs",
             code="usage.several-gpus",
         )
     return engine
@@ -241,7 +242,7 @@ def _resumed(job: _Job, model: Bundle | None, checkpoints: Mapping[str, Checkpoi
     resumed = {}
     for network, kept in checkpoints.items():
         candidates = [kept.load(job.recipe)]
-        # With patience the weights of the model may be those of an earlier epoch than the last.
+        # With patience, the weights of the model may be from an epoch before the last.
         if model and model.keys.get(network) == kept.key and not job.recipe.patience:
             history = model.history[network]
             if len(history) <= job.recipe.epochs:
@@ -261,7 +262,7 @@ def _train_networks(
     resumed: Mapping[str, Checkpoint],
     ends_s: float,
 ) -> dict[str, Checkpoint]:
-    """Train the networks of the recipe, one after the other; each gets the same share of the time that is left."""
+    """Train the networks of the recipe one after the other; each gets the same share of the remaining time."""
     data = _pack(job, store, held_out=False)
     validation = _pack(job, store, held_out=True) if job.recipe.patience else None
     trained = {}
@@ -293,7 +294,7 @@ def _store(
 ) -> None:
     """Put the model into its folder, with the history and the model card."""
     folder, history = job.folder, {network: checkpoint.history for network, checkpoint in trained.items()}
-    for name in ("history.csv", "history.png"):  # of the model before
+    for name in ("history.csv", "history.png"):  # of the previous model
         remove(folder / name)
     _write_history(job, history)
     files = {name: bundles.save_weights(folder, last.best or last.weights) for name, last in trained.items()}
@@ -322,7 +323,7 @@ def _write_history(job: _Job, history: histories.Histories) -> None:
 def _draw(history: histories.Histories, file: Path) -> None:
     try:
         picture = histories.draw(history)
-    except Exception as error:  # noqa: BLE001 - a picture must not cost a model
+    except Exception as error:  # noqa: BLE001 - a failed picture must not stop the training
         log.warning("%s", coded(f"{file} is not drawn: {error}", code="training.no-picture"))
     else:
         write_file(file, picture)

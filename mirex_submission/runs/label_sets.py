@@ -1,4 +1,4 @@
-"""The sets of labels of `classify --confidence`, by the calibration of a model."""
+"""The sets of labels of `classify --confidence`, made with the calibration of a model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class LabelSets:
     """The sets of labels that hold the truth with a given probability."""
 
     def __init__(self, folder: Path, model: AnyBundle, confidence: float) -> None:
-        """Read what the calibration has measured. Raises ModelError."""
+        """Make the rule of the sets from the calibration of a model. Raises ModelError."""
         calibration = model.calibration
         assert calibration
         self._model, self._calibration = model, calibration
@@ -49,11 +49,11 @@ class LabelSets:
         Parameters
         ----------
         features : sequence of (Header, np.ndarray)
-            As a predictor takes them.
+            Features as for a predictor.
         chosen : int
             The predicted class.
         probabilities : np.ndarray [shape=(n_classes,)]
-            As the predictor gave them.
+            Probabilities from the predictor.
         """
         distance = self._likeness.distance(descriptor(self._model.specs, features))
         held = self._rule.choose(self._calibration.untempered(probabilities), chosen, distance)
@@ -82,7 +82,7 @@ def check_calibrated(scratch: Path, classification: ClassificationOptions, model
 
 
 def _warn(rule: SetRule, confidence: float, n_groups: int) -> None:
-    """Log what the held-out groups are too few for."""
+    """Warn if there are too few held-out groups for this confidence."""
     if math.isinf(rule.highest_score):
         highest = math.floor(1000 * n_groups / (n_groups + 1)) / 1000
         text = f"{n_groups} held-out groups of tracks allow no confidence above {highest:g}: each set holds all labels"
@@ -90,7 +90,8 @@ def _warn(rule: SetRule, confidence: float, n_groups: int) -> None:
         log.warning("%s", coded(text, code="model.few-groups"))
     elif math.isinf(rule.farthest):
         text = (
-            f"{n_groups} held-out groups of tracks are too few to tell which tracks are unlike the training, too, with"
+            f"{n_groups} held-out groups of tracks are too few to detect tracks that are unlike the training with "
+            f"--confidence {confidence:g}: no set is {NONE!r}"
         )
-        text = f"{text} --confidence {confidence:g}: no set is {NONE!r}: lower it, or train with more tracks or groups"
+        text = f"{text}: lower --confidence, or train with more tracks or groups"
         log.warning("%s", coded(text, code="model.few-groups"))

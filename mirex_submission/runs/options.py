@@ -1,6 +1,6 @@
 """The options of the runs: one frozen dataclass for each subject.
 
-Their defaults are those of the shell scripts, of Python and of MirexClassifier alike.
+The shell scripts, the Python functions and MirexClassifier have the same defaults.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _probabilities() -> Any:
 
 @dataclass(frozen=True)
 class RunOptions(Options):
-    """How a run uses the machine, and what it tolerates.
+    """Threads, device and limits of a run.
 
     Parameters
     ----------
@@ -60,13 +60,13 @@ class RunOptions(Options):
     device : str, optional
         "auto", "cpu", "gpu", or "gpu:1,2"; default: $MIREX_DEVICE, or "auto".
     engine : {"auto", "native", "keras"}
-        What computes networks; "auto": the native kernel on a CPU, Keras on a GPU or with $KERAS_BACKEND.
+        Engine of the networks; "auto": the native kernel on a CPU, Keras on a GPU or with $KERAS_BACKEND.
     strict : bool
         End with status 4 if any track is unreadable.
     no_check : bool
         Skip the check of disk, memory and audio headers before the run.
     track_limit : float
-        Most seconds for decoding a track and computing its features; beyond, it is unreadable.
+        Time limit in seconds to decode a track and compute its features. A track that takes longer is unreadable.
     """
 
     threads: int = option(
@@ -78,9 +78,9 @@ class RunOptions(Options):
         metavar="auto|cpu|gpu|gpu:1,2",
     )  # fmt: skip
     engine: str = option("auto", "auto: native on a CPU, Keras on a GPU or with $KERAS_BACKEND", choices=ENGINES)
-    strict: bool = option(False, "status 4 if any track is unreadable")
+    strict: bool = option(False, "end with status 4 if any track is unreadable")
     no_check: bool = option(False, "skip the check of disk, memory and audio headers")
-    track_limit: float = option("30m", "most time to extract one track", convert=opt.positive_seconds, metavar="TIME")
+    track_limit: float = option("30m", "time limit to extract one track", convert=opt.positive_seconds, metavar="TIME")
 
     @property
     def chosen_device(self) -> str:
@@ -104,12 +104,12 @@ class FeatureOptions(Options):
     bands : int
         Mel bands.
     frames : int
-        Frames a segment.
+        Frames per segment.
     """
 
     rate: str = option("auto", "working sampling rate in Hz", choices=("auto", *map(str, WORKING_RATES_HZ)))
     bands: int = option(DEFAULT_BANDS, "Mel bands", convert=integer_between(1, MAX_BANDS), metavar="N")
-    frames: int = option(DEFAULT_FRAMES, "frames a segment", convert=integer_between(1, MAX_FRAMES), metavar="N")
+    frames: int = option(DEFAULT_FRAMES, "frames per segment", convert=integer_between(1, MAX_FRAMES), metavar="N")
 
 
 @dataclass(frozen=True)
@@ -139,15 +139,15 @@ class ExtractionOptions(ClusterOptions):
 
 @dataclass(frozen=True)
 class TrainingOptions(Options):
-    """How a training runs; what it computes is in the Recipe.
+    """How a training runs; the settings of the model are in the Recipe.
 
     Parameters
     ----------
     name : str, optional
         Name of the model in the scratch folder.
     groups : list or "folder", optional
-        A list of path and group, such as artists: held-out tracks share no group with the others. "folder": the folders
-        below those of the classes, where the training list is a folder.
+        A list of path and group, such as artists: tracks of one group are held out together. "folder": the subfolders
+        of the class folders, if the training list is a folder.
     max_bad : float
         Most training tracks that may be unreadable, in percent.
     restart : bool
@@ -161,7 +161,7 @@ class TrainingOptions(Options):
     no_picture : bool
         Do not draw history.png.
     calibrate : bool
-        Hold out a fifth of the tracks to calibrate the model: its probabilities, and sets of labels.
+        Hold out a fifth of the tracks to calibrate the probabilities and the sets of labels of the model.
 
     Examples
     --------
@@ -173,10 +173,10 @@ class TrainingOptions(Options):
     name: str | None = _name()
     groups: str | os.PathLike[str] | Iterable[Any] | None = option(
         None,
-        "list of path<TAB>group, such as artists, never split when tracks are held out; or: folder",
+        "list of path<TAB>group, such as artists, held out together; or: folder",
         metavar="FILE|folder",
     )
-    max_bad: float = option(10.0, "most training tracks that may be unreadable", convert=opt.percent, metavar="PERCENT")
+    max_bad: float = option(10.0, "most unreadable training tracks, in percent", convert=opt.percent, metavar="PERCENT")
     restart: bool = option(False, "ignore checkpoints and train from scratch")
     time_limit: float | None = option(
         None, "stop after this time and keep the model: 20h, 90m, 30s", convert=opt.seconds, metavar="TIME"
@@ -191,7 +191,7 @@ class TrainingOptions(Options):
 
 @dataclass(frozen=True)
 class TrainAndClassifyOptions(TrainingOptions):
-    """The options of a training, and the file of probabilities that the classification after it writes."""
+    """The options of a training, and the file of probabilities of the classification that follows."""
 
     probabilities: str | None = _probabilities()
 
@@ -211,10 +211,10 @@ class ClassificationOptions(Options):
     probabilities : path, optional
         CSV file for the class probabilities.
     format : {"mirex", "csv", "jsonl"}
-        Format of the output: `path<TAB>label` a line; or with class probabilities, seconds and notes.
+        Format of the output: `path<TAB>label` per line; or with class probabilities, seconds and notes.
     confidence : float, optional
-        Between 0 and 1: add the set of labels that holds the truth with this probability. The model has to be
-        calibrated, and `format` "csv" or "jsonl".
+        Between 0 and 1: add a set of labels that holds the true label with this probability. The model must be
+        calibrated, and `format` must be "csv" or "jsonl".
     """
 
     name: str | None = _name()
@@ -225,7 +225,7 @@ class ClassificationOptions(Options):
     probabilities: str | None = _probabilities()
     format: str = option("mirex", "format of OUTPUT: csv and jsonl hold probabilities, seconds, notes", choices=FORMATS)
     confidence: float | None = option(
-        None, "add the set of labels that holds the truth with this probability", convert=opt.share, metavar="P"
+        None, "add a set of labels that holds the truth with this probability", convert=opt.share, metavar="P"
     )
 
 
@@ -240,14 +240,14 @@ def _label(value: Any) -> str:
 
 @dataclass(frozen=True)
 class PackOptions(Options):
-    """What a packed submission is like.
+    """Options of a packed submission.
 
     Parameters
     ----------
     name : str, optional
         Name of the model in the scratch folder.
     harness : {"plain", "grand-challenge", "dcase"}
-        Who calls it: a command line; /input and /output; or Python.
+        Interface of the submission: a command line; a container with /input and /output; or Python functions.
     offline : bool
         Take the installed packages instead of downloading their wheels.
     author : str, optional
@@ -257,7 +257,7 @@ class PackOptions(Options):
     """
 
     name: str | None = _name()
-    harness: str = option("plain", "who calls the submission", choices=HARNESSES, flag="--for")
+    harness: str = option("plain", "interface of the submission", choices=HARNESSES, flag="--for")
     offline: bool = option(False, "take installed packages instead of downloading wheels")
     author: str | None = option(None, "names and e-mail addresses for README.md", convert=str, metavar="TEXT")
     label: str = option("submission", "name of the Python package for DCASE", convert=_label, metavar="NAME")
@@ -274,16 +274,16 @@ class TaskLists(Options):
     Parameters
     ----------
     features, train, test : paths
-        List files of each kind.
+        Feature lists, training lists and test lists.
     """
 
-    features: tuple[str, ...] = option((), "feature lists, one path a line", convert=_paths, metavar="LIST")
-    train: tuple[str, ...] = option((), "training lists, path<TAB>label a line", convert=_paths, metavar="LIST")
+    features: tuple[str, ...] = option((), "feature lists, one path per line", convert=_paths, metavar="LIST")
+    train: tuple[str, ...] = option((), "training lists, path<TAB>label per line", convert=_paths, metavar="LIST")
     test: tuple[str, ...] = option((), "test lists, in the order of the training lists", convert=_paths, metavar="LIST")
 
 
 def check_recipe(recipe: AnyRecipe, *options: Options) -> None:
-    """Check that no option is given that only the recipe of networks has. Raises UsageError."""
+    """Check that a recipe of views gets no option of networks. Raises UsageError."""
     if isinstance(recipe, Recipe):
         return
     for of_subject in options:
@@ -291,12 +291,12 @@ def check_recipe(recipe: AnyRecipe, *options: Options) -> None:
             value = getattr(of_subject, field.name)
             if field.name in _OF_NETWORKS and value != converted(field, field.default):
                 raise UsageError(
-                    f"{flag_of(field)} is of networks, and the recipe {recipe.name} has none: leave it out",
+                    f"{flag_of(field)} is for networks, but the recipe {recipe.name} has none: leave it out",
                     code="usage.other-recipe",
                 )
             if field.name == "device" and (value or "").startswith("gpu"):
                 raise UsageError(
-                    f"--device {value}: the recipe {recipe.name} needs no GPU and uses none: leave it out",
+                    f"--device {value}: the recipe {recipe.name} does not use a GPU: leave it out",
                     code="usage.other-recipe",
                 )
             if field.name == "rate" and value not in ("auto", *map(str, VIEW_RATES_HZ)):

@@ -1,4 +1,4 @@
-"""A picture of each track's features, many at once: of frames with the segments that the paper's recipe draws."""
+"""Draw a picture of each track's features; that of log-Mel frames shows the segments of the recipe "paper"."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mirex_submission.training.segments import segment_starts
 
 log = logging.getLogger(__name__)
 
-MIN_IN_PARALLEL = 16  # fewer are drawn before another process would have loaded matplotlib
+MIN_IN_PARALLEL = 16  # drawing fewer takes less time than loading matplotlib in another process
 
 
 def draw_all(paths: Sequence[str], stores: Stores, folder: Path, workers: Workers) -> None:
@@ -40,7 +40,7 @@ def draw_all(paths: Sequence[str], stores: Stores, folder: Path, workers: Worker
                     progress.advance()
     except WorkerLost as error:
         raise ResourceError(
-            "a process that draws was killed, as when memory runs out: give a smaller -numThreads",
+            "a process that draws plots was killed, perhaps because memory ran out: give a smaller -numThreads",
             code="limits.workers",
         ) from error
     progress.close()

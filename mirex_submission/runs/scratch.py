@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def scratch_folder(scratch: str | os.PathLike[str]) -> Path:
-    """Return the absolute path of the scratch folder. Raises UsageError for what is no path."""
+    """Return the absolute path of the scratch folder. Raises UsageError if it is not a path."""
     return Path(checked_path("scratch", scratch)).absolute()
 
 
@@ -43,12 +43,12 @@ def choose_specs(
         Tracks of the run.
     recipe : Recipe or ViewRecipe
     features : FeatureOptions
-        Sizes; a rate of "auto" is that of the last whole task, if it holds all of `paths`, so that every fold has the
-        rate of its task, and else the one that the headers of the files call for.
+        Sizes. A rate of "auto" is that of the last whole task if it holds all of `paths`, so that every fold has the
+        rate of its task. Otherwise the headers of the files decide the rate.
     headers : Headers
-        Headers that are read already.
+        Headers that were read already.
     whole_task : bool
-        Whether `paths` are all tracks of a task, whose rate is chosen anew and remembered.
+        Whether `paths` are all tracks of a task; then the rate is chosen again and stored.
 
     Raises
     ------
@@ -63,12 +63,12 @@ def choose_specs(
 
 
 def specs_at(rate_hz: int, recipe: AnyRecipe, features: FeatureOptions) -> tuple[Spec, ...]:
-    """Return the features that a recipe needs at this working rate, or at the next lower one that it has."""
+    """Return the features that a recipe needs at this working rate; views have a highest rate."""
     if isinstance(recipe, Recipe):
         return (FeatureSpec(rate_hz, features.bands, features.frames),)
     from mirex_submission.features.views import view_spec
 
     if rate_hz > max(VIEW_RATES_HZ):
         rate_hz = max(VIEW_RATES_HZ)
-        log.info("views are computed at %d Hz, the highest of their rates", rate_hz)
+        log.info("views are computed at %d Hz, their highest rate", rate_hz)
     return tuple(view_spec(name, rate_hz) for name in recipe.views)

@@ -59,13 +59,13 @@ def train(
     scratch : path
         Folder for features and models, kept between runs.
     train_list : list file, folder or table, or paths and labels in memory
-        The training tracks; of a folder, the folders in it are the classes.
+        The training tracks; for a folder, its subfolders are the classes.
     feature_list : list file, folder, table or audio file, or paths in memory, optional
         All tracks of the task, whose features are extracted too.
     features : FeatureOptions
         Sizes of the features.
     recipe : Recipe, ViewRecipe or name
-        What is computed: Recipe, or "paper": networks. ViewRecipe, or "modulation": a classifier of views.
+        Recipe of the model. Recipe or "paper": networks. ViewRecipe or "modulation": a classifier of views.
     training, tables, run : TrainingOptions, TableOptions, RunOptions
         How the training runs; columns of a table; threads, device and strictness.
     **fields
@@ -112,7 +112,7 @@ def train(
         headers = Headers(run.threads, run.track_limit)
         specs = choose_specs(scratch, paths, recipe, features, headers, whole_task=feature_list is not None)
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run)
-        del headers  # those of a million files are 200 MB
+        del headers  # the headers of a million files take 200 MB
         return _fit(scratch, tracks, recipe, specs, training=training, run=run, feature_paths=task_paths, groups=groups)
 
 
@@ -137,7 +137,7 @@ def train_and_classify(
         inputs = [source for source in (train_list, test_list, training.groups) if source is not None]
         outputs = output_files(scratch, checked_path("output", output), training.probabilities, inputs=inputs)
         for file in filter(None, outputs):
-            check_writable(file)  # fails now, and not after the training
+            check_writable(file)  # fails now instead of after the training
         tracks, test_paths, groups = _read(train_list, test_list, training, recipe, tables, for_evaluator=True)
         train_paths = [track.path for track in tracks]
         paths = [*train_paths, *test_paths]
@@ -164,7 +164,7 @@ def dry_run(
     tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
 ) -> list[str]:
-    """Describe what `train` would do and how long it would take, in lines to print; write nothing."""
+    """Describe the steps of `train` and estimate their time, in lines to print; write nothing."""
     recipe = check_training_options(features, recipe, training, run, tables=tables)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
@@ -182,7 +182,7 @@ def estimate(
     training: TrainingOptions = TrainingOptions(),
     run: RunOptions,
 ) -> Cost:
-    """Estimate what `train` would do with tracks that are read, and how long it would take; write nothing."""
+    """Describe the steps of `train` for these tracks and estimate their time; write nothing."""
     from mirex_submission.features.headers import Headers
     from mirex_submission.features.spec import FeatureSpec
     from mirex_submission.preflight import cost
@@ -235,12 +235,12 @@ def check_training_options(
     tables: TableOptions = TableOptions(),
     kind: type[TrainingOptions] = TrainingOptions,
 ) -> AnyRecipe:
-    """Check the options of a training, of which `training` has to be of `kind`; return the recipe.
+    """Check the options of a training and return the recipe; `training` must have the type `kind`.
 
     Raises
     ------
     UsageError
-        An argument is of another type, or an option of another recipe.
+        An argument has a wrong type, or an option belongs to another recipe.
     """
     check_options(
         features=(features, FeatureOptions),
@@ -259,20 +259,20 @@ def check_sizes(recipe: AnyRecipe, features: FeatureOptions) -> None:
     Raises
     ------
     UsageError
-        A segment is too small, or no network has the name.
+        A segment is too small, or there is no network of this name.
     """
     from mirex_submission.networks.registry import NETWORKS
     from mirex_submission.networks.sizes import ARCHITECTURES, smallest_input
 
     for network in recipe.networks:
         if network not in ARCHITECTURES:
-            NETWORKS.package_of(network)  # its smallest input is known when it is built
+            NETWORKS.package_of(network)  # an added network checks the size of its input when it is built
             continue
         bands, frames = smallest_input(network)
         if features.bands < bands or features.frames < frames:
             raise UsageError(
-                f"{features.bands} bands x {features.frames} frames are too few for model {network}: at least {bands} "
-                f"x {frames}",
+                f"{features.bands} bands x {features.frames} frames are too few for model {network}: give at least "
+                f"{bands} x {frames}",
                 code="usage.segment-size",
             )
 
@@ -286,7 +286,7 @@ def _read(
     *,
     for_evaluator: bool = False,
 ) -> tuple[list[Track], list[str], Mapping[str, str]]:
-    """The training tracks, the paths of the other list, and the group of each full path; all problems at once."""
+    """Read the training tracks, the paths of the other list, and the group of each path; report all their problems."""
     from mirex_submission.features.list_sources import groups_of_folders, open_list
 
     of_folders = groups_of_folders(training.groups, tables)

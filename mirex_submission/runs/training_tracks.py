@@ -1,4 +1,4 @@
-"""The tracks of a training: extracted, readable, and in groups."""
+"""Prepare the tracks of a training: extract features, leave out unreadable tracks, and find groups."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def readable_tracks(
     training: TrainingOptions,
     run: RunOptions,
 ) -> tuple[TrainedTrack, ...]:
-    """Extract missing features; return the tracks that have all. Raises AudioError if they are too few."""
+    """Extract missing features and return the readable tracks. Raises AudioError if they are too few."""
     records = extraction.extract(
         [*feature_paths, *(track.path for track in tracks)], stores, Workers(run.threads, limit_s=run.track_limit)
     )
@@ -41,7 +41,7 @@ def readable_tracks(
 
 
 def groups_of(tracks: Sequence[TrainedTrack], groups: Mapping[str, str]) -> list[str]:
-    """Return the group of each track; one without a group is alone with its equals in content.
+    """Return the group of each track; a track without one shares its group only with its copies.
 
     Raises
     ------
@@ -51,7 +51,8 @@ def groups_of(tracks: Sequence[TrainedTrack], groups: Mapping[str, str]) -> list
     n_alone = sum(track.path not in groups for track in tracks)
     if groups and n_alone == len(tracks):
         raise UsageError(
-            "--groups: has none of the tracks: write the paths as the training list has them", code="usage.groups"
+            "--groups: the list has none of the training tracks: write paths as in the training list",
+            code="usage.groups",
         )
     if groups and n_alone:
         text = f"{n_alone} of {len(tracks)} tracks have no group: each is its own group"

@@ -1,4 +1,4 @@
-"""Train on labelled tracks by views: features, then a classifier, then the model in the scratch folder."""
+"""Train a classifier of views on labelled tracks: features, then the classifier, then the model."""
 
 from __future__ import annotations
 
@@ -33,8 +33,7 @@ from mirex_submission.training.recipe import ViewRecipe
 
 log = logging.getLogger(__name__)
 
-# Raise it whenever the same vectors would give another classifier.
-_VERSION = 1
+_VERSION = 1  # raise it whenever the same vectors would give another classifier
 
 
 def train(
@@ -63,7 +62,7 @@ def train(
     feature_paths : sequence of str
         More tracks of the task, whose features are extracted too.
     groups : mapping of str to str, optional
-        Full path to group, such as the artist, for calibration and tuning: a group is held out whole.
+        Group of each full path, such as the artist. Calibration and tuning hold out a group as a whole.
 
     Returns
     -------
@@ -75,7 +74,7 @@ def train(
     AudioError
         Too many tracks are unreadable, or all of a class.
     StorageError
-        Features are damaged and cannot be made again.
+        Features are damaged and cannot be extracted again.
     """
     clear_leftovers(scratch)
     folder = bundles.folder_of(scratch, training.name)
@@ -89,28 +88,28 @@ def train(
         model = _model(folder)
         same = model and (model.keys, model.tracks, model.classes) == ({CLASSIFIER: key}, split.trained, classes)
         if model and same and split.calibrated(model) and not training.restart:
-            log.info("nothing to do: the model in %s is of these tracks and this recipe", folder)
+            log.info("nothing to do: the model in %s was trained on these tracks with this recipe", folder)
             card.write(folder, model)
             return folder
         if (folder / "bundle.json").exists():
-            log.info("a new training, which will replace the model in %s", folder)
+            log.info("new training: it will replace the model in %s", folder)
         _store(folder, recipe, stores, classes, split, key)
         log.info(
-            "trained the recipe %s on %d of %d tracks, %d classes; it is in %s",
+            "trained recipe %s on %d of %d tracks, %d classes; the model is in %s",
             recipe.name, len(readable), len(tracks), len(classes), folder,
         )  # fmt: skip
     return folder
 
 
 def _key(tracks: Sequence[TrainedTrack], specs: Sequence[ViewSpec], recipe: ViewRecipe, groups: Sequence[str]) -> str:
-    """Hash all that decides a classifier: contents, labels, views, settings and groups."""
+    """Hash everything that decides a classifier: contents, labels, views, settings and groups."""
     of_tracks = [[track.content, track.label, group] for track, group in zip(tracks, groups, strict=True)]
     settings = [recipe.c, recipe.chosen_gamma, recipe.tune, recipe.seed]
     return digest(json.dumps([_VERSION, of_tracks, [spec.id for spec in specs], settings]).encode())
 
 
 def _model(folder: Path) -> ViewBundle | None:
-    """Load the model in a folder; None if there is no whole one of views."""
+    """Load the model in a folder; None if there is no complete model of views."""
     with contextlib.suppress(ModelError):
         model = bundles.load(folder)
         if isinstance(model, ViewBundle):
@@ -157,7 +156,7 @@ def _store(
     )  # fmt: skip
     if split.held:
         model = calibrating.calibrated(folder, model, ViewPredictor(folder, model), stores, split)
-    for name in ("history.csv", "history.png"):  # of networks that were here before
+    for name in ("history.csv", "history.png"):  # of a previous model of networks
         remove(folder / name)
     card.write(folder, model)
     bundles.save(folder, model)

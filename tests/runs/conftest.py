@@ -1,4 +1,4 @@
-"""What the runs are tested on: the small corpus under labels that are hard to spell, and unreadable tracks."""
+"""Fixtures of the runs: the small corpus with labels of unusual characters, and unreadable tracks."""
 
 import logging
 
@@ -17,7 +17,7 @@ MOST_FREQUENT = LABELS["waltz"]
 
 @pytest.fixture(autouse=True)
 def _log(monkeypatch, caplog):
-    """Catch the log, also where a command line ran before in this process."""
+    """Catch the log, even if a command ran in this process before."""
     monkeypatch.setattr(logging.getLogger("mirex_submission"), "propagate", True)
     caplog.set_level(logging.INFO, "mirex_submission")
 
@@ -49,7 +49,7 @@ def held_out(corpus):
 
 @pytest.fixture
 def bad_paths(tmp_path):
-    """Unreadable tracks: missing, empty, silent, no audio, a folder."""
+    """Unreadable tracks: a missing, an empty and a silent file, text, and a folder."""
     paths = [tmp_path / name for name in ("missing.wav", "empty.wav", "silent.wav", "text.wav", "folder.wav")]
     paths[1].write_bytes(b"")
     soundfile.write(paths[2], np.zeros(88200), 22050)

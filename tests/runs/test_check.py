@@ -1,4 +1,4 @@
-"""Checking a whole task: problems of lists, audio and model, worst first, and nothing written."""
+"""The check of a whole task: problems of lists, audio and model, worst first; nothing is written."""
 
 import pytest
 
@@ -17,9 +17,9 @@ def problems_of(scratch, **lists):
     return problems
 
 
-def test_a_sound_task_has_notes_only_and_nothing_is_written(corpus, tmp_path):
+def test_a_good_task_has_only_notes_and_nothing_is_written(corpus, tmp_path):
     problems = problems_of(tmp_path / "s", features=corpus["features"], train=corpus["train"], test=corpus["test"])
-    # How much memory and how many processors are free is the machine's matter.
+    # The free memory and processors depend on the machine.
     assert {problem.severity for problem in problems if "[check." not in problem.text} == {NOTE}
     assert not (tmp_path / "s").exists()
 
@@ -33,11 +33,11 @@ def test_every_problem_of_lists_and_audio_is_listed(corpus, bad_paths, tmp_path)
     assert errors[0].text.startswith(f"{tmp_path}/wrong.txt:2: ") and errors[0].text.endswith("[list.no-tab]")
     assert "[audio.too-many]" in errors[1].text
     warnings = [problem.text for problem in problems if problem.severity == WARNING and problem.kind is AudioError]
-    # That the third is silent is known only when it is decoded.
+    # The check does not decode audio, so it does not detect the third track, which is silent.
     assert [text[: text.index(": ")] for text in warnings] == [f"{tmp_path}/bad.txt:{n}" for n in (1, 2, 4, 5)]
 
 
-def test_a_model_that_is_damaged_is_a_warning(corpus, pairs, tmp_path):
+def test_a_damaged_model_is_a_warning(corpus, pairs, tmp_path):
     recipe = Recipe(model="1", epochs=1, segments_per_track=2)
     folder = train(tmp_path, pairs, recipe=recipe, training=TrainingOptions(name="one"), run=RUN)
     for damaged in (False, True):
@@ -48,7 +48,7 @@ def test_a_model_that_is_damaged_is_a_warning(corpus, pairs, tmp_path):
         assert (model.severity, model.kind is ModelError) == ((WARNING, True) if damaged else (NOTE, False))
 
 
-def test_one_training_list_goes_with_one_test_list(tmp_path):
+def test_the_numbers_of_training_and_test_lists_must_be_equal(tmp_path):
     with pytest.raises(UsageError, match=r"\[usage.folds\]"):
         check(tmp_path, TaskLists(train=["a", "b"], test=["c"]))
     with pytest.raises(UsageError, match=r"\[usage.option\]"):

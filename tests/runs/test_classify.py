@@ -1,4 +1,4 @@
-"""Classification: one line a test track whatever it is, probabilities, votes, and files that must not be lost."""
+"""Classification: one line for every test track, probabilities, votes, and files that must not be overwritten."""
 
 import csv
 import dataclasses
@@ -50,8 +50,8 @@ def test_labels_are_exactly_those_of_the_training_list(scratch, held_out, labels
     assert lines_of(tmp_path / "out.txt") == [f"{track.path}\t{track.label}" for track in predictions] + [""]
 
 
-def test_every_spelling_of_a_label_reaches_the_output(scratch, labels, bad_paths, held_out, tmp_path):
-    # An unreadable track gets the most frequent label: so each label in turn is made the most frequent.
+def test_labels_of_any_characters_are_written_to_the_output(scratch, labels, bad_paths, held_out, tmp_path):
+    # An unreadable track gets the most frequent label, so each label in turn becomes the most frequent one.
     trained = bundles.load(scratch / "model")
     shutil.copytree(scratch / "model", tmp_path / "scratch/model")
     for label in labels:
@@ -64,7 +64,7 @@ def test_every_spelling_of_a_label_reaches_the_output(scratch, labels, bad_paths
 def test_one_line_for_every_line_of_the_test_list_in_order_with_duplicates(scratch, held_out, tmp_path, monkeypatch):
     paths = [held_out[3], held_out[0], held_out[3], *reversed(held_out)]
     monkeypatch.chdir(Path(held_out[1]).parent)
-    paths += [f"./{Path(held_out[1]).name}", Path(held_out[1]).name]  # verbatim, whatever the spelling
+    paths += [f"./{Path(held_out[1]).name}", Path(held_out[1]).name]  # the output has the spelling of the list
     predictions = tracks_of(scratch, paths, tmp_path / "made as needed/out.txt")
     assert [track.path for track in predictions] == paths
     lines = lines_of(tmp_path / "made as needed/out.txt")
@@ -74,14 +74,14 @@ def test_one_line_for_every_line_of_the_test_list_in_order_with_duplicates(scrat
     assert label_of[paths[-1]] == label_of[paths[-2]] == label_of[held_out[1]]
 
 
-def test_a_track_gets_the_same_bytes_whatever_else_is_in_the_list(scratch, held_out, tmp_path):
+def test_the_line_of_a_track_does_not_depend_on_the_order_of_the_list(scratch, held_out, tmp_path):
     tracks_of(scratch, held_out, tmp_path / "a.txt", probabilities=tmp_path / "a.csv")
     tracks_of(scratch, held_out[::-1], tmp_path / "b.txt", probabilities=tmp_path / "b.csv")
     assert lines_of(tmp_path / "b.txt")[:-1] == lines_of(tmp_path / "a.txt")[-2::-1]
     assert lines_of(tmp_path / "b.csv")[1:-1] == lines_of(tmp_path / "a.csv")[-2:0:-1]
 
 
-def test_probabilities_are_a_csv_of_every_line_and_class(scratch, held_out, labels, bad_paths, tmp_path):
+def test_the_csv_file_has_the_probabilities_of_every_line_and_class(scratch, held_out, labels, bad_paths, tmp_path):
     paths = [*held_out, bad_paths[0], held_out[0]]
     predictions = tracks_of(scratch, paths, tmp_path / "out.txt", probabilities=tmp_path / "new/p, q.csv")
     with open(tmp_path / "new/p, q.csv", encoding="utf-8", newline="") as f:
@@ -96,7 +96,7 @@ def test_probabilities_are_a_csv_of_every_line_and_class(scratch, held_out, labe
     assert np.array(rows[-2][2:], float) == pytest.approx(bundles.load(scratch / "model").class_shares, abs=1e-8)
 
 
-def test_a_result_becomes_a_frame(scratch, held_out, labels, bad_paths):
+def test_a_result_is_converted_to_a_data_frame(scratch, held_out, labels, bad_paths):
     result = classify(scratch, [*held_out[:2], bad_paths[0]], run=RUN)
     frame = result.to_frame()
     assert frame.columns.tolist() == ["path", "label", "readable", *labels]
@@ -111,7 +111,7 @@ def test_a_result_becomes_a_frame(scratch, held_out, labels, bad_paths):
 # Networks and votes.
 
 
-def test_model_all_averages_the_three(scratch, held_out):
+def test_model_all_averages_the_three_networks(scratch, held_out):
     result = classify(scratch, held_out[:2], run=RUN)
     trained = bundles.load(scratch / "model")
     engine = engines.start("cpu", threads=1, seed=0)
@@ -126,7 +126,7 @@ def test_model_all_averages_the_three(scratch, held_out):
         assert np.abs(of_networks[0] - of_networks[1]).max() > 1e-3
 
 
-def test_one_network_of_all_is_what_it_would_have_been_alone(scratch, pairs, held_out, tmp_path):
+def test_one_network_of_model_all_equals_the_network_trained_alone(scratch, pairs, held_out, tmp_path):
     train(tmp_path / "alone", pairs, recipe=Recipe(model="2", epochs=1, segments_per_track=4), run=RUN)
     two, alone, three = (
         classify(folder, held_out, classification=ClassificationOptions(model=model), run=RUN).probabilities
@@ -134,13 +134,13 @@ def test_one_network_of_all_is_what_it_would_have_been_alone(scratch, pairs, hel
     )
     np.testing.assert_array_equal(two, alone)
     assert not np.array_equal(two, three)
-    for model in ("1", "all"):  # which were not trained
+    for model in ("1", "all"):  # they were not trained
         with pytest.raises(ModelError, match=rf"train model {model} .*\[model.other-network\]"):
             tracks_of(tmp_path / "alone", held_out, tmp_path / "out.txt", model=model)
     assert not (tmp_path / "out.txt").exists()
 
 
-def test_how_segments_decide_can_be_chosen_after_the_training(scratch, held_out, monkeypatch):
+def test_the_vote_can_be_chosen_after_the_training(scratch, held_out, monkeypatch):
     votes, vote = [], prediction.vote
     monkeypatch.setattr(prediction, "vote", lambda rows, how: votes.append(how) or vote(rows, how))
     tracks_of(scratch, held_out[:1])
@@ -192,7 +192,7 @@ def test_a_clip_shorter_than_a_segment_is_readable(scratch, held_out, labels, tm
 # Warnings and refusals.
 
 
-def test_only_a_test_track_that_is_in_the_training_list_gives_a_warning(scratch, pairs, held_out, tmp_path, caplog):
+def test_only_test_tracks_in_the_training_list_give_a_warning(scratch, pairs, held_out, tmp_path, caplog):
     tracks_of(scratch, held_out)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     copy = str(shutil.copy(pairs[1][0], tmp_path / "copy.wav"))
@@ -222,7 +222,7 @@ def test_an_output_never_replaces_a_list_a_model_or_another_output(tmp_path, mon
     assert Path(name).read_text() == "a.wav\n"
 
 
-def test_a_model_that_is_replaced_while_it_is_read_is_read_again(scratch, pairs, held_out, tmp_path, monkeypatch):
+def test_a_model_that_is_replaced_while_it_is_loaded_is_loaded_again(scratch, pairs, held_out, tmp_path, monkeypatch):
     copy = shutil.copytree(scratch, tmp_path / "scratch")
     load, trained = bundles.load, []
 

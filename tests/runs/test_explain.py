@@ -1,4 +1,4 @@
-"""Explanations: the regions that decide are marked; pages hold all and escape all; some tracks have none, and why."""
+"""Explanations: marked regions, complete pages with escaped texts, and tracks that cannot be explained."""
 
 import json
 import os
@@ -29,7 +29,7 @@ MODELS = ("paper", "modulation")
 
 
 def clip(seed, *, tone, seconds=SECONDS):
-    """Noise; of one class with a tone in two seconds of it."""
+    """Return noise; with `tone`, a tone sounds in a part of it."""
     rng, t = np.random.default_rng(seed), np.arange(seconds * RATE) / RATE
     sound = 0.03 * rng.standard_normal(len(t))
     if tone:
@@ -39,7 +39,7 @@ def clip(seed, *, tone, seconds=SECONDS):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """A folder with both models in `scratch`, and clips; the test clips have hostile names."""
+    """A folder with the models of both recipes in `scratch`, and clips; names and labels are hostile to HTML."""
     folder = tmp_path_factory.mktemp("task")
     lines = []
     for k in range(10):
@@ -60,7 +60,7 @@ def task(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def explained(task):
-    """Of each model the page of the clip with the tone: the explanation's page, and its picture."""
+    """For each model: the page that explains the clip with the tone, its picture, and the log."""
     pages = {}
     for name in MODELS:
         out = task / f"pages {name}"
@@ -83,7 +83,7 @@ def test_the_regions_of_the_tone_are_marked_and_the_deletion_test_passes(explain
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_page_holds_everything_and_what_strangers_wrote_stays_text(explained, name):
+def test_a_page_needs_no_other_file_and_names_and_labels_remain_text(explained, name):
     text = explained[name][0].read_text(encoding="utf-8")
     page = Reader(text)
     assert {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "b"} == set()
@@ -98,7 +98,7 @@ def test_a_page_holds_everything_and_what_strangers_wrote_stays_text(explained, 
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_nearest_training_tracks_are_of_the_class_and_the_page_says_by_what(explained, name):
+def test_the_nearest_training_tracks_have_the_class_and_the_page_names_the_features(explained, name):
     text = Reader(explained[name][0].read_text(encoding="utf-8")).text(section="neighbours")
     labels = [TONE if int(k) % 2 else PLAIN for k in re.findall(r"train(\d+)\.wav", text)]
     assert labels[:5] == [TONE] * 5
@@ -106,7 +106,7 @@ def test_the_nearest_training_tracks_are_of_the_class_and_the_page_says_by_what(
 
 
 @pytest.mark.skipif(EXECUTABLE is None, reason="no browser")
-def test_a_browser_plays_the_clip_and_asks_for_nothing_else(explained, tmp_path):
+def test_a_browser_plays_the_clip_and_requests_no_other_file(explained, tmp_path):
     shutil.copy(explained["paper"][0], tmp_path / "page.html")
     with Page(tmp_path / "profile") as page:
         for width in (1280, 400):
@@ -119,11 +119,13 @@ def test_a_browser_plays_the_clip_and_asks_for_nothing_else(explained, tmp_path)
                 durations = page.evaluate("[...document.querySelectorAll('audio')].map(player => player.duration)")
             assert len(durations) == 2 and all(abs(duration - SECONDS) < 0.2 for duration in durations)
             assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0)")
-            asked = {address for address in page.requested if not address.startswith("data:")}
-            assert asked == {(tmp_path / "page.html").as_uri()}
+            requested = {address for address in page.requested if not address.startswith("data:")}
+            assert requested == {(tmp_path / "page.html").as_uri()}
 
 
-def test_a_model_alone_has_no_neighbours_and_of_a_long_track_the_beginning_is_explained(task, tmp_path, monkeypatch):
+def test_without_features_there_are_no_neighbours_and_of_a_long_track_only_the_beginning_is_explained(
+    task, tmp_path, monkeypatch
+):
     monkeypatch.setattr("mirex_submission.models.explanation.MOST_S", 3)
     monkeypatch.setattr("mirex_submission.evaluation.report.explanation.MOST_S", 3)
     shutil.copytree(task / "scratch/models/paper", tmp_path / "s/model")
@@ -134,7 +136,7 @@ def test_a_model_alone_has_no_neighbours_and_of_a_long_track_the_beginning_is_ex
     assert "explains the first 3.0 s" in page.text(tag="header")
 
 
-def test_a_training_track_is_told_apart_and_is_no_neighbour_of_itself(task, tmp_path):
+def test_a_training_track_is_marked_as_such_and_is_not_its_own_neighbour(task, tmp_path):
     run = RunOptions(threads=1)
     explanation = explain(
         task / "scratch", task / "train1.wav", tmp_path, classification=ClassificationOptions(name="paper"), run=run
@@ -146,7 +148,7 @@ def test_a_training_track_is_told_apart_and_is_no_neighbour_of_itself(task, tmp_
 
 
 @pytest.mark.parametrize("kind", ["missing", "empty", "silent", "text", "short"])
-def test_a_track_that_cannot_be_explained_is_status_4_with_its_reason(task, tmp_path, kind):
+def test_a_track_that_cannot_be_explained_is_status_4_with_the_reason(task, tmp_path, kind):
     track = tmp_path / "track.wav"
     if kind in ("empty", "text"):
         track.write_text("" if kind == "empty" else "no audio at all")
@@ -168,7 +170,7 @@ def test_the_track_is_never_overwritten(task, tmp_path):
 
 
 @pytest.mark.slow
-def test_gradients_are_drawn_where_keras_computes(task, tmp_path):
+def test_the_engine_keras_computes_gradients(task, tmp_path):
     options, run = ClassificationOptions(name="paper"), RunOptions(engine="keras", device="cpu", threads=1)
     explanation = explain(task / "scratch", task / HOSTILE, tmp_path, classification=options, run=run)
     frames = explanation.saliency
@@ -185,7 +187,7 @@ def test_gradients_are_drawn_where_keras_computes(task, tmp_path):
 
 @pytest.fixture(scope="module")
 def results(task):
-    """Results of one fold, both of whose test tracks were taken for the other class, as the truth says."""
+    """Results of one fold in which all predictions are wrong by the truth; the file of one track is missing."""
     folder = task / "judged"
     (folder / "truth").mkdir(parents=True)
     (folder / "paper").mkdir()
@@ -241,16 +243,16 @@ def explainer(task, results):
 @pytest.mark.parametrize(
     ("argv", "reason"),
     [
-        (["/other/classify.sh", "{scratch}", "test", "out"], "another program"),
+        (["/other/classify.sh", "{scratch}", "test", "out"], "models of this program"),
         (["classify.sh", "--name", "paper", "/elsewhere/scratch", "test", "out"], "give --explain /elsewhere/scratch"),
         (["classify.sh", "--name", "modulation", "{scratch}", "test", "out"], "stopped here"),
         (["classify.sh", "--name", "../paper", "{scratch}", "test", "out"], "../paper"),
         (["classify.sh", "--name", "gone", "{scratch}", "test", "out"], "no trained model"),
-        (["--name", "x"], "another program"),
+        (["--name", "x"], "models of this program"),
         (["classify.sh", "--name", "paper", "{scratch}\0", "test", "out"], "scratch"),
     ],
 )
-def test_the_model_is_the_one_that_the_record_of_the_run_names(task, tmp_path, monkeypatch, argv, reason):
+def test_a_mistake_is_explained_with_the_model_in_the_record_of_the_run(task, tmp_path, monkeypatch, argv, reason):
     def stop(self, track):
         raise AudioError(f"stopped here, {self._folder.name}")
 
@@ -264,7 +266,7 @@ def test_the_model_is_the_one_that_the_record_of_the_run_names(task, tmp_path, m
         assert why.missing.endswith("modulation")
 
 
-def test_a_mistake_that_the_model_does_not_make_any_more_is_not_explained(task, tmp_path):
+def test_a_mistake_that_the_model_no_longer_makes_is_not_explained(task, tmp_path):
     why = explainer(task, tmp_path)("ours", replace(MISTAKE, path=str(task / "plain.wav")))
-    assert "now predicts" in why.missing and "not the one that made this mistake" in why.missing
+    assert "now predicts" in why.missing and "not the model that made this mistake" in why.missing
     assert not list(tmp_path.iterdir())

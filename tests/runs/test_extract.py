@@ -1,4 +1,4 @@
-"""Extraction: which tracks are stored, by one run or by shards side by side, and how many may be unreadable."""
+"""Extraction: stored tracks of one run and of shards, and the number of tracks that may be unreadable."""
 
 import os
 import re
@@ -26,7 +26,7 @@ N_TRACKS = 10
 
 @pytest.fixture(scope="module")
 def tracks(tmp_path_factory):
-    """Tracks of which most ask for a working rate of 11025 Hz, and the third for another."""
+    """Tracks with a sampling rate of 11025 Hz; only the third has 22050 Hz."""
     folder = tmp_path_factory.mktemp("tracks")
     paths = [str(folder / f"{k:02}.wav") for k in range(N_TRACKS)]
     for k, path in enumerate(paths):
@@ -36,7 +36,7 @@ def tracks(tmp_path_factory):
 
 
 def share(scratch, tracks, i, n):
-    """Results of one share of the tracks."""
+    """Extract one share of the tracks and return the results."""
     return extract(scratch, tracks, features=RATE, extraction=ExtractionOptions(shard=(i, n)), run=RUN)
 
 
@@ -55,7 +55,7 @@ def start(scratch, listed, *options):
 
 
 def finish(*processes):
-    """Their logs, once all have ended well."""
+    """Wait until all processes have ended with status 0; return their logs."""
     outputs = [process.communicate(timeout=300) for process in processes]
     for process, (stdout, stderr) in zip(processes, outputs, strict=True):
         assert (process.returncode, stdout) == (0, ""), stderr
@@ -63,7 +63,7 @@ def finish(*processes):
 
 
 @pytest.mark.slow
-def test_three_shards_side_by_side_store_byte_for_byte_what_one_run_stores(tracks, tmp_path):
+def test_three_shards_at_the_same_time_store_the_same_bytes_as_one_run(tracks, tmp_path):
     listed = tmp_path / "list.txt"
     lines = [*tracks, tracks[0]]  # one track is listed twice
     listed.write_text("".join(f"{path}\n" for path in lines))
@@ -89,27 +89,27 @@ def test_every_track_is_in_exactly_one_shard(tracks, tmp_path, n):
     assert all(store.read(path)[0].content == content_hash(path) for path in tracks)
 
 
-def test_results_are_in_the_order_of_the_list_whatever_is_done_first(tracks, tmp_path):
-    """The first track is the longest, and the last one is stored already."""
+def test_results_are_in_the_order_of_the_list_and_not_in_the_order_of_completion(tracks, tmp_path):
+    """The first track is the longest, and the last one is already stored."""
     soundfile.write(tmp_path / "long.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 60 * 11025), 11025)
     extract(tmp_path / "s", tracks[-1:], features=RATE, run=RUN)
     paths = [str(tmp_path / "long.wav"), *tracks, f"{tmp_path}/../{tmp_path.name}/long.wav"]
     assert list(extract(tmp_path / "s", paths, features=RATE, run=RunOptions(threads=2, no_check=True))) == paths
 
 
-def test_of_more_shards_than_tracks_the_last_have_nothing_to_do(tracks, tmp_path):
+def test_with_more_shards_than_tracks_the_last_shards_are_empty(tracks, tmp_path):
     shares = [share(tmp_path, tracks, k, N_TRACKS + 2) for k in range(1, N_TRACKS + 3)]
     assert [len(records) for records in shares] == [1] * N_TRACKS + [0, 0]
 
 
-def test_a_shard_does_its_share_only(tracks, tmp_path):
+def test_a_shard_extracts_only_its_share(tracks, tmp_path):
     share(tmp_path, tracks, 2, 3)
     store = FeatureStore(tmp_path, SPEC)
     assert [path for path in tracks if store.fresh(path)] == tracks[1::3]
 
 
-def test_the_shares_do_not_depend_on_what_is_stored_already(tracks, tmp_path):
-    """Another shard's progress must not move a track into a shard that has passed it."""
+def test_the_shares_do_not_depend_on_the_stored_tracks(tracks, tmp_path):
+    """Otherwise the progress of one shard could move a track into another shard that has ended."""
     extract(tmp_path, tracks[:5], features=RATE, run=RUN)
     assert list(share(tmp_path, tracks, 3, 3)) == tracks[2::3]
 
@@ -135,14 +135,14 @@ def test_a_picture_of_each_readable_track_is_drawn(held_out, bad_paths, tmp_path
     assert not list(tmp_path.glob("none/**/*.logmel"))
 
 
-def test_a_scheduler_needs_a_cluster(tmp_path):
+def test_a_scheduler_without_a_cluster_is_a_usage_error(tmp_path):
     with pytest.raises(UsageError, match=r"\[usage.scheduler\]"):
         extract(tmp_path / "s", ["a.wav"], extraction=ExtractionOptions(scheduler="tcp://nowhere:1"))
     assert not (tmp_path / "s").exists()
 
 
 def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):
-    """Most files of the task are at 11.025 kHz; a fold of the others alone would call for 22.05 kHz."""
+    """Most files of the task have 11.025 kHz; a fold of only the others would get 22.05 kHz."""
 
     def spec_of(paths, *, rate="auto", whole_task=False):
         options = FeatureOptions(rate=rate)
@@ -157,7 +157,7 @@ def test_every_fold_has_the_working_rate_of_its_whole_task(held_out, tmp_path):
     assert spec_of(fold) == FeatureSpec(22050)
     assert spec_of(low + held_out, whole_task=True) == FeatureSpec(11025)
     assert spec_of(fold) == FeatureSpec(11025)
-    # With another rate, or with files that were not in that task, the record does not hold.
+    # With another rate, or with files outside that task, the record is not used.
     assert spec_of(fold, rate=44100) == FeatureSpec(44100)
     assert spec_of([*fold, f"{fold[0]}.not-there"]) == FeatureSpec(22050)
     # An unreadable record is ignored.

@@ -1,4 +1,4 @@
-"""Prediction with a model in a read-only folder: nothing stays, and every output is there where audio fails."""
+"""Prediction with a model in a read-only folder: no temporary files remain, and every output has every track."""
 
 import json
 import os
@@ -22,13 +22,13 @@ def scratch(tmp_path_factory, pairs):
 
 @pytest.fixture
 def model(scratch, monkeypatch, tmp_path):
-    """The model's folder; temporary files are seen in the folder `temporary` of the test."""
+    """The folder of a model; temporary files go to the folder `temporary` of the test."""
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     return scratch / "model"
 
 
-def test_it_answers_as_classify_does_and_leaves_nothing(model, scratch, held_out, tmp_path):
+def test_predictions_equal_those_of_classify_and_no_file_remains(model, scratch, held_out, tmp_path):
     before = {path: path.stat().st_mtime_ns for path in model.rglob("*")}
     result = predict(model, held_out, tmp_path / "out.txt", run=RUN)
     expected = classify(scratch, held_out, tmp_path / "expected.txt", run=RUN)
@@ -38,14 +38,14 @@ def test_it_answers_as_classify_does_and_leaves_nothing(model, scratch, held_out
     assert {path: path.stat().st_mtime_ns for path in model.rglob("*")} == before
 
 
-def test_one_audio_file_and_a_new_folder_will_do(model, held_out, tmp_path):
+def test_the_input_may_be_one_audio_file_and_the_output_a_new_folder(model, held_out, tmp_path):
     predict(model, held_out[0], f"{tmp_path}/new/", run=RUN)
     assert sorted(os.listdir(tmp_path / "new")) == ["predictions.txt", "probabilities.csv", "results.json"]
     (result,) = json.loads((tmp_path / "new/results.json").read_text())
     assert result["path"] == held_out[0] and sum(result["probabilities"].values()) == pytest.approx(1, abs=1e-6)
 
 
-def test_an_unreadable_track_has_its_line_in_every_output(model, bad_paths, most_frequent, tmp_path):
+def test_every_output_has_a_line_for_an_unreadable_track(model, bad_paths, most_frequent, tmp_path):
     (tmp_path / "results").mkdir()
     with pytest.raises(AudioError):
         predict(model, bad_paths[:2], tmp_path / "results", run=RUN)
@@ -54,7 +54,7 @@ def test_an_unreadable_track_has_its_line_in_every_output(model, bad_paths, most
     assert os.listdir(tmp_path / "temporary") == []
 
 
-def test_a_folder_without_audio_and_a_model_that_is_missing_are_errors(model, held_out, tmp_path):
+def test_a_folder_without_audio_and_a_missing_model_are_errors(model, held_out, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ListError, match=r"\[list.folder\]"):
         predict(model, tmp_path / "empty", tmp_path / "out.txt", run=RUN)
@@ -63,7 +63,7 @@ def test_a_folder_without_audio_and_a_model_that_is_missing_are_errors(model, he
     assert not (tmp_path / "out.txt").exists()
 
 
-def test_where_no_temporary_file_can_be_written_the_message_names_the_way(model, held_out, monkeypatch, tmp_path):
+def test_without_a_writable_temporary_folder_the_message_says_what_to_do(model, held_out, monkeypatch, tmp_path):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
     with pytest.raises(StorageError, match=r"--tmpfs /tmp.*\[disk.temporary\]"):
         predict(model, held_out, tmp_path / "out.txt", run=RUN)

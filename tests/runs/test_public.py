@@ -1,4 +1,4 @@
-"""The public functions: the files of the shell scripts, lists of every kind, refusals, and nothing left behind."""
+"""The public functions: the same files as the shell scripts, lists of every type, and errors for wrong arguments."""
 
 import ast
 import inspect
@@ -24,14 +24,14 @@ RUN = m.RunOptions(threads=1)
 
 @pytest.fixture(scope="module")
 def in_memory(corpus):
-    """Pairs of the training list and paths of the test list."""
+    """The pairs of the training list and the paths of the test list."""
     pairs = [tuple(line.split("\t")) for line in corpus["train"].read_text().splitlines()]
     return pairs, [Path(line) for line in corpus["test"].read_text().splitlines()]
 
 
 @pytest.fixture(scope="module")
 def shell(corpus, tmp_path_factory):
-    """The folder of what train.sh and classify.sh write."""
+    """The folder with the files that train.sh and classify.sh write."""
     folder = tmp_path_factory.mktemp("shell")
     quick, one = ("--epochs", "2", "--segments-per-track", "2", "--model", "1", "--no-picture"), ("-numThreads", "1")
     test = (folder / "s", corpus["test"], folder / "out.txt")
@@ -45,7 +45,7 @@ def shell(corpus, tmp_path_factory):
 
 
 def assert_same_numbers(path, expected):
-    """Byte for byte. Keras' last bits depend on the threads of its first start in this process, by whichever test."""
+    """Compare bytes; without the kernel compare numbers, as the last bits of Keras depend on its first start."""
     if kernel.compiled:
         assert path.read_bytes() == expected.read_bytes()
     elif path.suffix == ".npz":
@@ -91,7 +91,7 @@ def test_lists_in_files_and_in_memory_give_the_files_of_the_shell_scripts(corpus
         table = pd.read_csv(tmp_path / f"{name}.csv")
         np.testing.assert_allclose(result.probabilities, table[list(result.classes)], rtol=1e-8)
         assert result.unreadable == []
-    # threadpoolctl sets its own, when it is first loaded.
+    # threadpoolctl sets this variable when it is loaded.
     assert os.environ.items() ^ before.items() <= {("KMP_DUPLICATE_LIB_OK", "True")}
     assert capfd.readouterr().out == ""
 
@@ -103,7 +103,7 @@ def test_the_environment_is_restored_after_an_error_too(tmp_path):
     assert os.environ.items() ^ before.items() <= {("KMP_DUPLICATE_LIB_OK", "True")}
 
 
-def test_evaluate_writes_the_figures_of_the_command_and_returns_them_and_prints_nothing(
+def test_evaluate_writes_the_same_figures_as_the_command_returns_them_and_prints_nothing(
     corpus, tmp_path, run_script, capfd
 ):
     truth = tmp_path / "truth"
@@ -180,9 +180,7 @@ FRAME = pd.DataFrame({"file": ["a.wav"], "label": ["x"]})
         (lambda s: m.evaluate(s, {"A": s}, s / "out"), ListError, "scratch: "),
     ],
 )
-def test_a_wrong_call_is_refused_with_the_error_class_and_the_code_of_the_command_line(
-    tmp_path, monkeypatch, call, error, text
-):
+def test_wrong_arguments_raise_the_error_and_the_code_of_the_command_line(tmp_path, monkeypatch, call, error, text):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=text):
         call(tmp_path / "scratch")
@@ -197,7 +195,7 @@ def test_the_problems_of_all_lists_are_in_one_error(tmp_path):
     assert lines == ["<train_list>:1", "<feature_list>:1", "<groups>:1"]
 
 
-def test_no_public_function_has_more_than_8_parameters_but_the_estimators_constructor():
+def test_public_functions_have_at_most_8_parameters_with_two_exceptions():
     long = set()
     for source in sorted((PROJECT / "mirex_submission").rglob("*.py")):
         for node in ast.walk(ast.parse(source.read_text(encoding="utf-8"))):
@@ -205,11 +203,11 @@ def test_no_public_function_has_more_than_8_parameters_but_the_estimators_constr
                 arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
                 if len([argument for argument in arguments if argument.arg not in ("self", "cls")]) > 8:
                     long.add(f"{source.stem}.{node.name}")
-    # The second takes three lists and files, and a dataclass of options of each kind.
+    # train_and_classify takes three lists, an output, and one dataclass for each group of options.
     assert long == {"estimator.__init__", "train.train_and_classify"}
 
 
-def test_every_public_name_has_a_docstring_and_every_parameter_is_in_it():
+def test_every_public_name_has_a_docstring_with_all_parameters():
     for name in set(m.__all__) - {"__version__"}:
         public = getattr(m, name)
         parameters = [parameter for parameter in inspect.signature(public).parameters if not parameter.startswith("_")]
@@ -218,7 +216,7 @@ def test_every_public_name_has_a_docstring_and_every_parameter_is_in_it():
             assert [parameter for parameter in parameters if parameter not in document] == [], name
 
 
-def test_importing_loads_nothing_heavy_and_offers_every_public_name():
+def test_the_import_of_the_package_loads_nothing_heavy_and_has_every_public_name():
     code = """
 import json, sys
 import mirex_submission
@@ -242,7 +240,7 @@ print(json.dumps([sorted(loaded), sorted(options), sorted(set(dir(mirex_submissi
         m.trian  # noqa: B018
 
 
-def test_a_module_that_is_imported_first_does_not_hide_a_function_of_its_name():
+def test_importing_a_module_first_does_not_hide_the_function_of_the_same_name():
     code = """
 import mirex_submission.runs.extract, mirex_submission.runs.classify, mirex_submission.features.logmel
 import mirex_submission as m

@@ -1,4 +1,4 @@
-"""Training: unreadable tracks, held-out groups, finished and changed trainings, damaged features."""
+"""Training: unreadable tracks, held-out groups, finished and changed trainings, and damaged features."""
 
 import subprocess
 import sys
@@ -40,7 +40,7 @@ def test_a_class_left_empty_is_an_audio_error_before_training(pairs, bad_paths, 
     assert not (tmp_path / "s/model/bundle.json").exists()
 
 
-def test_too_few_readable_tracks_are_known_before_tensorflow_is_loaded(held_out, bad_paths, tmp_path):
+def test_too_few_readable_tracks_are_an_error_before_tensorflow_is_loaded(held_out, bad_paths, tmp_path):
     (tmp_path / "train.txt").write_text(f"{held_out[0]}\tx\n{bad_paths[0]}\ty\n", encoding="utf-8")
     code = (
         "import sys; from mirex_submission.cli.main import main; status = main(sys.argv[1:]);"
@@ -71,7 +71,7 @@ def test_a_dry_run_writes_nothing(pairs, held_out, tmp_path):
     assert not (tmp_path / "s").exists()
 
 
-def test_train_and_classify_gives_what_the_two_runs_give(pairs, held_out, tmp_path):
+def test_train_and_classify_gives_the_same_as_the_two_runs(pairs, held_out, tmp_path):
     named = TrainingOptions(name="two")
     result = train_and_classify(tmp_path / "one", pairs, held_out, tmp_path / "one.txt", recipe=QUICK, run=RUN)
     train(tmp_path / "two", pairs, recipe=QUICK, training=named, run=RUN)
@@ -89,7 +89,7 @@ def test_train_and_classify_gives_what_the_two_runs_give(pairs, held_out, tmp_pa
 # The scratch folder.
 
 
-def test_features_damaged_since_they_were_stored_are_made_again(pairs, held_out, tmp_path):
+def test_damaged_stored_features_are_extracted_again(pairs, held_out, tmp_path):
     scratch, store = tmp_path / "s", FeatureStore(tmp_path / "s", FeatureSpec())
 
     def damage(path):
@@ -118,9 +118,9 @@ def test_another_training_list_on_the_same_scratch_folder_is_a_new_training(pair
     assert bundles.load(tmp_path / "model").classes == ("x", "y")
 
 
-def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch(pairs, labels, tmp_path, caplog):
+def test_patience_holds_out_whole_groups_and_keeps_the_model_of_the_best_epoch(pairs, labels, tmp_path, caplog):
     impatient = Recipe(model="1", epochs=3, segments_per_track=5, patience=1, learning_rate=0.5)
-    # All but two tracks of every class are one artist's.
+    # In every class, all tracks but two have one artist.
     of_class = {label: [path for path, other in pairs if other == label] for label in labels}
     groups = {path: f"{label} 0" for label, paths in of_class.items() for path in paths[2:]}
 
@@ -133,9 +133,9 @@ def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch
     model = bundles.load(folder)
     history = model.history["1"]
     assert all("validation_loss" in epoch for epoch in history) and model.recipe.patience == 1
-    assert len(model.tracks) == len(pairs)  # a held-out track in a test list is a trained track too
+    assert len(model.tracks) == len(pairs)  # a held-out track counts as a training track
 
-    # Repeated, there is nothing to do. With more epochs it resumes from its last checkpoint, if there is patience left.
+    # A repeated training does nothing. With more epochs and patience, it resumes from its last checkpoint.
     written_ns = (folder / "bundle.json").stat().st_mtime_ns
     fit(impatient, groups)
     assert (folder / "bundle.json").stat().st_mtime_ns == written_ns
@@ -146,7 +146,7 @@ def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch
     straight = bundles.load(fit(patient, groups, name="straight"))
     assert straight.weights == resumed.weights and straight.history == resumed.history
 
-    # One checkpoint is kept to resume from; less patience than it took is a training of its own.
+    # One checkpoint is kept to resume from; with less patience, the training is a new one.
     assert len(list(folder.glob("*.checkpoint"))) == 1
     fit(impatient, groups)
     assert bundles.load(folder).history["1"] == history
@@ -158,7 +158,7 @@ def test_patience_holds_out_whole_groups_and_the_model_is_that_of_the_best_epoch
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert any(f"{len(pairs) - len(groups)} of {len(pairs)} " in text for text in warnings)  # tracks without a group
 
-    # Without groups other tracks are held out: a new training.
+    # Without groups other tracks are held out, so the training is a new one.
     fit(impatient, None)
     assert bundles.load(folder).keys != resumed.keys
 
@@ -173,17 +173,17 @@ def test_a_run_that_has_nothing_to_do_keeps_the_checkpoints_of_other_trainings(p
     assert not other.exists()  # the new model replaces it
 
 
-def test_events_for_tensorboard_cannot_cost_a_training(pairs, tmp_path):
+def test_tensorboard_events_are_written_and_a_wrong_folder_is_an_error_before_the_training(pairs, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError):
         train(tmp_path / "s", pairs, recipe=QUICK, run=RUN, training=TrainingOptions(tensorboard=tmp_path / "file/x"))
-    assert not list((tmp_path / "s").rglob("*.logmel"))  # refused before the work
-    for name in ("first", "again"):  # of a finished training too
+    assert not list((tmp_path / "s").rglob("*.logmel"))  # refused before the extraction
+    for name in ("first", "again"):  # events of a finished training are written again
         train(tmp_path / "s", pairs, recipe=QUICK, run=RUN, training=TrainingOptions(tensorboard=tmp_path / name))
         assert list((tmp_path / name).rglob("*tfevents*"))
 
 
-def test_the_history_is_of_this_model_and_is_written_again_where_it_is_gone(pairs, tmp_path):
+def test_the_history_is_that_of_this_model_and_a_missing_one_is_written_again(pairs, tmp_path):
     model = train(tmp_path, pairs, recipe=QUICK, run=RUN)
     before = [(model / name).read_bytes() for name in ("history.csv", "history.png")]
     for name in ("history.csv", "history.png"):
