@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# demo.sh [FOLDER]: installs into .venv, synthesises a small labelled corpus, extracts, trains and classifies it with the
-# real scripts and prints the accuracy on the held-out clips; then compares both recipes and another submission on 3 folds
-# and writes a report. FOLDER (default: demo/) keeps every file.
+# demo.sh [FOLDER]: installs into .venv and synthesises a small labelled corpus; trains a model, classifies the held-out
+# clips with the scripts of a submission and prints the accuracy; then compares both recipes and another submission on 3
+# folds and writes a report. FOLDER (default: demo/) keeps every file.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
@@ -33,7 +33,7 @@ echo "== 3 folds of the recipes paper and modulation, and of examples/svm_submis
     --recipe paper --recipe modulation --submission "theirs=$project/examples/svm_submission"
 cat <<END
 
-This music is made up, and easy: docs/recipes.md has accuracies on real music.
+This music is synthetic and easy to classify: docs/recipes.md has accuracies on real music.
 
 audio and lists   $folder/corpus
 features, model   $folder/scratch

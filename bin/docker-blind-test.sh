@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# docker-blind-test.sh [--cpu|--gpu] [FOLDER]: builds the image and does with it what a blind evaluation does, on a corpus
-# synthesised outside: extraction, training and classification without a network, on a read-only root, as a user whom the
-# image does not know, with audio and lists that cannot be written; then validates the output. FOLDER (default: a new one
-# below /tmp) keeps every file. The status is that of the first step that fails.
+# docker-blind-test.sh [--cpu|--gpu] [FOLDER]: builds the image and repeats a blind evaluation with it on a synthetic
+# corpus: extracts, trains and classifies without network access, with a read-only root, as a user that the image does not
+# know, with read-only audio and lists; then validates the output. FOLDER (default: a new one in /tmp) keeps every file.
+# The exit status is that of the first step that fails.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
@@ -37,7 +37,7 @@ step "a corpus of four styles, 12 clips each, in $corpus"
 "$python" "$project/examples/synthetic_corpus.py" "$corpus"
 mkdir -p -- "$scratch" "$results"
 chmod -R a+rX -- "$corpus"
-chmod 777 -- "$scratch" "$results" # for a user whom nothing here belongs to
+chmod 777 -- "$scratch" "$results" # the user in the container owns nothing here
 
 call() {
     step "$@"
@@ -51,4 +51,4 @@ call validate "$corpus/test.txt" "$corpus/train.txt" "$results/output.txt"
 step "the held-out clips"
 MIREX_PYTHON=$python "$project/bin/mirex-submission.sh" evaluate --truth "$corpus/truth.txt" \
     --system "ours=$results/output.txt" --out "$results/figures"
-step "all is well; every file is in $folder"
+step "all steps passed; every file is in $folder"

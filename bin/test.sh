@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# test.sh [--all] [pytest arguments]: installs what the tests need into .venv, then runs pytest and the linters: ruff,
-# mypy, import-linter, shellcheck and hadolint. --all adds the long proofs, and in an environment of their own the
-# networks on JAX and PyTorch and extraction on Ray.
+# test.sh [--all] [pytest arguments]: installs the packages for tests into .venv, then runs the linters (ruff, mypy,
+# import-linter, shellcheck and hadolint) and pytest. --all adds the slow tests and, in an environment of their own, tests
+# of the networks on JAX and PyTorch and of extraction on Ray.
 set -euo pipefail
 
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
@@ -20,7 +20,7 @@ mypy
 lint-imports --no-logo
 shellcheck bin/*.sh examples/*.sh examples/*/*.sh .ci/run
 hadolint Dockerfile
-# One process a core; the tests of a file stay together, for they share what they make.
+# One process per core; the tests of a file run in one process, as they share fixtures.
 parallel=(-n auto --dist loadfile)
 if ! $all; then
     exec python -m pytest "${parallel[@]}" -m "not slow and not ray" "$@"

@@ -91,9 +91,9 @@ def test_an_engine_that_cannot_lend_a_gpu_is_status_6_with_the_usual_causes(reco
         ([], "no call: see --help"),
         (["--tpu", "train"], "no option --tpu: see --help"),
         (["--read"], "--read needs a value"),
-        (["--read", "lists", "train"], "--read lists: give the whole path from / on, without ':'"),
-        (["--write", "/a:b", "train"], "--write /a:b: give the whole path from / on, without ':'"),
-        (["--read", "/not/there", "train"], "--read /not/there: is not there"),
+        (["--read", "lists", "train"], "--read lists: give an absolute path without ':'"),
+        (["--write", "/a:b", "train"], "--write /a:b: give an absolute path without ':'"),
+        (["--read", "/not/there", "train"], "--read /not/there: does not exist"),
     ],
 )
 def test_a_run_that_is_called_wrongly_is_status_2(recorded, arguments, said):
@@ -108,7 +108,7 @@ def test_where_there_is_no_engine_it_is_status_2(run_script, tmp_path, script):
     done = run_script(
         script, *(["doctor"] if script == "docker-run.sh" else []), env={"PATH": str(tmp_path), "CONTAINER_ENGINE": ""}
     )
-    assert done.returncode == 2 and "neither docker nor podman is here" in done.stderr
+    assert done.returncode == 2 and "neither docker nor podman is installed" in done.stderr
 
 
 def test_an_image_that_is_not_built_is_told_with_the_command_that_builds_it(recorded, monkeypatch):
@@ -119,7 +119,7 @@ def test_an_image_that_is_not_built_is_told_with_the_command_that_builds_it(reco
 
 def test_an_engine_that_does_not_run_is_not_taken_for_an_image_that_is_not_there(run_script):
     done = run_script("docker-run.sh", "doctor", env={"CONTAINER_ENGINE": "false"})
-    assert done.returncode == 2 and "docker-run.sh: false does not run here" in done.stderr
+    assert done.returncode == 2 and "docker-run.sh: false does not run" in done.stderr
     assert "no image" not in done.stderr
 
 
