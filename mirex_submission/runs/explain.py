@@ -1,4 +1,4 @@
-"""Explain what a model makes of one track: a page of HTML, and its picture beside it."""
+"""Explain the prediction of a model for one track, on an HTML page and in a picture."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def explain(
     track : path
         An audio file.
     out : path, optional
-        The page, a name that ends in .html, or a folder for it; by default the current folder. Without a name the page
-        has the track's. The picture lies beside it, as .png.
+        Name of the page, which ends in .html, or a folder for it; default: the current folder. In a folder, the page
+        gets the name of the track. The picture has the name of the page, with .png.
     classification, run : ClassificationOptions, RunOptions
         Model and vote; threads, device and engine.
     command : sequence of str
-        The command that asked for it, which the page shows.
+        The command line, which the page shows.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def explain(
     AudioError
         The track is unreadable, empty, silent or too short.
     ModelError
-        There is no model, or it is damaged or of another kind.
+        There is no model, or it is damaged or of another type.
     DeviceError, StorageError, UsageError
         The device is missing; a file cannot be written; a file would overwrite the track.
     """
@@ -75,7 +75,7 @@ def explain(
 
 
 def page_of(track: str, out: str | None) -> str:
-    """Return the name of the page of a track: `out`, or one in this folder that is named like the track."""
+    """Return the name of the page of a track: `out`, or a file in this folder with the name of the track."""
     if out and os.path.splitext(out)[1].lower() in (".html", ".htm") and not os.path.isdir(out):
         return out
     return os.path.join(out or "", os.path.splitext(os.path.basename(track))[0] + ".html")
@@ -88,7 +88,7 @@ class Explainer:
     ----------
     scratch : Path
     classification, run : ClassificationOptions, RunOptions
-        As `explain` has them.
+        As in `explain`.
     """
 
     def __init__(self, scratch: Path, classification: ClassificationOptions, run: RunOptions) -> None:
@@ -122,7 +122,7 @@ class Explainer:
         if occlusion.passed:
             log.info("%s", text)
         else:
-            text = f"{text}: the deletion test failed, so that the marks do not explain the answer"
+            text = f"{text}: the deletion test failed: the marked regions do not explain the prediction"
             log.warning("%s", coded(text, code="explain.deletion"))
         return explanation
 

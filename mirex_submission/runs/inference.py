@@ -1,6 +1,6 @@
 """Classify with a model in a read-only folder, as a packed submission does: no scratch folder is kept.
 
-`predict` is behind every door of a pack: its script, the containers, and DCASE's functions.
+The script of a pack, its containers and DCASE's functions all call `predict`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def predict(
     *,
     run: RunOptions = RunOptions(),
 ) -> Classification:
-    """Predict the label of each track with the model in a folder, which is only read.
+    """Predict the label of each track with the model in a folder, into which nothing is written.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ def predict(
     source : list file, folder, table or audio file, or paths in memory
         The tracks, as `classify` takes them.
     output : path, optional
-        File for `path<TAB>label` a line. Or a folder (one that is there, or a name that ends with `/`) for three files:
-        this one, the probabilities as CSV, and both as JSON.
+        File with `path<TAB>label` per line; or a folder (it exists, or its name ends with `/`) for three files:
+        these lines, the probabilities as CSV, and both as JSON.
     run : RunOptions
         Threads, device and strictness.
 
@@ -74,7 +74,7 @@ def predict(
 
 
 def copy(model: Path, folder: Path) -> AnyBundle:
-    """Copy a model, and nothing of its training; return its bundle. Raises ModelError, StorageError."""
+    """Copy the files of a model that a prediction needs; return its bundle. Raises ModelError, StorageError."""
     bundle = bundles.load(model)
     try:
         folder.mkdir(parents=True)
@@ -105,7 +105,7 @@ def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
 
 
 def _as_json(table: Path) -> bytes:
-    """Return a table of probabilities as JSON, an object a track."""
+    """Return a table of probabilities as JSON, with one object per track."""
     with table.open(encoding="utf-8", newline="") as f:
         (_, _, *classes), *rows = csv.reader(f)
     tracks = [

@@ -1,7 +1,7 @@
-"""Pack a trained model as a folder that is a complete submission: it is installed, built and run without a network.
+"""Pack a trained model as a folder that is a complete submission: it can be installed, built and run offline.
 
-The pack is tried before it is put in place: its wheels are unpacked into an empty folder, and what they hold, without
-any other package, has to classify a clip. The time and memory of that are what resources.json declares.
+The pack is tested before it is put in place: its wheels are unpacked into an empty folder and must classify a clip
+without any other package. resources.json states the time and memory of this test.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from mirex_submission.version import __version__
 
 log = logging.getLogger(__name__)
 
-# What a prediction imports; setup.py names more, for training, evaluation and pictures.
+# The packages that a prediction imports; setup.py has more, for training, evaluation and pictures.
 _REQUIREMENTS = ("joblib", "msgspec", "numpy", "packaging", "soundfile", "soxr", "threadpoolctl", "xxhash")
-# What a file of a pack's program is run by: nothing is imported from the current folder.
+# Code that starts the program of a pack, and imports nothing from the current folder.
 _CODE = "import sys; sys.path[:] = filter(None, sys.path); from mirex_submission.cli.main import main; sys.exit(main())"
 _RATE_HZ, _REPEATS, _SAMPLE_S = 44100, 3, 0.01
 _RESOURCES = "resources.json"
@@ -59,7 +59,7 @@ def pack(model: str | os.PathLike[str], output: str | os.PathLike[str], options:
     model : path
         Scratch folder, or the folder of a model in it.
     output : path
-        Folder to write; a former pack in its place is replaced.
+        Folder to write; an earlier pack there is replaced.
     options : PackOptions
     threads : int
         Threads of the measurement.
@@ -72,7 +72,7 @@ def pack(model: str | os.PathLike[str], output: str | os.PathLike[str], options:
     Raises
     ------
     UsageError, ModelError, StorageError
-        The call is wrong, the model is missing or damaged, the folder cannot be written.
+        An argument is wrong, the model is missing or damaged, or the folder cannot be written.
     InstallationError
         A package is missing, damaged or cannot be downloaded, or the packed submission does not run.
     """
@@ -104,7 +104,7 @@ def pack(model: str | os.PathLike[str], output: str | os.PathLike[str], options:
 
 
 def _model_folder(model: str | os.PathLike[str], name: str | None) -> Path:
-    """Return the folder of the model that is meant by a scratch folder and a name, or by itself."""
+    """Return the folder of a model that is given by this folder, or by a scratch folder and a name."""
     given = Path(model).absolute()
     if (given / "bundle.json").exists() and not name:
         return given
@@ -115,7 +115,7 @@ def _check_output(path: Path) -> None:
     if path.is_dir() and os.listdir(path) and not (path / _RESOURCES).is_file():
         raise UsageError(f"{path}: not a pack, and its files would be lost: give another OUT", code="pack.output")
     if path.exists() and not path.is_dir():
-        raise UsageError(f"{path}: a file, and a pack is a folder: give another OUT", code="pack.output")
+        raise UsageError(f"{path}: is a file, but a pack is a folder: give another OUT", code="pack.output")
 
 
 def _requirements(bundle: AnyBundle) -> list[str]:
@@ -131,7 +131,7 @@ def _requirements(bundle: AnyBundle) -> list[str]:
 
 
 def _write_clip(folder: Path) -> Path:
-    """Write a clip of a rising tone in noise, to try and to measure a submission on."""
+    """Write a clip of a rising tone in noise, to test and measure a submission."""
     time_s = np.arange(resources.CLIP_S * _RATE_HZ) / _RATE_HZ
     noise = np.random.default_rng(0).normal(0, 0.05, len(time_s)) * np.square(np.sin(3 * time_s))
     samples = noise + 0.3 * np.sin(2 * np.pi * (100 + 20 * time_s) * time_s)
@@ -159,16 +159,16 @@ def _write_requirements(new: Path) -> None:
 
 
 def _measure(new: Path, clip: Path, site: Path, threads: int) -> dict[str, Any]:
-    """Classify a clip with what the wheels hold; return time, memory and machine. Raises InstallationError."""
+    """Classify a clip with only the wheels; return time, memory and machine. Raises InstallationError."""
     wheels.unpack((new / "wheels").iterdir(), site)
     answer = site / "answer.txt"
-    # -S: the packages of this installation are out of reach.
+    # -S hides the packages of this installation.
     command = [sys.executable, "-S", "-c", _CODE, "predict", "-q", "-numThreads", str(threads)]
     command += [str(new / "model"), str(clip), str(answer)]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "KERAS_"))}
     environment = {**inherited, "PYTHONPATH": str(site), "PYTHONUTF8": "1", "MIREX_DEVICE": "cpu"}
     measured = []
-    for _ in range(1 + _REPEATS):  # the first one compiles
+    for _ in range(1 + _REPEATS):  # the first run also compiles
         with open(site / "log", "w+") as log_file:
             status, *figures = _timed(command, environment, log_file)
             measured.append(figures)
@@ -208,7 +208,7 @@ def _timed(command: Sequence[str], environment: dict[str, str], output: TextIO) 
 
 
 def _peak(pid: int) -> int:
-    """Return the peak memory so far of a process or a child of it; that of `wait4` holds what started the process."""
+    """Return the peak memory of a process and its children; `wait4` would include the memory of its parent."""
     peaks = [0]
     with contextlib.suppress(psutil.Error, OSError):
         for process in (psutil.Process(pid), *psutil.Process(pid).children(recursive=True)):

@@ -1,4 +1,4 @@
-"""A first answer for a folder of labelled music: folds, cross-validation, report, and a model of the best recipe."""
+"""Compare recipes on a folder of labelled music: folds, cross-validation, report, and a model of the best recipe."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrialOptions(TableOptions):
     """
 
     recipes: Sequence[str] = ()
-    groups: str = option("auto", "keep together what lies in one folder below its class", choices=(*GROUPS, "none"))
+    groups: str = option("auto", "keep tracks of one subfolder of a class together", choices=(*GROUPS, "none"))
     folds: int = option(3, "number of folds", convert=opt.integer, metavar="K")
     seed: int = option(0, "random seed of the folds", convert=opt.seed, metavar="N")
 
@@ -63,7 +63,7 @@ def try_folder(
 ) -> Path:
     """Cross-validate recipes on labelled music, write a report, and train a model of all tracks with the best recipe.
 
-    What is done already is not repeated.
+    A repeated call resumes.
 
     Parameters
     ----------
@@ -78,9 +78,9 @@ def try_folder(
     environment : mapping
         Environment of the steps of the cross-validation.
     command_line : sequence of str
-        The command that asked for it, for the records.
+        The command line, for the records.
     show : callable
-        Takes the summary.
+        Called with the summary.
 
     Returns
     -------
@@ -101,7 +101,7 @@ def try_folder(
     out = Path(out).absolute() if out else scratch / "results"
     for place in (scratch, out):
         if Path(os.path.realpath(place)).is_relative_to(os.path.realpath(source)):
-            text = f"{place}: lies in {source}, whose folders are the classes: give --scratch and --out elsewhere"
+            text = f"{place}: is inside {source}, whose folders are classes: give other folders as --scratch and --out"
             raise UsageError(text, code="usage.scratch-inside")
     from mirex_submission.evaluation.crossval.crossvalidate import cross_validate
     from mirex_submission.evaluation.report.page import write_report
@@ -128,7 +128,7 @@ def try_folder(
     for note in write_report(out, out / "report.html", command_line):
         log.warning("%s", note)
     best, accuracy = _best(out)
-    log.info("the best recipe is %s; a model of all %d tracks is trained with it", best, len(tracks))
+    log.info("the best recipe is %s: it now trains a model on all %d tracks", best, len(tracks))
     training = TrainingOptions(name=_MODEL, groups=str(groups) if best in of_views else None)
     pairs = [(track.path, track.label) for track in tracks]
     model = _publish(train(home, pairs, recipe=best, training=training, run=run), scratch / "model")
@@ -190,7 +190,7 @@ def _recipes(tracks: Sequence[GroupedTrack], home: Path, options: TrialOptions, 
             log.info("recipe %s: about %s", name, duration(seconds))
             total_s += seconds
             chosen.append(name)
-    log.info("this takes about %s in all, less what an earlier run has done", duration(total_s))
+    log.info("this takes about %s in all, or less if an earlier run did a part of it", duration(total_s))
     return chosen
 
 

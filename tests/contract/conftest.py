@@ -1,4 +1,4 @@
-"""What several contract tests need: an engine that can build and run containers."""
+"""Fixture of several contract tests: an engine that can build and run containers."""
 
 import os
 import shutil
@@ -10,9 +10,9 @@ from project import PROJECT
 
 @pytest.fixture(scope="session")
 def container(tmp_path_factory):
-    """The environment in which the scripts find an engine that can build, and an image's name of our own."""
+    """Return the environment variables with an engine that can build images and a name for the image of the tests."""
     engine = os.environ.get("CONTAINER_ENGINE")
-    # Where no registry can be reached a builder may stand beside the project, with a base image that it makes itself.
+    # Without a registry, a builder beside the project may make its own base image.
     builder = PROJECT.parent / "shared/tools/build-image.sh"
     if not engine and builder.is_file() and os.geteuid() == 0:
         wrapper = tmp_path_factory.mktemp("engine") / "podman"
@@ -27,7 +27,7 @@ def container(tmp_path_factory):
     if not engine or subprocess.run([engine, "info"], capture_output=True).returncode:
         pytest.skip("no docker or podman that runs, and CONTAINER_ENGINE names none")
     base = "python:3.11-slim-bookworm"
-    there = [[engine, "image", "inspect", base], [engine, "pull", base]]
-    if all(subprocess.run(command, capture_output=True).returncode for command in there):
+    commands = [[engine, "image", "inspect", base], [engine, "pull", base]]
+    if all(subprocess.run(command, capture_output=True).returncode for command in commands):
         pytest.skip(f"{engine} cannot get {base}, on which the image is built")
     return {"CONTAINER_ENGINE": engine, "MIREX_IMAGE": "mirex-submission-test"}

@@ -1,4 +1,4 @@
-"""Audio that is broken, strange or endless, through the calls of an evaluator: each track gets its line."""
+"""Damaged, unusual or endless audio in the calls of an evaluator: every track gets its line."""
 
 import contextlib
 import csv
@@ -25,8 +25,8 @@ from mirex_submission.features.store import FeatureStore
 RATE = 22050
 SEGMENT = FeatureSpec(RATE).segment_samples
 FORMATS = {"wav": "PCM_16", "flac": "PCM_16", "mp3": "MPEG_LAYER_III", "ogg": "VORBIS"}
-# Of 3 s, in which nothing may be heard yet: an Ogg page holds most of a second.
-UNHEARD_SIXTEENTHS = {"wav": 0, "flac": 1, "mp3": 1, "ogg": 5}
+# Sixteenths of a file of 3 s that may hold no decodable audio: an Ogg page holds most of a second.
+UNDECODED_SIXTEENTHS = {"wav": 0, "flac": 1, "mp3": 1, "ogg": 5}
 
 
 def noise(n, n_channels=1, seed=0):
@@ -34,7 +34,7 @@ def noise(n, n_channels=1, seed=0):
 
 
 def encoded(extension, samples=None, rate_hz=RATE, subtype=None):
-    """The bytes of a sound file."""
+    """Return the bytes of an audio file."""
     file = io.BytesIO()
     samples = noise(3 * RATE) if samples is None else samples
     soundfile.write(file, samples, rate_hz, format=extension.upper(), subtype=subtype or FORMATS[extension])
@@ -42,13 +42,13 @@ def encoded(extension, samples=None, rate_hz=RATE, subtype=None):
 
 
 def patched(data, at, form, *values):
-    """The bytes with other numbers at an offset."""
+    """Return the bytes with other numbers at an offset."""
     return data[:at] + struct.pack(form, *values) + data[at + struct.calcsize(form) :]
 
 
 def first_frame(extension, data):
-    """Where the header ends."""
-    if extension == "flac":  # behind the last metadata block
+    """Return the offset at which the header ends."""
+    if extension == "flac":  # after the last metadata block
         at, last = 4, False
         while not last:
             last, at = bool(data[at] & 0x80), at + 4 + int.from_bytes(data[at + 1 : at + 4], "big")
@@ -56,8 +56,8 @@ def first_frame(extension, data):
     return {"wav": 44, "mp3": 4, "ogg": data.find(b"OggS", data.find(b"\x05vorbis"))}[extension]
 
 
-def lying(whole):
-    """Files whose headers say other than what follows: of a WAV, offset, format and value of a field; others alike."""
+def with_wrong_headers(whole):
+    """Yield (name, bytes) of files in which one field of the header has a wrong value."""
     wav, flac, ogg, mp3 = (whole[extension] for extension in ("wav", "flac", "ogg", "mp3"))
     fields = {"channels": (22, "<H"), "rate": (24, "<I"), "align": (32, "<H"), "bits": (34, "<H"), "length": (40, "<I")}
     for name, values in {
@@ -81,8 +81,8 @@ def lying(whole):
         ("length", 0, 36, (0, 1, 100, 10**6, 2**36 - 1)),
     ):
         for value in values:
-            lie = known & ~(((1 << bits) - 1) << shift) | value << shift
-            yield f"{name}{value}.flac", patched(flac, 18, ">Q", lie)
+            wrong = known & ~(((1 << bits) - 1) << shift) | value << shift
+            yield f"{name}{value}.flac", patched(flac, 18, ">Q", wrong)
     for channels, rate_hz in ((0, RATE), (2, RATE), (255, RATE), (1, 0), (1, 1), (1, 44100), (1, 2**32 - 1)):
         head = ogg.find(b"\x01vorbis")
         yield f"{channels}at{rate_hz}.ogg", patched(ogg, head + 11, "<BI", channels, rate_hz)
@@ -92,14 +92,14 @@ def lying(whole):
 
 
 def write_strange(folder):
-    """Write one file of every kind; returns {path: whether it is heard, None if that is the decoder's to say}."""
-    heard = {}
+    """Write one file of every kind; return {path: whether it is readable, None if that depends on the decoder}."""
+    readable = {}
 
-    def put(name, data, is_heard=None):
+    def put(name, data, is_readable=None):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        heard[str(path)] = is_heard
+        readable[str(path)] = is_readable
 
     whole = {extension: encoded(extension) for extension in FORMATS}
     put("empty.wav", b"", False)
@@ -110,16 +110,16 @@ def write_strange(folder):
         put(f"random.{extension}", np.random.default_rng(1).bytes(20_000))
         put(f"random behind header.{extension}", data[:200] + np.random.default_rng(2).bytes(20_000))
         for k in range(1, 16):
-            is_heard = True if k > UNHEARD_SIXTEENTHS[extension] else None
-            put(f"truncated/{k:02}.{extension}", data[: k * len(data) // 16], is_heard)
-    for name, data in lying(whole):
-        put(f"lies/{name}", data)
+            is_readable = True if k > UNDECODED_SIXTEENTHS[extension] else None
+            put(f"truncated/{k:02}.{extension}", data[: k * len(data) // 16], is_readable)
+    for name, data in with_wrong_headers(whole):
+        put(f"wrong headers/{name}", data)
     odd = noise(RATE)
     odd[1000:1003, 0] = np.nan, np.inf, -np.inf
     tone = np.sin(np.arange(RATE) / 10)
-    for name, samples, subtype, is_heard in (
-        ("some no numbers", odd, "FLOAT", True),
-        ("some no numbers double", odd, "DOUBLE", True),
+    for name, samples, subtype, is_readable in (
+        ("some NaN", odd, "FLOAT", True),
+        ("some NaN double", odd, "DOUBLE", True),
         ("all NaN", np.full(RATE, np.nan), "FLOAT", False),
         ("all infinite", np.full(RATE, np.inf), "FLOAT", False),
         ("clipped", np.clip(100 * tone, -1, 1), "FLOAT", True),
@@ -140,7 +140,7 @@ def write_strange(folder):
         ("6 channels", noise(RATE, 6), "PCM_16", True),
         ("channels that cancel", noise(RATE) * (1, -1), "FLOAT", True),
     ):
-        put(f"{name}.wav", encoded("wav", samples, subtype=subtype), is_heard)
+        put(f"{name}.wav", encoded("wav", samples, subtype=subtype), is_readable)
     for rate_hz in (4000, 8000, 96000, 192000):
         put(f"{rate_hz} Hz.wav", encoded("wav", noise(rate_hz, 2), rate_hz), True)
     (folder / "folder.wav").mkdir()
@@ -149,16 +149,16 @@ def write_strange(folder):
     (folder / "itself.wav").symlink_to(folder / "itself.wav")
     (folder / "endless.wav").symlink_to("/dev/zero")
     with socket.socket(socket.AF_UNIX) as listener:
-        where = os.open(folder, os.O_RDONLY)  # for a socket's path may have 107 bytes only
+        where = os.open(folder, os.O_RDONLY)  # the path of a socket may have at most 107 bytes
         listener.bind(f"/proc/self/fd/{where}/socket.wav")
         os.close(where)
     names = ["folder", "pipe", "dangling", "itself", "endless", "socket", "missing"]
-    if os.geteuid():  # root may read everything
+    if os.geteuid():  # root can read everything
         put("forbidden.wav", whole["wav"])
         (folder / "forbidden.wav").chmod(0)
         names.append("forbidden")
-    heard.update({str(folder / f"{name}.wav"): False for name in names})
-    return heard
+    readable.update({str(folder / f"{name}.wav"): False for name in names})
+    return readable
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def strange(tmp_path_factory):
 
 @pytest.fixture
 def restless(tmp_path):
-    """A file that is written, cut and lengthened all the time, by a thread."""
+    """A file that a thread writes, truncates and extends all the time."""
     path, data, ended = tmp_path / "restless.wav", encoded("wav"), threading.Event()
     path.write_bytes(data)
 
@@ -187,9 +187,7 @@ def restless(tmp_path):
     thread.join()
 
 
-def test_whatever_the_files_are_each_gets_its_line_and_what_is_not_heard_its_reason(
-    corpus, strange, restless, run_script, tmp_path
-):
+def test_every_file_gets_its_line_and_every_unreadable_one_its_reason(corpus, strange, restless, run_script, tmp_path):
     train = corpus["train"].read_text().splitlines()
     labels = sorted({line.rpartition("\t")[2] for line in train})
     train += [f"{path}\t{labels[k % len(labels)]}" for k, path in enumerate([*strange, restless])]
@@ -202,32 +200,32 @@ def test_whatever_the_files_are_each_gets_its_line_and_what_is_not_heard_its_rea
     assert trained.returncode == 0, trained.stderr
     done = run_script("classify.sh", "--probabilities", csv_path, scratch, tmp_path / "test.txt", out)
     assert done.returncode in (0, 4)
-    for said in (trained, done):
-        assert "Traceback" not in said.stderr and "[audio.unexpected]" not in said.stderr and said.stdout == ""
+    for run in (trained, done):
+        assert "Traceback" not in run.stderr and "[audio.unexpected]" not in run.stderr and run.stdout == ""
 
     pairs = [line.rpartition("\t") for line in out.read_text(encoding="utf-8").splitlines()]
     assert [path for path, _, _ in pairs] == test
     assert {label for _, _, label in pairs} <= set(labels)
-    # What cannot be heard has the shares of the classes in the training for probabilities.
+    # The probabilities of an unreadable track are the shares of the classes in the training.
     with open(csv_path, newline="", encoding="utf-8") as f:
         rows = {row[0]: tuple(row[2:]) for row in csv.reader(f)}
     shares = rows[str(Path(next(iter(strange))).parent / "missing.wav")]
-    unheard = {path for path in test if rows[path] == shares}
-    assert {p: p not in unheard for p, is_heard in strange.items() if is_heard is not None} == {
-        p: is_heard for p, is_heard in strange.items() if is_heard is not None
+    unreadable = {path for path in test if rows[path] == shares}
+    assert {p: p not in unreadable for p, is_readable in strange.items() if is_readable is not None} == {
+        p: is_readable for p, is_readable in strange.items() if is_readable is not None
     }
-    assert re.search(rf"WARNING: {len(unheard)} .*\[audio\.most-frequent-label\]$", done.stderr, re.MULTILINE)
-    assert done.returncode == (4 if 2 * len(unheard) > len(test) else 0)
-    for said in (trained, done):
-        for path in unheard - {restless}:
-            assert re.search(rf"WARNING: {re.escape(path)}: \w", said.stderr), path
+    assert re.search(rf"WARNING: {len(unreadable)} .*\[audio\.most-frequent-label\]$", done.stderr, re.MULTILINE)
+    assert done.returncode == (4 if 2 * len(unreadable) > len(test) else 0)
+    for run in (trained, done):
+        for path in unreadable - {restless}:
+            assert re.search(rf"WARNING: {re.escape(path)}: \w", run.stderr), path
 
 
-# What is heard of them.
+# Decoded samples.
 
 
-@pytest.mark.parametrize(("extension", "unheard_s"), [("wav", 0.001), ("flac", 0.4), ("mp3", 0.2), ("ogg", 1.6)])
-def test_a_file_cut_at_any_sixteenth_is_heard_up_to_there(tmp_path, extension, unheard_s):
+@pytest.mark.parametrize(("extension", "lost_s"), [("wav", 0.001), ("flac", 0.4), ("mp3", 0.2), ("ogg", 1.6)])
+def test_a_truncated_file_is_decoded_up_to_its_end(tmp_path, extension, lost_s):
     samples = noise(10 * RATE)
     path, data = tmp_path / f"a.{extension}", encoded(extension, samples)
     path.write_bytes(data)
@@ -235,17 +233,17 @@ def test_a_file_cut_at_any_sixteenth_is_heard_up_to_there(tmp_path, extension, u
     for k in range(1, 16):
         path.write_bytes(data[: k * len(data) // 16])
         try:
-            found = decode(str(path)).samples / 1.0
+            samples = decode(str(path)).samples / 1.0
         except AudioError:
-            found = whole[:0]
-        assert k / 16 - unheard_s / 10 - 0.02 <= len(found) / len(whole) <= k / 16 + 0.02
-        n = max(0, len(found) - RATE // 10)  # a codec's last frames lack the next
-        np.testing.assert_allclose(found[:n], whole[:n], rtol=0, atol=0 if extension in ("wav", "flac") else 1e-3)
+            samples = whole[:0]
+        assert k / 16 - lost_s / 10 - 0.02 <= len(samples) / len(whole) <= k / 16 + 0.02
+        n = max(0, len(samples) - RATE // 10)  # the last frames of a codec depend on the next ones
+        np.testing.assert_allclose(samples[:n], whole[:n], rtol=0, atol=0 if extension in ("wav", "flac") else 1e-3)
 
 
 @pytest.mark.parametrize("rate_hz", [RATE, 11025])
 @pytest.mark.parametrize("n_channels", [1, 2])
-def test_a_damage_deep_in_a_long_file_keeps_all_before_it(tmp_path, monkeypatch, rate_hz, n_channels):
+def test_everything_before_the_damage_in_a_long_file_is_decoded(tmp_path, monkeypatch, rate_hz, n_channels):
     path = tmp_path / "a.flac"
     data = encoded("flac", noise(5 * RATE, n_channels))
     path.write_bytes(data)
@@ -258,12 +256,12 @@ def test_a_damage_deep_in_a_long_file_keeps_all_before_it(tmp_path, monkeypatch,
     assert in_blocks.note == once.note and re.search(r"\b4\.\d.*\[audio\.truncated\]$", once.note)
     assert in_blocks.samples.dtype == once.samples.dtype == whole.dtype
     np.testing.assert_array_equal(in_blocks.samples, once.samples)
-    n = len(once.samples) - 200  # the resampler looks ahead
+    n = len(once.samples) - 200  # the resampler needs later samples
     np.testing.assert_array_equal(once.samples[:n], whole[:n])
     assert 0.85 < len(once.samples) / len(whole) < 0.92
 
 
-def test_a_clip_one_sample_short_is_repeated_and_one_of_a_segment_is_not(tmp_path):
+def test_a_clip_one_sample_shorter_than_a_segment_is_repeated_and_a_whole_segment_is_not(tmp_path):
     spec, samples = FeatureSpec(RATE), noise(SEGMENT)[:, 0]
     frames = {}
     for n in (SEGMENT - 1, SEGMENT, 1):
@@ -277,7 +275,7 @@ def test_a_clip_one_sample_short_is_repeated_and_one_of_a_segment_is_not(tmp_pat
 
 
 @pytest.mark.parametrize("rate_hz", [4000, 8000, 96000, 192000])
-def test_a_tone_at_an_unusual_rate_is_heard_where_it_is(tmp_path, rate_hz):
+def test_a_tone_at_an_unusual_sampling_rate_is_in_the_right_band(tmp_path, rate_hz):
     tones = {}
     for native_hz in (rate_hz, RATE):
         path = tmp_path / f"{native_hz}.wav"
@@ -289,7 +287,7 @@ def test_a_tone_at_an_unusual_rate_is_heard_where_it_is(tmp_path, rate_hz):
     np.testing.assert_allclose(tones[rate_hz][:80, loudest], tones[RATE][:80, loudest], rtol=0, atol=0.01)
 
 
-def test_a_file_that_changes_while_it_is_read_is_noted_and_made_again(tmp_path, monkeypatch):
+def test_a_file_that_changes_while_it_is_read_is_reported_and_extracted_again(tmp_path, monkeypatch):
     path, store = tmp_path / "a.wav", FeatureStore(tmp_path / "scratch", FeatureSpec(RATE))
     path.write_bytes(encoded("wav"))
     blocks = Recording.__iter__
@@ -308,7 +306,7 @@ def test_a_file_that_changes_while_it_is_read_is_noted_and_made_again(tmp_path, 
 
 
 def mutated(data, rng):
-    """The bytes with a few of them changed, most of these in the header, or a part cut out or doubled."""
+    """Return the bytes with a few changes, most of them in the header: other values, or a part removed or doubled."""
     data = bytearray(data)
     for _ in range(rng.integers(1, 6)):
         at = int(rng.integers(min(len(data), rng.choice([64, 256, len(data)]))))
@@ -326,7 +324,7 @@ def mutated(data, rng):
 
 @pytest.mark.parametrize("n", [100, pytest.param(10_000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("extension", [*FORMATS, "aiff", "au", "caf", "w64"])
-def test_a_file_with_any_bytes_changed_is_heard_or_refused_with_a_reason(tmp_path, extension, n):
+def test_a_file_with_changed_bytes_is_decoded_or_an_audio_error(tmp_path, extension, n):
     data = encoded(extension, noise(RATE // 2), subtype=FORMATS.get(extension, "PCM_16"))
     path, rng = tmp_path / f"a.{extension}", np.random.default_rng(n)
     for _ in range(n):
@@ -336,11 +334,11 @@ def test_a_file_with_any_bytes_changed_is_heard_or_refused_with_a_reason(tmp_pat
             assert np.isfinite(frames).all() and len(frames) < 100_000
 
 
-# Long ones.
+# Long files.
 
 
 def write_long(path, hours, rate_hz, n_channels):
-    """A 16-bit file with a second of noise at its start, middle and end: a sparse WAV, or a FLAC of some megabytes."""
+    """Write a 16-bit file with a second of noise at start, middle and end: a sparse WAV, or a FLAC of some MB."""
     n, sound = int(hours * 3600 * rate_hz), (noise(rate_hz, n_channels) * 2**15).astype("<i2")
     starts = (0, n // 2, n - rate_hz)
     if path.suffix == ".wav":
@@ -362,12 +360,12 @@ def write_long(path, hours, rate_hz, n_channels):
 
 @pytest.fixture
 def run_alone(run_script):
-    """Call a script as a child of a small shell: a process begins with the peak memory of the one that it came from."""
+    """Call a script as a child of a small shell, as the peak memory of a new process includes that of its parent."""
     return lambda script, *args: run_script("/bin/sh", "-c", '"$0" "$@"; exit $?', PROJECT / "bin" / script, *args)
 
 
 def peak_mib(done):
-    """What a call says of its memory in its last line."""
+    """Return the peak memory in the last line of a log."""
     assert done.returncode == 0, done.stderr
     return int(re.search(r"peak memory (\d+) MiB", done.stderr).group(1))
 
@@ -401,7 +399,7 @@ def test_tracks_of_three_hours_are_trained_on_and_classified_in_250_mb(tmp_path,
 
 
 @pytest.mark.parametrize("native_hz", [RATE, 11025])
-def test_of_a_file_without_end_the_first_hours_are_used_and_that_is_said(tmp_path, monkeypatch, native_hz):
+def test_only_the_first_hours_of_an_endless_file_are_used_with_a_note(tmp_path, monkeypatch, native_hz):
     path = tmp_path / "a.wav"
     path.write_bytes(encoded("wav", noise(3 * native_hz), native_hz))
     whole = decode(str(path), rate_hz=RATE)
@@ -413,7 +411,7 @@ def test_of_a_file_without_end_the_first_hours_are_used_and_that_is_said(tmp_pat
 
 
 @pytest.mark.slow
-def test_days_in_a_small_file_fill_neither_memory_nor_disk(tmp_path, run_alone):
+def test_a_small_file_of_many_hours_fills_neither_memory_nor_disk(tmp_path, run_alone):
     path = write_long(tmp_path / "days.flac", 24, 4000, 1)
     assert path.stat().st_size < 5e6
     (tmp_path / "list.txt").write_text(f"{path}\n")
@@ -423,7 +421,7 @@ def test_days_in_a_small_file_fill_neither_memory_nor_disk(tmp_path, run_alone):
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac"])
-def test_a_file_that_claims_to_be_endless_costs_no_more_than_it_holds(tmp_path, run_alone, extension):
+def test_a_header_with_an_endless_length_needs_no_more_memory(tmp_path, run_alone, extension):
     data = encoded(extension)
     if extension == "wav":
         data = patched(data, 40, "<I", 2**32 - 2)

@@ -1,4 +1,4 @@
-"""A scratch folder that is damaged, old or a stranger's, through the commands of an evaluator's calls."""
+"""A scratch folder that is damaged, old or from a stranger, in the calls of an evaluator."""
 
 import io
 import json
@@ -30,7 +30,7 @@ COMMANDS = {"extractFeatures.sh": "extract", "train.sh": "train", "classify.sh":
 
 
 def call(script, *args):
-    """Make a script's call in this process; its status and what it said, which is no traceback."""
+    """Run the command of a script in this process; return its status and its log."""
     done = command_line.call(COMMANDS[script], *args)
     assert done.stdout == ""
     return done.status, done.stderr
@@ -38,7 +38,7 @@ def call(script, *args):
 
 @pytest.fixture(scope="module")
 def sound(corpus, tmp_path_factory):
-    """A scratch folder with features and a model, and beside it what was classified with it."""
+    """A folder with a scratch folder that has features and a model, and the output of a classification."""
     folder = tmp_path_factory.mktemp("sound")
     assert call("train.sh", *QUICK, 2, folder / "scratch", corpus["features"], corpus["train"])[0] == 0
     assert call("classify.sh", folder / "scratch", corpus["test"], folder / "out.txt")[0] == 0
@@ -56,7 +56,7 @@ def expected(sound):
 
 
 def damage(path, rng):
-    """Flip a bit of a file or cut it off, at random."""
+    """Flip a random bit of a file, or truncate the file at random."""
     data = bytearray(path.read_bytes())
     at = rng.randrange(len(data))
     if rng.random() < 0.7:
@@ -67,7 +67,7 @@ def damage(path, rng):
 
 
 def stamps(scratch):
-    """When the bundle and the weights of the model were written."""
+    """Return the times at which the files of the model were written."""
     return {path.name: path.stat().st_mtime_ns for path in sorted((scratch / "model").glob("bundle.json"))}
 
 
@@ -82,18 +82,18 @@ ONE_OR_MANY = [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range
 
 
 @pytest.mark.parametrize("seed", ONE_OR_MANY)
-def test_damaged_features_are_made_again_and_nothing_else_differs(scratch, expected, corpus, tmp_path, seed):
+def test_damaged_features_are_extracted_again_and_all_results_are_the_same(scratch, expected, corpus, tmp_path, seed):
     rng, whole = random.Random(seed), contents(scratch, "*.logmel")
     for name in whole:
         damage(scratch / name, rng)
     damage(scratch / "features" / "task", rng)
-    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
-    assert status == 0, said
+    status, log = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 0, log
     assert (tmp_path / "out.txt").read_bytes() == expected
-    # Training reads the others; it has nothing to do, as the tracks are the same.
+    # The training reads the other features. It has nothing to do, as the tracks are the same.
     before = stamps(scratch)
-    status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
-    assert status == 0 and stamps(scratch) == before, said
+    status, log = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
+    assert status == 0 and stamps(scratch) == before, log
     shutil.rmtree(scratch / "model")
     assert call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])[0] == 0
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
@@ -101,27 +101,27 @@ def test_damaged_features_are_made_again_and_nothing_else_differs(scratch, expec
     assert contents(scratch, "*.logmel") == whole
 
 
-def test_a_damaged_header_is_no_other_audio(scratch, corpus):
-    """One digit of each content hash, by which a training knows its tracks."""
+def test_a_damaged_header_does_not_count_as_other_audio(scratch, corpus):
+    """One digit of each content hash is changed, by which a training identifies its tracks."""
     whole = contents(scratch, "*.logmel")
     for name, data in whole.items():
         content = json.loads(data.split(b"\n", 2)[1])["content"].encode()
         (scratch / name).write_bytes(data.replace(content, content[:-1] + b"%x" % (int(content[-1:], 16) ^ 1), 1))
     before = stamps(scratch)
-    status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
-    assert status == 0 and stamps(scratch) == before, said
+    status, log = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
+    assert status == 0 and stamps(scratch) == before, log
     assert contents(scratch, "*.logmel") == whole
 
 
 @pytest.mark.parametrize("pattern", [pytest.param("bundle.json", marks=pytest.mark.slow), "*.weights.npz"])
 @pytest.mark.parametrize("seed", ONE_OR_MANY)
-def test_a_damaged_model_is_status_5_and_the_training_that_it_names_mends_it(
+def test_a_damaged_model_is_status_5_and_the_training_in_the_message_repairs_it(
     scratch, expected, corpus, tmp_path, pattern, seed
 ):
     (file,) = (scratch / "model").glob(pattern)
     damage(file, random.Random(seed))
-    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
-    assert status == 5 and re.search(rf"{file}: .*bin/train\.sh \[model\.damaged\]", said), said
+    status, log = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 5 and re.search(rf"{file}: .*bin/train\.sh \[model\.damaged\]", log), log
     assert not (tmp_path / "out.txt").exists()
     assert call("train.sh", *QUICK, 2, scratch, corpus["train"])[0] == 0
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
@@ -130,22 +130,22 @@ def test_a_damaged_model_is_status_5_and_the_training_that_it_names_mends_it(
 
 @pytest.fixture(scope="module")
 def killed(sound, corpus, tmp_path_factory):
-    """A scratch folder with the last two states of a training that was killed, and no model."""
+    """A scratch folder with the last two checkpoints of a killed training, and no model."""
     scratch = tmp_path_factory.mktemp("killed") / "scratch"
     shutil.copytree(sound / "scratch" / "features", scratch / "features")
     command = [str(PROJECT / "bin/train.sh"), *QUICK, "100000", str(scratch), str(corpus["train"])]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
     with subprocess.Popen(command, env=env, stderr=subprocess.DEVNULL) as process:
         try:
-            wait_for(lambda: any(epochs_of(file) > 3 for file in states_of(scratch)))
+            wait_for(lambda: any(epochs_of(file) > 3 for file in checkpoints_of(scratch)))
         finally:
             process.kill()
-    assert len(states_of(scratch)) in (2, 3)  # three if it died between a new one and the end of an old
+    assert len(checkpoints_of(scratch)) in (2, 3)  # three if it was killed before it removed the oldest one
     return scratch
 
 
-def states_of(scratch):
-    """The files with a training's states, newest first."""
+def checkpoints_of(scratch):
+    """Return the checkpoints of a training, newest first."""
     return sorted((scratch / "model").glob("*.checkpoint"), reverse=True)
 
 
@@ -155,18 +155,18 @@ def epochs_of(file):
 
 @pytest.mark.parametrize("seed", ONE_OR_MANY)
 @pytest.mark.parametrize("n_damaged", [1, 3])
-def test_a_training_falls_back_to_the_state_before_and_ends_in_the_same_bits(killed, corpus, tmp_path, seed, n_damaged):
+def test_a_training_resumes_from_an_earlier_checkpoint_and_is_bit_identical(killed, corpus, tmp_path, seed, n_damaged):
     scratch = Path(shutil.copytree(killed, tmp_path / "scratch"))
-    states = states_of(scratch)
-    for file in states[:n_damaged]:
+    checkpoints = checkpoints_of(scratch)
+    for file in checkpoints[:n_damaged]:
         damage(file, random.Random(seed))
-    epochs = epochs_of(states[0]) + 2
-    status, said = call("train.sh", *QUICK, epochs, scratch, corpus["train"])
-    assert status == 0, said
-    for file in states[:n_damaged]:
-        assert re.search(rf"{file}: .*\[training\.checkpoint-damaged\]", said)
-    left = states[n_damaged:]
-    assert resumed_after(said) == ([epochs_of(left[0])] if left else [])
+    epochs = epochs_of(checkpoints[0]) + 2
+    status, log = call("train.sh", *QUICK, epochs, scratch, corpus["train"])
+    assert status == 0, log
+    for file in checkpoints[:n_damaged]:
+        assert re.search(rf"{file}: .*\[training\.checkpoint-damaged\]", log)
+    left = checkpoints[n_damaged:]
+    assert resumed_after(log) == ([epochs_of(left[0])] if left else [])
     assert call("train.sh", *QUICK, epochs, "--name", "straight", scratch, corpus["train"])[0] == 0
     assert bundles.load(scratch / "model").weights == bundles.load(scratch / "models/straight").weights
 
@@ -174,7 +174,7 @@ def test_a_training_falls_back_to_the_state_before_and_ends_in_the_same_bits(kil
 # Other versions and settings.
 
 
-def test_features_of_an_older_format_are_made_again(scratch, expected, corpus, tmp_path):
+def test_features_of_an_older_format_are_extracted_again(scratch, expected, corpus, tmp_path):
     whole = contents(scratch, "*.logmel")
     for k, (name, data) in enumerate(whole.items()):
         body = data.split(b"\n", 1)[1]
@@ -191,13 +191,13 @@ def test_a_model_of_another_format_is_status_5(scratch, corpus, tmp_path):
     fields = json.loads(file.read_bytes().split(b"\n", 1)[1])
     for form in (bundles.FORMAT - 1, bundles.FORMAT + 1, None):
         file.write_bytes(seal(json.dumps({**fields, "format": form}).encode()))
-        status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
-        assert status == 5 and "[model.other-version]" in said, (form, said)
+        status, log = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+        assert status == 5 and "[model.other-version]" in log, (form, log)
     assert call("train.sh", *QUICK, 1, scratch, corpus["train"])[0] == 0
 
 
-def test_a_model_of_other_settings_is_used_with_its_own(scratch, expected, corpus, tmp_path):
-    """Features of another rate, of more bands and longer segments lie beside those that a model was trained on."""
+def test_a_model_is_used_with_its_own_settings(scratch, expected, corpus, tmp_path):
+    """The scratch folder also has features of another rate, and of other bands and segments."""
     for options in (("--rate", 44100), ("--bands", 30, "--frames", 60)):
         assert call("extractFeatures.sh", *options, scratch, corpus["test"])[0] == 0
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
@@ -209,11 +209,11 @@ def test_a_model_of_other_settings_is_used_with_its_own(scratch, expected, corpu
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
 
 
-# A stranger's.
+# Files from a stranger.
 
 
 class Evil:
-    """Whoever unpickles it makes a file."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, path):
         self.path = path
@@ -223,7 +223,7 @@ class Evil:
 
 
 def pickles(made):
-    """Pickles as they come: alone, and as objects in an .npy and in an .npz file beside float32 arrays."""
+    """Return pickles in three forms: alone, in an .npy file, and in an .npz file with float32 arrays."""
     evil = np.array([Evil(made)], dtype=object)
     files = [io.BytesIO(), io.BytesIO()]
     np.save(files[0], evil)
@@ -232,7 +232,7 @@ def pickles(made):
 
 
 def lambda_archive(folder, made):
-    """A Keras archive with a layer that makes a file when it is built or called."""
+    """Return a Keras archive with a layer that creates a file when it is built or called."""
     import keras
 
     path = str(made)
@@ -249,32 +249,30 @@ def lambda_archive(folder, made):
 
 @pytest.fixture(params=["npz", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("pickle", "npy", "keras"))])
 def evil(request, tmp_path):
-    """(bytes that run code in whoever trusts them, the file that they make)."""
+    """Bytes that run code if a program trusts them, and the file that this code creates."""
     made = tmp_path / "made by a stranger"
     if request.param == "keras":
         return lambda_archive(tmp_path, made), made
     return pickles(made)[["pickle", "npy", "npz"].index(request.param)], made
 
 
-def test_files_that_run_code_in_whoever_trusts_them_are_refused_wherever_they_lie(
-    scratch, expected, corpus, tmp_path, evil
-):
+def test_files_that_could_run_code_are_refused_in_every_place(scratch, expected, corpus, tmp_path, evil):
     data, made = evil
-    # As features and the record of the task, with and without what marks ours, and right digests.
+    # As features and as the record of the task, with and without our first line and right digests.
     stored = sorted(scratch.rglob("*.logmel"))
     for k, file in enumerate(stored):
         line = file.read_bytes().split(b"\n", 2)[1] + b"\n"
         ours = b"mirex-features 3 %s %s\n" % (digest(line).encode(), digest(line, data).encode())
         file.write_bytes([data, ours + line + data, ours + data][k % 3])
     (scratch / "features" / "task").write_bytes(seal(data))
-    # Beside the model, under the names that frameworks look for.
+    # In the folder of the model, with the names that frameworks load.
     for name in ("model.keras", "model.h5", "saved_model.pb", "weights.pkl", "evil.weights.npz"):
         (scratch / "model" / name).write_bytes(data)
-    status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
-    assert status == 0 and (tmp_path / "out.txt").read_bytes() == expected, said
+    status, log = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+    assert status == 0 and (tmp_path / "out.txt").read_bytes() == expected, log
     (tmp_path / "out.txt").unlink()
 
-    # As the bundle, and as weights that a sound bundle names.
+    # As the bundle, and as weights that a good bundle names.
     file = scratch / "model" / "bundle.json"
     good = file.read_bytes()
     fields = json.loads(good.split(b"\n", 1)[1])
@@ -283,30 +281,30 @@ def test_files_that_run_code_in_whoever_trusts_them_are_refused_wherever_they_li
     with_weights = seal(json.dumps({**fields, "weights": {"1": weights}}).encode())
     for bundle in (data, seal(data), with_weights):
         file.write_bytes(bundle)
-        status, said = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
-        assert status == 5 and re.search(r"bin/train\.sh \[model\.", said), said
+        status, log = call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")
+        assert status == 5 and re.search(r"bin/train\.sh \[model\.", log), log
         assert not (tmp_path / "out.txt").exists()
-    # As states of the training that the next call goes on with.
+    # As checkpoints from which the next training would resume.
     for epochs in (1, 2):
         for history in (b"[]\n", b'[{"loss": 1.0, "accuracy": 0.5}]\n', b""):
-            state = scratch / "model" / f"{fields['keys']['1']}-{epochs:06d}.checkpoint"
-            state.write_bytes(seal(history + data))
-    status, said = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
-    assert status == 0 and "[training.checkpoint-damaged]" in said, said
+            checkpoint = scratch / "model" / f"{fields['keys']['1']}-{epochs:06d}.checkpoint"
+            checkpoint.write_bytes(seal(history + data))
+    status, log = call("train.sh", *QUICK, 2, scratch, corpus["features"], corpus["train"])
+    assert status == 0 and "[training.checkpoint-damaged]" in log, log
     assert call("classify.sh", scratch, corpus["test"], tmp_path / "out.txt")[0] == 0
     assert (tmp_path / "out.txt").read_bytes() == expected
     assert not made.exists()
 
 
-def test_the_pickles_of_these_tests_would_run(tmp_path):
+def test_unpickling_the_test_files_runs_their_code(tmp_path):
     made = tmp_path / "made"
     alone, npy, npz = pickles(made)
     pickle.loads(alone).close()
     assert made.exists()
     for data in (npy, npz):
         made.unlink()
-        found = np.load(io.BytesIO(data), allow_pickle=True)
-        (found if data is npy else found["dense/bias"])[0].close()
+        arrays = np.load(io.BytesIO(data), allow_pickle=True)
+        (arrays if data is npy else arrays["dense/bias"])[0].close()
         assert made.exists()
         with pytest.raises(ValueError, match=r"no \.npz file"):
             from_bytes(data)

@@ -1,4 +1,4 @@
-"""The scripts with --calibrate and --confidence: calibrated models, sets of labels, resuming, and refusals."""
+"""The scripts with --calibrate and --confidence: calibrated models, sets of labels, resumed trainings, and errors."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def files_of(folder):
 
 @pytest.fixture(scope="module")
 def tracks(corpus, tmp_path_factory):
-    """Labelled tracks, two of a group; and foreign ones, with the test list."""
+    """A folder with labelled tracks in groups of two, tracks unlike all of them, and a test list."""
     folder = tmp_path_factory.mktemp("tracks")
     lines = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     (folder / "train.txt").write_text("".join(f"{path}\t{label}\n" for path, label in lines))
@@ -41,14 +41,14 @@ def tracks(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module", params=OF_RECIPE)
 def calibrated(request, tracks, tmp_path_factory):
-    """The scratch folder of a calibrated model, and its recipe."""
+    """The scratch folder of a calibrated model, and the name of its recipe."""
     scratch = tmp_path_factory.mktemp("calibrated")
     done = call("train", *OF_RECIPE[request.param], "--calibrate", scratch, tracks / "train.txt")
     assert done.status == 0, done.stderr
     return scratch, request.param
 
 
-def test_held_out_tracks_teach_nothing_and_are_kept_in_the_model(calibrated, tracks, tmp_path):
+def test_held_out_tracks_do_not_change_the_weights_and_are_recorded_in_the_model(calibrated, tracks, tmp_path):
     scratch, recipe = calibrated
     model = record(scratch)
     held = {track["path"] for track in model["calibration"]["tracks"]}
@@ -65,7 +65,7 @@ def test_held_out_tracks_teach_nothing_and_are_kept_in_the_model(calibrated, tra
     assert (model["calibration"]["temperature"] == 1) == (recipe == "modulation")
 
 
-def test_the_same_training_has_nothing_to_do_and_others_are_new(calibrated, tracks):
+def test_a_repeated_training_has_nothing_to_do_and_other_settings_train_again(calibrated, tracks):
     scratch, recipe = calibrated
     before = files_of(scratch / "model")
     arguments = (*OF_RECIPE[recipe], "--calibrate", scratch, tracks / "train.txt")
@@ -115,7 +115,7 @@ def test_too_high_a_confidence_gives_all_labels_with_a_warning(calibrated, track
     assert all(len(labels) == 4 for labels in sets)
 
 
-def test_refusals_have_a_status_a_code_and_a_way_out(calibrated, tracks, tmp_path):
+def test_errors_have_a_status_a_code_and_an_advice(calibrated, tracks, tmp_path):
     scratch, recipe = calibrated
     test, out = tracks / "test.txt", tmp_path / "out"
     done = call("classify", "--confidence", 0.9, scratch, test, out)
@@ -140,7 +140,7 @@ def test_refusals_have_a_status_a_code_and_a_way_out(calibrated, tracks, tmp_pat
     assert done.status == 2 and "[usage.none-class]" in done.stderr
 
 
-def test_an_interrupted_training_ends_in_the_same_bytes(calibrated, tracks, tmp_path):
+def test_a_resumed_training_gives_the_same_bytes(calibrated, tracks, tmp_path):
     scratch, recipe = calibrated
     if recipe == "modulation":
         pytest.skip("it trains in one step")

@@ -1,4 +1,4 @@
-"""The shell calls, as an evaluator makes them: lists in, one line a test track out, a status that can be trusted."""
+"""The calls of the scripts as an evaluator makes them: lists in, one line per test track out, and a reliable status."""
 
 import contextlib
 import os
@@ -26,16 +26,16 @@ def lines_of(path):
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """An empty home folder, which has to stay empty."""
+    """An empty home folder, which must remain empty."""
     return tmp_path_factory.mktemp("home")
 
 
 @pytest.fixture(scope="module")
 def straight(corpus, tmp_path_factory, home):
-    """The evaluators' two calls, train.sh with three arguments and classify.sh: (folder, what both said)."""
+    """Run train.sh with three arguments and classify.sh; return the folder and the logs of both."""
     folder = tmp_path_factory.mktemp("straight")
     env = {**os.environ, "MIREX_PYTHON": sys.executable, "HOME": str(home)}
-    said = []
+    logs = []
     for script, *args in (
         ("train.sh", *QUICK, folder / "scratch", corpus["features"], corpus["train"]),
         ("classify.sh", "--probabilities", folder / "p.csv", folder / "scratch", corpus["test"], folder / "out.txt"),
@@ -44,17 +44,17 @@ def straight(corpus, tmp_path_factory, home):
         done = subprocess.run(command, env=env, cwd=home, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         assert done.stdout == ""
-        said.append(done.stderr)
-    return folder, said
+        logs.append(done.stderr)
+    return folder, logs
 
 
-def test_output_has_each_test_path_verbatim_in_order_with_a_label_of_the_training_list(straight, corpus):
+def test_the_output_has_every_test_path_as_spelled_in_order_with_a_label_of_the_training_list(straight, corpus):
     pairs = [line.split("\t") for line in lines_of(straight[0] / "out.txt")]
     assert [path for path, _ in pairs] == lines_of(corpus["test"])
     assert {label for _, label in pairs} <= {line.split("\t")[1] for line in lines_of(corpus["train"])}
 
 
-def test_it_learns_something(straight, corpus):
+def test_the_accuracy_is_better_than_chance(straight, corpus):
     right = set(lines_of(straight[0] / "out.txt")) & set(lines_of(corpus["truth"]))
     assert len(right) > len(lines_of(corpus["test"])) / 4, "no better than chance for four classes"
 
@@ -73,7 +73,7 @@ def test_nothing_is_written_outside_scratch_and_output(straight, home):
     assert sorted(p.name for p in straight[0].iterdir()) == ["out.txt", "p.csv", "scratch"]
 
 
-def test_same_lists_and_seed_give_the_same_bytes_however_the_calls_are_split(straight, corpus, run_script, tmp_path):
+def test_the_same_lists_and_seed_give_the_same_bytes_with_separate_extraction(straight, corpus, run_script, tmp_path):
     scratch = tmp_path / "scratch"
     calls = (
         ("extractFeatures.sh", "-numThreads", 1, scratch, corpus["features"]),
@@ -90,7 +90,7 @@ def test_same_lists_and_seed_give_the_same_bytes_however_the_calls_are_split(str
 def test_train_and_classify_in_one_call_with_blanks_and_non_ascii_letters_in_every_path(
     straight, corpus, run_script, tmp_path
 ):
-    """Through a symbolic link, from another folder, with relative paths, into folders that do not exist yet."""
+    """The script is called by a symbolic link, from another folder, with relative paths and new output folders."""
     here = tmp_path / "Zwölf Töne"
     here.mkdir()
     names = {}
@@ -108,13 +108,13 @@ def test_train_and_classify_in_one_call_with_blanks_and_non_ascii_letters_in_eve
         link, *QUICK, "--no-picture", "scrätch é", "train list.txt", "tëst.txt", "neu/a b/öut.txt", cwd=here
     )
     assert done.returncode == 0, done.stderr
-    assert re.search(r"WARNING: train list\.txt: ", done.stderr)  # of white space, at which the evaluator splits a line
-    # The same audio under other names gives the same classes.
+    assert re.search(r"WARNING: train list\.txt: ", done.stderr)  # the evaluator splits a line at white space
+    # The same audio with other names gets the same classes.
     expected = [line.split("\t")[1] for line in lines_of(straight[0] / "out.txt")]
     assert lines_of(here / "neu/a b/öut.txt") == [f"{p}\t{x} & ünlü" for p, x in zip(test, expected, strict=True)]
 
 
-def test_a_read_only_project_folder_will_do(corpus, run_script, tmp_path):
+def test_the_project_folder_may_be_read_only(corpus, run_script, tmp_path):
     project = tmp_path / "project"
     for name in ("bin", "mirex_submission"):
         shutil.copytree(PROJECT / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -130,13 +130,13 @@ def test_a_read_only_project_folder_will_do(corpus, run_script, tmp_path):
 
 
 def take_sigint():
-    """A shell that runs the tests in the background makes them ignore SIGINT, and their children too."""
+    """Restore SIGINT: a shell that runs the tests in the background makes them and their children ignore it."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
 def endless_training(scratch, corpus, name):
-    """A training in its second epoch, which is killed when the block ends."""
+    """Start a training, wait for its first checkpoint, and kill it when the block ends."""
     options = ("--epochs", "10000", "--segments-per-track", "4", "--checkpoint-every", "0", "--name", name)
     command = [str(PROJECT / "bin/train.sh"), *options, scratch, corpus["train"]]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
@@ -149,7 +149,7 @@ def endless_training(scratch, corpus, name):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_signals_and_their_status_reach_the_caller(straight, corpus, number, status):
+def test_a_signal_ends_a_training_with_the_status_of_the_signal(straight, corpus, number, status):
     scratch = straight[0] / "scratch"
     with endless_training(scratch, corpus, f"until{status}") as process:
         process.send_signal(number)
@@ -159,7 +159,7 @@ def test_signals_and_their_status_reach_the_caller(straight, corpus, number, sta
     assert not [p for p in (scratch / "tmp").iterdir() if p.name.startswith(".mirex-tmp-")]
 
 
-def test_a_second_training_on_the_same_name_is_refused_while_one_runs(straight, corpus, run_script):
+def test_a_second_training_of_the_same_name_is_refused_while_the_first_runs(straight, corpus, run_script):
     scratch = straight[0] / "scratch"
     with endless_training(scratch, corpus, "busy"):
         done = run_script("train.sh", "--name", "busy", scratch, corpus["train"])
@@ -168,7 +168,7 @@ def test_a_second_training_on_the_same_name_is_refused_while_one_runs(straight, 
 
 
 class TestPython:
-    """Which Python the scripts find."""
+    """The scripts find the right Python."""
 
     @pytest.fixture
     def project(self, tmp_path):
@@ -180,7 +180,7 @@ class TestPython:
         path.write_text(f'#!/bin/sh\necho "{says}" >&2\nexec "{sys.executable}" "$@"\n')
         path.chmod(0o755)
 
-    def test_mirex_python_then_the_venv_then_python3(self, project, run_script):
+    def test_the_order_is_mirex_python_then_the_venv_then_python3(self, project, run_script):
         script = project / "bin/classify.sh"
         self.make_python(project / "path/python3", "from PATH")
         path = {"MIREX_PYTHON": "", "PATH": f"{project}/path:{os.environ['PATH']}"}
@@ -191,7 +191,7 @@ class TestPython:
         assert done.returncode == 0
         assert done.stderr == ""
 
-    def test_where_the_package_is_missing_it_says_which_command_installs_it(self, project, run_script):
+    def test_without_the_package_the_message_has_the_command_to_install_it(self, project, run_script):
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / "bare"], check=True)
         python = project / "bare/bin/python"
         done = run_script(project / "bin/train.sh", "--help", env={"MIREX_PYTHON": str(python), "PYTHONPATH": ""})
@@ -204,19 +204,19 @@ class TestPython:
 
 
 class TestStatus:
-    """The exit status is 0 only if all was done, and says what was not."""
+    """The exit status is 0 only if everything was done; otherwise it names the kind of the problem."""
 
     def test_usage_is_2(self, run_script, tmp_path):
         assert run_script("classify.sh", tmp_path).returncode == 2
 
-    def test_a_wrong_list_is_3_with_every_fault_as_file_and_line(self, run_script, tmp_path):
+    def test_a_wrong_list_is_3_with_file_and_line_of_every_problem(self, run_script, tmp_path):
         (tmp_path / "train.txt").write_text("a.wav\tx\nno tab\n\nb.wav\t\n")
         done = run_script("train.sh", tmp_path / "s", tmp_path / "train.txt")
         assert done.returncode == 3
         assert re.search(rf"{tmp_path}/train\.txt:2: .*\[list\.no-tab\]", done.stderr)
         assert re.search(rf"{tmp_path}/train\.txt:4: .*\[list\.no-label\]", done.stderr)
 
-    def test_too_much_unusable_audio_is_4_and_the_output_is_written_all_the_same(self, straight, run_script, tmp_path):
+    def test_too_many_unreadable_tracks_are_4_and_the_output_is_still_written(self, straight, run_script, tmp_path):
         soundfile.write(tmp_path / "silent.wav", np.zeros(22050), 22050)
         (tmp_path / "text.wav").write_text("no audio at all")
         test = [str(tmp_path / name) for name in ("silent.wav", "text.wav", "missing.wav")]
@@ -239,7 +239,7 @@ class TestStatus:
         assert done.returncode == 7
         assert re.search(rf"{tmp_path}/file/scratch: .*\[disk\.in-the-way\]", done.stderr)
 
-    def test_an_output_that_cannot_be_written_is_7_before_any_work(self, straight, corpus, run_script, tmp_path):
+    def test_an_output_that_cannot_be_written_is_7_before_classification(self, straight, corpus, run_script, tmp_path):
         done = run_script("classify.sh", straight[0] / "scratch", corpus["test"], tmp_path)
         assert done.returncode == 7
         assert re.fullmatch(rf".* ERROR: {tmp_path}: .*\[disk\.folder\]\n", done.stderr)
@@ -254,7 +254,7 @@ class TestStatus:
             (["{scratch}", "{test}", ""], "OUTPUT"),
         ],
     )
-    def test_what_would_destroy_a_list_or_lose_a_file_is_2(self, corpus, run_script, tmp_path, arguments, text):
+    def test_an_output_that_would_overwrite_another_file_is_2(self, corpus, run_script, tmp_path, arguments, text):
         test = shutil.copy(corpus["test"], tmp_path)
         names = {"scratch": tmp_path / "s", "test": test, "out": tmp_path / "out.txt"}
         done = run_script("classify.sh", *(argument.format(**names) for argument in arguments), cwd=tmp_path)
@@ -263,7 +263,7 @@ class TestStatus:
         assert Path(test).read_bytes() == corpus["test"].read_bytes()
         assert [p.name for p in tmp_path.iterdir()] == ["test.txt"]
 
-    def test_closed_streams_do_no_harm(self, corpus, tmp_path):
+    def test_closed_standard_streams_are_allowed(self, corpus, tmp_path):
         command = f'"{PROJECT}/bin/extractFeatures.sh" "{tmp_path}/s" "{corpus["features"]}" <&- >&- 2>&-'
         env = {**os.environ, "MIREX_PYTHON": sys.executable}
         assert subprocess.run(["bash", "-c", command], env=env).returncode == 0
@@ -271,8 +271,8 @@ class TestStatus:
 
 
 @pytest.mark.slow
-def test_a_track_that_kills_its_process_costs_nothing_else(corpus, run_script, tmp_path):
-    """A decoder crash or the out-of-memory killer, made with a track during which every worker is killed."""
+def test_a_track_that_kills_its_process_does_not_affect_other_tracks(corpus, run_script, tmp_path):
+    """As by a crash of the decoder or the out-of-memory killer: one track kills each worker that opens it."""
     many = [str(tmp_path / f"{k}.wav") for k in range(24)]
     for path in many:
         shutil.copy(lines_of(corpus["test"])[0], path)
@@ -300,13 +300,13 @@ def test_a_track_that_kills_its_process_costs_nothing_else(corpus, run_script, t
     assert len(again) == len(many) and stored.items() <= again.items()
 
 
-def test_output_may_be_a_pipe(straight, corpus, run_script):
+def test_the_output_may_be_a_pipe(straight, corpus, run_script):
     done = run_script("classify.sh", "-q", straight[0] / "scratch", corpus["test"], "/dev/stdout")
     assert done.returncode == 0, done.stderr
     assert done.stdout.encode() == (straight[0] / "out.txt").read_bytes()
 
 
-def test_a_path_listed_twice_gets_two_equal_lines_and_a_trained_one_a_warning(straight, corpus, run_script, tmp_path):
+def test_a_repeated_path_gets_two_equal_lines_and_a_training_track_a_warning(straight, corpus, run_script, tmp_path):
     known = lines_of(corpus["train"])[0].split("\t")[0]
     new = lines_of(corpus["test"])[0]
     (tmp_path / "test.txt").write_text(f"{new}\n{known}\n{new}\n")
@@ -319,7 +319,7 @@ def test_a_path_listed_twice_gets_two_equal_lines_and_a_trained_one_a_warning(st
 
 
 @pytest.mark.parametrize(("script", "args"), [("demo.sh", ["--help"]), ("install.sh", [])])
-def test_what_sets_up_says_how_it_is_called_and_does_nothing(run_script, tmp_path, monkeypatch, script, args):
+def test_demo_and_install_with_wrong_arguments_print_only_their_usage(run_script, tmp_path, monkeypatch, script, args):
     monkeypatch.chdir(tmp_path)
     done = run_script(script, *args)
     assert done.returncode == 2 and done.stderr.startswith(f"usage: {script} ")
@@ -328,7 +328,7 @@ def test_what_sets_up_says_how_it_is_called_and_does_nothing(run_script, tmp_pat
 
 @pytest.mark.slow
 def test_the_demo_runs_from_a_clone_and_scores_well(tmp_path):
-    """bin/demo.sh as it stands, in the environment that the tests made."""
+    """bin/demo.sh runs in the environment of the tests."""
     started = time.time()
     done = subprocess.run([PROJECT / "bin/demo.sh", tmp_path / "demo"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Many processes on one scratch folder at once: they share it without a fault, and end in what one alone makes."""
+"""Many processes on one scratch folder at the same time: no errors, and the same files as by one process."""
 
 import shutil
 from pathlib import Path
@@ -14,19 +14,19 @@ TRAINING = ("-numThreads", "1", "--model", "1", "--epochs", "2", "--segments-per
 
 
 def finish(processes):
-    """Wait for all of them: what each said; each has to end well."""
-    said = []
+    """Wait until all processes have ended with status 0; return their logs."""
+    logs = []
     for process in processes:
         with process:
-            said.append(process.communicate(timeout=300)[1])
-        assert process.returncode == 0, said[-1]
-        assert "Traceback" not in said[-1]
-    return said
+            logs.append(process.communicate(timeout=300)[1])
+        assert process.returncode == 0, logs[-1]
+        assert "Traceback" not in logs[-1]
+    return logs
 
 
 @pytest.fixture(scope="module")
 def folds(corpus, tmp_path_factory):
-    """Training lists with a test list each: every third line is for the test."""
+    """A folder with a training list and a test list for each fold; every third line is in the test list."""
     folder = tmp_path_factory.mktemp("folds")
     lines = [line for name in ("train", "truth") for line in corpus[name].read_text().splitlines(keepends=True)]
     for k in range(N_FOLDS):
@@ -38,7 +38,7 @@ def folds(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def extracted(corpus, tmp_path_factory):
-    """A folder with the features of all tracks in its scratch folder, by one call."""
+    """A folder whose scratch folder has the features of all tracks, extracted by one process."""
     folder = tmp_path_factory.mktemp("extracted")
     finish([start("extractFeatures.sh", "-numThreads", 1, folder / "scratch", corpus["features"])])
     return folder
@@ -46,7 +46,7 @@ def extracted(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def alone(extracted, folds, tmp_path_factory):
-    """The files of one call after the other."""
+    """The files after the same calls one after the other."""
     folder = Path(shutil.copytree(extracted, tmp_path_factory.mktemp("alone") / "all"))
     for k in range(N_FOLDS):
         finish([train(folder, folds, k)])
@@ -55,7 +55,7 @@ def alone(extracted, folds, tmp_path_factory):
 
 
 def left_in(folder):
-    """All files there, but for caches of Matplotlib and numba, whose bytes differ from process to process."""
+    """Return all files, except caches of Matplotlib and numba, whose bytes differ between processes."""
     return {
         name: data for name, data in files_below(folder).items() if "matplotlib" not in name and "numba" not in name
     }
@@ -79,18 +79,18 @@ def test_many_extract_the_same_list_into_one_scratch_folder(corpus, extracted, t
 
 
 @pytest.mark.slow
-def test_folds_train_and_classify_side_by_side_before_anything_is_extracted(corpus, folds, alone, tmp_path):
+def test_folds_train_and_classify_at_the_same_time_without_a_previous_extraction(corpus, folds, alone, tmp_path):
     scratch = tmp_path / "scratch"
-    finish([start("extractFeatures.sh", "--rate", 22050, scratch, folds / "0.test.txt")])  # another task's record
+    finish([start("extractFeatures.sh", "--rate", 22050, scratch, folds / "0.test.txt")])  # record of another task
     finish([train(tmp_path, folds, k) for k in range(N_FOLDS)])
     finish([classify(tmp_path, folds, k, f"{k}.txt") for k in range(N_FOLDS)])
-    found = left_in(tmp_path)
-    assert found.pop("scratch/features/task") != alone["scratch/features/task"]
-    assert found == {name: data for name, data in alone.items() if name != "scratch/features/task"}
+    files = left_in(tmp_path)
+    assert files.pop("scratch/features/task") != alone["scratch/features/task"]
+    assert files == {name: data for name, data in alone.items() if name != "scratch/features/task"}
 
 
 @pytest.mark.slow
-def test_classifications_that_write_the_same_output_at_once_leave_a_whole_one(folds, alone, tmp_path):
+def test_classifications_that_write_the_same_output_at_once_leave_a_complete_one(folds, alone, tmp_path):
     for name, data in alone.items():
         if name.startswith("scratch/"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -101,8 +101,8 @@ def test_classifications_that_write_the_same_output_at_once_leave_a_whole_one(fo
 
 
 @pytest.mark.slow
-def test_a_classification_beside_a_training_has_the_model_before_or_the_one_after(folds, alone, tmp_path):
-    """Again and again, while models of two recipes replace each other."""
+def test_a_classification_during_a_training_uses_the_old_or_the_new_model(folds, alone, tmp_path):
+    """Classifications are repeated until the training has replaced the model."""
     for name, data in alone.items():
         if name.startswith(("scratch/features", "scratch/models/fold0")):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
@@ -121,18 +121,18 @@ def test_a_classification_beside_a_training_has_the_model_before_or_the_one_afte
 
 
 @pytest.mark.slow
-def test_of_two_trainings_of_one_name_at_once_one_is_refused_and_the_other_ends_well(folds, alone, tmp_path):
+def test_of_two_simultaneous_trainings_of_one_name_one_is_refused_and_the_other_succeeds(folds, alone, tmp_path):
     for name, data in alone.items():
         if name.startswith("scratch/features"):
             (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / name).write_bytes(data)
     both = [train(tmp_path, folds, 0) for _ in range(2)]
-    said = []
+    logs = []
     for process in both:
         with process:
-            said.append(process.communicate(timeout=300)[1])
-    assert 0 in [process.returncode for process in both], said
-    for process, words in zip(both, said, strict=True):
+            logs.append(process.communicate(timeout=300)[1])
+    assert 0 in [process.returncode for process in both], logs
+    for process, words in zip(both, logs, strict=True):
         assert process.returncode == 0 or (process.returncode == 2 and "[usage.locked]" in words), words
     model = {name: data for name, data in alone.items() if name.startswith("scratch/models/fold0")}
     assert {name: data for name, data in left_in(tmp_path).items() if "models" in name} == model

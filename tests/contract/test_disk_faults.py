@@ -1,6 +1,6 @@
-"""A disk that fails: at each of a small run's operations, one after the other, and real small ones that are full.
+"""A disk that fails at any operation of a small run, and small disks that are really full.
 
-A run ends with status 7 or is whole; the same calls without faults then finish with the files of a run that had none.
+A run ends with status 7 or succeeds. The same calls on a good disk then give the same files as without an error.
 """
 
 import builtins
@@ -21,13 +21,13 @@ from mirex_submission.cli.main import main
 from mirex_submission.system.workers import Workers
 
 ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ENOENT)
-SIZES = ("--frames", "40", "--no-check")  # which would end most of these runs before they meet the disk's end
+SIZES = ("--frames", "40", "--no-check")  # the check would end most of these runs before the disk is full
 TRAINING = (*SIZES, "--epochs", "2", "--segments-per-track", "4", "--checkpoint-every", "0")
 
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory):
-    """The lists of two classes of two tracks, and of two tracks more."""
+    """A folder with a training list of two classes of two tracks, a test list of two tracks, and a list of all."""
     folder, lines = tmp_path_factory.mktemp("audio"), []
     for k in range(6):
         noise = np.random.default_rng(k).uniform(-0.5, 0.5, 60 * 768)
@@ -47,7 +47,7 @@ def all_in_this_process():
 
 @contextlib.contextmanager
 def in_this_process():
-    """Extract here instead of in worker processes, whose operations could not be counted."""
+    """Extract in this process: the operations of worker processes could not be counted."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(Workers, "joined", lambda self: contextlib.nullcontext())
         monkeypatch.setattr(
@@ -64,14 +64,14 @@ def calls(folder, lists):
 
 
 def run_all(folder, lists):
-    """The statuses of the three calls, in this process."""
+    """Make the three calls in this process; return their statuses."""
     return [main([str(argument) for argument in call]) for call in calls(folder, lists)]
 
 
 class Disk:
-    """Python's ways to write below a folder, of which the n-th use fails with an error number, from 0.
+    """Count the operations of Python that write into a folder, and let operation `fails` (from 0) fail.
 
-    A write that fails has written half of its bytes, as on a disk that is full.
+    A write that fails has written half of its bytes, as on a full disk.
     """
 
     def __init__(self, monkeypatch, folder, *, fails=-1, error=0):
@@ -94,16 +94,16 @@ class Disk:
             return _File(opened(path, mode, *args, **more), self)
 
         monkeypatch.setattr(builtins, "open", open_file)
-        monkeypatch.setattr(io, "open", open_file)  # pathlib's
+        monkeypatch.setattr(io, "open", open_file)  # used by pathlib
 
     def holds(self, path):
         if not isinstance(path, (str, bytes, os.PathLike)):
             return False
-        name = os.fsdecode(path)  # Matplotlib writes a list of fonts, once in a process
+        name = os.fsdecode(path)  # Matplotlib writes a list of fonts once per process
         return name.startswith(self.folder) and "matplotlib" not in name
 
-    def count(self, what, of, before=lambda: None):
-        self.done.append((what, str(of)))
+    def count(self, operation, of, before=lambda: None):
+        self.done.append((operation, str(of)))
         if len(self.done) == self.fails + 1:
             before()
             raise OSError(self.error, os.strerror(self.error), str(of))
@@ -148,7 +148,7 @@ class _File:
 
 @pytest.fixture(scope="module")
 def straight(lists, tmp_path_factory):
-    """The files of a run without faults, and the operations that can fail."""
+    """The files of a run without errors, and the operations that can fail."""
     folder = tmp_path_factory.mktemp("straight")
     with in_this_process(), pytest.MonkeyPatch.context() as monkeypatch:
         disk = Disk(monkeypatch, folder)
@@ -157,27 +157,27 @@ def straight(lists, tmp_path_factory):
 
 
 def left_in(folder):
-    """All files there but Matplotlib's list of fonts, which is in an order of each process' own."""
+    """Return all files except Matplotlib's list of fonts, whose order differs between processes."""
     return {name: data for name, data in files_below(folder).items() if "matplotlib" not in name}
 
 
 def fail_at(n, error, folder, lists, straight):
-    """Run with the n-th operation failing, then twice without a fault: what is wrong with it, if anything."""
+    """Run while the n-th operation fails, then run again without errors, and check statuses and files."""
     with pytest.MonkeyPatch.context() as monkeypatch:
         disk = Disk(monkeypatch, folder, fails=n, error=error)
         statuses = run_all(folder, lists)
-    what = f"operation {n} of {len(straight[1])}, {disk.done[n]}, {errno.errorcode[error]}: {statuses}"
-    # A call that follows a failed one has no model, or makes what that one has not.
-    assert set(statuses) <= {0, 5, 7}, what
-    assert statuses[1] == 7 or 5 not in statuses, what
+    case = f"operation {n} of {len(straight[1])}, {disk.done[n]}, {errno.errorcode[error]}: {statuses}"
+    # After a failed call, the next one has no model, or does the missing work itself.
+    assert set(statuses) <= {0, 5, 7}, case
+    assert statuses[1] == 7 or 5 not in statuses, case
     if statuses[-1] == 0:
-        assert (folder / "out/out.txt").read_bytes() == straight[0]["out/out.txt"], what
-    assert run_all(folder, lists) == [0, 0, 0], what
-    assert left_in(folder) == straight[0], what
+        assert (folder / "out/out.txt").read_bytes() == straight[0]["out/out.txt"], case
+    assert run_all(folder, lists) == [0, 0, 0], case
+    assert left_in(folder) == straight[0], case
 
 
-def test_the_operations_of_all_three_calls_are_seen(straight):
-    kinds = {what for what, _ in straight[1]}
+def test_the_operations_of_all_three_calls_are_counted(straight):
+    kinds = {operation for operation, _ in straight[1]}
     assert kinds == {"open", "write", "mkdir", "replace", "fsync", "posix_fallocate", "unlink"}
     for place in ("features/task", ".logmel", "bundle.json", ".weights.npz", "tmp/", "out/out.txt", ".checkpoint"):
         assert any(place in of for _, of in straight[1]), place
@@ -189,15 +189,15 @@ def fail_each(operations, error_of, folder, lists, straight):
         shutil.rmtree(folder / str(n))
 
 
-def test_operations_that_fail_lose_nothing(straight, lists, tmp_path):
-    """Some of them; the next test takes all."""
+def test_a_failed_operation_loses_nothing(straight, lists, tmp_path):
+    """Some operations; the next test checks all of them."""
     operations = range(5, len(straight[1]), 42)
     fail_each(operations, lambda n: ERRORS[n // 42 % len(ERRORS)], tmp_path, lists, straight)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("error", ERRORS, ids=errno.errorcode.get)
-def test_each_operation_that_fails_loses_nothing(straight, lists, tmp_path, error):
+def test_any_failed_operation_loses_nothing(straight, lists, tmp_path, error):
     fail_each(range(len(straight[1])), lambda n: error, tmp_path, lists, straight)
 
 
@@ -223,7 +223,7 @@ class Mounted:
 
 @pytest.fixture
 def mounted(tmp_path):
-    """Mount one of a size at a place below the test's folder."""
+    """Mount a small disk with a given name and size in the folder of the test."""
     made = []
 
     def mount(name, size):
@@ -239,19 +239,19 @@ SCRIPTS = {"extract": "extractFeatures.sh", "train": "train.sh", "classify": "cl
 
 
 def run_scripts(folder, lists):
-    """The statuses of the three calls and what they said, each in a process of its own."""
+    """Make the three calls by the scripts; return their statuses and the log."""
     return run_calls((SCRIPTS[command], *args) for command, *args in calls(folder, lists))
 
 
 @pytest.fixture(scope="module")
 def whole(lists, tmp_path_factory):
-    """The files of a run without faults, by the scripts: in this process BLAS has threads of its own, and rounds so."""
+    """The files of a run of the scripts without errors; here BLAS would have other threads and round differently."""
     folder = tmp_path_factory.mktemp("whole")
     assert run_scripts(folder, lists)[0] == [0, 0, 0]
     return left_in(folder)
 
 
-# kB: too few for the features, for the training's mapped files, for the weights of one state, for the model; enough.
+# Sizes in kB: too small for the features, for the mapped files of the training, and for the model; then large enough.
 @pytest.mark.parametrize(
     ("size_kb", "statuses"),
     [
@@ -261,47 +261,47 @@ def whole(lists, tmp_path_factory):
         pytest.param(20_000, [0, 0, 0], marks=pytest.mark.slow),
     ],
 )
-def test_a_small_disk_is_status_7_and_a_larger_one_then_takes_the_rest(
+def test_a_small_disk_is_status_7_and_on_a_larger_one_the_calls_succeed(
     mounted, whole, lists, tmp_path, size_kb, statuses
 ):
     disk = mounted("disk", f"{size_kb}k")
-    found, said = run_scripts(disk.folder, lists)
-    assert found == statuses, said
-    assert ("[disk.full]" in said) == (7 in statuses)
+    ended, log = run_scripts(disk.folder, lists)
+    assert ended == statuses, log
+    assert ("[disk.full]" in log) == (7 in statuses)
     disk.remount("size=60m")
     assert run_scripts(disk.folder, lists)[0] == [0, 0, 0]
     assert left_in(disk.folder) == whole
 
 
 @pytest.mark.slow
-def test_disks_of_all_sizes_do_the_same(mounted, whole, lists, tmp_path):
+def test_disks_of_all_sizes_are_full_without_loss(mounted, whole, lists, tmp_path):
     for size_kb in (int(16 * 1.3**k) for k in range(28)):
         disk = mounted(f"disk{size_kb}", f"{size_kb}k")
-        found, said = run_scripts(disk.folder, lists)
-        assert set(found) <= {0, 5, 7} and (5 not in found or found[1] == 7), said
+        statuses, log = run_scripts(disk.folder, lists)
+        assert set(statuses) <= {0, 5, 7} and (5 not in statuses or statuses[1] == 7), log
         disk.remount("size=60m")
         assert run_scripts(disk.folder, lists)[0] == [0, 0, 0]
         assert left_in(disk.folder) == whole, size_kb
         disk.leave()
 
 
-def test_a_disk_too_small_for_what_grows_with_the_segments_is_an_error_and_no_dead_process(mounted, lists):
-    """Their files are mapped for writing: without blocks taken before, the process would die of SIGBUS."""
+def test_a_disk_too_small_for_the_mapped_segments_is_an_error_and_not_a_crash(mounted, lists):
+    """The files are mapped for writing: if their blocks were not allocated before, SIGBUS would kill the process."""
     disk = mounted("disk", "400k")
     with start("train.sh", *SIZES, "--segments-per-track", 50_000, disk.folder, lists / "train.txt") as process:
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 7 and "[disk.full]" in said, said
+        log = process.communicate(timeout=120)[1]
+    assert process.returncode == 7 and "[disk.full]" in log, log
 
 
 @pytest.mark.slow
-def test_a_full_disk_under_the_output_alone_is_status_7_and_the_old_output_stays(mounted, whole, lists, tmp_path):
+def test_a_full_disk_of_the_output_is_status_7_and_the_old_output_remains(mounted, whole, lists, tmp_path):
     put(whole, tmp_path)
     disk = mounted("disk", "8k")
     (disk.folder / "out.txt").write_text("old")
     (disk.folder / "more").write_bytes(bytes(4096))
     with start("classify.sh", tmp_path / "scratch", lists / "test.txt", disk.folder / "out.txt") as process:
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 7 and re.search(r"out\.txt: .*\[disk\.full\]", said), said
+        log = process.communicate(timeout=120)[1]
+    assert process.returncode == 7 and re.search(r"out\.txt: .*\[disk\.full\]", log), log
     assert sorted(files_below(disk.folder)) == ["more", "out.txt"] and (disk.folder / "out.txt").read_text() == "old"
 
 
@@ -312,9 +312,7 @@ def put(files, folder):
 
 
 @pytest.mark.slow
-def test_a_read_only_scratch_folder_will_do_for_what_is_there_and_is_status_7_for_what_is_not(
-    mounted, whole, lists, tmp_path
-):
+def test_a_read_only_scratch_folder_can_be_used_but_writing_there_is_status_7(mounted, whole, lists, tmp_path):
     disk = mounted("disk", "60m")
     put({name: data for name, data in whole.items() if name.startswith("scratch/")}, disk.folder)
     disk.remount("ro")
@@ -327,15 +325,15 @@ def test_a_read_only_scratch_folder_will_do_for_what_is_there_and_is_status_7_fo
         ("train.sh", *TRAINING, "--restart", scratch, lists / "train.txt", 7),
     ):
         with start(script, *args) as process:
-            said = process.communicate(timeout=120)[1]
-        assert process.returncode == status and "Traceback" not in said, said
+            log = process.communicate(timeout=120)[1]
+        assert process.returncode == status and "Traceback" not in log, log
     assert (tmp_path / "out.txt").read_bytes() == whole["out/out.txt"]
     assert files_below(disk.folder) == before
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("how", ["deleted", "unmounted"])
-def test_a_scratch_folder_that_vanishes_in_the_middle_of_a_training_ends_it_in_order(mounted, lists, how):
+def test_a_scratch_folder_that_disappears_during_a_training_causes_no_traceback(mounted, lists, how):
     outer, disk = mounted("outer", "60m"), None
     if how == "unmounted":
         disk = mounted("outer/disk", "60m")
@@ -345,8 +343,8 @@ def test_a_scratch_folder_that_vanishes_in_the_middle_of_a_training_ends_it_in_o
     with start("train.sh", *args) as process:
         wait_for(lambda: list(scratch.glob("model/*.checkpoint")))
         disk.leave() if disk else shutil.rmtree(scratch, ignore_errors=True)
-        said = process.communicate(timeout=120)[1]
-    assert "Traceback" not in said
-    # Deleted, it is made again, and the model is there; on what is read-only now it cannot be.
-    assert process.returncode == (7 if disk else 0), said
+        log = process.communicate(timeout=120)[1]
+    assert "Traceback" not in log
+    # A deleted folder is made again for the model. After unmounting, the parent folder is read-only.
+    assert process.returncode == (7 if disk else 0), log
     assert (scratch / "model/bundle.json").exists() == (not disk)

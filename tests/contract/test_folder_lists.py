@@ -1,4 +1,4 @@
-"""The scripts with folders, tables and audio files in place of lists, and `try`."""
+"""The scripts with folders, tables and audio files instead of lists, and the command `try`."""
 
 import csv
 import json
@@ -14,7 +14,7 @@ QUICK = ("--model", "1", "--epochs", "2", "--segments-per-track", "3", "--no-pic
 
 @pytest.fixture(scope="module")
 def music(corpus, tmp_path_factory):
-    """A folder of links: CLASS/ARTIST/clip, and one of new clips with a broken one."""
+    """A folder with links: music/CLASS/ARTIST/clip, and `new` with test clips and two files without audio."""
     folder = tmp_path_factory.mktemp("folders")
     for k, line in enumerate(corpus["train"].read_text().splitlines()):
         path, label = line.split("\t")
@@ -42,11 +42,11 @@ def listed(music):
 
 
 def model(scratch, name):
-    """The record of a model but for what differs from run to run."""
+    """Return the record of a model."""
     return json.loads((scratch / "models" / name / "bundle.json").read_bytes().partition(b"\n")[2])
 
 
-def test_a_folder_and_a_table_give_what_the_list_gives(listed, run_script, tmp_path):
+def test_a_folder_and_a_table_give_the_same_result_as_the_list(listed, run_script, tmp_path):
     scratch, patient = tmp_path / "s", (*QUICK, "--patience", "1")
     sources = {
         "folder": ("--groups", "folder", "music"),
@@ -79,7 +79,7 @@ def scratch(listed):
     return listed / "s"
 
 
-def test_every_format_goes_to_a_file_or_to_standard_output(scratch, listed, run_script, tmp_path):
+def test_every_format_is_written_to_a_file_or_to_standard_output(scratch, listed, run_script, tmp_path):
     done = run_script("classify.sh", "--format", "csv", scratch, "new", "-", cwd=listed)
     assert done.returncode == 0, done.stderr
     outputs = {"csv": done.stdout}
@@ -159,8 +159,8 @@ def test_a_bad_folder_is_an_error_with_its_code(folder, tmp_path, names, command
         assert done.status == 3 and f"[{code}]" in done.stderr.splitlines()[-1], done.stderr
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
-def test_a_folder_that_may_not_be_read_is_an_error(folder, tmp_path):
+@pytest.mark.skipif(os.geteuid() == 0, reason="root can read every folder")
+def test_a_folder_without_read_permission_is_an_error(folder, tmp_path):
     music = folder("rock/a.wav", "jazz/b.wav")
     (music / "rock").chmod(0)
     done = call("train", tmp_path / "s", music)
@@ -168,13 +168,13 @@ def test_a_folder_that_may_not_be_read_is_an_error(folder, tmp_path):
     assert done.status == 3 and "[folds.unreadable-folder]" in done.stderr
 
 
-def test_the_scratch_folder_of_try_must_not_lie_in_the_music(folder):
+def test_the_scratch_folder_of_try_must_not_be_inside_the_music_folder(folder):
     music = folder("rock/a.wav")
     done = call("try", ".", cwd=music)
     assert done.status == 2 and "[usage.scratch-inside]" in done.stderr and os.listdir(music) == ["rock"]
 
 
-def test_try_gives_a_first_answer_and_resumes(music, run_script, tmp_path):
+def test_try_writes_a_report_and_a_model_and_resumes(music, run_script, tmp_path):
     command = ("try", "music", "--scratch", tmp_path / "t", "--recipe", "modulation", "--folds", "2")
     done = run_script("mirex-submission.sh", *command, cwd=music)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""A scratch folder in which another user has prepared links, pipes and files without end."""
+"""A scratch folder in which another user has prepared links, pipes and endless files."""
 
 import shutil
 import stat
@@ -9,7 +9,7 @@ from command_line import call
 from intruders import put
 
 TRAIN = ("train", "--model", "1", "--segments-per-track", "4", "--epochs", "2", "--restart")
-# Gives every test track the label of the first training track.
+# A submission that gives every test track the label of the first training track.
 SCRIPT = """#!/bin/bash
 label=$(head -1 "${@: -3:1}" | cut -f2)
 sed "s/\\$/\\t$label/" "${@: -2:1}" >"${@: -1}"
@@ -19,7 +19,7 @@ KINDS = ["link", "pipe", "socket", "zeros", "sparse"]
 
 @pytest.fixture(scope="module")
 def sound(corpus, tmp_path_factory):
-    """A scratch folder with features and a model, and what it gives for the test list."""
+    """A folder with a scratch folder that has features and a model, and its output for the test list."""
     folder = tmp_path_factory.mktemp("sound")
     assert call(*TRAIN, folder / "scratch", corpus["features"], corpus["train"]).status == 0
     assert call("classify", folder / "scratch", corpus["test"], folder / "out.txt").status == 0
@@ -33,7 +33,7 @@ def scratch(sound, tmp_path):
 
 @pytest.fixture
 def victim(tmp_path):
-    """Files of a home folder, named as ours are; afterwards they are as they were."""
+    """Files of a home folder with names like ours; at the end of the test they must be unchanged."""
     folder = tmp_path / "home"
     folder.mkdir()
     key = "0123456789abcdef" * 2
@@ -56,7 +56,7 @@ def files_of(scratch):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_training_replaces_all_that_is_in_the_place_of_its_files(scratch, victim, corpus, monkeypatch, kind):
+def test_a_training_replaces_everything_that_is_in_place_of_its_files(scratch, victim, corpus, monkeypatch, kind):
     monkeypatch.chdir(scratch)
     files = [path for path in files_of(scratch) if path.name != ".lock"]
     assert len(files) > 10
@@ -68,7 +68,7 @@ def test_a_training_replaces_all_that_is_in_the_place_of_its_files(scratch, vict
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_classification_makes_features_again_and_names_a_file_of_the_model(
+def test_a_classification_extracts_features_again_and_names_a_wrong_file_of_the_model(
     sound, scratch, victim, corpus, tmp_path, monkeypatch, kind
 ):
     monkeypatch.chdir(scratch)
@@ -84,7 +84,7 @@ def test_a_classification_makes_features_again_and_names_a_file_of_the_model(
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "socket", "zeros"])
-def test_a_lock_that_is_no_file_is_status_7_by_name(scratch, victim, corpus, monkeypatch, kind):
+def test_a_lock_that_is_not_a_file_is_status_7_with_its_path(scratch, victim, corpus, monkeypatch, kind):
     monkeypatch.chdir(scratch)
     replace(scratch / "model" / ".lock", kind, victim)
     done = call(*TRAIN, scratch, corpus["train"])
@@ -92,7 +92,7 @@ def test_a_lock_that_is_no_file_is_status_7_by_name(scratch, victim, corpus, mon
 
 
 @pytest.mark.parametrize("name", ["model", "features", "tmp", "features/*", "features/*/*"])
-def test_a_link_in_place_of_a_folder_is_status_7_by_name(scratch, victim, corpus, name):
+def test_a_link_in_place_of_a_folder_is_status_7_with_its_path(scratch, victim, corpus, name):
     folder = next(path for path in sorted(scratch.glob(name)) if path.is_dir())
     shutil.rmtree(folder)
     folder.symlink_to(victim)
@@ -100,7 +100,7 @@ def test_a_link_in_place_of_a_folder_is_status_7_by_name(scratch, victim, corpus
     assert done.status == 7 and f"{folder}: a symbolic link" in done.stderr and "[disk.link]" in done.stderr
 
 
-def test_output_and_probabilities_are_written_through_links_that_stay(sound, corpus, tmp_path):
+def test_output_and_probabilities_are_written_through_links_which_remain(sound, corpus, tmp_path):
     for name in ("out.txt", "p.csv"):
         (tmp_path / name).symlink_to(tmp_path / f"real {name}")
     files = ("--probabilities", tmp_path / "p.csv", sound / "scratch", corpus["test"], tmp_path / "out.txt")
@@ -109,7 +109,7 @@ def test_output_and_probabilities_are_written_through_links_that_stay(sound, cor
     assert (tmp_path / "real out.txt").read_bytes() == (sound / "out.txt").read_bytes()
 
 
-def test_files_of_a_user_that_look_like_ours_stay(scratch, corpus):
+def test_files_of_a_user_with_names_like_ours_remain(scratch, corpus):
     kept = [
         ".tmp-2024-11/take.wav", "x.matplotlib-lock", "tmp/x.matplotlib-lock", "model/mine.weights.npz",
         "model/last.checkpoint", "thesis/.mirex-tmp-1-0a1b2c3d",

@@ -1,4 +1,4 @@
-"""The image: what can be known without building it; and, slow, itself under the flags of a blind evaluation."""
+"""The image: tests without building it, and slow tests of the built image with the flags of a blind evaluation."""
 
 import importlib.util
 import json
@@ -21,7 +21,7 @@ HARDENED = (
     "--shm-size 128m"
 )
 CAUSES = ("no driver", "--gpus all", "NVIDIA container runtime", "image for CPUs")
-# Says what it is called with; has neither a GPU to lend nor an image of the name `none`.
+# An engine that prints its arguments; it has neither a GPU nor an image named `none`.
 RECORDER = """#!/bin/sh
 case "$*" in *none:* | *gpu*--entrypoint*) exit 125 ;; esac
 [ "$1" = image ] || printf '%s\\n' "$*"
@@ -30,16 +30,16 @@ case "$*" in *none:* | *gpu*--entrypoint*) exit 125 ;; esac
 
 @pytest.fixture
 def recorded(tmp_path, run_script):
-    """Call a script with an engine that only says what it is called with."""
+    """Call a script with an engine that only prints its arguments."""
     engine = tmp_path / "docker"
     engine.write_text(RECORDER)
     engine.chmod(0o755)
     return lambda script, *args: run_script(script, *args, env={"CONTAINER_ENGINE": str(engine)})
 
 
-def test_the_build_context_has_all_that_is_copied_and_nothing_big(tmp_path):
-    if not importlib.util.find_spec("setuptools"):  # not imported: it minds what was imported before
-        pytest.skip("setuptools, by which the package is built, is not installed")
+def test_the_build_context_has_all_copied_files_and_is_small(tmp_path):
+    if not importlib.util.find_spec("setuptools"):  # an import here would affect other tests
+        pytest.skip("setuptools, which builds the package, is not installed")
     lines = (PROJECT / ".dockerignore").read_text().splitlines()
     allowed = {line[1:] for line in lines if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--)(.+) \S+$", (PROJECT / "Dockerfile").read_text(), re.MULTILINE)
@@ -58,7 +58,7 @@ def test_the_build_context_has_all_that_is_copied_and_nothing_big(tmp_path):
     assert wanted <= built
 
 
-def test_a_run_has_no_network_and_no_rights_but_to_what_it_is_given(recorded, tmp_path):
+def test_a_run_has_no_network_and_access_only_to_the_given_paths(recorded, tmp_path):
     done = recorded(
         "docker-run.sh", "--user", "7:8", "--read", "/usr", "--write", tmp_path / "new", "train", "a b", "-v"
     )
@@ -70,7 +70,7 @@ def test_a_run_has_no_network_and_no_rights_but_to_what_it_is_given(recorded, tm
     assert f"--user {os.getuid()}:{os.getgid()} " in recorded("docker-run.sh", "doctor").stdout
 
 
-def test_a_build_names_device_version_and_revision_and_passes_options_on(recorded):
+def test_a_build_passes_device_version_revision_and_further_options(recorded):
     done = recorded("docker-build.sh", "--gpu", "--no-cache")
     assert re.fullmatch(
         r"build --tag mirex-submission:gpu --build-arg DEVICE=gpu --build-arg VERSION=\d+\.\S+ "
@@ -78,7 +78,7 @@ def test_a_build_names_device_version_and_revision_and_passes_options_on(recorde
     )  # fmt: skip
 
 
-def test_an_engine_that_cannot_lend_a_gpu_is_status_6_with_the_usual_causes(recorded):
+def test_an_engine_without_a_gpu_is_status_6_with_the_usual_causes(recorded):
     done = recorded("docker-run.sh", "--gpu", "train", "scratch", "list")
     assert done.returncode == 6 and done.stdout == ""
     for cause in ("no driver", "nvidia-smi", "NVIDIA container runtime", "--cpu instead of --gpu"):
@@ -86,7 +86,7 @@ def test_an_engine_that_cannot_lend_a_gpu_is_status_6_with_the_usual_causes(reco
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "no call: see --help"),
         (["--tpu", "train"], "no option --tpu: see --help"),
@@ -96,13 +96,13 @@ def test_an_engine_that_cannot_lend_a_gpu_is_status_6_with_the_usual_causes(reco
         (["--read", "/not/there", "train"], "--read /not/there: does not exist"),
     ],
 )
-def test_a_run_that_is_called_wrongly_is_status_2(recorded, arguments, said):
+def test_a_run_with_wrong_arguments_is_status_2(recorded, arguments, message):
     done = recorded("docker-run.sh", *arguments)
-    assert (done.returncode, done.stderr) == (2, f"docker-run.sh: {said}\n")
+    assert (done.returncode, done.stderr) == (2, f"docker-run.sh: {message}\n")
 
 
 @pytest.mark.parametrize("script", ["docker-run.sh", "docker-build.sh"])
-def test_where_there_is_no_engine_it_is_status_2(run_script, tmp_path, script):
+def test_without_an_engine_the_status_is_2(run_script, tmp_path, script):
     for tool in ("bash", "env", "id", "sed", "dirname", "readlink"):
         (tmp_path / tool).symlink_to(shutil.which(tool))
     done = run_script(
@@ -111,30 +111,30 @@ def test_where_there_is_no_engine_it_is_status_2(run_script, tmp_path, script):
     assert done.returncode == 2 and "neither docker nor podman is installed" in done.stderr
 
 
-def test_an_image_that_is_not_built_is_told_with_the_command_that_builds_it(recorded, monkeypatch):
+def test_the_message_for_a_missing_image_has_the_command_to_build_it(recorded, monkeypatch):
     monkeypatch.setenv("MIREX_IMAGE", "none")
     done = recorded("docker-run.sh", "doctor")
     assert done.returncode == 2 and "build it with bin/docker-build.sh --cpu" in done.stderr
 
 
-def test_an_engine_that_does_not_run_is_not_taken_for_an_image_that_is_not_there(run_script):
+def test_an_engine_that_does_not_run_is_not_reported_as_a_missing_image(run_script):
     done = run_script("docker-run.sh", "doctor", env={"CONTAINER_ENGINE": "false"})
     assert done.returncode == 2 and "docker-run.sh: false does not run" in done.stderr
     assert "no image" not in done.stderr
 
 
 @pytest.mark.parametrize("script", ["docker-run.sh", "docker-build.sh", "docker-blind-test.sh"])
-def test_help_is_the_head_of_the_script(run_script, script):
+def test_help_is_the_first_comment_of_the_script(run_script, script):
     done = run_script(script, "--help")
     assert done.returncode == 0 and done.stdout.startswith(f"{script} [--cpu|--gpu] ") and "#" not in done.stdout
 
 
-# From here on the image is built.
+# The following tests build the image.
 
 
 @pytest.fixture(scope="session")
 def blind(container, tmp_path_factory):
-    """The completed blind test, and its folder."""
+    """Run the blind test; return its completed process and its folder."""
     folder = tmp_path_factory.mktemp("blind")
     command = [str(PROJECT / "bin/docker-blind-test.sh"), "--cpu", str(folder)]
     environment = {**os.environ, "MIREX_PYTHON": sys.executable, **container}
@@ -145,7 +145,7 @@ def blind(container, tmp_path_factory):
 
 @pytest.fixture
 def run_image(blind, container, run_script):
-    """Call docker-run.sh over the blind test's corpus, as a user whom the image does not know."""
+    """Call docker-run.sh on the corpus of the blind test, as a user that the image does not know."""
     corpus = blind[1] / "corpus"
 
     def run(*args, write=(), user=USER):
@@ -157,7 +157,7 @@ def run_image(blind, container, run_script):
 
 @pytest.fixture
 def run_engine(container):
-    """Run a program of the image with the same flags and others: its status and what it says."""
+    """Run a program of the image with the same flags and others; return the completed process."""
 
     def run(program, *args, options=(), **more):
         flags = [*HARDENED.split(), "--no-healthcheck", "--user", f"{USER}:{USER}", *options]
@@ -177,12 +177,12 @@ def writable(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_blind_evaluation_comes_to_an_output_that_the_evaluator_takes(blind):
+def test_a_blind_evaluation_writes_an_output_that_the_evaluator_accepts(blind):
     done, folder = blind
     assert "can read this output and counts all 16 tracks" in done.stderr
     output = folder / "results/output.txt"
     assert len(output.read_text().splitlines()) == 16
-    if os.geteuid() == 0:  # else who it belongs to is for the engine to say
+    if os.geteuid() == 0:  # otherwise the engine decides the owner
         assert output.stat().st_uid == USER
 
 
@@ -203,17 +203,15 @@ def test_the_image_has_kernels_bytecode_labels_and_a_health_check_and_no_compile
     )
     assert run_engine("python", "-c", uncompiled).stdout == "[]\n"
     command = [container["CONTAINER_ENGINE"], "image", "inspect", f"{container['MIREX_IMAGE']}:cpu"]
-    told = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[0]
-    config = {**told, **told["Config"]}  # podman tells of the health check outside
+    image = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)[0]
+    config = {**image, **image["Config"]}  # podman has the health check outside of Config
     assert config["User"] == "65532:65532" and "doctor" in config["Healthcheck"]["Test"]
     assert config["Labels"]["org.opencontainers.image.version"] == facts["version"]
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(engines._may_have_gpu(), reason="this system has a device of a GPU")
-def test_a_gpu_that_is_not_there_is_status_6_in_the_image_and_by_the_engine(
-    run_image, writable, blind, container, run_script
-):
+def test_a_missing_gpu_is_status_6_in_the_image_and_by_the_engine(run_image, writable, blind, container, run_script):
     train = ["train", writable, blind[1] / "corpus/train.txt"]
     done = run_image(*train, "--device", "gpu", write=[writable])
     assert done.returncode == 6 and all(cause in done.stderr for cause in CAUSES), done.stderr
@@ -250,7 +248,7 @@ def test_a_whole_cross_validation_runs_in_the_image(run_image, writable, blind):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("early", [True, False])
-def test_a_container_that_is_stopped_ends_at_once_with_143_and_goes_on_later(
+def test_a_stopped_container_ends_at_once_with_143_and_the_training_resumes_later(
     blind, container, run_image, writable, early
 ):
     corpus, name = blind[1] / "corpus", f"mirex-stopped-{os.getpid()}-{early}"
@@ -272,7 +270,7 @@ def test_a_container_that_is_stopped_ends_at_once_with_143_and_goes_on_later(
     running = [engine, "container", "inspect", "--format", "{{.State.Running}}", name]
     log = writable.parent / "log"
     with log.open("w") as stderr, subprocess.Popen(command, stderr=stderr) as process:
-        if early:  # Python has hardly begun
+        if early:  # Python has just started
             wait_for(lambda: subprocess.run(running, capture_output=True, text=True).stdout == "true\n")
         else:
             wait_for(lambda: list(writable.glob("model/*.checkpoint")))
@@ -288,7 +286,7 @@ def test_a_container_that_is_stopped_ends_at_once_with_143_and_goes_on_later(
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder that belongs to somebody else")
-def test_a_scratch_folder_that_the_user_may_not_write_is_status_7_by_name(run_image, writable, blind):
+def test_a_scratch_folder_that_is_not_writable_is_status_7_with_its_path(run_image, writable, blind):
     writable.chmod(0o755)
     done = run_image("train", writable, blind[1] / "corpus/train.txt", write=[writable])
     assert done.returncode == 7 and str(writable) in done.stderr and "Traceback" not in done.stderr, done.stderr

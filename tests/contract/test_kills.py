@@ -1,4 +1,4 @@
-"""The three calls ended at any moment: what they have done is kept, nothing else is left, and the same calls finish."""
+"""The three calls are killed at any moment: finished work is kept, nothing else is left, and the same calls resume."""
 
 import itertools
 import os
@@ -23,7 +23,7 @@ CALLS = ("extractFeatures.sh", "train.sh", "classify.sh")
 
 @pytest.fixture(scope="module")
 def many(corpus, tmp_path_factory):
-    """A feature list of 100 tracks, the corpus' own first."""
+    """A feature list of 100 tracks, beginning with those of the corpus."""
     folder = tmp_path_factory.mktemp("many")
     paths = corpus["features"].read_text().split()
     for k in range(100 - len(paths)):
@@ -35,7 +35,7 @@ def many(corpus, tmp_path_factory):
 
 
 def left_in(folder):
-    """All files there; of Matplotlib's list of fonts, which is in an order of each process' own, only the name."""
+    """Return all files; of Matplotlib's list of fonts, whose order differs between processes, only the name."""
     return {name: None if "fontlist" in name else data for name, data in files_below(folder).items()}
 
 
@@ -50,7 +50,7 @@ def arguments(script, folder, corpus, many):
 
 @pytest.fixture(scope="module")
 def straight(corpus, many, tmp_path_factory):
-    """All files after the three calls, and how long each of them took, in seconds."""
+    """All files after the three calls, and the seconds that each call took."""
     folder, seconds = tmp_path_factory.mktemp("straight"), {}
     for script in CALLS:
         started_s = time.monotonic()
@@ -61,31 +61,31 @@ def straight(corpus, many, tmp_path_factory):
 
 
 def kill_until_done(folder, corpus, many, seconds, *, kills, seed):
-    """Make the three calls, each killed with all that it started at random moments, at most so many times in all."""
+    """Make the three calls, and kill each with its child processes at random moments, at most `kills` times in all."""
     rng, n_killed = random.Random(seed), 0
     for script in CALLS:
         while True:
             moment_s = rng.uniform(0.05, 1.0) * seconds[script] if n_killed < kills else 300
             with start(script, *arguments(script, folder, corpus, many)) as process:
                 try:
-                    said = process.communicate(timeout=moment_s)[1]
+                    log = process.communicate(timeout=moment_s)[1]
                 except subprocess.TimeoutExpired:
                     end(process)
-                    said = process.communicate()[1]
+                    log = process.communicate()[1]
             if process.returncode == 0:
                 break
-            assert process.returncode == -signal.SIGKILL, said
+            assert process.returncode == -signal.SIGKILL, log
             n_killed += 1
-            if n_killed in (kills // 2, kills * 4 // 5):  # some are for the calls that follow
+            if n_killed in (kills // 2, kills * 4 // 5):  # the other kills are for the next calls
                 seconds = {**seconds, script: 1000.0}
     return n_killed
 
 
-# Without the kernel a call takes 15 s instead of one: librosa or Keras is loaded.
+# Without the kernel, a call takes 15 s instead of 1 s, as it loads librosa or Keras.
 @pytest.mark.slow
 @pytest.mark.parametrize("n_kills", [5 if kernel.compiled else 2, 200])
-def test_calls_killed_at_random_moments_end_in_the_files_of_a_straight_run(straight, corpus, many, tmp_path, n_kills):
-    # How many of the moments come before a call is done is the machine's affair: go on until enough have.
+def test_calls_killed_at_random_moments_give_the_same_files_in_the_end(straight, corpus, many, tmp_path, n_kills):
+    # A fast machine may finish a call before it is killed: repeat until there were enough kills.
     n_killed = 0
     for seed in itertools.count():
         folder = tmp_path / str(seed)
@@ -96,7 +96,7 @@ def test_calls_killed_at_random_moments_end_in_the_files_of_a_straight_run(strai
             break
 
 
-# Signals that a program can answer.
+# Signals that a program can handle.
 
 SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
 
@@ -112,31 +112,31 @@ SIGNALS = [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
         pytest.param(signal.SIGKILL, -9, True, marks=pytest.mark.slow),
     ],
 )
-def test_no_process_of_an_extraction_outlives_it(tmp_path, number, status, whole_group):
+def test_all_processes_of_a_killed_extraction_end(tmp_path, number, status, whole_group):
     with start("extractFeatures.sh", "-numThreads", 3, tmp_path, slow_list(tmp_path)) as process:
-        # This one, the tracker of loky's resources, three workers.
+        # The main process, loky's resource tracker and three workers.
         wait_for(lambda: len(members(process.pid)) >= 5 or process.poll() is not None)
         (end if whole_group else lambda process, number: os.kill(process.pid, number))(process, number)
-        said = process.communicate(timeout=60)[1]  # to the end of the last process that could still say something
-    assert process.returncode == status, said
+        log = process.communicate(timeout=60)[1]  # until the last process has closed standard error
+    assert process.returncode == status, log
     wait_for(lambda: not members(process.pid))
     if number != signal.SIGKILL:
-        assert " ERROR: " in said.splitlines()[-1] and "Traceback" not in said, said
+        assert " ERROR: " in log.splitlines()[-1] and "Traceback" not in log, log
         assert not list(tmp_path.rglob(".mirex-tmp-*"))
 
 
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_signal_that_came_before_the_program_did_is_answered(tmp_path, number, status):
-    # As the image lets them wait for process 1, which would never get them.
+def test_a_signal_that_came_before_the_program_started_is_handled(tmp_path, number, status):
+    # The image blocks signals in the same way until the program can handle them.
     waiting = ("env", "--block-signal=INT,TERM", "sh", "-c", f'kill -{number} $$; exec "$@"', "sh")
     with start("extractFeatures.sh", tmp_path, slow_list(tmp_path), prefix=waiting) as process:
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == status, said
-    assert " ERROR: " in said.splitlines()[-1] and "Traceback" not in said
+        log = process.communicate(timeout=60)[1]
+    assert process.returncode == status, log
+    assert " ERROR: " in log.splitlines()[-1] and "Traceback" not in log
 
 
 def slow_list(folder):
-    """A list of so much audio that no machine is done with it before it is interrupted; made of links, in no time."""
+    """Write a list of so much audio that no machine finishes it before the interruption; its files are links."""
     (folder / "audio").mkdir()
     soundfile.write(folder / "audio/long.wav", np.random.default_rng(0).uniform(-0.5, 0.5, 180 * 22050), 22050)
     paths = [folder / "audio" / f"{k}.wav" for k in range(500)]
@@ -148,49 +148,49 @@ def slow_list(folder):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("number", "status"), SIGNALS)
-def test_a_training_that_is_told_to_end_keeps_its_last_whole_epoch(corpus, tmp_path, number, status):
+def test_a_terminated_training_keeps_the_checkpoint_of_its_last_epoch(corpus, tmp_path, number, status):
     with start("train.sh", *TRAINING[:-1], 10_000, tmp_path, corpus["train"]) as process:
         wait_for(lambda: len(list(tmp_path.glob("model/*.checkpoint"))) == 2)
         end(process, number)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode == status and "Traceback" not in said
-    states = sorted(path.name for path in (tmp_path / "model").iterdir() if path.name != ".lock")
-    assert len(states) == 2 and all(name.endswith(".checkpoint") for name in states)
-    n_epochs = int(re.search(r"-(\d+)\.", states[-1])[1])
+        log = process.communicate(timeout=60)[1]
+    assert process.returncode == status and "Traceback" not in log
+    checkpoints = sorted(path.name for path in (tmp_path / "model").iterdir() if path.name != ".lock")
+    assert len(checkpoints) == 2 and all(name.endswith(".checkpoint") for name in checkpoints)
+    n_epochs = int(re.search(r"-(\d+)\.", checkpoints[-1])[1])
     with start("train.sh", *TRAINING[:-1], n_epochs + 1, tmp_path, corpus["train"]) as process:
         assert resumed_after(process.communicate()[1]) == [n_epochs]
 
 
 @pytest.mark.skipif(
     subprocess.run(["env", "--block-signal=INT", "true"], capture_output=True).returncode != 0,
-    reason="env is older than coreutils 8.31: Ctrl-C while Python starts ends in its traceback",
+    reason="env is older than coreutils 8.31: a Ctrl-C while Python starts prints a traceback",
 )
-def test_ctrl_c_in_the_first_moments_is_answered_as_later_on(corpus, tmp_path):
+def test_ctrl_c_while_the_program_starts_is_handled(corpus, tmp_path):
     for k in range(8):
         with start("train.sh", "--epochs", 10_000, tmp_path, corpus["features"], corpus["train"]) as process:
             time.sleep(0.04 * k)
             end(process, signal.SIGINT)
-            said = process.communicate(timeout=60)[1]
-        assert process.returncode in (130, -signal.SIGINT), said  # the second: of the shell, before its first command
-        assert not said or re.fullmatch("[^\n]* ERROR: [^\n]*\n", said.splitlines(keepends=True)[-1]), said
-        assert "Traceback" not in said
+            log = process.communicate(timeout=60)[1]
+        assert process.returncode in (130, -signal.SIGINT), log  # SIGINT may end the shell before its first command
+        assert not log or re.fullmatch("[^\n]* ERROR: [^\n]*\n", log.splitlines(keepends=True)[-1]), log
+        assert "Traceback" not in log
 
 
-def test_a_second_ctrl_c_while_the_first_is_answered_ends_in_no_traceback(tmp_path):
+def test_a_second_ctrl_c_prints_no_traceback(tmp_path):
     with start("extractFeatures.sh", "-numThreads", 3, tmp_path, slow_list(tmp_path)) as process:
         wait_for(lambda: len(members(process.pid)) >= 5)
         for _ in range(20):
             end(process, signal.SIGINT)
             time.sleep(0.02)
-        said = process.communicate(timeout=60)[1]
-    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in said, said
+        log = process.communicate(timeout=60)[1]
+    assert process.returncode in (130, -signal.SIGINT) and "Traceback" not in log, log
     wait_for(lambda: not members(process.pid))
 
 
-# What a kill leaves for the next call.
+# The next call after a kill.
 
 
-def test_a_lock_left_by_a_killed_training_is_taken_over_and_what_was_half_written_goes(straight, corpus, tmp_path):
+def test_the_lock_of_a_killed_training_is_reused_and_temporary_files_are_removed(straight, corpus, tmp_path):
     with start("train.sh", *TRAINING[:-1], 10_000, tmp_path, corpus["train"]) as process:
         wait_for(lambda: (tmp_path / "model/.lock").exists() and list(tmp_path.glob("model/*.checkpoint")))
         end(process)
@@ -200,8 +200,8 @@ def test_a_lock_left_by_a_killed_training_is_taken_over_and_what_was_half_writte
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     with start("train.sh", *TRAINING, "--restart", tmp_path, corpus["train"]) as process:
-        said = process.communicate()[1]
-    assert process.returncode == 0, said
+        log = process.communicate()[1]
+    assert process.returncode == 0, log
     assert not [path for path in left if path.exists()]
     model = {name: data for name, data in straight[0].items() if name.startswith("scratch/model/")}
     assert {
@@ -209,12 +209,12 @@ def test_a_lock_left_by_a_killed_training_is_taken_over_and_what_was_half_writte
     } == model
 
 
-def test_what_a_killed_classification_left_beside_the_output_goes_with_the_next_one(straight, corpus, tmp_path):
+def test_temporary_files_of_a_killed_classification_are_removed_by_the_next_one(straight, corpus, tmp_path):
     for name, data in straight[0].items():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(data or b"")
     (tmp_path / "out/.mirex-tmp-1-0a1b2c3d").write_bytes(b"half a li")
     with start("classify.sh", *arguments("classify.sh", tmp_path, corpus, None)) as process:
-        said = process.communicate()[1]
-    assert process.returncode == 0, said
+        log = process.communicate()[1]
+    assert process.returncode == 0, log
     assert sorted(path.name for path in Path(tmp_path, "out").iterdir()) == ["out.txt", "p.csv"]

@@ -1,4 +1,4 @@
-"""The three calls where a system grants little: the same output, or a status and a word of what was too little."""
+"""The three calls under low limits of the system: the same output, or a status and the name of the limit."""
 
 import errno
 import os
@@ -24,7 +24,7 @@ NOBODY = 12345  # without an entry in /etc/passwd
 
 
 def run_all(folder, corpus, **more):
-    """The statuses of the three calls and what they said."""
+    """Make the three calls; return their statuses and the log."""
     scratch = folder / "scratch"
     arguments = (
         ("-numThreads", 2, scratch, corpus["features"]),
@@ -47,7 +47,7 @@ def results(folder):
 
 
 def limit(**limits):
-    """For a process before it becomes another: the most that it may have."""
+    """Return a function that sets resource limits in a child process before it runs its program."""
 
     def set_limits():
         for name, value in limits.items():
@@ -62,13 +62,13 @@ def on_one_processor():
 
 @pytest.fixture
 def nowhere(tmp_path):
-    """A path below a file: a folder that can be neither made nor written, by root either."""
+    """A path below a file: a folder that nobody can make or write, not even root."""
     (tmp_path / "file").touch()
     return str(tmp_path / "file/folder")
 
 
-# Two threads need 410 MiB of addresses beyond those of Python (system/environment.py); with Keras 2,580 MiB beyond
-# those of Python, NumPy and the threads that read headers.
+# Two threads need 410 MiB of address space in addition to Python (system/environment.py); Keras needs 2,580 MiB in
+# addition to Python, NumPy and the threads that read headers.
 ENOUGH_MIB = 512 if kernel.compiled else 3584
 GRANTED = {
     "few addresses": limit(AS=ENOUGH_MIB * MIB),
@@ -80,49 +80,49 @@ GRANTED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("granted", GRANTED)
-def test_a_limit_changes_no_byte(straight, corpus, tmp_path, granted):
-    statuses, said = run_all(tmp_path, corpus, before=GRANTED[granted])
-    assert statuses == [0, 0, 0], said
+def test_a_limit_does_not_change_the_results(straight, corpus, tmp_path, granted):
+    statuses, log = run_all(tmp_path, corpus, before=GRANTED[granted])
+    assert statuses == [0, 0, 0], log
     assert results(tmp_path) == straight
 
 
-def test_all_limits_at_once_without_a_home_and_temporary_folders_change_no_byte(straight, corpus, tmp_path, nowhere):
+def test_all_limits_together_without_home_and_temporary_folder_change_nothing(straight, corpus, tmp_path, nowhere):
     def all_limits():
         for granted in GRANTED.values():
             granted()
 
     env = {"HOME": nowhere, "TMPDIR": nowhere, "XDG_CACHE_HOME": nowhere, "LC_ALL": "C", "LANG": "C"}
-    statuses, said = run_all(tmp_path, corpus, env=env, before=all_limits)
-    assert statuses == [0, 0, 0], said
+    statuses, log = run_all(tmp_path, corpus, env=env, before=all_limits)
+    assert statuses == [0, 0, 0], log
     assert results(tmp_path) == straight
-    assert "temporary" not in said  # Matplotlib's word where it finds no place for its list of fonts
+    assert "temporary" not in log  # Matplotlib's warning if it cannot store its list of fonts
 
 
 @pytest.mark.slow
-def test_an_environment_without_a_home_will_do(corpus, tmp_path, monkeypatch):
+def test_the_environment_needs_no_home(corpus, tmp_path, monkeypatch):
     monkeypatch.delenv("HOME", raising=False)
     with start("extractFeatures.sh", tmp_path, corpus["features"]) as process:
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 0, said
+        log = process.communicate(timeout=120)[1]
+    assert process.returncode == 0, log
 
 
 @pytest.mark.parametrize("locale", ["C", pytest.param("xx_XX.none", marks=pytest.mark.slow)])
-def test_names_beyond_ascii_do_in_any_locale(corpus, tmp_path, locale):
+def test_names_with_non_ascii_letters_work_in_any_locale(corpus, tmp_path, locale):
     folder = tmp_path / "Zwölf Töne é ♫"
     folder.mkdir()
     audio = shutil.copy(corpus["features"].read_text().split()[0], folder / "ünlü.wav")
     (folder / "lïst.txt").write_text(f"{audio}\n", encoding="utf-8")
     env = {"LC_ALL": locale, "LANG": locale}
     with start("extractFeatures.sh", folder / "scrätch", folder / "lïst.txt", env=env) as process:
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 0 and len(list(folder.rglob("*.logmel"))) == 1, said
+        log = process.communicate(timeout=120)[1]
+    assert process.returncode == 0 and len(list(folder.rglob("*.logmel"))) == 1, log
 
 
-# Too little.
+# Limits that are too low.
 
 
-def of_memory(mib, corpus, folder):
-    """Statuses of the three runs with so many MiB of addresses."""
+def run_with_memory(mib, corpus, folder):
+    """Make the three calls with so many MiB of address space; return their statuses."""
     shutil.rmtree(folder, ignore_errors=True)
     statuses, log = run_all(folder, corpus, before=limit(AS=mib * MIB))
     assert statuses == [0, 0, 0] or "[limits.memory]" in log or mib < 100, (mib, statuses, log)
@@ -131,13 +131,13 @@ def of_memory(mib, corpus, folder):
 
 @pytest.mark.parametrize("mib", [140, 400])
 def test_too_little_memory_is_status_9_at_once(corpus, tmp_path, mib):
-    """Without the check of its limit a run could end in a crash of OpenBLAS, or wait forever for a thread to start."""
-    assert of_memory(mib, corpus, tmp_path / "run") == [9, 9, 9]
+    """Without a check of this limit, OpenBLAS could crash, or the run could wait forever for a thread."""
+    assert run_with_memory(mib, corpus, tmp_path / "run") == [9, 9, 9]
     assert not (tmp_path / "run").exists()
 
 
 def test_too_little_memory_for_keras_is_status_9_before_the_extraction(corpus, tmp_path):
-    """TensorFlow would abort, after the extraction."""
+    """Without the check, TensorFlow would abort after the extraction."""
     call = ("train.sh", "-numThreads", 2, "--engine", "keras", *TRAINING, tmp_path / "s", corpus["train"])
     statuses, log = run_calls([call], before=limit(AS=2500 * MIB))
     assert statuses == [9] and "[limits.memory]" in log and "Keras" in log, log
@@ -145,19 +145,19 @@ def test_too_little_memory_for_keras_is_status_9_before_the_extraction(corpus, t
 
 
 @pytest.mark.slow
-def test_from_too_little_memory_to_enough_there_is_no_crash_and_no_hang(straight, corpus, tmp_path):
+def test_no_amount_of_memory_causes_a_crash_or_a_hang(straight, corpus, tmp_path):
     limits_mib = range(40, ENOUGH_MIB, 10 if kernel.compiled else 300)
-    done = {mib: of_memory(mib, corpus, tmp_path / "run") for mib in limits_mib}
+    done = {mib: run_with_memory(mib, corpus, tmp_path / "run") for mib in limits_mib}
     allowed = [[9, 9, 9], [0, 0, 0]]
     if not kernel.compiled:
         allowed.append([0, 9, 5])  # enough for librosa, but not for Keras
-    # With less than 100 MiB not even Python starts every time.
+    # With less than 100 MiB even Python does not always start.
     assert all(statuses in allowed for mib, statuses in done.items() if mib >= 100), done
     assert done[limits_mib[-1]] == [0, 0, 0] and results(tmp_path / "run") == straight, done
 
 
-def test_workers_that_cannot_start_are_status_9_and_no_track_is_blamed(corpus, tmp_path):
-    """As where memory suffices for this process, but not for a worker: each track would cost the start of a worker."""
+def test_workers_that_cannot_start_are_status_9_and_not_an_error_of_a_track(corpus, tmp_path):
+    """As if the memory were enough for the main process but not for a worker."""
     (tmp_path / "sitecustomize.py").write_text(
         "import os\nif 'LokyProcess' in open('/proc/self/cmdline').read(): os._exit(1)\n"
     )
@@ -166,12 +166,12 @@ def test_workers_that_cannot_start_are_status_9_and_no_track_is_blamed(corpus, t
     assert statuses == [9] and "[limits.workers]" in log and "[audio.crash]" not in log, log
 
 
-# Another user. Root may let one read what only root can reach, as the Python of a developer; Bash would not find it.
+# Another user. Root may give this user the capability to read files that only root can reach, such as Python.
 
 
 @pytest.fixture
 def as_nobody(corpus, tmp_path):
-    """Run a command of the program as a user that no file names: what it did. And a folder of that user's own."""
+    """Return a function that runs Python as a user without a name, and a folder of this user."""
     own = tmp_path / "own"
     own.mkdir()
     become = ["setpriv", "--reuid", str(NOBODY), "--regid", str(NOBODY), "--clear-groups"]
@@ -186,11 +186,11 @@ def as_nobody(corpus, tmp_path):
         if shutil.which("setpriv") and run("-c", reaches_all).returncode == 0:
             os.chown(own, NOBODY, NOBODY)
             return run, own
-    pytest.skip("no other user can be become here")
+    pytest.skip("this system does not allow another user")
 
 
 @pytest.mark.slow
-def test_any_user_will_do_without_a_name_and_with_a_home_that_only_root_may_write(straight, corpus, as_nobody):
+def test_the_user_needs_neither_a_name_nor_a_writable_home(straight, corpus, as_nobody):
     run, own = as_nobody
     for args in (
         ("extract", own / "scratch", corpus["features"]),
@@ -204,8 +204,8 @@ def test_any_user_will_do_without_a_name_and_with_a_home_that_only_root_may_writ
 
 
 @pytest.mark.parametrize("n_threads", [2, pytest.param(8, marks=pytest.mark.slow)])
-def test_few_processes_and_threads_are_enough_or_said_so(corpus, as_nobody, n_threads):
-    """A limit that binds no root."""
+def test_a_low_limit_of_processes_and_threads_is_enough_or_reported(corpus, as_nobody, n_threads):
+    """This limit does not apply to root."""
     run, own = as_nobody
     done = run(
         "-m", "mirex_submission", "extract", "-numThreads", 4, own, corpus["features"], before=limit(NPROC=n_threads)
@@ -215,12 +215,11 @@ def test_few_processes_and_threads_are_enough_or_said_so(corpus, as_nobody, n_th
     assert n_threads == 8 or "[limits.threads]" in done.stderr
 
 
-# A container's /dev/shm.
+# /dev/shm in a container.
 
 
 @pytest.mark.parametrize("size", ["64m", pytest.param("none", marks=pytest.mark.slow)])
-def test_a_small_shared_memory_is_no_matter_for_many_processes(tmp_path, size):
-    """Not even none at all."""
+def test_many_processes_work_with_little_or_no_shared_memory(tmp_path, size):
     mount = f"mount -t tmpfs -o size={size} tmpfs /dev/shm" if size != "none" else "mount -t tmpfs -o ro tmpfs /dev/shm"
     prefix = ["unshare", "--mount", "sh", "-c", f'{mount} && exec "$@"', "sh"]
     if subprocess.run([*prefix, "true"], capture_output=True).returncode:
@@ -231,13 +230,13 @@ def test_a_small_shared_memory_is_no_matter_for_many_processes(tmp_path, size):
         path.symlink_to("long.wav")
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in paths))
     with start("extractFeatures.sh", "-numThreads", 3, tmp_path / "s", tmp_path / "list.txt", prefix=prefix) as process:
-        said = process.communicate(timeout=120)[1]
-    assert process.returncode == 0 and "Traceback" not in said, said
+        log = process.communicate(timeout=120)[1]
+    assert process.returncode == 0 and "Traceback" not in log, log
     assert len(list(Path(tmp_path, "s").rglob("*.logmel"))) == 24
 
 
 @pytest.mark.parametrize(("code", "status"), [(errno.ENOMEM, 9), (errno.EMFILE, 9), (errno.EIO, 7)], ids=os.strerror)
-def test_a_file_that_cannot_be_made_for_want_of_memory_or_open_files_is_no_fault_of_the_disk(
+def test_too_little_memory_or_too_few_open_files_are_not_reported_as_an_error_of_the_disk(
     tmp_path, monkeypatch, caplog, code, status
 ):
     def fail(*args, **options):

@@ -1,4 +1,4 @@
-"""A packed submission: its wheels alone run it, and every door gives the predictions of classify.sh."""
+"""A packed submission runs with only its wheels, and every interface gives the predictions of classify.sh."""
 
 import ast
 import csv
@@ -22,7 +22,7 @@ from mirex_submission.models import bundle as bundles
 from mirex_submission.networks.sizes import weight_shapes
 
 LABEL = "Tester_HERE_task1"
-# What setup.py names for training, evaluation and pictures.
+# Requirements in setup.py for training, evaluation and pictures.
 NOT_FOR_INFERENCE = {"tensorflow", "keras", "librosa", "pandas", "matplotlib", "scikit-learn", "jinja2", "psutil"}
 HARDENED = (
     "--network none --no-healthcheck --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges "
@@ -40,7 +40,7 @@ def scratch(corpus, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def expected(corpus, scratch, tmp_path_factory):
-    """The output and the probabilities of classify.sh, the probabilities by path."""
+    """The output of classify.sh, and label and probabilities by path."""
     folder = tmp_path_factory.mktemp("expected")
     table = folder / "probabilities.csv"
     done = call(
@@ -54,7 +54,7 @@ def expected(corpus, scratch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packed(scratch, tmp_path_factory):
-    """Two packs, for grand-challenge and for DCASE, whose run.sh is the plain one; each has another kind of MODEL."""
+    """Two packs, for grand-challenge and for DCASE (with the plain run.sh), made from a scratch folder and a model."""
     folder = tmp_path_factory.mktemp("packed")
     for harness, model in (("grand-challenge", [scratch, "--name", "one"]), ("dcase", [scratch / "models/one"])):
         done = call("pack", "--offline", "--for", harness, "--label", LABEL, *model, folder / harness)
@@ -64,7 +64,7 @@ def packed(scratch, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(packed, tmp_path_factory):
-    """Call a pack's run.sh with what pip installs from its wheels, and with no other package."""
+    """Call run.sh of a pack with only the packages that pip installs from its wheels."""
     site = tmp_path_factory.mktemp("site")
     wheels = ["--find-links", packed / "dcase/wheels", "-r", packed / "dcase/requirements.txt", "--target", site]
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--require-hashes"]
@@ -82,7 +82,7 @@ def run(packed, tmp_path_factory):
     return call_script
 
 
-def test_a_pack_holds_a_submission_with_pinned_wheels_of_inference_alone(packed):
+def test_a_pack_has_a_submission_with_pinned_wheels_only_for_inference(packed):
     folder = packed / "dcase"
     assert {"Dockerfile", "run.sh", "README.md", "resources.json", "requirements.txt", "model", "wheels"} <= set(
         os.listdir(folder)
@@ -101,7 +101,7 @@ def test_a_pack_holds_a_submission_with_pinned_wheels_of_inference_alone(packed)
     assert all(path.stat().st_mode & 0o044 == 0o044 for path in folder.rglob("*"))  # for any user
 
 
-def test_a_pack_declares_parameters_operations_time_memory_and_training_data(packed, scratch, corpus):
+def test_a_pack_states_parameters_operations_time_memory_and_training_data(packed, scratch, corpus):
     declared = json.loads((packed / "dcase/resources.json").read_text())
     bundle = bundles.load(scratch / "models/one")
     shape = {"n_bands": bundle.spec.n_bands, "n_frames": bundle.spec.n_frames, "n_classes": 4}
@@ -125,7 +125,7 @@ def test_a_pack_declares_parameters_operations_time_memory_and_training_data(pac
     assert declared["size_bytes"].items() >= sizes.items()
 
 
-def test_the_script_gives_the_bytes_of_classify_for_a_list(run, corpus, expected, tmp_path):
+def test_the_script_gives_the_same_bytes_as_classify_for_a_list(run, corpus, expected, tmp_path):
     done = run("dcase", corpus["test"], tmp_path / "output.txt", "-q")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "output.txt").read_bytes() == expected.output
@@ -150,11 +150,11 @@ def test_the_script_takes_a_folder_of_audio_and_fills_a_folder(run, corpus, expe
     assert lines == [f"{r['path']}\t{r['label']}" for r in results]
     rows = list(csv.reader((tmp_path / "results/probabilities.csv").open(newline="")))
     assert rows[0] == ["path", "label", *expected.classes] and len(rows) == 1 + len(paths)
-    assert sorted(os.listdir(tmp_path)) == ["audio", "results"]  # no temporary file stays
+    assert sorted(os.listdir(tmp_path)) == ["audio", "results"]  # no temporary file remains
 
 
 def emulate_grand_challenge(folder, work, path, start):
-    """Run one job as the platform does: one file below /input, none of our arguments, a JSON file in /output."""
+    """Run one job as the platform does: one file in /input, no arguments, a JSON file in /output."""
     job, output = work / "input/audio-file", work / "output"
     job.mkdir(parents=True)
     output.mkdir(mode=0o777)
@@ -177,7 +177,7 @@ def test_grand_challenge_gets_the_same_predictions(packed, run, expected, tmp_pa
     assert "[ $# -gt 0 ] || set -- /input /output" in script
 
 
-# As the organisers' evaluate_submission.py and test_complexity.py call a package, without PyTorch.
+# Calls a package as the organisers' evaluate_submission.py and test_complexity.py do, without PyTorch.
 DCASE = """
 import importlib, json, sys
 api = importlib.import_module(f"{sys.argv[1]}.{sys.argv[1]}_1")
@@ -208,7 +208,7 @@ def test_dcase_gets_the_same_predictions(packed, run, expected):
 
 
 @pytest.mark.backends
-def test_dcase_gets_tensors_where_pytorch_is_loaded(packed, expected, monkeypatch):
+def test_dcase_gets_tensors_if_pytorch_is_loaded(packed, expected, monkeypatch):
     torch = pytest.importorskip("torch")
     monkeypatch.syspath_prepend(packed / "dcase")
     api = importlib.import_module(LABEL)
@@ -217,7 +217,7 @@ def test_dcase_gets_tensors_where_pytorch_is_loaded(packed, expected, monkeypatc
     assert labels == [label for label, _ in expected.by_path.values()]
 
 
-def test_other_files_are_not_replaced_by_a_pack_and_a_former_pack_is(packed, scratch, tmp_path):
+def test_a_folder_that_is_not_a_pack_is_not_replaced(packed, scratch, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     done = call("pack", "--offline", "--name", "one", scratch, tmp_path / "mine")
@@ -234,12 +234,12 @@ def test_a_damaged_model_is_not_packed(scratch, tmp_path):
     assert done.status == 5 and "[model.damaged]" in done.stderr and not (tmp_path / "out").exists()
 
 
-# From here on images are built.
+# The following tests build images.
 
 
 @pytest.fixture(scope="module")
 def pack_image(corpus, container, tmp_path_factory):
-    """Train on the corpus with 30 s clips, pack, and build the image: its name, and the expected output."""
+    """Train on a corpus of 30 s clips, pack the model and build the image; return its name and the expected output."""
     from synthetic_corpus import write_corpus
 
     folder = tmp_path_factory.mktemp("image")
@@ -260,7 +260,7 @@ def pack_image(corpus, container, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("recipe", [("--epochs", "1"), ("--recipe", "modulation", "--seed", "0")])
-def test_the_image_is_small_and_answers_a_clip_at_once_blind(pack_image, container, tmp_path, recipe):
+def test_the_image_is_small_and_classifies_a_clip_offline(pack_image, container, tmp_path, recipe):
     image, engine = pack_image("plain", *recipe), container["CONTAINER_ENGINE"]
     audio = image.lists["test"].parent
     tmp_path.chmod(0o777)
@@ -281,7 +281,7 @@ def test_the_image_is_small_and_answers_a_clip_at_once_blind(pack_image, contain
 
 
 @pytest.mark.slow
-def test_the_image_for_grand_challenge_answers_as_the_platform_runs_it(pack_image, container, tmp_path):
+def test_the_image_for_grand_challenge_gives_the_same_prediction_on_the_platform(pack_image, container, tmp_path):
     image, engine = pack_image("grand-challenge", "--epochs", "1"), container["CONTAINER_ENGINE"]
     (path, label) = image.expected.decode().splitlines()[0].split("\t")
 

@@ -1,6 +1,6 @@
-"""The archives that a release consists of: nothing is missing in them, and installed alone they do everything.
+"""The archives of a release: they are complete, and each can be installed alone and works.
 
-The long tests install into empty environments, for every Python from 3.10 to 3.13 that is on the PATH.
+The slow tests install into empty environments, for every Python from 3.10 to 3.13 on the PATH.
 """
 
 import os
@@ -24,27 +24,27 @@ from mirex_submission.estimator import MirexClassifier
 
 def answers(scratch: Path, paths: list[str], labels: list[str]) -> list[str]:
     run = RunOptions(threads=2)
-    unusable = [path for path, record in extract(scratch, paths, run=run).items() if not record.content]
+    unreadable = [path for path, record in extract(scratch, paths, run=run).items() if not record.content]
     training = TrainingOptions(time_limit=3600)
     folder: Path = train(scratch, list(zip(paths, labels)), recipe=Recipe(epochs=2), training=training)
-    found = classify(scratch, paths, scratch / "out.txt", run=run)
+    result = classify(scratch, paths, scratch / "out.txt", run=run)
     accuracy: float = evaluate(scratch / "truth", {"ours": scratch}, scratch / "all").systems[0].overall.accuracy
     estimator = MirexClassifier(epochs=1, scratch=folder).fit(paths, labels)
     print(log_mel(paths[0]).shape, accuracy, estimator.predict_proba(paths).shape, MirexError.exit_status)
-    return unusable + [track.label for track in found.tracks]
+    return unreadable + [track.label for track in result.tracks]
 """
 
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory):
-    """A copy of the project as it is checked out."""
+    """A copy of the project without files that git ignores."""
     ignored = [line.strip("/") for line in (PROJECT / ".gitignore").read_text().split()]
     folder = tmp_path_factory.mktemp("package") / "checkout"
     return Path(shutil.copytree(PROJECT, folder, ignore=shutil.ignore_patterns(".git", *ignored)))
 
 
 def build(folder, kind, out, environment=NO_COMPILER):
-    """The archive that setuptools, which is installed here, builds: `sdist` or `wheel`."""
+    """Build an archive with the installed setuptools: `sdist` or `wheel`."""
     command = [sys.executable, "-c", BUILD, f"build_{kind}", str(out)]
     done = subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -66,15 +66,15 @@ def sdist(checkout, tmp_path_factory):
 def unpacked(sdist, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unpacked")
     subprocess.run(["tar", "xf", sdist[0], "-C", folder], check=True)
-    (found,) = folder.iterdir()
-    return found
+    (project,) = folder.iterdir()
+    return project
 
 
 @pytest.mark.slow
-def test_the_source_archive_is_the_whole_checkout_and_its_scripts_can_be_executed(sdist, unpacked, checkout):
-    there = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
-    assert sdist[1] - there == set()
-    made = {path for path in there - sdist[1] if not path.startswith("mirex_submission.egg-info/")}
+def test_the_source_archive_is_the_whole_checkout_with_executable_scripts(sdist, unpacked, checkout):
+    files = {str(path.relative_to(unpacked)) for path in unpacked.rglob("*") if path.is_file()}
+    assert sdist[1] - files == set()
+    made = {path for path in files - sdist[1] if not path.startswith("mirex_submission.egg-info/")}
     assert made == {"PKG-INFO", "setup.cfg"}
     for path in sdist[1]:
         assert (unpacked / path).read_bytes() == (checkout / path).read_bytes()
@@ -82,24 +82,24 @@ def test_the_source_archive_is_the_whole_checkout_and_its_scripts_can_be_execute
 
 
 @pytest.mark.slow
-def test_without_a_compiler_a_wheel_of_the_source_archive_has_all_but_the_kernels(unpacked, tmp_path):
+def test_without_a_compiler_a_wheel_of_the_source_archive_has_everything_except_the_kernels(unpacked, tmp_path):
     environment = {**NO_COMPILER, "REPOSITORY_URL": "https://repository.example/mirex/"}
     with zipfile.ZipFile(build(unpacked, "wheel", tmp_path, environment)) as wheel:
-        found = set(wheel.namelist())
-        (metadata,) = (wheel.read(name).decode() for name in found if name.endswith("/METADATA"))
-        (entries,) = (wheel.read(name).decode() for name in found if name.endswith("/entry_points.txt"))
+        names = set(wheel.namelist())
+        (metadata,) = (wheel.read(name).decode() for name in names if name.endswith("/METADATA"))
+        (entries,) = (wheel.read(name).decode() for name in names if name.endswith("/entry_points.txt"))
     package = {str(p.relative_to(PROJECT)) for p in (PROJECT / "mirex_submission").rglob("*") if p.suffix in
                (".py", ".css", ".jinja", ".typed")}  # fmt: skip
-    assert {name for name in found if ".dist-info/" not in name} == package
+    assert {name for name in names if ".dist-info/" not in name} == package
     assert "mirex-submission = mirex_submission.cli.main:main" in entries
     assert "Project-URL: Issues, https://repository.example/mirex/issues\n" in metadata
-    assert "License" in metadata and any(name.endswith("LICENSE") for name in found)
+    assert "License" in metadata and any(name.endswith("LICENSE") for name in names)
     assert "# mirex_submission" in metadata  # the README
 
 
 @pytest.fixture(scope="module", params=PYTHONS)
 def environment(request, tmp_path_factory):
-    """The folder of an empty environment, and what an installation there has to obey."""
+    """The folder of an empty virtual environment."""
     python = shutil.which(request.param)
     if not python or subprocess.run([python, "-c", "import venv, ensurepip"], capture_output=True).returncode:
         pytest.skip(f"no {request.param} with venv on the PATH")
@@ -109,9 +109,9 @@ def environment(request, tmp_path_factory):
     shutil.rmtree(folder)  # 2 GB
 
 
-def install(environment, what, *options, **variables):
+def install(environment, archive, *options, **variables):
     constraints = [] if environment.parent.name.startswith("python3.10") else ["-c", PROJECT / "constraints.txt"]
-    command = [environment / "bin/pip", "install", "-q", *constraints, *options, what]
+    command = [environment / "bin/pip", "install", "-q", *constraints, *options, archive]
     done = subprocess.run(command, env={**os.environ, **variables}, cwd="/", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -121,10 +121,10 @@ def kernels(environment):
 
 
 @pytest.mark.slow
-def test_each_archive_and_the_checkout_install_alone_and_do_everything_and_have_types(
+def test_each_archive_and_the_checkout_can_be_installed_alone_work_and_have_type_hints(
     environment, checkout, sdist, unpacked, corpus, tmp_path, run_script
 ):
-    """The wheel is built where it is installed, for its kernels are of one Python."""
+    """The wheel is built with the Python that installs it, as its kernels need the same Python."""
     python = {"MIREX_PYTHON": str(environment / "bin/python")}
     outputs = {}
     for kind in ("wheel", "sdist", "checkout", "no compiler"):
@@ -133,9 +133,9 @@ def test_each_archive_and_the_checkout_install_alone_and_do_everything_and_have_
             subprocess.run(command, check=True, cwd="/")
             install(environment, next(tmp_path.glob("*.whl")))
         else:
-            what = {"sdist": sdist[0], "checkout": checkout, "no compiler": unpacked}[kind]
+            archive = {"sdist": sdist[0], "checkout": checkout, "no compiler": unpacked}[kind]
             variables = NO_COMPILER if kind == "no compiler" else {}
-            install(environment, what, "--no-deps", "--force-reinstall", "--no-cache-dir", **variables)
+            install(environment, archive, "--no-deps", "--force-reinstall", "--no-cache-dir", **variables)
         assert len(kernels(environment)) == (0 if kind == "no compiler" else 2)
         scratch, output = tmp_path / kind / "scratch", tmp_path / kind / "output.txt"
         command = [environment / "bin/mirex-submission", "extract", scratch, corpus["features"]]

@@ -1,4 +1,4 @@
-"""The recipe modulation by the shell scripts: the same calls, the same guarantees as the paper's."""
+"""The recipe modulation in the shell scripts: the same calls and guarantees as for the recipe paper."""
 
 import json
 import shutil
@@ -21,9 +21,9 @@ def trained(corpus, tmp_path_factory):
     """A scratch folder with features of all tracks and a model of the recipe."""
     folder = tmp_path_factory.mktemp("trained")
     with start("train.sh", *RECIPE, folder / "scratch", corpus["features"], corpus["train"]) as process:
-        said = process.communicate()[1]
-    assert process.returncode == 0, said
-    assert "recipe: modulation" in said
+        log = process.communicate()[1]
+    assert process.returncode == 0, log
+    assert "recipe: modulation" in log
     return folder / "scratch"
 
 
@@ -52,7 +52,7 @@ def test_a_test_list_is_classified_from_stored_views_and_nothing_heavy_is_loaded
 
 
 @pytest.mark.slow
-def test_any_number_of_processes_and_calls_ends_in_the_same_files(trained, corpus, run_script, tmp_path):
+def test_any_number_of_processes_and_calls_gives_the_same_files(trained, corpus, run_script, tmp_path):
     own = tmp_path / "scratch"
     done = run_script("extractFeatures.sh", "-numThreads", 2, *RECIPE, own, corpus["features"])
     assert done.returncode == 0, done.stderr
@@ -62,7 +62,7 @@ def test_any_number_of_processes_and_calls_ends_in_the_same_files(trained, corpu
     assert files_of(own / "model") == files_of(trained / "model")
 
 
-def test_both_calls_in_one_give_the_same_output(scratch, trained, corpus, run_script, tmp_path):
+def test_train_and_classify_gives_the_same_output_as_two_calls(scratch, trained, corpus, run_script, tmp_path):
     shutil.rmtree(scratch / "model")
     calls = corpus["train"], corpus["test"]
     done = run_script("trainAndClassify.sh", *RECIPE, scratch, *calls, tmp_path / "one.txt")
@@ -72,7 +72,7 @@ def test_both_calls_in_one_give_the_same_output(scratch, trained, corpus, run_sc
     assert (tmp_path / "one.txt").read_bytes() == (tmp_path / "two.txt").read_bytes()
 
 
-def test_the_same_training_again_has_nothing_to_do(scratch, corpus):
+def test_a_repeated_training_has_nothing_to_do(scratch, corpus):
     before = files_of(scratch)
     done = call("train", *RECIPE, scratch, corpus["train"])
     assert done.status == 0 and "nothing to do" in done.stderr
@@ -85,7 +85,7 @@ def test_the_same_training_again_has_nothing_to_do(scratch, corpus):
 
 
 @pytest.mark.slow
-def test_a_killed_extraction_goes_on(trained, corpus, tmp_path):
+def test_a_killed_extraction_resumes(trained, corpus, tmp_path):
     own = tmp_path / "scratch"
     with start("extractFeatures.sh", "-numThreads", 1, *RECIPE, own, corpus["features"]) as process:
         wait_for(lambda: len(list(own.glob("features/mel*/*/*.view"))) >= 3)
@@ -97,7 +97,7 @@ def test_a_killed_extraction_goes_on(trained, corpus, tmp_path):
     assert files_of(own / "features") == files_of(trained / "features")
 
 
-def test_damaged_views_are_made_again(scratch, trained, corpus, tmp_path):
+def test_damaged_views_are_extracted_again(scratch, trained, corpus, tmp_path):
     for file in scratch.glob("features/*/*/*.view"):
         file.write_bytes(file.read_bytes()[:-3] + b"abc")
     done = call("classify", scratch, corpus["test"], tmp_path / "out.txt")
@@ -107,7 +107,7 @@ def test_damaged_views_are_made_again(scratch, trained, corpus, tmp_path):
     assert files_of(scratch / "features") == files_of(trained / "features")
 
 
-def test_silence_short_and_unreadable_tracks_are_as_for_the_paper(scratch, corpus, tmp_path):
+def test_silent_short_and_unreadable_tracks_are_treated_as_by_the_recipe_paper(scratch, corpus, tmp_path):
     soundfile.write(tmp_path / "silent.wav", np.zeros(22050), 22050)
     soundfile.write(tmp_path / "short.wav", np.random.default_rng(0).uniform(-0.1, 0.1, 6615), 22050)
     soundfile.write(tmp_path / "quiet.wav", np.full(22050, 1 / 32768), 22050)
@@ -123,7 +123,7 @@ def test_silence_short_and_unreadable_tracks_are_as_for_the_paper(scratch, corpu
     assert len(list(scratch.glob("features/mel*/*/*.view"))) == len(read_paths(corpus["features"])) + 2
 
 
-def test_one_recipe_takes_the_place_of_the_other_and_shares_the_scratch_folder(scratch, corpus, tmp_path):
+def test_a_model_of_one_recipe_replaces_that_of_the_other_in_the_same_scratch_folder(scratch, corpus, tmp_path):
     done = call("train", "--model", "1", "--epochs", "1", "--no-picture", scratch, corpus["train"])
     assert done.status == 0, done.stderr
     assert isinstance(bundles.load(scratch / "model"), bundles.Bundle)
@@ -149,7 +149,7 @@ def test_one_recipe_takes_the_place_of_the_other_and_shares_the_scratch_folder(s
         ("--recipe", "paper", "--views", "mel-modulation"),
     ],
 )
-def test_options_of_the_other_recipe_are_refused_before_anything_is_made(arguments, corpus, tmp_path):
+def test_options_of_the_other_recipe_are_refused_before_anything_is_written(arguments, corpus, tmp_path):
     done = call("train", *arguments, tmp_path / "s", corpus["train"], cwd=tmp_path)
     assert done.status == 2 and "[usage.other-recipe]" in done.stderr
     assert not (tmp_path / "s").exists()
@@ -163,7 +163,7 @@ def test_options_of_networks_are_refused_by_a_classification(scratch, corpus, tm
     assert done.status == 2 and "[usage.other-recipe]" in done.stderr
 
 
-def test_a_view_more_is_computed_alone(trained, corpus, tmp_path):
+def test_only_a_missing_view_is_computed(trained, corpus, tmp_path):
     own = tmp_path / "scratch"
     assert call("extract", *RECIPE, "--views", "mel-modulation", own, corpus["features"]).status == 0
     before = {file: file.stat().st_ino for file in own.glob("features/mel*/*/*.view")}
@@ -172,8 +172,8 @@ def test_a_view_more_is_computed_alone(trained, corpus, tmp_path):
     assert files_of(own / "features") == files_of(trained / "features")
 
 
-def test_a_model_whose_view_has_another_version_by_now_is_status_5_where_it_is_needed(scratch, corpus, tmp_path):
-    """As after an update of this package: the old vectors serve, and no new ones are mixed with them."""
+def test_a_model_whose_view_has_a_newer_version_now_is_status_5(scratch, corpus, tmp_path):
+    """As after an update of this package: new vectors must not be mixed with the old ones."""
     path = scratch / "model/bundle.json"
     path.write_bytes(seal(unseal(path.read_bytes()).replace(b'"version": "1"', b'"version": "0"')))
     before = files_of(scratch / "features")
@@ -189,12 +189,12 @@ def test_a_dry_run_counts_the_tracks_of_both_lists(corpus, tmp_path):
         assert done.status == 0 and f"{n} to extract" in done.stdout
 
 
-def test_what_a_view_is_missing_is_said_before_the_extraction(corpus, tmp_path):
+def test_a_missing_view_is_an_error_before_the_extraction(corpus, tmp_path):
     done = call("train", *RECIPE, "--views", "mel-modulation,openl3", tmp_path / "s", corpus["train"])
     assert done.status == 2 and "openl3" in done.stderr and "[usage.plugin-missing]" in done.stderr
 
 
-def test_an_export_names_the_recipe(trained, tmp_path):
+def test_an_export_of_this_recipe_is_a_usage_error(trained, tmp_path):
     done = call("export", "--format", "onnx", "--output", tmp_path / "m.onnx", trained / "model")
     assert done.status == 2 and "modulation" in done.stderr and "[usage.other-recipe]" in done.stderr
 
@@ -229,12 +229,12 @@ def test_the_features_of_a_track_are_printed_exported_and_drawn(trained, corpus,
     assert done.status == 2 and "[usage.several-views]" in done.stderr
 
 
-def test_the_card_says_what_a_view_is(trained):
+def test_the_model_card_explains_the_views(trained):
     card = (trained / "model/MODEL_CARD.md").read_text()
     assert "recipe modulation" in card and "A view is" in card and "1568" in card and "scikit-learn" in card
 
 
-def test_a_model_is_arrays_and_json_alone(trained):
+def test_a_model_has_only_arrays_and_json(trained):
     bundle = bundles.load(trained / "model")
     record = json.loads((trained / "model/bundle.json").read_text().partition("\n")[2])
     assert record["recipe"]["views"] == ["mel-modulation", "vqt-modulation"]
@@ -243,7 +243,7 @@ def test_a_model_is_arrays_and_json_alone(trained):
 
 
 @pytest.mark.parametrize("part", ["bundle.json", "*.npz"])
-def test_a_damaged_model_is_status_5_and_a_training_mends_it(scratch, corpus, tmp_path, part):
+def test_a_damaged_model_is_status_5_and_a_training_repairs_it(scratch, corpus, tmp_path, part):
     before = files_of(scratch)
     (file,) = scratch.glob(f"model/{part}")
     file.write_bytes(file.read_bytes()[:-1] + b"?")
@@ -253,7 +253,7 @@ def test_a_damaged_model_is_status_5_and_a_training_mends_it(scratch, corpus, tm
     assert files_of(scratch) == before
 
 
-def test_groups_and_tuning_change_the_model_alone(scratch, corpus, tmp_path):
+def test_groups_and_tuning_change_only_the_model(scratch, corpus, tmp_path):
     before = files_of(scratch / "features")
     tracks = read_labelled(corpus["train"])
     (tmp_path / "groups.txt").write_text("".join(f"{track.path}\tg{k // 2}\n" for k, track in enumerate(tracks)))
@@ -265,14 +265,14 @@ def test_groups_and_tuning_change_the_model_alone(scratch, corpus, tmp_path):
 
 
 @pytest.mark.slow
-def test_pictures_of_all_views(corpus, tmp_path):
+def test_plots_of_all_views_are_drawn(corpus, tmp_path):
     (tmp_path / "list.txt").write_text("".join(f"{path}\n" for path in read_paths(corpus["test"])[:2]))
     done = call("extract", *RECIPE, "--plot", tmp_path / "plots", tmp_path / "s", tmp_path / "list.txt")
     assert done.status == 0, done.stderr
     assert len(list((tmp_path / "plots").glob("*-modulation.png"))) == 4
 
 
-def test_shards_are_shares_of_all_views(trained, corpus, tmp_path):
+def test_shards_extract_all_views_of_their_tracks(trained, corpus, tmp_path):
     for k in (1, 2, 3):
         done = call("extract", *RECIPE, "--shard", f"{k}/3", tmp_path / "s", corpus["features"])
         assert done.status == 0, done.stderr

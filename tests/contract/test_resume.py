@@ -1,4 +1,4 @@
-"""A training that was killed, ended by its time limit or finished goes on with the same call, to the same bits."""
+"""The same call resumes a killed, stopped or finished training, with bit-identical results."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ CALL = ("--segments-per-track", "12", "--checkpoint-every", "0", "--no-picture")
 
 
 def files_of(scratch, name="model"):
-    """Every file of a model but its lock: {name: bytes}."""
+    """Return every file of a model except its lock: {name: bytes}."""
     folder = scratch / name
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.name != ".lock"}
 
@@ -39,19 +39,19 @@ def straight(corpus, tmp_path_factory):
 
 @pytest.fixture
 def extracted(straight, tmp_path):
-    """A scratch folder with features and no model."""
+    """A scratch folder with features and without a model."""
     shutil.copytree(straight / "features", tmp_path / "scratch/features")
     return tmp_path / "scratch"
 
 
 def kill_after(seconds, scratch, corpus, *args):
-    """Call train.sh and kill it and all that it started; the status, None if it was killed."""
+    """Call train.sh, kill it with its child processes after some seconds, and return the status (None) and the log."""
     command = [str(PROJECT / "bin/train.sh"), *CALL, *map(str, args), str(scratch), str(corpus["train"])]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
     with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
         try:
-            _, said = process.communicate(timeout=seconds)
-            return process.returncode, said
+            _, log = process.communicate(timeout=seconds)
+            return process.returncode, log
         except subprocess.TimeoutExpired:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, 9)
@@ -59,21 +59,21 @@ def kill_after(seconds, scratch, corpus, *args):
 
 
 def kill_until_done(scratch, corpus, *, kills, seed):
-    """Kill at random moments, at most so many times; returns how often it was, and what all calls said."""
-    rng, n_killed, log = random.Random(seed), 0, ""
+    """Kill a training at random moments, at most `kills` times; return the number of kills and all logs."""
+    rng, n_killed, logs = random.Random(seed), 0, ""
     while True:
-        patience = rng.uniform(0.3, 2.0) if n_killed < kills else 300
-        status, said = kill_after(patience, scratch, corpus, "--epochs", EPOCHS)
-        log += said
-        assert status in (None, 0), log
+        timeout_s = rng.uniform(0.3, 2.0) if n_killed < kills else 300
+        status, log = kill_after(timeout_s, scratch, corpus, "--epochs", EPOCHS)
+        logs += log
+        assert status in (None, 0), logs
         if status == 0:
-            return n_killed, log
+            return n_killed, logs
         n_killed += 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
-def test_killed_again_and_again_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
+def test_a_training_that_is_killed_again_and_again_gives_the_same_files(straight, extracted, corpus, seed):
     n_killed, log = kill_until_done(extracted, corpus, kills=5, seed=seed)
     assert n_killed
     assert files_of(extracted) == files_of(straight), log
@@ -81,7 +81,7 @@ def test_killed_again_and_again_it_ends_in_the_files_of_a_straight_training(stra
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(2, 12))
-def test_killed_200_times_it_ends_in_the_files_of_a_straight_training(straight, extracted, corpus, seed):
+def test_trainings_that_are_killed_200_times_give_the_same_files(straight, extracted, corpus, seed):
     n_killed = 0
     while n_killed < 20:
         shutil.rmtree(extracted / "model", ignore_errors=True)
@@ -90,7 +90,7 @@ def test_killed_200_times_it_ends_in_the_files_of_a_straight_training(straight, 
         assert files_of(extracted) == files_of(straight), log
 
 
-def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus):
+def test_a_killed_training_resumes_from_its_last_checkpoint(straight, extracted, corpus):
     command = [str(PROJECT / "bin/train.sh"), *CALL, "--epochs", str(EPOCHS), str(extracted), str(corpus["train"])]
     with subprocess.Popen(command, env={**os.environ, "MIREX_PYTHON": sys.executable}) as process:
         while not list(extracted.glob("model/*.checkpoint")) and process.poll() is None:
@@ -103,7 +103,7 @@ def test_it_goes_on_where_it_was_and_says_so(straight, extracted, corpus):
     assert files_of(extracted) == files_of(straight)
 
 
-def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus):
+def test_a_damaged_checkpoint_is_ignored(straight, extracted, corpus):
     shutil.copytree(straight / "model", extracted / "model")
     (extracted / "model/bundle.json").unlink()
     (extracted / f"model/{'0' * 32}-000004.checkpoint").write_bytes(b"damaged")
@@ -111,7 +111,7 @@ def test_a_damaged_checkpoint_is_passed_over(straight, extracted, corpus):
     assert done.status == 0 and files_of(extracted) == files_of(straight)
 
 
-def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extracted, corpus):
+def test_leftovers_of_a_killed_training_beside_a_finished_model_are_removed(straight, extracted, corpus):
     shutil.copytree(straight / "model", extracted / "model")
     key = next(iter(bundles.load(straight / "model").keys.values()))
     for name in (f"{key}-000005.checkpoint", ".mirex-tmp-1-0a1bcdef"):
@@ -120,14 +120,14 @@ def test_what_a_kill_left_beside_a_finished_model_is_taken_away(straight, extrac
     assert files_of(extracted) == files_of(straight)
 
 
-def test_a_finished_training_called_again_ends_at_once_and_changes_nothing(straight, corpus):
+def test_a_repeated_finished_training_changes_nothing(straight, corpus):
     before = {path: path.stat().st_mtime_ns for path in (straight / "model").iterdir() if path.name != ".lock"}
     done = call("train", *CALL, "--epochs", EPOCHS, straight, corpus["train"])
     assert done.status == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_more_epochs_go_on_from_a_finished_training(straight, extracted, corpus):
+def test_more_epochs_resume_from_a_finished_training(straight, extracted, corpus):
     for epochs in (2, EPOCHS):
         done = call("train", *CALL, "--epochs", epochs, extracted, corpus["train"])
         assert done.status == 0, done.stderr
@@ -137,7 +137,7 @@ def test_more_epochs_go_on_from_a_finished_training(straight, extracted, corpus)
         assert new[name] == old[name], name
 
 
-def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings(straight, extracted, corpus, tmp_path):
+def test_fewer_epochs_another_list_other_options_and_restart_train_from_scratch(straight, extracted, corpus, tmp_path):
     shutil.copytree(straight / "model", extracted / "model")
     other = tmp_path / "other.txt"
     other.write_text("".join(sorted(corpus["train"].open(encoding="utf-8").readlines(), reverse=True)[1:]))
@@ -155,12 +155,12 @@ def test_fewer_epochs_another_list_other_arguments_and_restart_are_new_trainings
         assert (files_of(extracted)["bundle.json"] != before) == ("--restart" not in args)
 
 
-def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(extracted, corpus, tmp_path):
+def test_a_time_limit_stops_a_training_with_a_model_and_the_next_call_resumes(extracted, corpus, tmp_path):
     started = time.monotonic()
     done = call("train", *CALL, "--epochs", 100000, "--time-limit", "1s", extracted, corpus["train"])
     assert done.status == 0, done.stderr
     assert time.monotonic() - started < 60
-    assert done.stderr.count("[training.time-limit]") == 2  # it is foreseen, and it is kept
+    assert done.stderr.count("[training.time-limit]") == 2  # announced at the start, and reported at the end
     n_epochs = len((extracted / "model/history.csv").read_text().splitlines()) - 1
     assert call("classify", extracted, corpus["test"], tmp_path / "out.txt").status == 0
     again = call("train", *CALL, "--epochs", n_epochs + 1, extracted, corpus["train"])
@@ -170,7 +170,7 @@ def test_a_time_limit_ends_it_in_time_with_a_model_and_the_next_call_goes_on(ext
 
 
 @pytest.mark.slow
-def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_its_best_epoch(extracted, corpus):
+def test_the_networks_of_model_all_share_a_time_limit_and_each_keeps_its_best_epoch(extracted, corpus):
     args = ("--model", "all", "--epochs", 100000, "--patience", 100000, "--time-limit", "5s")
     done = call("train", *CALL, *args, extracted, corpus["train"])
     assert done.status == 0, done.stderr
@@ -183,15 +183,15 @@ def test_a_time_limit_is_shared_by_the_networks_of_model_all_and_each_ends_with_
         assert len(losses) == int(n_epochs) and losses.index(min(losses)) == int(number) - 1
         weights = bundles.load_weights(extracted / "model", model, network)
         shapes = {name: weight.shape for name, weight in weights.items()}
-        state = Checkpoints(extracted / "model", model.keys[network], shapes).load(model.recipe)
-        assert all(np.array_equal(state.best[name], weights[name]) for name in weights)
+        checkpoint = Checkpoints(extracted / "model", model.keys[network], shapes).load(model.recipe)
+        assert all(np.array_equal(checkpoint.best[name], weights[name]) for name in weights)
 
 
 @pytest.mark.slow
-def test_the_three_networks_of_model_all_go_on_each_where_it_was(extracted, corpus):
+def test_each_of_the_three_networks_of_model_all_resumes_from_its_checkpoint(extracted, corpus):
     args = ("--epochs", "3", "--model", "all")
-    status, said = kill_after(300, extracted, corpus, *args)
-    assert status == 0, said
+    status, log = kill_after(300, extracted, corpus, *args)
+    assert status == 0, log
     expected = files_of(extracted)
     shutil.rmtree(extracted / "model")
     for k in range(12):

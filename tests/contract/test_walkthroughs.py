@@ -1,4 +1,4 @@
-"""The examples: a comparison of systems, a Slurm array and the tour, each on a small task."""
+"""The example scripts on a small task: a comparison of systems, a Slurm array and the tour."""
 
 import json
 import subprocess
@@ -20,7 +20,7 @@ def lists(corpus, run_script, tmp_path):
 
 @pytest.fixture
 def theirs(tmp_path):
-    """A system that calls every track a waltz."""
+    """A system that gives every track the label waltz."""
     folder = tmp_path / "theirs"
     folder.mkdir()
     script = folder / "trainAndClassify.sh"
@@ -34,7 +34,7 @@ QUICK = ["--train-options", "ours=--epochs 2 --segments-per-track 4 --model 1 --
 
 @pytest.fixture
 def compare(run_script, lists, tmp_path):
-    """Run the comparison; returns how it ended and the accuracy of each system."""
+    """Run the comparison; return the completed process and the accuracy of each system."""
 
     def run(*options):
         done = run_script(str(PROJECT / "examples/compare_systems.sh"), lists, tmp_path / "out", *options)
@@ -46,7 +46,7 @@ def compare(run_script, lists, tmp_path):
 
 
 @pytest.mark.parametrize("script", ["compare_systems.sh", "slurm_folds.sh"])
-def test_a_call_without_lists_is_a_wrong_call(run_script, script):
+def test_a_call_without_lists_is_a_usage_error(run_script, script):
     assert run_script(PROJECT / "examples" / script).returncode == 2
 
 
@@ -60,7 +60,7 @@ def test_two_systems_are_compared(compare, theirs):
 
 
 @pytest.mark.slow
-def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, theirs):
+def test_a_failed_system_alone_is_in_the_report_and_gives_status_8(compare, theirs):
     (theirs / "trainAndClassify.sh").write_text("#!/bin/sh\necho no licence\n")
     done, accuracies = compare("--submission", theirs)
     assert (done.returncode, accuracies) == (8, {"theirs": 0.0}), done.stderr
@@ -68,7 +68,7 @@ def test_a_system_alone_that_fails_is_in_the_report_and_in_the_status(compare, t
 
 
 @pytest.mark.slow
-def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, tmp_path):
+def test_a_slurm_array_trains_and_classifies_one_fold_per_task(lists, run_script, tmp_path):
     out = tmp_path / "out"
     words = [
         lists,
@@ -96,7 +96,7 @@ def test_a_slurm_array_trains_and_classifies_one_fold_a_task(lists, run_script, 
 
 
 @pytest.mark.slow
-def test_the_tour_goes_from_audio_to_figures(tmp_path):
+def test_the_tour_runs_from_audio_to_figures(tmp_path):
     command = [sys.executable, PROJECT / "examples/tour.py", tmp_path, "--clips", "3", "--epochs", "2"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
