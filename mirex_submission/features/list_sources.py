@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, from_folders, loose_audio
-from mirex_submission.protocol.groups import GroupedTrack, examples, warn_of_ungrouped
+from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, check_no_loose_audio, from_folders
+from mirex_submission.protocol.groups import GroupedTrack, warn_of_ungrouped
 from mirex_submission.protocol.in_memory import InMemoryList, ListSource, TrackTable, as_list
 from mirex_submission.protocol.lists import AUDIO
 from mirex_submission.protocol.tables import BINARY, LABEL, PATH, SUFFIXES, TableOptions, read_table, separator_of
@@ -122,16 +122,9 @@ def _of_folder(folder: str | os.PathLike[str], *, labelled: bool, groups: bool) 
     if not labelled:
         return [GroupedTrack(path) for path in audio_below(folder)]
     tracks = from_folders(folder, groups=groups)
-    loose = loose_audio(folder)
     if groups:
         warn_of_ungrouped(os.fspath(folder), tracks, "a folder below its class")
-    if loose:
-        text = (
-            f"{folder}: {len(loose)} audio file(s) lie beside the folders: if the folders are the classes, these files "
-            "have none; if not, no file has one: move the files into the folders of their classes, or give a table "
-            "with the columns path and label"
-        )
-        raise ListError(f"{text}: {examples(loose)}", code="list.two-readings")
+    check_no_loose_audio(folder)
     return tracks
 
 

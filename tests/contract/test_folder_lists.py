@@ -165,7 +165,7 @@ def folder(tmp_path, corpus):
         ((), ("classify",), "list.folder"),
         (("rock/a.wav", "rock/b.wav"), ("train", "try"), "list.one-class"),
         (("rock/a.wav", "jazz/b.wav"), ("try",), "folds.few-groups"),
-        (("rock/a.wav", "jazz/b.wav", "c.wav"), ("train",), "list.two-readings"),
+        (("rock/a.wav", "jazz/b.wav", "c.wav"), ("train", "try"), "list.two-readings"),
         ((".rock/a.wav", ".jazz/b.wav"), ("train", "try"), "folds.no-audio"),
         (("train/rock/a.wav", "test/rock/b.wav"), ("train", "try"), "folds.parts"),
     ],

@@ -173,6 +173,12 @@ def test_audio_beside_the_folders_of_classes_is_an_error_that_names_both_reading
     assert len(paths("music")) == 5
 
 
+def test_a_link_to_itself_beside_the_folders_of_classes_is_left_out(music, caplog):
+    (music / "self").symlink_to("self")
+    assert len(labelled("music")) == 4 and len(paths("music")) == 4
+    assert "folds.left-out" in caplog.text and "self" in caplog.text
+
+
 def test_groups_that_a_source_cannot_have_are_refused(music, tmp_path):
     (tmp_path / "list.txt").write_text("a\tb\n")
     by_column = TableOptions(group_column="artist")
