@@ -116,7 +116,13 @@ def read_table(
 
 def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
     """Read a table as text; the index of a row is its line, or its row in a binary table."""
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:  # a packed submission has none
+        text = (
+            f"{path}: a table, for which the Python package pandas is missing: give a list, a folder or an audio file"
+        )
+        raise UsageError(text, code="folds.table-package") from None
 
     suffix = path.suffix.lower()
     if suffix not in BINARY:
