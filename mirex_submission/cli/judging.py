@@ -22,7 +22,7 @@ def add_folds(parser: argparse.ArgumentParser) -> None:
         "labelled",
         metavar="LABELLED",
         nargs="?",
-        help="table with columns path and label (TSV, CSV, Excel, Parquet), or a folder",
+        help="table with columns path and label (TSV, CSV, Excel, Parquet), or folder",
     )
     parser.add_argument(
         "--from-mirdata", nargs=2, metavar=("NAME", "HOME"), help="mirdata dataset and its folder, instead of LABELLED"
@@ -52,7 +52,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=_named_path,
         metavar="NAME=DIR",
-        help="system and its outputs: folder with one file per fold, or DIR/NAME.{fold}.txt; repeatable",
+        help="system and folder of its outputs, or DIR/NAME.{fold}.txt; repeatable",
     )
     parser.add_argument("--out", required=True, type=path, metavar="DIR", help="folder for the figures")
     add_options(parser, EvaluateOptions)
@@ -127,7 +127,7 @@ def add_crossval(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         const="all",
         choices=("quick", "all"),
-        help="also classify altered audio (MP3, noise, speed, ...); quick: one strength of each",
+        help="also classify altered audio (MP3, noise, ...); quick: one strength of each",
     )
     add_options(parser, CrossvalOptions)
 
@@ -153,7 +153,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         type=path,
         metavar="LISTS",
-        help="folder with the lists of all folds; or TRAINLIST TESTLIST, preferably both with labels",
+        help="folder with the lists of all folds; or TRAINLIST TESTLIST, preferably with labels",
     )
     parser.add_argument("--out", required=True, type=path, metavar="DIR", help="folder for audit.json")
     parser.add_argument(
@@ -168,7 +168,7 @@ def add_audit(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_submission,
         metavar="[NAME=]DIR",
-        help="folder with the outputs of one system, or of several in subfolders; repeatable",
+        help="folder of outputs: one system, or several in subfolders; repeatable",
     )
     add_options(parser, AuditOptions)
 
@@ -188,7 +188,7 @@ def add_report(parser: argparse.ArgumentParser) -> None:
         "--explain",
         type=path,
         metavar="SCRATCH",
-        help="also write a page that explains each mistake, with the models in SCRATCH",
+        help="explain each mistake on its own page, with the models in SCRATCH",
     )
 
 

@@ -83,8 +83,8 @@ def add_lists(parser: argparse.ArgumentParser, *names: str) -> None:
     """Add the scratch folder and then the positional arguments with these names, in MIREX's order."""
     descriptions = {
         "scratch": "folder for features and models, kept between runs",
-        "feature_list": "all tracks of the task: list with one path per line, folder, table or audio file",
-        "train_list": "list with path<TAB>label per line, folder with one subfolder per class, or table",
+        "feature_list": "list of all tracks, one path per line; or folder, table, audio file",
+        "train_list": "list with path<TAB>label per line, folder of class folders, or table",
         "test_list": "list with one path per line, folder, table or audio file",
         "output": "file to write, path<TAB>label per line; - is standard output",
     }

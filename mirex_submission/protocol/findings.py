@@ -10,7 +10,7 @@ from mirex_submission.errors import coded
 
 @dataclass(frozen=True)
 class Treatment:
-    """How a kind of problem is treated.
+    """The treatment of one kind of problem.
 
     Parameters
     ----------

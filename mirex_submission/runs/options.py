@@ -110,7 +110,7 @@ class FeatureOptions(Options):
 
 @dataclass(frozen=True)
 class ExtractionOptions(ClusterOptions):
-    """Where and how features are extracted.
+    """Options of an extraction.
 
     Parameters
     ----------
@@ -135,7 +135,7 @@ class ExtractionOptions(ClusterOptions):
 
 @dataclass(frozen=True)
 class TrainingOptions(Options):
-    """How a training runs; the settings of the model are in the Recipe.
+    """Options of a training; the settings of the model are in the Recipe.
 
     Parameters
     ----------
@@ -187,7 +187,7 @@ class TrainingOptions(Options):
 
 @dataclass(frozen=True)
 class ClassificationOptions(Options):
-    """How a test list is classified.
+    """Options of a classification.
 
     Parameters
     ----------
@@ -196,7 +196,7 @@ class ClassificationOptions(Options):
     model : str or int, optional
         One network of a model that was trained with "all"; default: all that were trained.
     vote : {"mean", "majority"}, optional
-        How the segments of a track decide its class; default: as trained.
+        Vote of the segments of a track on its class; default: as trained.
     probabilities : path, optional
         CSV file for the class probabilities.
     format : {"mirex", "csv", "jsonl"}
