@@ -27,8 +27,8 @@ def check_readable(readable: Collection[str], paths: Collection[str], *, strict:
     n_unreadable = len(paths) - len(readable)
     if 2 * n_unreadable > len(paths) or (strict and n_unreadable):
         raise AudioError(
-            f"{n_unreadable} of {len(paths)} tracks are unreadable (reasons above): finished work is kept; repair the "
-            "files or the list and repeat the command",
+            f"{n_unreadable} of {len(paths)} tracks are unreadable (see the reason for each): finished work is kept; "
+            "repair the files or the list and repeat the command",
             code="audio.too-many",
         )
 
@@ -52,14 +52,14 @@ def check_trainable(tracks: Sequence[Track], readable: Iterable[Track], max_bad:
     empty = sorted({track.label for track in tracks} - kept.keys())
     if empty:
         raise AudioError(
-            f"no track of class {', '.join(map(repr, empty))} is readable (reasons above): repair the files or the "
-            "list",
+            f"no track of class {', '.join(map(repr, empty))} is readable (see the reason for each): repair the files "
+            "or the list",
             code="audio.empty-class",
         )
     n_unreadable = len(tracks) - kept.total()
     if n_unreadable > max_bad * len(tracks):
         raise AudioError(
-            f"{n_unreadable} of {len(tracks)} training tracks are unreadable, more than {max_bad:.0%} (reasons above): "
-            "repair the files or the list, or allow more with --max-bad",
+            f"{n_unreadable} of {len(tracks)} training tracks are unreadable, more than {max_bad:.0%} (see the reason "
+            "for each): repair the files or the list, or allow more with --max-bad",
             code="audio.too-many-to-train",
         )

@@ -77,7 +77,7 @@ class Kind(Enum):
         code="output.missing-track",
     )
     SAME_NAME = Treatment(
-        "takes both for one track", "told apart by file name or path", "rename the files", code="output.same-name"
+        "takes both for one track", "distinguished by file name or path", "rename the files", code="output.same-name"
     )
     SHORT_NAME = Treatment("stops with an error", "counted like any other", "rename the file", code="output.short-name")
     NO_LETTERS = Treatment(
