@@ -326,7 +326,7 @@ def _mistakes(
 
 
 def _probabilities(folder: Path, system: SystemResult, run: RunRecord, notes: list[str]) -> dict[str, Probabilities]:
-    """Return the probabilities of each fold, from the file that the run wrote or else from the one beside the output."""
+    """Return the probabilities of each fold, from the file of the run or else from the one beside the output."""
     recorded = run.systems[system.name].folds if system.name in run.systems else {}
     tables = {}
     for fold in system.folds:

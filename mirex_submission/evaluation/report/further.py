@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Further:
-    """Content of the section; header: names of the figures. clusters: "tracks" or "groups", which the bootstrap draws."""
+    """Content of the section; header: names of the figures. clusters: the bootstrap draws "tracks" or "groups"."""
 
     header: list[str]
     overall: list[Row]

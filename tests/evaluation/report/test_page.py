@@ -84,8 +84,14 @@ def test_every_figure_has_a_name_and_a_caption_that_explains_it(hostile):
     _, page = hostile
     assert [tag for tag, _ in page.tags].count("figure") == [tag for tag, _ in page.tags].count("figcaption") == 11
     assert all(a["role"] == "img" and a["aria-label"] for tag, a in page.tags if tag == "svg")
-    for text in ("its 95 % interval", "Two systems differ significantly if their lines do not overlap", "Low statistical power:",
-                 "Read down a column", "lower is better", "added up over the folds"):  # fmt: skip
+    for text in (
+        "its 95 % interval",
+        "Two systems differ significantly if their lines do not overlap",
+        "Low statistical power:",
+        "Read down a column",
+        "lower is better",
+        "added up over the folds",
+    ):
         assert text in page.text(tag="figcaption")
 
 
@@ -263,7 +269,7 @@ SECRET = {
 
 @pytest.fixture
 def named(tmp_path):
-    """A function that writes a page from a runs.json that names `path`; `put` creates a file there. Returns the notes."""
+    """A function that writes a page from a runs.json with a path, where `put` creates a file; it returns the notes."""
 
     def run(name, path, put=lambda path: None):
         folder = plain(tmp_path / "results")
@@ -337,7 +343,7 @@ def test_special_huge_or_nested_results_are_an_error_at_once(tmp_path, file, kin
         write_report(folder, folder / "report.html", COMMAND)
 
 
-def test_probabilities_beside_an_output_are_read_only_if_the_output_belongs_to_the_results(tmp_path):
+def test_probabilities_are_read_only_beside_an_output_of_the_results(tmp_path):
     folder = plain(tmp_path / "results")
     write_probabilities(folder / "A" / "1.csv", ["x", "secret"], [("/none/track1.wav", "y", (0, 1))])
     results = (folder / "results.json").read_text()
