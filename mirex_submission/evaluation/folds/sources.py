@@ -12,7 +12,7 @@ from mirex_submission.system.installation import install_extra
 
 log = logging.getLogger(__name__)
 
-# Attributes of mirdata's tracks that hold a label; `canonical_composer` is from maestro, `tags` are MTG-Jamendo's moods.
+# Attributes of mirdata's tracks with a label; `canonical_composer` is from maestro, `tags` are MTG-Jamendo's moods.
 MIRDATA_LABELS = ("genre", "genres", "mood", "composer", "canonical_composer", "tags")
 
 

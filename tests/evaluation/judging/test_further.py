@@ -146,7 +146,11 @@ def test_groups_and_strata(call, task):
         ("--strata", "path\tcodec\n/elsewhere.wav\tx\n", "[usage.tags]"),
         ("--strata", "path\n/a/track10.wav\n", "table:1: the columns 'path'"),
         ("--strata", "file\tcodec\n/a/track10.wav\tx\n", "[strata.columns]"),
-        ("--strata", "path\tcodec\n/a/track10.wav\tx\n/a/track10.wav\ty\n", "table:3: the track '/a/track10.wav' is also in line 2"),
+        (
+            "--strata",
+            "path\tcodec\n/a/track10.wav\tx\n/a/track10.wav\ty\n",
+            "table:3: the track '/a/track10.wav' is also in line 2",
+        ),
     ],
 )
 def test_wrong_groups_and_strata_are_refused_before_anything_is_written(call, task, option, text, expected):
