@@ -152,7 +152,7 @@ def test_groups_stay_together_in_the_inner_folds(module, monkeypatch, tmp_path, 
     inner = []
     for group_of in ({}, {path: path[1] for path in paths}):
         module.train(tracks, group_of, tmp_path, 1)
-        inner.append(float(re.match(r"([\d.]+)% right in 5 inner", capsys.readouterr().err)[1]))
+        inner.append(float(re.match(r"([\d.]+)% correct in 5 inner", capsys.readouterr().err)[1]))
     assert inner[0] == 100 and inner[1] < 80
 
 
