@@ -62,7 +62,7 @@ def test_groups_come_from_the_folder_or_from_an_option(lists, tmp_path):
     album.write_text("/none/rock_1a.wav\tTommy\n")
     assert list(read_task([lists], groups=[("album", str(album))]).groups) == ["album"]
     album.write_text("rock_1a.wav\tTommy\n")
-    with pytest.raises(UsageError, match="none of the tracks"):
+    with pytest.raises(UsageError, match="no track of the lists"):
         read_task([lists], groups=[("album", str(album))])
 
 
@@ -96,7 +96,7 @@ def test_outputs_of_one_system_or_of_several(lists, tmp_path):
 def test_two_lists_of_groups_need_two_names(lists):
     groups = str(lists / "groups.txt")
     (lists / "groups.txt").write_text("/none.wav\tx\n")
-    with pytest.raises(UsageError, match=r"a name of its own.*\[usage\.groups\]"):
+    with pytest.raises(UsageError, match=r"a different name.*\[usage\.groups\]"):
         read_task([lists], groups=[("group", groups), ("group", groups)])
 
 

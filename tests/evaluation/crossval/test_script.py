@@ -82,7 +82,7 @@ def run(path, tmp_path):
         (b"cd /\r\n", "it has Windows line ends"),
         (b'#!/bin/sh\nmkdir -p "$0.d"\r\n', "it has Windows line ends"),
         (b"\xef\xbb\xbf#!/bin/bash\nexit 4\n", "byte order mark"),
-        (b"#!/bin/sh\nno-such-program\n", "a program that it calls, or the interpreter of one, is not there"),
+        (b"#!/bin/sh\nno-such-program\n", "a program that it calls, or the interpreter of one, does not exist"),
         (b"#!/bin/sh\n/etc/passwd\n", "a program that it calls is not executable"),
         (
             b'#!/bin/sh\nprintf \'#!/bin/no-python\\r\\n\' > "$0.py"; chmod +x "$0.py"\n"$0.py"\n',

@@ -197,7 +197,7 @@ def test_a_group_in_training_and_test_is_named_with_both_lines(written):
     (folder / "fold1.train.txt").write_text(f"{moved.path}\t{moved.label}\n")
     with pytest.raises(
         ListError,
-        match=rf"fold1\.test\.txt:\d+: {left.path}: line 1 .*'{group}' too: {moved.path}.*\[folds\.crossing-group\]",
+        match=rf"fold1\.test\.txt:\d+: {left.path}: line 1 .*'{group}': {moved.path}.*\[folds\.crossing-group\]",
     ):
         check.read(folder, tracks)
 
@@ -234,7 +234,7 @@ def test_the_list_of_groups_of_earlier_folds_is_removed(tmp_path):
 def test_repeats_with_equal_folds_give_a_warning():
     made = folds.split(tracks_of([(1, 1), (1, 1)]), 2, repeats=2)
     [warning] = check.warnings(made)
-    assert warning.startswith("repeat2 has the folds of repeat1: ") and warning.endswith("[folds.equal-repeats]")
+    assert warning.startswith("repeat2 has the same folds as repeat1: ") and warning.endswith("[folds.equal-repeats]")
 
 
 def test_a_folder_without_folds_and_a_fold_without_lists_are_errors(written, tmp_path):
@@ -262,7 +262,7 @@ def test_missing_classes_give_a_warning_with_the_number_of_their_groups():
     others = ", ".join(fold.name for fold in made if fold.name != lonely)
     expected = [f"in no test list of {others}: ", f"in no train list of {lonely}: "]
     for warning, where in zip(check.warnings(made), expected, strict=True):
-        assert warning.startswith(f"class 'class1', of 1 group(s), is {where}")
+        assert warning.startswith(f"class 'class1' (1 group(s)) is {where}")
         assert warning.endswith(" [folds.missing-class]")
     assert check.warnings(folds.split(tracks_of(MOOD_LIKE), 3)) == []
 
