@@ -86,7 +86,7 @@ def run(path, tmp_path):
         (b"#!/bin/sh\n/etc/passwd\n", "a program that it calls is not executable"),
         (
             b'#!/bin/sh\nprintf \'#!/bin/no-python\\r\\n\' > "$0.py"; chmod +x "$0.py"\n"$0.py"\n',
-            "is not there",
+            "does not exist",
         ),
         (
             b'#!/bin/bash\nprintf \'#!/bin/sh\\r\\n\' > "$0.py"; chmod +x "$0.py"\n"$0.py"\n',
