@@ -1,4 +1,4 @@
-"""What several test files need: a small corpus that the example synthesises, and the shell scripts as a caller."""
+"""Fixtures of several test files: a small synthetic corpus, and a function that runs the shell scripts."""
 
 import importlib
 import itertools
@@ -14,7 +14,7 @@ from synthetic_corpus import write_corpus
 
 from mirex_submission.system import plugins
 
-# ONNX Runtime would send its maker statistics; what our own commands start is not to rely on this.
+# ONNX Runtime would send telemetry from the tests; our own commands must not rely on this variable.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 ENVIRONMENT = dict(os.environ)
 LOG = logging.getLogger("mirex_submission")
@@ -22,9 +22,9 @@ LOG = logging.getLogger("mirex_submission")
 
 @pytest.fixture(autouse=True)
 def environment():
-    """Put the environment and the log back: commands in this process, also in wider fixtures, set them.
+    """Restore the environment and the log, because commands in this process change them, also in wider fixtures.
 
-    What a test starts inherits the environment.
+    Processes that a test starts inherit the environment.
     """
     put_back()
     yield
@@ -41,13 +41,13 @@ def put_back():
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory):
-    """{list name: path} of four styles with six clips of 4 s each; a third is held out."""
+    """The lists, {name: path}, of a corpus of four styles with six clips of 4 s each; a third is held out."""
     return write_corpus(tmp_path_factory.mktemp("corpus"), n_clips=6, seconds=4.0)
 
 
 @pytest.fixture
 def run_script():
-    """Call a script of bin/ as an evaluator does: stdout and stderr apart, exit status unchecked."""
+    """A function that runs a script of bin/ as an evaluator does: stdout and stderr apart, exit status unchecked."""
 
     def run(script, *args, cwd=None, env=None, timeout=300):
         environment = {**os.environ, "MIREX_PYTHON": sys.executable, **(env or {})}
@@ -59,7 +59,7 @@ def run_script():
 
 @pytest.fixture
 def install_package(tmp_path, monkeypatch):
-    """Install packages of one module that adds one network or view, into the folder `site` of the test."""
+    """A function that installs a package of one module with one network or view into the folder `site` of the test."""
     site, moments = tmp_path / "site", itertools.count()
     monkeypatch.syspath_prepend(site)
 
@@ -73,7 +73,7 @@ def install_package(tmp_path, monkeypatch):
         (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: {version}\n")
         (metadata / "entry_points.txt").write_text(f"[{group}]\n{name} = {value}\n")
         (site / f"{module}.py").write_text(code)
-        os.utime(site, ns=(0, next(moments)))  # by which importlib.metadata knows that something has changed
+        os.utime(site, ns=(0, next(moments)))  # importlib.metadata detects changes by this time
         forget(module)
 
     def forget(module="their_module"):

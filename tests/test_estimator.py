@@ -1,4 +1,4 @@
-"""MirexClassifier: the shell scripts' answers, scikit-learn's conventions, searches on one scratch folder."""
+"""MirexClassifier: the predictions of the shell scripts, scikit-learn's conventions, searches on one scratch folder."""
 
 import csv
 import dataclasses
@@ -51,7 +51,7 @@ def fitted(tracks, scratch):
     return MirexClassifier(scratch=scratch, **QUICK).fit(*tracks[:2])
 
 
-def test_it_answers_as_the_shell_scripts_do_on_the_same_lists(fitted, corpus, tracks, tmp_path, run_script):
+def test_it_predicts_the_same_as_the_shell_scripts_on_the_same_lists(fitted, corpus, tracks, tmp_path, run_script):
     options = ["--epochs", 4, "--segments-per-track", 3, "--model", 1, "-numThreads", 1, "--no-picture"]
     assert run_script("train.sh", *options, tmp_path / "s", corpus["train"]).returncode == 0
     table = tmp_path / "p.csv"
@@ -71,7 +71,7 @@ def test_it_answers_as_the_shell_scripts_do_on_the_same_lists(fitted, corpus, tr
         assert model.items() <= fitted.bundle_.items()
 
 
-def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(fitted, tracks, tmp_path):
+def test_refitted_or_cloned_or_on_another_scratch_folder_it_predicts_the_same(fitted, tracks, tmp_path):
     expected = fitted.predict_proba(tracks[2])
     again = clone(fitted).set_params(scratch=tmp_path / "new")
     with pytest.raises(NotFittedError):
@@ -82,7 +82,7 @@ def test_fitted_again_cloned_or_fitted_on_another_scratch_folder_it_is_the_same(
     other = again.set_params(random_state=1).fit(*tracks[:2])
     assert not np.array_equal(other.predict_proba(tracks[2]), expected)
     drawn = [again.set_params(random_state=np.random.RandomState(5)).fit(*tracks[:2]) for _ in range(2)]
-    np.testing.assert_array_equal(*(each.predict_proba(tracks[2]) for each in drawn))
+    np.testing.assert_array_equal(*(one.predict_proba(tracks[2]) for one in drawn))
 
 
 def test_pickled_it_predicts_in_another_process_without_its_scratch_folder(fitted, tracks, tmp_path):
@@ -119,7 +119,7 @@ def test_a_search_over_grouped_folds_in_two_processes_decodes_each_file_once_and
     assert not list((tmp_path / "models").iterdir())
 
 
-def test_a_search_gives_groups_to_fit_where_it_is_asked_to(tracks, scratch, monkeypatch):
+def test_a_search_passes_groups_to_fit_if_requested(tracks, scratch, monkeypatch):
     paths, labels = tracks[:2]
     groups, held_out = list(range(len(paths))), []
     train = estimator_module.train
@@ -136,7 +136,7 @@ def test_a_search_gives_groups_to_fit_where_it_is_asked_to(tracks, scratch, monk
     assert len(held_out) == 3 and all(held_out)
 
 
-def test_without_a_scratch_folder_all_estimators_of_a_process_share_one_that_goes_with_it(tracks, tmp_path):
+def test_without_a_scratch_folder_all_estimators_of_a_process_share_a_temporary_one(tracks, tmp_path):
     code = f"""
 import sys, tempfile
 from pathlib import Path
@@ -157,47 +157,47 @@ print(*there.glob("*"), len(list(there.rglob("*.logmel"))), "matplotlib" in sys.
 
 
 @pytest.mark.parametrize("kind", [int, "object"])
-def test_labels_come_back_as_they_are_and_columns_are_in_their_order(fitted, tracks, kind):
-    """As text, 10 stands before 9."""
+def test_labels_keep_their_type_and_columns_are_in_their_order(fitted, tracks, kind):
+    """As text, "10" would be before "9"."""
     numbers = np.array([{"bells": 9, "chorale": 10, "techno": 100, "waltz": -1}[label] for label in tracks[1]])
     labels = numbers.astype(str).astype(object) if kind == "object" else numbers.astype(kind)
-    found = clone(fitted).fit(tracks[0], labels)
-    assert found.classes_.tolist() == sorted(set(labels.tolist()))
-    predicted = found.predict(tracks[2])
+    model = clone(fitted).fit(tracks[0], labels)
+    assert model.classes_.tolist() == sorted(set(labels.tolist()))
+    predicted = model.predict(tracks[2])
     assert predicted.dtype == labels.dtype
-    np.testing.assert_array_equal(found.classes_[found.predict_proba(tracks[2]).argmax(axis=1)], predicted)
+    np.testing.assert_array_equal(model.classes_[model.predict_proba(tracks[2]).argmax(axis=1)], predicted)
 
 
 def test_an_unreadable_track_gets_the_most_frequent_label_with_a_warning(tracks, scratch, tmp_path, caplog):
     noise = tmp_path / "no.wav"
     noise.write_bytes(b"no audio")
     paths, labels = [*tracks[0][3:], str(noise)], [*tracks[1][3:], tracks[1][-1]]
-    found = MirexClassifier(scratch=scratch, **QUICK).fit(paths, labels)
-    shares = [labels[:-1].count(label) / (len(labels) - 1) for label in found.classes_]
+    model = MirexClassifier(scratch=scratch, **QUICK).fit(paths, labels)
+    shares = [labels[:-1].count(label) / (len(labels) - 1) for label in model.classes_]
     caplog.clear()
-    predicted = found.predict([*tracks[2][:2], noise])
-    assert predicted[2] == found.classes_[np.argmax(shares)]
+    predicted = model.predict([*tracks[2][:2], noise])
+    assert predicted[2] == model.classes_[np.argmax(shares)]
     assert str(noise) in caplog.text and "[audio.most-frequent-label]" in caplog.text
-    np.testing.assert_allclose(found.predict_proba([*tracks[2][:2], noise])[2], shares)
+    np.testing.assert_allclose(model.predict_proba([*tracks[2][:2], noise])[2], shares)
     with pytest.raises(AudioError, match=r"^1 of 1 .*\[audio.too-many\]"):
-        found.predict([noise])
+        model.predict([noise])
     with pytest.raises(AudioError, match=r"^1 of 2 .*\[audio.too-many\]"):
-        clone(found).set_params(strict=True).fit(tracks[0], tracks[1]).predict([tracks[2][0], noise])
+        clone(model).set_params(strict=True).fit(tracks[0], tracks[1]).predict([tracks[2][0], noise])
     with pytest.raises(AudioError, match=r"\[audio.too-many-to-train\]"):
-        clone(found).set_params(max_bad=0).fit(paths, labels)
+        clone(model).set_params(max_bad=0).fit(paths, labels)
 
 
-def test_groups_are_for_patience_which_never_splits_one(tracks, scratch):
+def test_patience_never_splits_a_group(tracks, scratch):
     patient = MirexClassifier(scratch=scratch, **{**QUICK, "patience": 1})
     one = np.where(np.array(tracks[1]) == "bells", "bells", tracks[0])
-    found = patient.fit(*tracks[:2], groups=one)
-    assert not np.array_equal(found.predict_proba(tracks[2]), patient.fit(*tracks[:2]).predict_proba(tracks[2]))
+    model = patient.fit(*tracks[:2], groups=one)
+    assert not np.array_equal(model.predict_proba(tracks[2]), patient.fit(*tracks[:2]).predict_proba(tracks[2]))
     alone = clone(patient).set_params(patience=0)
     expected = alone.fit(*tracks[:2]).predict_proba(tracks[2])
     np.testing.assert_array_equal(alone.fit(*tracks[:2], groups=one).predict_proba(tracks[2]), expected)
 
 
-def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, scratch, tmp_path, run_script):
+def test_the_recipe_modulation_predicts_the_same_as_the_shell_scripts(corpus, tracks, scratch, tmp_path, run_script):
     fitted = MirexClassifier(scratch=scratch, recipe="modulation", views="mel-modulation").fit(*tracks[:2])
     calls = corpus["train"], corpus["test"], tmp_path / "out.txt"
     done = run_script(
@@ -235,13 +235,13 @@ def test_the_recipe_modulation_answers_as_the_shell_scripts_do(corpus, tracks, s
         ({"recipe": "modulation", "bands": 2}, ["a.wav", "b.wav"], ["x", "y"], UsageError, r"^--bands .*other-recipe"),
     ],
 )
-def test_a_wrong_call_is_refused_and_leaves_nothing(tmp_path, options, X, y, error, text):
+def test_wrong_arguments_are_refused_and_leave_no_files(tmp_path, options, X, y, error, text):
     with pytest.raises(error, match=text):
         MirexClassifier(scratch=tmp_path, **options).fit(X, y)
     assert not list(tmp_path.rglob("*.*"))
 
 
-def test_its_defaults_are_those_of_the_options():
+def test_its_defaults_equal_those_of_the_options():
     subjects = (ViewRecipe, Recipe, FeatureOptions, TrainingOptions, RunOptions)
     defaults = {field.name: field.default for options in subjects for field in dataclasses.fields(options)}
     parameters = MirexClassifier().get_params()
@@ -251,13 +251,13 @@ def test_its_defaults_are_those_of_the_options():
 
 
 def test_its_input_is_one_dimensional_text():
-    """scikit-learn's own checks feed tables, and so run on the subclass below."""
+    """scikit-learn's own checks use tables, so they run on the subclass below."""
     tags = get_tags(MirexClassifier()).input_tags
     assert (tags.one_d_array, tags.two_d_array, tags.string) == (True, False, True)
 
 
 class OfTables(MirexClassifier):
-    """The same classifier, of rows of numbers: each row is made audible, as a file with a tone for every number."""
+    """The same classifier for rows of numbers: each row becomes an audio file with a tone for every number."""
 
     folder = None
 
@@ -294,6 +294,6 @@ class OfTables(MirexClassifier):
 @parametrize_with_checks(
     [OfTables(model="1", epochs=3, segments_per_track=2, batch_size=10, learning_rate=0.1, bands=16, frames=32)]
 )
-def test_scikit_learns_own_checks_hold_where_rows_of_numbers_are_made_audible(estimator, check, tmp_path, monkeypatch):
+def test_scikit_learns_own_checks_pass_with_rows_of_numbers_as_audio(estimator, check, tmp_path, monkeypatch):
     monkeypatch.setattr(OfTables, "folder", tmp_path)
     check(estimator)

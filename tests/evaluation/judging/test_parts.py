@@ -59,23 +59,23 @@ def test_bins_are_closed_on_the_right():
 def test_figures_equal_scikit_learns_and_identity_resamples_give_the_figures():
     truth, p = drawn()
     tests = answers(truth, p)
-    found = values(judge_part(tests, "all", "", seed=0))
+    computed = values(judge_part(tests, "all", "", seed=0))
     rates = np.eye(4)[truth]
-    assert found == pytest.approx(
+    assert computed == pytest.approx(
         {
             "accuracy": (p.argmax(axis=1) == truth).mean(),
             "balanced_accuracy": balanced_accuracy_score(truth, p.argmax(axis=1)),
             "top2_accuracy": top_k_accuracy_score(truth, p, k=2),
             "log_loss": log_loss(truth, p),
             "brier_score": ((p - rates) ** 2).sum(axis=1).mean(),
-            "calibration_error": found["calibration_error"],
+            "calibration_error": computed["calibration_error"],
             "auroc": roc_auc_score(truth, p, multi_class="ovr"),
         }
     )
     once = np.ones((len(truth), 1))
     statistics = {**dict(parts._of_predictions(tests)), **dict(parts._of_probabilities(tests))}
     for name, (_, statistic) in statistics.items():
-        assert statistic(once)[0] == pytest.approx(found[name]), name
+        assert statistic(once)[0] == pytest.approx(computed[name]), name
 
 
 def test_intervals_of_the_auroc_are_close_to_an_exact_auroc_for_each_resample():
@@ -104,14 +104,14 @@ def test_parts_count_tracks_as_mirex_does_and_known_probabilities():
     predicted = truth.copy()
     predicted[[0, 8]] = NO_PREDICTION
     tests = answers(truth, p, predicted)
-    found = judge_parts(tests, [("a", 3), ("b", 6)], [("codec=mp3", np.arange(9) < 4)], seed=0)
-    assert [(x.kind, x.name, x.n_tracks, x.n_known, x.figures["accuracy"].value) for x in found] == [
+    computed = judge_parts(tests, [("a", 3), ("b", 6)], [("codec=mp3", np.arange(9) < 4)], seed=0)
+    assert [(x.kind, x.name, x.n_tracks, x.n_known, x.figures["accuracy"].value) for x in computed] == [
         ("all", "", 7, 6, 1.0),
         ("fold", "a", 3, 0, 2 / 3),
         ("fold", "b", 6, 6, 5 / 6),
         ("stratum", "codec=mp3", 3, 1, 1.0),
     ]
-    assert set(found[1].figures) == {"accuracy", "balanced_accuracy"} and "auroc" not in found[3].figures
+    assert set(computed[1].figures) == {"accuracy", "balanced_accuracy"} and "auroc" not in computed[3].figures
 
 
 def test_a_part_without_tests_has_no_figures():
