@@ -40,7 +40,7 @@ from mirex_submission.protocol.outputs import (
 # Doubtful labels are a warning only from these values on; below, mistakes of the systems explain them equally well.
 _LEAST_SHARE = 0.05  # share of tracks with doubtful labels
 _LEAST_AGREEMENT = 0.75  # share of predictions that agree with the labels
-_AS_SURE = 0.6  # how often systems are confident where they contradict a label, relative to where they agree
+_CONFIDENCE_RATIO = 0.6  # how often systems are confident where they contradict a label, relative to where they agree
 _UNKNOWN = -1
 _NO_PROBABILITIES = (
     "there is only one system, without probabilities beside its outputs: each of its mistakes counts as a doubtful "
@@ -105,7 +105,7 @@ class ConfidentLabels:
         return tracks[np.argsort(self.margins[tracks], kind="stable")]
 
     @cached_property
-    def rather_wrong(self) -> bool:
+    def labels_seem_wrong(self) -> bool:
         """True if wrong labels explain the doubtful labels better than mistakes of the systems do.
 
         A system that makes a mistake mostly has a low confidence. A correct system that contradicts a wrong label is as
@@ -115,7 +115,7 @@ class ConfidentLabels:
         if len(self.doubtful) < _LEAST_SHARE * len(agrees) or agrees.mean() < _LEAST_AGREEMENT:
             return False
         is_sure = self.confident == self.probabilities.argmax(axis=1)
-        return bool(is_sure[~agrees].mean() >= _AS_SURE * is_sure[agrees].mean())
+        return bool(is_sure[~agrees].mean() >= _CONFIDENCE_RATIO * is_sure[agrees].mean())
 
     @property
     def _of_label(self) -> np.ndarray:
@@ -138,15 +138,15 @@ def doubtful_labels(task: AuditTask) -> list[Problem]:
     """
     names = class_names(Track(track.path, track.label) for track in task.tracks.values() if track.label)
     numbers = class_numbers(names)
-    by_file, graded = _probabilities(task, numbers, len(names))
+    by_file, have_degrees = _probabilities(task, numbers, len(names))
     tracks = [task.tracks[file] for file in by_file]
     if len(names) < 2 or not tracks:
         return []
     labels = np.array([numbers[class_key(track.label)] for track in tracks])
     learned = ConfidentLabels(labels, np.stack(list(by_file.values())))
-    if not graded:
+    if not have_degrees:
         log.warning("%s", coded(_NO_PROBABILITIES, code="audit.no-probabilities"))
-    is_warning = graded and learned.rather_wrong
+    is_warning = have_degrees and learned.labels_seem_wrong
     spelled = list(names.values())
     return [
         _problem(learned, tracks, spelled, number, is_warning=is_warning)

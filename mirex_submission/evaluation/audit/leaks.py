@@ -32,7 +32,7 @@ def leaks(task: AuditTask) -> list[Problem]:
 def _split_groups(task: AuditTask, kind: str) -> Iterator[Problem]:
     """Yield the groups that are in both training and test of a fold."""
     group_of = task.groups[kind]
-    members = _gathered(task.tracks.values(), lambda track: group_key(group_of.get(track.file, "")))
+    members = _grouped_by(task.tracks.values(), lambda track: group_key(group_of.get(track.file, "")))
     for tracks in members.values():
         folds = task.crossed(track.file for track in tracks)
         if folds:
@@ -54,7 +54,7 @@ def _split_groups(task: AuditTask, kind: str) -> Iterator[Problem]:
 
 def _split_titles(task: AuditTask) -> Iterator[Problem]:
     """Yield the titles (from file names) that are in both training and test of a fold."""
-    titles = _gathered(task.tracks.values(), _title)
+    titles = _grouped_by(task.tracks.values(), _title)
     numbered = [tracks for title, tracks in titles.items() if title[-1].isdigit()]
     n_repeated = sum(len(tracks) for tracks in numbered if len(tracks) > 1)
     is_numbering = n_repeated > _NUMBERING * sum(map(len, numbered))
@@ -88,7 +88,7 @@ def _title(track: AuditTrack) -> str:
 
 def _split_folders(task: AuditTask) -> Iterator[Problem]:
     """Yield the folders that are in both training and test of a fold, if folders look like albums or artists."""
-    folders = _gathered(task.tracks.values(), lambda track: str(PurePath(nfc(track.file)).parent))
+    folders = _grouped_by(task.tracks.values(), lambda track: str(PurePath(nfc(track.file)).parent))
     labels = {track.label for track in task.tracks.values()}
     classes = {group_key(label) for label in labels}
     several = {
@@ -131,7 +131,7 @@ def _unicode_forms(task: AuditTask) -> Iterator[Problem]:
 
 def _forms(task: AuditTask, kind: str, files_of: dict[str, list[str]]) -> Iterator[Problem]:
     """Yield the names that differ only in their Unicode form; files_of: {name: its files}."""
-    for name, spellings in _gathered(files_of, nfc).items():
+    for name, spellings in _grouped_by(files_of, nfc).items():
         if len(spellings) > 1:
             files = [file for spelling in spellings for file in files_of[spelling]]
             folds = task.crossed(files)
@@ -149,13 +149,13 @@ def _forms(task: AuditTask, kind: str, files_of: dict[str, list[str]]) -> Iterat
             )
 
 
-def _gathered(things: Iterable[Thing], name_of: Callable[[Thing], str]) -> dict[str, list[Thing]]:
+def _grouped_by(things: Iterable[Thing], name_of: Callable[[Thing], str]) -> dict[str, list[Thing]]:
     """Group things by name; things with the name "" are left out."""
-    gathered: dict[str, list[Thing]] = defaultdict(list)
+    groups: dict[str, list[Thing]] = defaultdict(list)
     for thing in things:
-        gathered[name_of(thing)].append(thing)
-    gathered.pop("", None)
-    return gathered
+        groups[name_of(thing)].append(thing)
+    groups.pop("", None)
+    return groups
 
 
 def _shown(names: Collection[str]) -> str:

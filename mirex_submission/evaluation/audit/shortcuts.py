@@ -78,7 +78,7 @@ def shortcuts_of(
         right[feature] = trials.right(matrix, n_trees=_N_TREES if feature == ALL else 1)
         progress.advance()
     progress.close()
-    return _judged(task, tracks, trials, right)
+    return _compare_with_chance(task, tracks, trials, right)
 
 
 def _indices(task: AuditTask, tracks: Sequence[AuditTrack]) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -209,7 +209,7 @@ class _Trials:
         return accuracy_interval(right, self._clusters, seed=self._seed, confidence=confidence)
 
 
-def _judged(
+def _compare_with_chance(
     task: AuditTask, tracks: Sequence[AuditTrack], trials: _Trials, right: Mapping[str, np.ndarray]
 ) -> tuple[list[Shortcut], list[Problem]]:
     """Compare each accuracy with chance; single features have wider intervals, as some of many exceed it by luck."""

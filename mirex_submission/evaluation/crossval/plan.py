@@ -62,7 +62,7 @@ class StepOptions:
 
 
 @dataclass(frozen=True)
-class Again:
+class StressStep:
     """An additional classify step, on altered audio, in its own scratch folder.
 
     Parameters
@@ -104,7 +104,7 @@ class FoldPlan:
         The training history in the folder of our own model, which is copied to `history`.
     history : Path
         The copy of the training history.
-    again : dict of str to Again
+    stress_steps : dict of str to StressStep
         {name of a variant of the test list: step that classifies it}.
     """
 
@@ -116,12 +116,12 @@ class FoldPlan:
     probabilities: Path
     models_history: Path | None
     history: Path
-    again: dict[str, Again]
+    stress_steps: dict[str, StressStep]
 
     @property
-    def pending(self) -> list[Again]:
+    def pending(self) -> list[StressStep]:
         """The additional steps that have not succeeded yet; they need the trained folder of the fold."""
-        return [again for again in self.again.values() if not again.step.finished()]
+        return [extra for extra in self.stress_steps.values() if not extra.step.finished()]
 
     @property
     def failed(self) -> Path:
@@ -247,26 +247,26 @@ class _Planner:
         folder = scratch / "models" / model if own else None
         # Only networks have a training history: the other recipes have no epochs.
         models_history = folder / "history.csv" if folder and self.options.of_networks else None
-        again = {}
+        stress_steps = {}
         if self.submission.separate:
             train = self._train(lists, after, scratch, model, folder, models_history)
             steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities if own else None)]
             for variant, test_list in self.variants.get(fold, {}).items():
-                again[variant] = self._again(fold, variant, test_list, train.key, model, folder or scratch)
+                stress_steps[variant] = self._stress_step(fold, variant, test_list, train.key, model, folder or scratch)
         else:
             steps = [self._train_and_classify(lists, after, scratch, output)]
         history = self.results / "history" / f"{fold}.csv"
-        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history, again)
+        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history, stress_steps)
 
     def _train(
         self, lists: FoldLists, after: str, scratch: Path, model: str, folder: Path | None, history: Path | None
     ) -> Step:
         options = [*self._own_options(model), *self.options.train]
         argv = self.submission.argv("train", options, scratch, lists.train, threads=self.options.threads)
-        leaves = [*([history] if history else []), *([folder / "bundle.json"] if folder else [])]
+        outputs = [*([history] if history else []), *([folder / "bundle.json"] if folder else [])]
         # All our systems with the same training options share one training.
         record = self._record("train", model if self.submission.own else f"{self.submission.name}.{lists.name}")
-        return Step("train", argv, [lists.train], after, leaves, scratch, self._log(lists, "train"), record)
+        return Step("train", argv, [lists.train], after, outputs, scratch, self._log(lists, "train"), record)
 
     def _classify(
         self, lists: FoldLists, after: str, scratch: Path, output: Path, model: str, probabilities: Path | None
@@ -276,11 +276,13 @@ class _Planner:
             options += ["--probabilities", str(probabilities)]
         options += self.options.classify
         argv = self.submission.argv("classify", options, scratch, lists.test, output, threads=self.options.threads)
-        leaves = [output, *([probabilities] if probabilities else [])]
+        outputs = [output, *([probabilities] if probabilities else [])]
         record = self._record("classify", f"{self.submission.name}.{lists.name}")
-        return Step("classify", argv, [lists.test], after, leaves, None, self._log(lists, "classify"), record)
+        return Step("classify", argv, [lists.test], after, outputs, None, self._log(lists, "classify"), record)
 
-    def _again(self, fold: str, variant: str, test_list: Path, after: str, model: str, source: Path) -> Again:
+    def _stress_step(
+        self, fold: str, variant: str, test_list: Path, after: str, model: str, source: Path
+    ) -> StressStep:
         owner = f"{self.submission.name}.{fold}.{variant}"
         scratch, output = self.home / "stress" / owner, self.results / "stress" / f"{fold}.{variant}.txt"
         options = [*self._own_options(model), *self.options.classify]
@@ -288,7 +290,7 @@ class _Planner:
         log = self.results / "logs" / f"{fold}.{variant}.classify.log"
         step = Step("classify", argv, [test_list], after, [output], None, log, self._record("classify", owner))
         # Our own classification needs only the folder of the model.
-        return Again(step, source, scratch / "models" / model if self.submission.own else scratch, scratch)
+        return StressStep(step, source, scratch / "models" / model if self.submission.own else scratch, scratch)
 
     def _train_and_classify(self, lists: FoldLists, after: str, scratch: Path, output: Path) -> Step:
         name, paths = "trainAndClassify", (scratch, lists.train, lists.test, output)

@@ -252,7 +252,7 @@ class _Remote:
                 if n_left:
                     log.warning("%s: sent to another worker: %s", title, problem)
             else:
-                _wait_for_files(call.step.leaves if not result.problem else ())
+                _wait_for_files(call.step.outputs if not result.problem else ())
                 return result
         return call.step.lost(problem)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from mirex_submission.errors import StorageError, UsageError, coded
-from mirex_submission.evaluation.crossval.plan import Again, FoldPlan, Plan
+from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan, StressStep
 from mirex_submission.evaluation.crossval.remote import remote_runner
 from mirex_submission.evaluation.crossval.step import Step, StepCall, StepResult
 from mirex_submission.evaluation.crossval.supervise import Stopped
@@ -243,7 +243,7 @@ class Runner:
     def _fold(self, plan: Plan, fold: FoldPlan, environment: Mapping[str, str]) -> FoldRun:
         title = f"{plan.submission.name} {fold.lists.name}"
         earlier = [result for step in fold.steps if (result := step.earlier_result())]
-        is_whole = all(again.source.is_dir() for again in fold.pending)
+        is_whole = all(extra.source.is_dir() for extra in fold.pending)
         if len(earlier) == len(fold.steps) and fold.steps[-1].finished() and is_whole:
             log.info("%s: already done", title)
             self._progress.advance(len(earlier))
@@ -268,14 +268,14 @@ class Runner:
         finally:
             self._gpus.put(gpu)
 
-    def again(self, plan: Plan, again: Again, title: str, limit_s: float) -> StepResult:
+    def stress_step(self, plan: Plan, extra: StressStep, title: str, limit_s: float) -> StepResult:
         """Classify altered audio in a copy of the trained folder of a fold; remove the copy afterwards."""
-        prepare = partial(_prepare_again, again)
+        prepare = partial(_prepare_stress_step, extra)
         try:
             with self._gpu(_environment_of(plan.submission, self._environment)) as environment:
-                return self._run_step(title, again.step, environment, prepare, lock=again.step.record, limit_s=limit_s)
+                return self._run_step(title, extra.step, environment, prepare, lock=extra.step.record, limit_s=limit_s)
         finally:
-            remove(again.scratch)
+            remove(extra.scratch)
 
     def side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
         """Run tasks in parallel, as many at a time as folds, and return their results."""
@@ -324,12 +324,12 @@ def _prepare_fold(fold: FoldPlan, copied: Path | None) -> None:
         _copy(copied, fold.scratch)
 
 
-def _prepare_again(again: Again) -> None:
-    for path in again.step.leaves:
+def _prepare_stress_step(extra: StressStep) -> None:
+    for path in extra.step.outputs:
         remove(path)
         make_folder(path.parent)
-    remove(again.scratch)
-    _copy(again.source, again.target)
+    remove(extra.scratch)
+    _copy(extra.source, extra.target)
 
 
 def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:

@@ -76,7 +76,7 @@ class Step:
         Input files of the command.
     after : str
         Key of the step whose results it needs.
-    leaves : sequence of Path
+    outputs : sequence of Path
         Files that it has to write.
     folder : Path or None
         A folder that it also writes.
@@ -88,7 +88,7 @@ class Step:
     argv: list[str]
     lists: Sequence[Path]
     after: str
-    leaves: Sequence[Path]
+    outputs: Sequence[Path]
     folder: Path | None
     log: Path
     record: Path
@@ -110,7 +110,7 @@ class Step:
 
     def finished(self) -> StepResult | None:
         """Return the earlier result if the files of the step are still there, unchanged; otherwise None."""
-        left = self._left()
+        left = self._output_hashes()
         intact = left == self._read_record().left and None not in left.values()
         return self.earlier_result() if intact and (self.folder is None or self.folder.is_dir()) else None
 
@@ -145,12 +145,12 @@ class Step:
         self._write_record(_Record(self.key, attempts))
         outcome = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop, folder=folder)
         # Replace links by copies: the file that a link points to may be removed later.
-        for path in (path for path in self.leaves if path.is_symlink() and path.is_file()):
+        for path in (path for path in self.outputs if path.is_symlink() and path.is_file()):
             with contextlib.suppress(OSError):
                 content = path.read_bytes()
                 path.unlink()
                 write_file(path, content)
-        left = self._left()
+        left = self._output_hashes()
         result = StepResult(
             name=self.name,
             argv=self.argv,
@@ -182,9 +182,9 @@ class Step:
             return coded(f"status 0, but it did not write {missing}; {cause}{log}", code="crossval.no-output")
         return None
 
-    def _left(self) -> dict[str, str | None]:
+    def _output_hashes(self) -> dict[str, str | None]:
         """Return {file that the step has to write: its hash, None if it is missing}."""
-        return {str(path): sha256(path) if path.is_file() else None for path in self.leaves}
+        return {str(path): sha256(path) if path.is_file() else None for path in self.outputs}
 
     def _read_record(self) -> _Record:
         """Return the record of the step with this key, or an empty one."""

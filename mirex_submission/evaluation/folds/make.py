@@ -78,10 +78,14 @@ def _tracks(options: FoldsOptions) -> list[GroupedTrack]:
     tracks = from_folders(folder or "", groups=options.groups is not None)
     if options.groups == "folder":
         warn_of_ungrouped(str(folder), tracks, "a folder below its class")
-    return tracks if options.groups != "auto" or _suffice(tracks, options.folds) else list(map(_alone, tracks))
+    return (
+        tracks
+        if options.groups != "auto" or _has_enough_groups(tracks, options.folds)
+        else list(map(_without_group, tracks))
+    )
 
 
-def _suffice(tracks: Sequence[GroupedTrack], n_folds: int) -> bool:
+def _has_enough_groups(tracks: Sequence[GroupedTrack], n_folds: int) -> bool:
     """Return True if some tracks share a group, there is a group for each fold, and each class has two groups."""
     groups: dict[str, set[str]] = defaultdict(set)
     for track in tracks:
@@ -104,5 +108,5 @@ def _suffice(tracks: Sequence[GroupedTrack], n_folds: int) -> bool:
     return True
 
 
-def _alone(track: GroupedTrack) -> GroupedTrack:
+def _without_group(track: GroupedTrack) -> GroupedTrack:
     return grouped(track.path, track.label)

@@ -167,7 +167,7 @@ def judge_part(tests: Answers, kind: Literal["all", "fold", "stratum"], name: st
     counted = tests if kind == "fold" else tests.of(tests.predicted != NO_PREDICTION)
     right = counted.predicted == counted.truth
     figures = _interval_of_share("accuracy", right, counted, seed) if len(right) else {}
-    figures |= _drawn(dict(_of_predictions(counted)), counted, seed)
+    figures |= _resampled(dict(_of_predictions(counted)), counted, seed)
     part = Part(kind, name, len(right), 0, figures, [])
     if tests.probabilities is None:
         return part
@@ -177,7 +177,7 @@ def judge_part(tests: Answers, kind: Literal["all", "fold", "stratum"], name: st
     likeliest = np.argsort(np.asarray(known.probabilities), axis=1, kind="stable")[:, -2:]
     is_second = (likeliest == known.truth[:, None]).any(axis=1)
     figures |= _interval_of_share("top2_accuracy", is_second, known, seed)
-    figures |= _drawn(dict(_of_probabilities(known)), known, seed)
+    figures |= _resampled(dict(_of_probabilities(known)), known, seed)
     figures = {figure: figures[figure] for figure in FIGURES if figure in figures}
     return replace(part, n_known=len(known.truth), figures=figures, reliability=_reliability(known))
 
@@ -254,7 +254,7 @@ def _auroc(truth: np.ndarray, p: np.ndarray, classes: list[int], value: float) -
     return lambda weights: np.minimum(value + adds @ weights, 1.0)
 
 
-def _drawn(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: int) -> dict[str, Figure]:
+def _resampled(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: int) -> dict[str, Figure]:
     """Resample whole tracks, and whole groups if they are known, and compute the intervals of all figures."""
     intervals: dict[str, list[_Interval]] = {name: [] for name in figures}
     for clusters in tests.clusters() if figures else []:

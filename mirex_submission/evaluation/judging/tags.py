@@ -45,7 +45,7 @@ def read_groups(path: str | os.PathLike[str], tracks: Sequence[str]) -> np.ndarr
     listed = read_labelled(path, min_classes=1, for_evaluator=False)
     group_of = {full_path(track.path): (nfc(track.label),) for track in listed}
     full = [full_path(track) for track in tracks]
-    _say_missing(
+    _warn_of_missing(
         f"--groups {path}", [track for track in full if track not in group_of], len(full), "groups of their own"
     )
     numbers: dict[object, int] = {}
@@ -106,16 +106,16 @@ def read_strata(path: str | os.PathLike[str], tracks: Sequence[str]) -> list[tup
     strata = []
     for name, of_column in zip(others, values_of, strict=True):
         missing = [track for k, track in enumerate(tracks) if k not in of_column]
-        _say_missing(f"--strata {path}: {name}", missing, len(tracks), "in no stratum")
+        _warn_of_missing(f"--strata {path}: {name}", missing, len(tracks), "in no stratum")
         of_track = np.array([of_column.get(k, "") for k in range(len(tracks))])
         strata += [(f"{name}={value}", of_track == value) for value in sorted(set(of_column.values()))]
     return strata
 
 
-def _say_missing(source: str, missing: Sequence[str], n_tracks: int, so: str) -> None:
+def _warn_of_missing(source: str, missing: Sequence[str], n_tracks: int, counted_as: str) -> None:
     if missing and len(missing) == n_tracks:
         problem = f"{source}: none of the tracks is in this file: write the paths as in the truth lists"
         raise UsageError(problem, code="usage.tags")
     if missing:
-        text = f"{source}: {len(missing):,} of {n_tracks:,} tracks are missing and count as {so}: {examples(missing)}"
-        log.warning("%s", coded(text, code="strata.missing-track"))
+        problem = f"{source}: {len(missing):,} of {n_tracks:,} tracks are missing and count as {counted_as}"
+        log.warning("%s", coded(f"{problem}: {examples(missing)}", code="strata.missing-track"))

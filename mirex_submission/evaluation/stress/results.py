@@ -112,7 +112,7 @@ def judge(stress: Stress, runs: Sequence[SystemRun], evaluation: Evaluation) -> 
                 points.append(_point(of_folds[0], was_right, is_right))
         # Only folds of the stress test, so that both accuracies use the same tracks.
         called = [
-            number for number, fold in enumerate(run.folds) if fold.output and run.plan.folds[number].again
+            number for number, fold in enumerate(run.folds) if fold.output and run.plan.folds[number].stress_steps
         ] or range(len(before))
         all_before = np.concatenate([before[number] for number in called])
         accuracy, interval = float(all_before.mean()), wilson_interval(int(all_before.sum()), len(all_before))
@@ -124,14 +124,14 @@ def _right(
     variant: Variant, run: SystemRun, number: int, fold: Fold, before: np.ndarray, numbers: dict[str, int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
     """Return masks of the tests of a fold that are correct unaltered and altered, or None without an output."""
-    again = run.plan.folds[number].again.get(variant.name)
-    if not (run.folds[number].output and again and again.step.finished()):
+    extra = run.plan.folds[number].stress_steps.get(variant.name)
+    if not (run.folds[number].output and extra and extra.step.finished()):
         return None
     known = KnownPaths(full_path(track.path) for track in fold.tracks)
     place = {full_path(track.path): k for k, track in enumerate(fold.tracks)}
     order = [place[known.find(track.path)] for track in lists.read_unlabelled(variant.source)]
     altered = [track.path for track in lists.read_unlabelled(variant.test_list)]
-    answers, _ = read_output(again.step.leaves[0], TestList(altered), numbers)
+    answers, _ = read_output(extra.step.outputs[0], TestList(altered), numbers)
     return before[order], answers == fold.truth[order]
 
 

@@ -98,9 +98,9 @@ class Stress:
         self, runner: Runner, variant: Variant, fold: str, plans: Sequence[tuple[Plan, FoldPlan]], ends_s: float
     ) -> None:
         pending = [
-            (plan, again)
+            (plan, extra)
             for plan, of_fold in plans
-            if (again := of_fold.again.get(variant.name)) and not again.step.finished()
+            if (extra := of_fold.stress_steps.get(variant.name)) and not extra.step.finished()
         ]
         if not pending or time.monotonic() > ends_s:
             variant.remove()  # a run that was killed may have left it
@@ -115,7 +115,7 @@ class Stress:
         titles = [f"{plan.submission.name} {fold} {variant.name}" for plan, _ in pending]
         try:
             results = runner.side_by_side(
-                [partial(runner.again, *call, title, left_s) for call, title in zip(pending, titles, strict=True)]
+                [partial(runner.stress_step, *call, title, left_s) for call, title in zip(pending, titles, strict=True)]
             )
         finally:
             variant.remove()

@@ -53,7 +53,7 @@ def test_planted_wrong_labels_come_first():
     for seed in range(3):
         labels, probabilities, wrong = answers(seed)
         learned = ConfidentLabels(labels, probabilities)
-        assert learned.rather_wrong
+        assert learned.labels_seem_wrong
         hits += len(wrong & set(learned.doubtful.tolist()))
         first += len(wrong & set(learned.doubtful[: len(wrong)].tolist()))
         listed, planted = listed + len(learned.doubtful), planted + len(wrong)
@@ -62,7 +62,7 @@ def test_planted_wrong_labels_come_first():
 
 @pytest.mark.parametrize("sep", [1.0, 3.0, 6.0])
 def test_correct_labels_give_no_warning_for_good_and_bad_systems(sep):
-    assert not any(ConfidentLabels(*answers(seed, sep=sep, swapped=0)[:2]).rather_wrong for seed in range(3))
+    assert not any(ConfidentLabels(*answers(seed, sep=sep, swapped=0)[:2]).labels_seem_wrong for seed in range(3))
 
 
 @pytest.fixture(scope="module")

@@ -31,13 +31,13 @@ def step(tmp_path, script):
     (tmp_path / "status").write_text("0")
     command = script('#!/bin/sh\ncd "$1"\necho . >> count\ncp list out\nexit "$(cat status)"\n')
 
-    def make(*more, after="", leaves=("out",), folder=None):
+    def make(*more, after="", outputs=("out",), folder=None):
         return Step(
             "copy",
             [command, str(tmp_path), *more],
             [tmp_path / "list"],
             after,
-            [tmp_path / name for name in leaves],
+            [tmp_path / name for name in outputs],
             folder,
             tmp_path / "log",
             tmp_path / "records" / "copy.json",
@@ -79,7 +79,7 @@ def test_a_failed_step_is_not_finished_and_its_attempts_are_counted(step, tmp_pa
 
 
 def test_a_step_that_does_not_write_its_output_has_failed(step, tmp_path):
-    made = run(step(leaves=("out", "probabilities")))
+    made = run(step(outputs=("out", "probabilities")))
     assert made.status == 0
     assert f"{tmp_path}/probabilities" in made.problem and made.problem.endswith("[crossval.no-output]")
 
