@@ -65,7 +65,7 @@ class Submission:
 
     @cached_property
     def digest(self) -> str:
-        """The first value of `current_digest`."""
+        """The value of `current_digest` at the first use."""
         return self.current_digest()
 
     def current_digest(self) -> str:

@@ -36,7 +36,7 @@ class Fold:
 
     @property
     def repeat(self) -> str:
-        """`repeat2` of `repeat2.fold1`; `all` for folds without such a name."""
+        """Name of the repeat: `repeat2` for `repeat2.fold1`, `all` if the name has no repeat."""
         return self.name.rpartition(".fold")[0] or "all"
 
 

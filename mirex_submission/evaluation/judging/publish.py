@@ -117,7 +117,7 @@ def publish(
     for finding in evaluation.findings:
         by_kind[finding.where.rpartition(":")[0] or finding.where, finding.kind].append(finding)
     for (_, kind), findings in by_kind.items():
-        more = f" (and {len(findings) - 1:,} more such)" if len(findings) > 1 else ""
+        more = f" (and {len(findings) - 1:,} more of this kind)" if len(findings) > 1 else ""
         log.warning("%s", coded(f"{findings[0].text}; counted here: {kind.counted}{more}", code=kind.code))
     for name, comparison in (("classes", evaluation.by_class), ("folds", evaluation.by_fold)):
         if comparison and comparison.warning:

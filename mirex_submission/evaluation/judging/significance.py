@@ -56,7 +56,8 @@ class Comparison:
             return None
         text = (
             f"with {self.n_rows} rows and {len(self.mean_ranks)} systems, two systems differ significantly only if "
-            f"their mean ranks differ by more than {self.critical_difference:.2f}, of {largest} at most"
+            f"their mean ranks differ by more than {self.critical_difference:.2f} (the largest possible difference is "
+            f"{largest})"
         )
         if self.critical_difference >= largest:
             return f"{text}: no difference can be significant"

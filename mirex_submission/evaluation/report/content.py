@@ -157,7 +157,7 @@ class Report:
 
 
 def assemble(folder: Path, results: Results, run: RunRecord | None) -> Report:
-    """Put the report together; run: None where there is no record of it. Paths of the record are relative to folder."""
+    """Assemble the report; run: None if there is no record of the run. Its paths are relative to folder."""
     notes = []
     if run is None:
         text = f"no {RUNS} beside the results: times, memory and training histories are not known"
@@ -316,7 +316,7 @@ def _mistakes(
     try:
         tables = _probabilities(folder, system, run, notes)
     except ListError as error:
-        notes.append(f"{system.name}: its probabilities cannot be used: {error}")
+        notes.append(f"{system.name}: its probabilities are not used: {error}")
         return None
     if not tables:
         text = f"{system.name} has no file of probabilities: the page has no table of its most confident mistakes"

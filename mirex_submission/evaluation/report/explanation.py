@@ -77,7 +77,7 @@ def _address(png: bytes) -> str:
 
 
 def _marked_regions(explanation: Explanation) -> list[Region]:
-    """Return the marked regions, the one of the highest score first."""
+    """Return the marked regions, highest score first."""
     occlusion = explanation.occlusion
     cells = sorted(map(tuple, np.argwhere(occlusion.marked).tolist()), key=lambda cell: -occlusion.scores[cell])
     s, hz = occlusion.edges_s, occlusion.edges_hz

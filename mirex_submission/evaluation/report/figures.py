@@ -295,7 +295,7 @@ def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
         axes.barh(range(len(lengths)), lengths, 0.5, left=ends, color=look["color"], edgecolor="white", linewidth=0.5)
         ends += lengths
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"{name}, all folds one after the other")
+    axes.set_xlabel(f"{name}, sum over all folds")
     return _svg(figure, "run time of each system")
 
 

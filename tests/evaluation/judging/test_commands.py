@@ -74,7 +74,7 @@ def test_problems_of_a_kind_are_one_warning_per_file_with_their_number(call, tmp
     (tmp_path / "faulty" / "1.txt").write_text("/a/track10.wav\tx\n")
     _, _, stderr = call(*EVALUATE, "--system", "B=faulty")
     [line] = [line for line in stderr.splitlines() if "[output.missing-track]" in line and "faulty/1.txt: " in line]
-    assert line.endswith(" (and 2 more such) [output.missing-track]")
+    assert line.endswith(" (and 2 more of this kind) [output.missing-track]")
 
 
 @pytest.mark.usefixtures("task")
