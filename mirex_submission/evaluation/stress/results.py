@@ -111,10 +111,10 @@ def judge(stress: Stress, runs: Sequence[SystemRun], evaluation: Evaluation) -> 
                 was_right, is_right = (np.concatenate(part) for part in zip(*answered, strict=True))
                 points.append(_point(of_folds[0], was_right, is_right))
         # Only folds of the stress test, so that both accuracies use the same tracks.
-        called = [
+        tested = [
             number for number, fold in enumerate(run.folds) if fold.output and run.plan.folds[number].stress_steps
         ] or range(len(before))
-        all_before = np.concatenate([before[number] for number in called])
+        all_before = np.concatenate([before[number] for number in tested])
         accuracy, interval = float(all_before.mean()), wilson_interval(int(all_before.sum()), len(all_before))
         systems.append(StressSystem(name, accuracy, interval, points))
     return StressRecord(systems, stress.left_out, sorted(stress.unaltered), stress.problems)
