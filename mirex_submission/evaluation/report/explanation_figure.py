@@ -90,7 +90,7 @@ def _draw_frames(axes: Axes, explanation: Explanation) -> None:
     darkest = max(float(frames.min()), loudest - _DECADES)
     _image(axes, frames, spec, cmap="magma", vmin=darkest, vmax=max(loudest, darkest + 1e-6))
     _outline_marked(axes, explanation)
-    _title(axes, "Log-Mel bands; outlined: the regions that decided")
+    _title(axes, "Log-Mel bands; outlined: regions that decided the class")
 
 
 def _draw_windows(axes: Axes, explanation: Explanation) -> None:
