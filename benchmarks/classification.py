@@ -3,11 +3,11 @@
 
     classification.py [--threads N] [--rounds N] [--tracks N]
 
-predict  milliseconds a segment, a track of 30 segments of 40 x 80 at a time; a round gives each contender 20 tracks.
-         The floor: the operations of the forward pass at the rate of a matrix product (see training.py).
-whole    classify.sh over tracks whose features are stored: its time beyond that for one track, a track, against what
-         the network alone takes for its segments in this process.
-start    classify.sh for one stored track, against `import tensorflow` and loading a model saved by Keras.
+predict  milliseconds per segment, for one track (30 segments of 40 x 80) at a time; each contender gets 20 tracks per
+         round. Floor: the operations of the forward pass at the speed of a matrix product (see training.py).
+whole    classify.sh for many tracks with stored features: additional time per track beyond the first one, compared with
+         the time of the network alone in this process.
+start    classify.sh for one stored track, compared with `import tensorflow` and loading a model saved by Keras.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ CONTENDERS = {"ours": ours, "Keras predict_on_batch": keras_predict, "PyTorch ea
 
 
 def segments(seed=0):
-    """As they are cut from a clip: frequency first, a view of what has time first."""
+    """Make segments with the memory layout of segments of a clip: a transposed view, frequency first."""
     import numpy as np
 
     return np.random.default_rng(seed).normal(-2, 1, (SEGMENTS, 80, 40)).astype(np.float32).transpose(0, 2, 1)
@@ -109,11 +109,11 @@ keras.models.load_model(sys.argv[1])
 
 
 def commands(args):
-    """The sections "whole" and "start", on a corpus that is synthesised and trained here."""
+    """Measure the sections "whole" and "start", on a synthetic corpus and a model trained on it."""
     import soundfile
 
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
-    env.pop("KERAS_BACKEND")  # which would mean Keras
+    env.pop("KERAS_BACKEND")  # it would select the Keras engine
     with tempfile.TemporaryDirectory() as folder:
         import numpy as np
 
@@ -147,7 +147,7 @@ def commands(args):
         s = {name: statistics.median(values) for name, values in times.items()}
     a_track = (s["all"] - s["one"]) / (args.tracks - 1)
     network = s["network"] / args.tracks
-    print(f"whole, {args.tracks} stored tracks, model 2: {1e3 * a_track:.2f} ms a track; the network alone "
+    print(f"whole, {args.tracks} stored tracks, model 2: {1e3 * a_track:.2f} ms per track; network alone "
           f"{1e3 * network:.2f}; ratio {a_track / network:.2f} (goal: at most 1.15)")  # fmt: skip
     print(f"start, one stored track: {s['one']:.2f} s; import tensorflow and load a model: {s['load']:.2f} s; ratio "
           f"{s['one'] / s['load']:.2f} (goal: at most 1.30)")  # fmt: skip
@@ -162,7 +162,7 @@ def main():
     args = parser.parse_args()
     one_setting(args.threads)
     result = {"predict": predict(args), "commands": commands(args)}
-    print("\nOnly ratios within one run count: on a shared machine the milliseconds of two runs differ.")
+    print("\nCompare only ratios within one run: on a shared machine, the milliseconds of two runs differ.")
     print(json.dumps(result))
 
 

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measure how many altered copies of clips the audit finds, and how often it takes two clips for one recording.
+"""Measure how many altered copies of clips the audit finds, and how often it reports different clips as copies.
 
     copies.py [AUDIO_DIR] [--clips 40] [--seconds 10] [--seed 0] [--threads 2]
 
-Without AUDIO_DIR the clips are those of examples/synthetic_corpus.py. For each alteration and each start all clips and
-their altered copies are compared with each other, as `audit` does. A row: copies found, of how many; pairs of other
-clips taken for one recording, of how many.
+Without AUDIO_DIR the clips come from examples/synthetic_corpus.py. For each alteration and each start time, all clips
+and their altered copies are compared with each other, as in `audit`. Each row shows the number of copies found, and the
+number of pairs of different clips that are reported as copies.
 """
 
 import argparse
@@ -28,7 +28,7 @@ STARTS_S = (0.0, 1.234, 5.0)
 
 def as_mp3(kbps):
     def write(path, y, hz):
-        low, high = (8, 160) if hz < 32000 else (32, 320)  # bit rates of MPEG 2 and 1, which have other rates
+        low, high = (8, 160) if hz < 32000 else (32, 320)  # lowest and highest bit rate of MPEG 2 and MPEG 1
         level = min(1 - (kbps - low) / (high - low), 0.999)
         options = {"format": "MP3", "bitrate_mode": "CONSTANT", "compression_level": level}
         soundfile.write(path, y, hz, "MPEG_LAYER_III", **options)
@@ -60,7 +60,7 @@ def with_noise(db):
 
 
 ALTERATIONS = {
-    "as it is": as_wav(lambda y, hz: (y, hz)),
+    "unaltered": as_wav(lambda y, hz: (y, hz)),
     "MP3, 64 kbit/s": as_mp3(64),
     "MP3, 32 kbit/s": as_mp3(32),
     "6 dB louder, clipped": as_wav(lambda y, hz: (np.clip(2 * y / np.abs(y).max(), -1, 1), hz)),
@@ -77,7 +77,7 @@ ALTERATIONS = {
 
 
 def write_clips(folder, audio, n_clips, seconds, seed):
-    """Write the clips that are altered; return their paths."""
+    """Write the clips to alter; return their paths."""
     if audio:
         files = sorted(path for path in Path(audio).rglob("*") if path.suffix in (".wav", ".flac", ".mp3", ".ogg"))
         files = np.random.default_rng(seed).permutation(np.array(files, object))[:n_clips]
@@ -93,7 +93,7 @@ def write_clips(folder, audio, n_clips, seconds, seed):
 
 
 def measure(folder, paths, write, start_s, threads):
-    """Return the numbers of copies found, and of pairs of different clips taken for one recording."""
+    """Return the number of copies found, and the number of pairs of different clips reported as copies."""
     copies = [folder / f"{path.stem}.copy" for path in paths]
     for path, copy in zip(paths, copies, strict=True):
         y, hz = soundfile.read(path)
@@ -122,7 +122,7 @@ def main():
             cells = (measure(folder, paths, write, start_s, args.threads) for start_s in STARTS_S)
             row = "".join(f"  {n_found:4d}/{len(paths)} {n_false:3d}" for n_found, n_false in cells)
             print(f"{name:36}{row}", flush=True)
-        print(f"first number: copies found; last: of {n_pairs:,} pairs of other clips, those taken for one recording")
+        print(f"first number: copies found; last: of {n_pairs:,} pairs of different clips, those reported as copies")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,17 @@
 #!/usr/bin/env python3
-"""Time audio file -> log-Mel features [n_frames, 40] against librosa, other peers and the floor of the install.
+"""Time log-Mel features [n_frames, 40], from audio file to array, against librosa, other libraries and a lower bound.
 
     extraction.py --audio DIR [--clips N] [--rounds N] [--groups N]
 
-CPU milliseconds a clip (time.process_time), on one thread. In every round each clip is given to every contender in
-turn, in random order. A figure is the mean over the clips of the medians over the rounds.
+Figures are CPU milliseconds per clip (time.process_time) on one thread: the mean over the clips of the medians over the
+rounds. In every round, every contender gets every clip, in random order.
 
-The clips of DIR and below are grouped by format, rate and channels. 22.05 kHz mono WAV is the main group, which all
-peers run; it and 22.05 kHz mono MP3 are made from DIR's first clip where DIR has none. The floor of a group is the sum
-of parts that nothing with the default install can do without, each alone on the clip's own whole data: reading (16-bit
-files as int16), the fastest real FFT in float32, the fastest Mel product. The difference of a contender is its largest,
-in log10 units, from a float64 DFT, over cells within 80 dB of their frame's loudest band.
+The clips below DIR are grouped by format, rate and channels. The main group is 22.05 kHz mono WAV, which all contenders
+run. If DIR has no such file, or no 22.05 kHz mono MP3, one is made from the first clip. The floor (lower bound) of a
+group is the sum of the parts that any program needs with the packages of the default installation, each timed alone on
+the data of the clip: reading (16-bit files as int16), the fastest real FFT in float32, and the fastest Mel product. The
+difference of a contender is the largest one from a float64 DFT, in log10 units, over cells within 80 dB of the loudest
+band of their frame.
 """
 
 # ruff: noqa: E402 - the libraries read their number of threads when they are imported
@@ -51,11 +52,11 @@ PACKAGES = ("numpy", "scipy", "soundfile", "soxr", "librosa", "audioflux", "tens
 SEGMENTS, SECONDS = 30, 30
 OURS, LIBROSA, SEGMENTWISE = "ours", "librosa, whole file", f"librosa, {SEGMENTS} segments"
 DECODING, READING, FLOOR_SUM = "soundfile.read float32", "floor: reading", "floor: reading + FFT + Mel"
-FFT_BLOCKS = (32, 128, 512, 2048)  # frames transformed by one call: from well inside the cache to the whole clip
-MEL_GROUPS = (5, 10, 20)  # of neighbouring bands, each a product over the bins that they cover
+FFT_BLOCKS = (32, 128, 512, 2048)  # frames per call: from a block that fits into the cache to the whole clip
+MEL_GROUPS = (5, 10, 20)  # numbers of groups of neighbouring bands, each a product over the bins that they cover
 
 
-# Contenders: a function of the spec and of the peer's module prepares and returns the function of the path to be timed.
+# Contenders: each function takes the spec and the module of a library, and returns the function of a path to time.
 
 
 def ours(spec, *_):
@@ -78,18 +79,18 @@ def sizes(spec):
 
 
 def segment_starts(n_frames, spec):
-    """Random, but whole hops, so that the reference has the same frames."""
+    """Draw starts in whole hops, so that the reference has the same frames."""
     return np.random.default_rng(0).integers(0, n_frames - spec.n_frames, SEGMENTS, endpoint=True)
 
 
 def audioflux_bft(spec, audioflux):
-    """It has powers of two only (2048 here, for 1536) and another Mel scale: as near as it comes."""
+    """Set up the closest features of audioflux: it has only powers of two (2048 for 1536) and another Mel scale."""
     af = audioflux.type
     kinds = {"scale_type": af.SpectralFilterBankScaleType.MEL, "data_type": af.SpectralDataType.POWER}
     kinds |= {"normal_type": af.SpectralFilterBankNormalType.BAND_WIDTH, "window_type": af.WindowType.HANN}
     size = {"num": spec.n_bands, "radix2_exp": spec.window.bit_length(), "slide_length": spec.hop}
     transform = audioflux.BFT(samplate=spec.rate_hz, low_fre=0.0, high_fre=spec.rate_hz / 2, **size, **kinds)
-    transform._is_created = False  # keeps it from freeing itself, which crashes beside the other peers
+    transform._is_created = False  # prevents its destructor, which crashes when the other libraries are loaded
     return lambda path: np.log10(np.maximum(transform.bft(read_float(path), result_type=1), np.float32(FLOOR))).T
 
 
@@ -135,7 +136,7 @@ def torch_features(power):
 
 
 def essentia_streaming(spec, es):
-    """Its streaming network with its own loader: faster than a loop over frames in Python."""
+    """Set up essentia's streaming network with its own loader, which is faster than a Python loop over frames."""
     essentia = es.essentia
     whole = {"startFromZero": True, "lastFrameToEndOfFile": False, "validFrameThresholdRatio": 1}
     slaney = {"warpingFormula": "slaneyMel", "weighting": "linear", "normalize": "unit_tri", "type": "magnitude"}
@@ -143,7 +144,9 @@ def essentia_streaming(spec, es):
     pool, loader, power = essentia.Pool(), es.MonoLoader(), es.PowerSpectrum(size=spec.window)
     cutter = es.FrameCutter(frameSize=spec.window, hopSize=spec.hop, silentFrames="keep", **whole)
     window = es.Windowing(type="hann", normalized=False, symmetric=False, zeroPhase=False)
-    mel = es.MelBands(highFrequencyBound=spec.rate_hz / 2, **slaney, **size)  # "magnitude" squares no power again
+    mel = es.MelBands(
+        highFrequencyBound=spec.rate_hz / 2, **slaney, **size
+    )  # "magnitude": do not square the power again
     loader.audio >> cutter.signal
     cutter.frame >> window.frame
     window.frame >> power.signal
@@ -161,12 +164,12 @@ def essentia_streaming(spec, es):
 
 
 def without_resampling(path):
-    """22.05 kHz features from 44.1 kHz samples: a window as long in seconds, and only the bins below 11,025 Hz."""
+    """Compute 22.05 kHz features from 44.1 kHz samples: the same window in seconds, and only bins below 11,025 Hz."""
     samples, low = audio.decode(path).samples, FeatureSpec(22050)
     weights = kernel.hann(2 * low.window) * np.float32(0.5)  # twice the samples make four times the power
     weights = weights * np.float32(2.0**-15) if samples.dtype == np.int16 else weights
     slopes, *sides = kernel._slopes(low.mel)
-    sides = [np.pad(side, (0, low.window // 2)) for side in sides]  # the bins above weigh nothing
+    sides = [np.pad(side, (0, low.window // 2)) for side in sides]  # the bins above have weight 0
     mel = np.empty((1 + (len(samples) - 2 * low.window) // (2 * low.hop), low.n_bands), np.float32)
     is_int16, roots, lanes = samples.dtype == np.int16, kernel._roots(2 * low.window), kernel.LANES[-1]
     kernel.compiled.band_powers(samples, is_int16, 2 * low.hop, weights, roots, slopes, *sides, mel, lanes)
@@ -177,8 +180,8 @@ def read_float(path):
     return soundfile.read(path, dtype="float32")[0]
 
 
-CONTENDERS = {OURS: ("numpy", ours), LIBROSA: ("librosa", librosa_mel)}  # of every group
-PEERS = {  # of the main group
+CONTENDERS = {OURS: ("numpy", ours), LIBROSA: ("librosa", librosa_mel)}  # for every group
+PEERS = {  # for the main group only
     SEGMENTWISE: ("librosa", functools.partial(librosa_mel, segments=True)),
     "audioflux": ("audioflux", audioflux_bft),
     "tf.signal": ("tensorflow", tensorflow_signal),
@@ -202,17 +205,17 @@ def cpu_ms(function, *args, **kwargs):
 
 
 def fft_ms(transform, in_place, block, frames):
-    """The calls of the transform alone. What works in place gets each block fresh, still in the cache, untimed."""
+    """Time only the transform; an in-place transform gets a new copy of each block, which is not timed."""
     blocks = (frames[start : start + block] for start in range(0, len(frames), block))
     return sum(cpu_ms(transform, np.array(rows) if in_place else rows, axis=1) for rows in blocks)
 
 
 def floor_jobs(spec):
-    """Several ways to each part. A way is named "family, variant"; the fastest of a family is shown."""
+    """Return several ways to compute each part of the floor, named "family, variant"; the fastest one is shown."""
     jobs = {READING: lambda clip: cpu_ms(soundfile.read, clip.path, dtype=clip.read_dtype)}
     in_place = functools.partial(scipy.fftpack.rfft, overwrite_x=True)
     ffts = {"scipy.fft": (scipy.fft.rfft, False), "scipy.fftpack": (in_place, True), "numpy.fft": (np.fft.rfft, False)}
-    with contextlib.suppress(ImportError):  # for information only
+    with contextlib.suppress(ImportError):  # optional, for information only
         ffts["mkl_fft (not in the default install)"] = (importlib.import_module("mkl_fft").rfft, False)
     for (library, way), block in itertools.product(ffts.items(), FFT_BLOCKS):
         jobs[f"FFT: {library}, {block} frames a call"] = lambda clip, a=(*way, block): fft_ms(*a, clip.frames)
@@ -231,7 +234,7 @@ def banded_product(power, groups):
 
 
 class Clip:
-    """A path, the reference, and in memory what the parts work on."""
+    """A clip: its path, the reference features, and the data for the parts of the floor."""
 
     def __init__(self, path, spec):
         self.path, info = str(path), soundfile.info(path)
@@ -241,7 +244,7 @@ class Clip:
         window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(spec.window) / spec.window)
         frames = np.lib.stride_tricks.sliding_window_view(samples, spec.window)[:: spec.hop]
         power = np.abs(np.fft.rfft(frames * window)) ** 2
-        # Our own filters: had they a fault, librosa would show the difference.
+        # Our own filters: if they were wrong, the difference of librosa would show it.
         mel = power @ mel_filterbank(spec.rate_hz, spec.window, spec.n_bands).T.astype(np.float64)
         self.reference = np.log10(np.maximum(mel, FLOOR))
         self.segments = np.concatenate(
@@ -255,10 +258,10 @@ class Clip:
 
 
 def differences(features, reference):
-    """|features - reference| over the frames of both; NaN more than 80 dB below the loudest band of a frame."""
-    n = min(len(features), len(reference))  # a longer window leaves fewer frames
-    heard = reference[:n] > reference[:n].max(axis=1, keepdims=True) - 8
-    return np.where(heard, np.abs(features[:n] - reference[:n]), np.nan)
+    """Return |features - reference| for the common frames; NaN more than 80 dB below the loudest band of a frame."""
+    n = min(len(features), len(reference))  # a longer window gives fewer frames
+    is_audible = reference[:n] > reference[:n].max(axis=1, keepdims=True) - 8
+    return np.where(is_audible, np.abs(features[:n] - reference[:n]), np.nan)
 
 
 def measure(jobs, clips, rounds):
@@ -270,7 +273,7 @@ def measure(jobs, clips, rounds):
 
 
 def measure_group(title, native_hz, paths, args, *, best):
-    """Measure and print one group. best: the ways of the main group's floor, to try no others; None: the main group."""
+    """Measure and print one group; best: the fastest ways of the main group's floor, or None for the main group."""
     spec = FeatureSpec(own_working_rate(native_hz))
     clips, jobs, missing, largest = [Clip(path, spec) for path in paths], {}, {}, {}
     for name, (module, prepare) in (CONTENDERS | ({} if best else PEERS) | STEPS).items():
@@ -293,7 +296,7 @@ def measure_group(title, native_hz, paths, args, *, best):
     ways = floor_jobs(spec)
     jobs |= {name: ways[name] for name in (READING, *best)} if best else ways
     measure(jobs, clips, 1)  # warms up
-    rounds = max(1, args.rounds * args.clips // len(clips))  # as many figures where a group has fewer clips
+    rounds = max(1, args.rounds * args.clips // len(clips))  # more rounds if a group has fewer clips
     ms = measure(jobs, clips, rounds)
 
     families = defaultdict(list)
@@ -318,12 +321,12 @@ def measure_group(title, native_hz, paths, args, *, best):
 
 
 def print_low_rate(clips):
-    """The two ways from 44.1 kHz to 22.05 kHz features, band by band where they differ: at the resampler's edge."""
+    """Compare the two ways from 44.1 kHz to 22.05 kHz features; they differ in the bands at the resampler's edge."""
     resampled, direct = LOW_RATE.values()
     cells = np.concatenate([differences(direct(clip.path), resampled(clip.path)) for clip in clips]).T
     parts = {"bands 1 to 36": cells[:36]} | {f"band {band + 1}": cells[band] for band in range(36, 40)}
     result = {label: [float(np.nanmax(part)), float(np.nanmedian(part))] for label, part in parts.items()}
-    print("\nLargest and median difference of the two ways at 22.05 kHz, over the cells that are counted above:")
+    print("\nLargest and median difference between the two ways at 22.05 kHz, over the same cells as above:")
     print(*(f"  {label:14}{pair[0]:8.1e}{pair[1]:10.1e}" for label, pair in result.items()), sep="\n")
     return result
 
@@ -334,10 +337,10 @@ def goal_lines(ms, goals):
 
 
 def find_groups(folder):
-    """(format, rate, channels) -> paths, biggest group first; without what is no audio or shorter than a segment."""
+    """Return {(format, rate, channels): paths}, largest group first, without short files and other files."""
     groups = defaultdict(list)
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with contextlib.suppress(RuntimeError, TypeError):  # soundfile's way to say that it is no audio
+        with contextlib.suppress(RuntimeError, TypeError):  # soundfile's errors for files that are not audio
             info = soundfile.info(path)
             if info.duration >= 3:
                 groups[info.format, info.samplerate, info.channels].append(path)
@@ -347,9 +350,9 @@ def find_groups(folder):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--audio", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--clips", type=int, default=5, help="of each group, default %(default)s")
-    parser.add_argument("--rounds", type=int, default=9, help="default %(default)s")
-    parser.add_argument("--groups", type=int, default=3, help="beside the two at 22.05 kHz mono, default %(default)s")
+    parser.add_argument("--clips", type=int, default=5, help="clips of each group, default %(default)s")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds, default %(default)s")
+    parser.add_argument("--groups", type=int, default=3, help="other groups than 22.05 kHz mono, default %(default)s")
     args = parser.parse_args()
     groups = find_groups(args.audio)
     if not groups:
@@ -375,9 +378,10 @@ def main():
             results[title] = result
             print("".join(f"\n{line}" for line in result["goals"]), flush=True)
     print("""
-How to read it: CPU milliseconds a clip. Only ratios within one run count: on a shared machine the milliseconds of two
-runs differ by half. The floor leaves out windowing, squares, log10, mixing and resampling. A difference of 1e-5 is
-float32 rounding, one of 1 another definition. Resampling costs "decode, mono, resample" less "decode, mono".""")
+Figures are CPU milliseconds per clip. Compare only ratios within one run: on a shared machine, the milliseconds of two
+runs can differ by half. The floor does not include windowing, squaring, log10, mixing and resampling. A difference of
+1e-5 is float32 rounding, a difference of 1 is another definition of the features. The cost of resampling is "decode,
+mono, resample" minus "decode, mono".""")
     print(json.dumps({"versions": versions, "groups": results}))
 
 

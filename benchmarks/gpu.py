@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Time training and prediction on a GPU, any backend of Keras: [KERAS_BACKEND=jax] gpu.py [--tracks N] [--device gpu].
+"""Time training and prediction on a GPU, with any backend of Keras.
 
-Every model, in float32 and with --precision auto, on noise of GTZAN's size: 900 tracks of 30 s, 30 segments each, in
-batches of 40. `epoch` is the median of those after the first, which compiles; `150 epochs` is the whole training from
-them; `fit` is an epoch of Keras' model.fit one step at a time, on the same segments in memory, timed in turn with ours,
-which starts many steps at once on TensorFlow; `prediction` is a track's 30 segments, one call a track. Only ratios
-within a run count.
+    [KERAS_BACKEND=jax] gpu.py [--tracks N] [--device gpu]
+
+Each network is measured in float32 and with --precision auto, on noise of the size of GTZAN: 900 tracks of 30 s with 30
+segments each, in batches of 40. `first epoch` includes compilation; `epoch` is the median of the later epochs; `150
+epochs` is computed from it. `fit` is an epoch of Keras' model.fit, one step at a time, on the same segments in memory;
+both are timed in turn. On TensorFlow our training starts many steps at once. `prediction` is one call for the 30
+segments of a track. Compare only ratios within one run.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ def seconds(work):
 
 
 def stock_fit(architecture, epoch, xla):
-    """An epoch of Keras' own training, on its own copy of the segments."""
+    """Return a function that trains one epoch with Keras' model.fit, on a copy of the segments."""
     import keras
     import numpy as np
 
@@ -83,7 +85,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--models", default="123")
     args = parser.parse_args()
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # even without a GPU: it is Keras that is measured
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # selects the Keras engine even without a GPU
 
     from mirex_submission.networks import engine as engine_of
 
@@ -105,7 +107,7 @@ def main():
                 f"{ratio:.2f} | {150 * one['epoch_s']:.0f} | {prediction} |",
                 flush=True,
             )
-    print("\nOnly ratios within one run count: on a shared machine the milliseconds of two runs differ.")
+    print("\nCompare only ratios within one run: on a shared machine, the milliseconds of two runs differ.")
     print(json.dumps(result))
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Measure time, memory and size of evaluate, report and folds on large tasks of made-up tracks, as whole commands.
+"""Measure time, memory and file sizes of the commands evaluate, report and folds on large synthetic tasks.
 
     python benchmarks/judging.py [--only tracks,probabilities,classes,folds] [--work DIR] [--scale S]
 
@@ -8,8 +8,8 @@ probabilities   the same, each system with a table of probabilities beside its o
 classes         20,000 tracks, 500 classes, 3 folds, 4 systems
 folds           100,000 tracks of 15 classes and 16,000 artists: folds --group artist (the tracks are empty files)
 
---scale 0.01: a hundredth of the tracks and groups, to try the script. CPU seconds tell more than wall seconds where
-other work runs beside; both are of the command and all of its processes.
+--scale 0.01 uses a hundredth of the tracks and groups, to try the script. On a busy machine, CPU seconds are more
+reliable than wall-clock seconds; both include all processes of the command.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import numpy as np
 
 
 def measured(title, *args):
-    """Run a command of the program; print wall and CPU seconds and its peak memory."""
+    """Run a command of this program; print its wall-clock and CPU seconds and its peak memory."""
     start = time.perf_counter()
     command = [sys.executable, "-m", "mirex_submission", *map(str, args)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
@@ -37,7 +37,7 @@ def measured(title, *args):
 
 
 def write_task(folder, n_tracks, n_classes, n_systems, *, probabilities):
-    """Write truth and outputs of 3 folds, and tables of probabilities if asked for; returns the --system arguments."""
+    """Write truth and outputs of 3 folds, and optional tables of probabilities; return the --system arguments."""
     rng = np.random.default_rng(0)
     labels = [f"genre_{k:03}" for k in range(n_classes)]
     truth, fold = rng.integers(n_classes, size=n_tracks), np.arange(n_tracks) % 3
@@ -87,7 +87,7 @@ def deal(folder, n_tracks, n_groups):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="tracks,probabilities,classes,folds")
-    parser.add_argument("--work", help="folder for a temporary folder")
+    parser.add_argument("--work", help="parent of the temporary folder")
     parser.add_argument("--scale", type=float, default=1.0)
     args = parser.parse_args()
     n, few = int(100_000 * args.scale), max(int(20_000 * args.scale), 1500)

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Time Keras' ways to train on a CPU against an earlier loop: [KERAS_BACKEND=jax] keras_fit.py [--rounds N].
+"""Time several ways to train with Keras on a CPU.
 
-Epochs of mini-batches of 40 segments of 40 x 80, in turn within one process, after one that compiles. `loop` is
-models/keras_steps.py of commit 156b048, read from git: one call for an epoch, compiled on TensorFlow and JAX. `fit` is
-what trains now; `30 steps` is the same with steps_per_execution=30, for TensorFlow; `PyDataset` is Keras' `fit` with
-one mini-batch cut at a time.
+    [KERAS_BACKEND=jax] keras_fit.py [--rounds N]
+
+Epochs of mini-batches of 40 segments of 40 x 80 are timed in turn within one process, after a first epoch that
+compiles. `loop` is the earlier training loop (models/keras_steps.py of commit 156b048, read from git): one call per
+epoch, compiled on TensorFlow and JAX. `fit` is the current training. `30 steps` is the same with
+steps_per_execution=30 (TensorFlow only). `PyDataset` is Keras' `fit` with one mini-batch cut at a time.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ N_CLASSES, N_BANDS, N_FRAMES = 10, 40, 80
 
 
 def unpack_earlier(folder):
-    """Make the package of COMMIT importable under the name EARLIER."""
+    """Make the package of the commit COMMIT importable under the name EARLIER."""
     archive = ["git", "-C", PROJECT, "archive", COMMIT, "mirex_submission"]
     subprocess.run(["tar", "-x", "-C", folder], input=subprocess.check_output(archive), check=True)
     (folder / "mirex_submission").rename(folder / EARLIER)
@@ -35,7 +37,7 @@ def unpack_earlier(folder):
 
 
 def train_from_py_dataset(network, epoch):
-    """Train one epoch by `fit` of the network's own model, on mini-batches that are cut one at a time."""
+    """Train one epoch with `fit` of the network's own model, on mini-batches that are cut one at a time."""
     import keras
     import numpy as np
 
@@ -58,7 +60,7 @@ def train_from_py_dataset(network, epoch):
 
 
 def contenders(architecture, n_batches):
-    """Return functions that train one epoch, by name."""
+    """Return {name: function that trains one epoch}."""
     import keras
     import numpy as np
 
@@ -106,7 +108,7 @@ def main():
 
     print(start_keras(threads=args.threads, seed=0).description)
     print(f"load of the machine at the start: {os.getloadavg()[0]:.1f}\n")
-    print("| model | trained by | ms a step: median | / loop | fastest | / loop |\n|---|---|---|---|---|---|")
+    print("| model | trained by | ms per step: median | / loop | fastest | / loop |\n|---|---|---|---|---|---|")
     result = {}
     with tempfile.TemporaryDirectory() as folder:
         unpack_earlier(Path(folder))

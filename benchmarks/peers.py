@@ -1,4 +1,4 @@
-"""The networks as others would compute them, and what no way to compute them can do without."""
+"""The networks in PyTorch, the speed of a matrix product as a lower bound of time, and a table of timings."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ import os
 
 
 def one_setting(threads):
-    """Before any library is loaded: as many threads for each of them. OpenBLAS, which only we use, is never given more
-    than one (see system/runtime.py): our threads call it side by side."""
+    """Set the number of threads of all libraries; call this before they are loaded.
+
+    OpenBLAS, which only we use, always gets one thread (see system/runtime.py): our threads call it in parallel.
+    """
     for name in ("OMP_NUM", "MKL_NUM", "TF_NUM_INTRAOP", "TF_NUM_INTEROP"):
         os.environ[f"{name}_THREADS"] = str(threads)
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
@@ -16,7 +18,7 @@ def one_setting(threads):
 
 
 def torch_network(architecture, *, n_classes, threads):
-    """The same network in plain PyTorch: (module, [trainable parameters])."""
+    """Build the same network in plain PyTorch."""
     import torch
 
     from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, LEAKY_SLOPE
@@ -52,7 +54,7 @@ def torch_network(architecture, *, n_classes, threads):
 
 
 def matrix_rate(threads):
-    """float32 operations a second of a matrix product in the best BLAS here, PyTorch's if it is installed."""
+    """Measure the float32 operations per second of a matrix product, in PyTorch if installed, otherwise in NumPy."""
     import time
 
     import numpy as np
@@ -75,9 +77,9 @@ def matrix_rate(threads):
 
 
 def compare(title, contenders, *, rounds, n_segments, floor_ms):
-    """Run each contender once a round and print their medians; a dict of them, in milliseconds a segment.
+    """Run each contender once per round; print and return the medians in milliseconds per segment.
 
-    contenders : name -> a function that prepares and returns what is timed, which does n_segments segments.
+    contenders : {name: function that prepares and returns the function to time, which processes n_segments segments}.
     """
     import statistics
     import time
@@ -86,8 +88,8 @@ def compare(title, contenders, *, rounds, n_segments, floor_ms):
     for name, prepare in contenders.items():
         try:
             runs[name] = prepare()
-            runs[name]()  # warms up, and compiles
-        except Exception as error:  # noqa: BLE001 - whatever a library lacks here is said in the table
+            runs[name]()  # warms up and compiles
+        except Exception as error:  # noqa: BLE001 - the table shows any error of a library
             runs.pop(name, None)
             missing[name] = f"{type(error).__name__}: {error}".splitlines()[0]
     times = {name: [] for name in runs}
@@ -97,7 +99,7 @@ def compare(title, contenders, *, rounds, n_segments, floor_ms):
             run()
             times[name].append(1e3 * (time.perf_counter() - start) / n_segments)
     ms = {name: statistics.median(values) for name, values in times.items()}
-    print(f"{title}\n  {'':24}{'ms a segment':>13}{'/ ours':>9}{'/ floor':>9}")
+    print(f"{title}\n  {'':24}{'ms/segment':>13}{'/ ours':>9}{'/ floor':>9}")
     for name, value in [*ms.items(), ("floor", floor_ms)]:
         print(f"  {name:24}{value:13.3f}{value / ms['ours']:9.2f}{value / floor_ms:9.2f}")
     for name, why in missing.items():

@@ -1,20 +1,21 @@
 #!/usr/bin/env python3
-"""Measure how extraction scales: with processes, with stored features, with the number of tracks; then extrapolate.
+"""Measure how extraction scales with processes, stored features and the number of tracks; then extrapolate.
 
     python benchmarks/scale.py [--only cores,reuse,scale,paper] [--work DIR] [--quick]
 
-cores   500 clips of 30 s with one process and two, workers warm and cold; 64 clips; what a worker imports and holds
-reuse   a second `extract` over 10,000 stored tracks, in whole commands
-scale   100 to 20,000 short tracks: time and memory of the rate's choice, extraction, re-use, training's reading
-paper   folders and packed files on this disk; then what the figures of all sections make of 1 and 100 million tracks
+cores   500 clips of 30 s with one process and two, with warm and cold workers; 64 clips; import time and memory of a
+        worker
+reuse   a second `extract` over 10,000 stored tracks, as whole commands
+scale   100 to 20,000 short tracks: time and memory of choosing the rate, extraction, re-use, and reading for training
+paper   folders and packed files on this disk; then an extrapolation of all sections to 1 and 100 million tracks
 
-All is synthetic and lies in a temporary folder of DIR (5 GB, 700,000 files), which is removed at the end. --quick:
-a twentieth of everything, to try the script. The last line is one JSON object. Every phase is a process of its own.
+All data are synthetic, in a temporary folder of DIR (5 GB, 700,000 files), which is removed at the end. --quick uses a
+twentieth of everything, to try the script. The last line is one JSON object. Every phase runs in its own process.
 
-How to read it: what is compared was run by turns; only ratios within one run count. "others" is how many cores other
-work kept busy meanwhile: where that is 0.3 or more of 2 cores, two processes cannot be twice as fast as one. Then the
-ceiling (two processes that know nothing of each other, half the clips each) and the CPU seconds say more: twice "CPU
-1 / 2" is the most that two free cores could give.
+How to read the figures: contenders run in turn; compare only ratios within one run. "others" is the number of cores
+that other programs used during the measurement. If it is 0.3 or more of 2 cores, two processes cannot be twice as fast
+as one. Then compare with the ceiling (two independent processes with half of the clips each) and with CPU seconds:
+twice "CPU 1 / 2" is the highest possible ratio of two free cores.
 """
 
 import argparse
@@ -36,19 +37,19 @@ SECTIONS = ("cores", "reuse", "scale", "paper")
 CLIPS, FEW_CLIPS, CLIP_S, RATE_HZ, STORED = 500, 64, 30, 22050, 10_000
 STEPS, SHORT_S, SHORT_HZ = (100, 300, 1000, 3000, 10_000, 20_000), 4, 11025
 FRAMES, BANDS = 1 + (CLIP_S * RATE_HZ - 1536) // 768, 40  # of a 30 s clip
-# An eighth of the store and of 65,536 folders in two levels, with as many files in all; and one folder of 100 million
-# tracks' 256.
+# Layouts with the same number of files: an eighth of the store's 256 folders, and of 65,536 folders in two levels; and
+# one folder of the size that each of the 256 has with 100 million tracks.
 PER_FOLDER, LAYOUTS, BIG_FOLDER, PROBES = (80, 800, 4000), {"one level": 32, "two levels": 8192, "big": 1}, 390_625, 500
-# Assumptions of the extrapolation, not measured here: what a network file system does a second for all hosts together
-# (creating), and for one process that waits for each answer (looking up).
+# Assumptions of the extrapolation, not measured here: operations per second of a network file system, for all hosts
+# together (creating files), and for one process that waits for each answer (looking up files).
 NETWORK_CREATES, NETWORK_LOOKUPS = 1000, 5000
 
 
 def cpu_s():
-    """CPU seconds of this process, its descendants and those that they have waited for; and of the whole machine."""
+    """Return the CPU seconds of this process with all its descendants, and of the whole machine."""
     parents, seconds = {}, {}
     for file in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):  # it has ended
+        with contextlib.suppress(OSError):  # the process may have ended
             fields = file.read_text().rpartition(")")[2].split()
             parents[int(file.parent.name)] = int(fields[1])
             seconds[int(file.parent.name)] = sum(map(int, fields[11:15])) / TICKS
@@ -57,11 +58,11 @@ def cpu_s():
         return seconds.get(pid, 0) + sum(family(child) for child, parent in parents.items() if parent == pid)
 
     machine = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
-    return family(os.getpid()), (sum(machine) - machine[3] - machine[4]) / TICKS  # less idle and waiting
+    return family(os.getpid()), (sum(machine) - machine[3] - machine[4]) / TICKS  # without idle and I/O wait
 
 
 def metered(function):
-    """Its result, and wall seconds, CPU seconds with and without children, and cores busy with other work."""
+    """Run a function; return its result, and its wall and CPU seconds (with and without children) and "others"."""
     before, start_s, own_s = cpu_s(), time.perf_counter(), time.process_time()
     result = function()
     wall_s, own_s, after = time.perf_counter() - start_s, time.process_time() - own_s, cpu_s()
@@ -70,7 +71,7 @@ def metered(function):
 
 
 def memory(pid="self"):
-    """Bytes: the peak (which, unlike ru_maxrss, begins anew with each program) and what is anonymous now."""
+    """Return the peak and the anonymous memory of a process in bytes; unlike ru_maxrss, exec resets this peak."""
     fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
     return {name: int(fields[name].split()[0]) * 1024 for name in ("VmHWM", "RssAnon")}
 
@@ -83,7 +84,7 @@ def us_each(function, items):
 
 
 def run(phase, fresh=None, **args):
-    """A phase in a process of its own: its answer, and "whole", what that cost. fresh : a scratch folder to empty."""
+    """Run a phase in its own process; return its result, with its cost as "whole"; fresh : scratch folder to empty."""
     if fresh:
         shutil.rmtree(args.setdefault("scratch", fresh), ignore_errors=True)
     command = [sys.executable, __file__, "--phase", phase, json.dumps(args, default=str)]
@@ -95,8 +96,8 @@ def spread(values):
     return f"{MEDIAN(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
-def load(scratch, threads=2):  # from here on, what runs in the phases' own processes
-    """Import what extraction needs, in an environment that is prepared as by the command."""
+def load(scratch, threads=2):  # this and the following functions run in the processes of the phases
+    """Import the modules of extraction, in an environment prepared as by the command."""
     from mirex_submission.system import environment
 
     environment.prepare(scratch, threads=threads)
@@ -126,9 +127,9 @@ def load(scratch, threads=2):  # from here on, what runs in the phases' own proc
 
 
 def phase_clips(folder, n, seconds, rate_hz, store=None):
-    """Distinct clips, made by rolling and mixing one buffer of tones and noise, and their list.
+    """Write distinct clips, made by rolling and mixing one buffer of tones and noise, and their list.
 
-    store : put features of 30 s there for each clip, as `fresh` wants them but without the work.
+    store : scratch folder for features of 30 s for each clip, which are random and not computed.
     """
     import numpy as np
     import soundfile
@@ -152,7 +153,7 @@ def phase_clips(folder, n, seconds, rate_hz, store=None):
 
 
 def phase_extract(list_file, scratch, jobs=2, n=None, extract=True):
-    """What the command `extract` does, step by step."""
+    """Run the parts of the command `extract` one by one."""
     program, imported = metered(lambda: load(scratch, jobs))
     paths, listed = metered(lambda: program.lists.read_paths(list_file)[:n])
     features, headers = program.FeatureOptions(bands=BANDS), program.Headers(jobs)
@@ -161,14 +162,14 @@ def phase_extract(list_file, scratch, jobs=2, n=None, extract=True):
         lambda: program.choose_specs(Path(scratch), paths, recipe, features, headers, whole_task=True)
     )
     answer = {"import": imported, "list": listed, "rate": rated}
-    if extract:  # the result is thrown away, but its memory is in the peak
+    if extract:  # the result is discarded, but the peak includes its memory
         store, workers = program.FeatureStore(scratch, spec), program.Workers(jobs)
         answer["extract"] = metered(lambda: len(program.extraction.extract(paths, [store], workers)))[1]
     return {**answer, "memory": memory()}
 
 
 def phase_warm(list_file, scratch, rounds):
-    """Extraction by one process, by two, and by two that know nothing of each other, by turns; workers stay warm."""
+    """Extract in turn by one process, by two, and by two independent processes; the workers stay warm."""
     program, paths = load(scratch), Path(list_file).read_text().splitlines()
     store = program.FeatureStore(scratch, program.FeatureSpec(RATE_HZ))
 
@@ -201,7 +202,7 @@ def phase_import():
 
 
 def phase_pack(list_file, scratch, n):
-    """Training's reading of the features into a mapped file, by the paper's recipe; memory beyond the libraries'."""
+    """Read the features for a training into a mapped file; memory is without that of the libraries."""
     program = load(scratch)
     program.start_keras(threads=2, seed=0)
     from mirex_submission.training.dataset import pack
@@ -215,7 +216,7 @@ def phase_pack(list_file, scratch, n):
 
 
 def phase_layout(folder, shrink):
-    """Microseconds to create a file as the store does and to open one, by files a folder; cached, on this disk."""
+    """Measure microseconds to create a file as the store does, and to open one, by number of files per folder."""
     write_file = load(folder).write_file
 
     def new_path(layout):
@@ -242,7 +243,7 @@ def phase_layout(folder, shrink):
 
 
 def phase_reading(list_file, scratch, clip):
-    """Microseconds a track to read stored features, one file a track and from one packed file, by turns; all cached."""
+    """Measure microseconds per track to read stored features from single files and from one packed file, cached."""
     import numpy as np
 
     program, paths = load(scratch), Path(list_file).read_text().splitlines()
@@ -276,7 +277,9 @@ def cores(work, shrink, results):
             times = run("extract", fresh=scratch, list_file=clips, jobs=jobs, n=n_tracks)
             for part in ("extract", "whole"):
                 costs.setdefault(f"{kind}, {part}", {1: [], 2: []})[jobs].append(times[part])
-    print(f"{n} clips of {CLIP_S} s. Seconds, median (least to most). extract: first track to last; whole: the command")
+    print(
+        f"{n} clips of {CLIP_S} s. Seconds, median (minimum to maximum). extract: first to last track; whole: command"
+    )
     print("Ratios 1 / 2, medians of the rounds: goals 1.8 for all clips, 1.0 for the few.\n")
     print(f"{'':34}{'1 process':24}{'2 processes':24}{'wall 1 / 2':24}{'CPU 1 / 2':>9}{'others':>8}")
     for name, by_jobs in costs.items():
@@ -290,7 +293,7 @@ def cores(work, shrink, results):
     print(
         f"\nimport of the extraction: {spread(wall)} s, CPU {MEDIAN(cpu):.2f} s, {MEDIAN(held) / 1e6:.0f} MB;", end=""
     )
-    print(f" a worker after all rounds: {warm['peak'] / 1e6:.0f} MB (goals: 0.5 s, 120 MB)")
+    print(f" memory of a worker after all rounds: {warm['peak'] / 1e6:.0f} MB (goals: 0.5 s, 120 MB)")
     cpu_us = MEDIAN([c["cpu"] for c in one]) / n * 1e6
     result = {"costs": costs, "cpu_us": cpu_us, "audio": audio_bytes, "features": warm["features"]}
     return {**result, "import_wall_s": MEDIAN(wall), "import_cpu_s": MEDIAN(cpu), "worker_bytes": warm["peak"]}
@@ -299,7 +302,7 @@ def cores(work, shrink, results):
 def reuse(work, shrink, results):
     n, tracks, store = STORED // shrink, work / "tiny/list", work / "store"
     run("clips", folder=tracks.parent, n=n, seconds=0.01, rate_hz=RATE_HZ, store=store)
-    run("extract", list_file=tracks, scratch=store)  # makes the task's record
+    run("extract", list_file=tracks, scratch=store)  # writes the record of the task
     again = [sys.executable, "-m", "mirex_submission", "extract", store, tracks, "-numThreads", "2", "-q"]
     load_all = "import mirex_submission.cli.main, mirex_submission.features.extraction"
     commands = {"import": [sys.executable, "-c", load_all], "again": again, "--verify": [*again, "--verify"]}
@@ -308,13 +311,13 @@ def reuse(work, shrink, results):
         for name, words in commands.items():
             costs[name].append(metered(lambda words=words: subprocess.run(words, check=True))[1])
         steps.append(run("extract", list_file=tracks, scratch=store))
-    print(f"extract over {n} tracks stored already, whole commands; seconds\n")
+    print(f"extract over {n} tracks that are already stored, whole commands; seconds\n")
     walls = {name: MEDIAN([c["wall"] for c in rows]) for name, rows in costs.items()}
     for name, rows in costs.items():
         print(f"  {name:9} wall {spread([c['wall'] for c in rows]):22} CPU {MEDIAN([c['cpu'] for c in rows]):.2f}")
     us = {name: 1e6 * (walls[name] - walls["import"]) / n for name in ("again", "--verify")}
     us |= {f"its {step}": 1e6 * MEDIAN([s[step]["wall"] for s in steps]) / n for step in ("list", "rate", "extract")}
-    print(f"\nbeyond the import {us['again'] * n / 1e6:.2f} s (goal: under 5). us a track:", end=" ")
+    print(f"\nwithout the import: {us['again'] * n / 1e6:.2f} s (goal: under 5). us per track:", end=" ")
     print(", ".join(f"{name} {x:.0f}" for name, x in us.items()))
     return {"us": us, "costs": costs}
 
@@ -329,13 +332,13 @@ def scale(work, shrink, results):
         rows.append(row | {"pack": run("pack", scratch=scratch, **args)})
     shutil.rmtree(clips.parent)
     names = {"rate": "rate", "extract": "extract", "re-use": "extract", "pack": "pack"}
-    print(f"{SHORT_S} s clips, 2 processes: wall s; wall and CPU us a track; peak MB (pack: beyond the libraries')\n")
+    print(f"{SHORT_S} s clips, 2 processes: wall s; wall and CPU us per track; peak MB (pack: without libraries)\n")
     print(f"{'tracks':>7}", *(f"{phase:>30}" for phase in names))
     for n, row in zip(steps, rows, strict=True):
         costs = [(row[phase][step], row[phase]["memory"]["VmHWM"] / 1e6) for phase, step in names.items()]
         cells = (f"{c['wall']:9.2f}{c['wall'] / n * 1e6:8.0f}{c['cpu'] / n * 1e6:7.0f}{mb:6.0f}" for c, mb in costs)
         print(f"{n:7}", *cells)
-    print("\nFrom the 4th step to the last, and bytes a track from the 1st to the last; linear: 0.7 to 1.4\n")
+    print("\nTime ratio from the 4th step to the last (linear: 0.7 to 1.4); bytes per track from the 1st to the last\n")
     result = {}
     for phase, step in names.items():
         first, mid, last = (row[phase] for row in (rows[0], rows[3], rows[-1]))
@@ -343,8 +346,8 @@ def scale(work, shrink, results):
         grown = [(last["memory"][x] - first["memory"][x]) / (steps[-1] - steps[0]) for x in ("VmHWM", "RssAnon")]
         us, own_us = (last[step][x] / steps[-1] * 1e6 for x in ("wall", "own"))
         result[phase] = {"us": us, "own_us": own_us, "ratios": ratios, "bytes": grown[0], "anonymous": grown[1]}
-        print(f"  {phase:8} us a track: wall x {ratios[0]:.2f}, CPU x {ratios[1]:.2f};", end=" ")
-        print(f"peak {grown[0]:.0f} B, anonymous {grown[1]:.0f} B, this process's CPU {own_us:.0f} us a track")
+        print(f"  {phase:8} us per track: wall x {ratios[0]:.2f}, CPU x {ratios[1]:.2f};", end=" ")
+        print(f"peak {grown[0]:.0f} B, anonymous {grown[1]:.0f} B, CPU of this process {own_us:.0f} us per track")
     return {"steps": steps, "rows": rows, "phases": result}
 
 
@@ -353,18 +356,20 @@ def paper(work, shrink, results):
     files = {"list_file": work / "tiny/list", "scratch": work / "store", "clip": work / "long/clip00000.wav"}
     reading = run("reading", **files)
     del reading["whole"]
-    print("us to create / to open a file, cached; two levels: the same files in 256 times as many folders\n")
+    print("us to create / to open a file, cached; two levels: the same files in 256 times more folders\n")
     for per_folder, row in zip(PER_FOLDER, layout, strict=True):
         cells = ", ".join(f"{name} {made:.0f} / {opened:.0f}" for name, (made, opened) in row.items())
-        print(f"  {per_folder // shrink} files a folder ({BIG_FOLDER // shrink} in the big one): {cells}")
-    print("\nus a track of 30 s to read, cached:", ", ".join(f"{x} {us:.0f}" for x, us in reading.items()))
+        print(f"  {per_folder // shrink} files per folder ({BIG_FOLDER // shrink} in the big one): {cells}")
+    print("\nus to read a track of 30 s, cached:", ", ".join(f"{x} {us:.0f}" for x, us in reading.items()))
     figures, phases, us, hour = results["cores"], results["scale"]["phases"], results["reuse"]["us"], 3.6e9
     core_us, parent_us = figures["cpu_us"], phases["extract"]["own_us"]
-    print(f"\n{core_us / 1000:.1f} ms of a core a track; the parent's {parent_us:.0f} us a track feed at most", end=" ")
-    print(f"{core_us / parent_us:.0f} cores. Assumed: cores and hosts add up; a network file system creates", end=" ")
-    print(f"{NETWORK_CREATES} files\na second and answers one process {NETWORK_LOOKUPS} times a second.\n")
-    shared = us["its list"] + us["its rate"]  # which every shard does for all tracks
-    a_track = {  # what it takes
+    print(
+        f"\n{core_us / 1000:.1f} ms of a core per track; the parent needs {parent_us:.0f} us per track, so it", end=" "
+    )
+    print(f"feeds at most {core_us / parent_us:.0f} cores. Assumptions: cores and hosts add up; a network", end=" ")
+    print(f"file\nsystem creates {NETWORK_CREATES} and looks up {NETWORK_LOOKUPS} files per second.\n")
+    shared = us["its list"] + us["its rate"]  # every shard does this for all tracks
+    a_track = {  # cost of one track
         "audio, GB": figures["audio"] / 1e9,
         "features, GB": figures["features"] / 1e9,
         "files (inodes) in each of 256 folders": 1 / 256,
@@ -375,7 +380,7 @@ def paper(work, shrink, results):
         "memory of the parent, GB": phases["extract"]["bytes"] / 1e9,
         "re-use pass, hours, one call": us["again"] / hour,
         "re-use pass, hours, --shard 1/64": ((us["again"] - shared) / 64 + shared) / hour,
-        "re-use, network disk (assumed), one call": 3 / NETWORK_LOOKUPS / 3600,  # rate and audio: stat; features: open
+        "re-use, network disk (assumed), one call": 3 / NETWORK_LOOKUPS / 3600,  # two stat (rate, audio), one open
         "re-use with --verify, hours, one call": (us["--verify"] + reading["hash of a 30 s clip"]) / hour,
         "record of the task, GB": 8e-9,
         "training array, GB": FRAMES * BANDS * 4 / 1e9,
@@ -392,7 +397,7 @@ def main():
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default=",".join(SECTIONS), help="sections (default: all); paper needs all")
-    parser.add_argument("--work", metavar="DIR", help="where the temporary folder is made")
+    parser.add_argument("--work", metavar="DIR", help="parent of the temporary folder")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     chosen, results = set(args.only.split(",")), {}

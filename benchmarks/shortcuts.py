@@ -3,10 +3,10 @@
 
     shortcuts.py [--corpora 20] [--clips 60] [--seconds 5] [--seed 0] [--planted ROW ...]
 
-Each corpus has clips of one style of examples/synthetic_corpus.py in three folds, with two labels that have nothing to
-do with them. A row: what was planted in the clips of one label; corpora with a warning of all features together, with
-one of any single feature, and the mean accuracy of all features together; chance is 50 %. The last row has another
-style for each label: what is no music can depend on the music.
+Each corpus has clips of one style of examples/synthetic_corpus.py in three folds, with two labels that are independent
+of the music. Each row shows what was planted in the clips of one label; the number of corpora with a warning for all
+features together, and for any single feature; and the mean accuracy of all features together (chance: 50 %). In the
+last row each label has its own style: features of the files can depend on the music.
 """
 
 import argparse
@@ -70,7 +70,7 @@ PLANTED = {
 
 
 def task_of(folder, sounds, writers, seed):
-    """Write sounds, every second one as the second label; return the task."""
+    """Write sounds, every second one with the second label; return the task."""
     tracks = []
     rng = np.random.default_rng(seed)
     for k, y in enumerate(sounds):
@@ -86,7 +86,7 @@ def task_of(folder, sounds, writers, seed):
 
 
 def sounds_of(styles, seed, options):
-    """Synthesise the clips of a corpus; their levels vary as masters do."""
+    """Synthesise the clips of a corpus; their levels vary as those of recordings do."""
     rng = np.random.default_rng(seed)
     clips = [
         synthesise(styles[k % 2], 1000 * seed + k, options.seconds, RATE_HZ, 1)[:, 0] for k in range(options.clips)

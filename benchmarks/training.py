@@ -3,13 +3,12 @@
 
     training.py [--threads N] [--rounds N] [--only speed,feeding,memory]
 
-speed   milliseconds a segment in batches of 40 segments of 40 x 80; every round gives each contender 20 in turn.
+speed   milliseconds per segment in batches of 40 segments of 40 x 80; each contender gets 20 batches per round.
         Ours draws and cuts its segments, as in training; stock `fit` has them in memory; PyTorch gets ready tensors.
-        The floor: the operations that a step needs (networks/sizes.py) at the rate of a matrix product, best of 5
-        in this run; in bytes, the weights read twice and written once a batch, and the segments.
-feeding the share of a step that drawing the order and cutting segments takes, for 100 and for 100,000 tracks.
-memory  a process of its own packs 1,000 and 50,000 tracks of 4 s and trains 20 batches: its peak, and what of its
-        memory is not the page cache's.
+        Floor: the operations of a step (networks/sizes.py) at the speed of a matrix product, best of 5 in this run.
+feeding share of a step that is spent on drawing the order and cutting segments, for 100 and for 100,000 tracks.
+memory  a separate process packs 1,000 or 50,000 tracks of 4 s and trains 20 batches: its peak memory, and its anonymous
+        memory, which does not include the page cache.
 """
 
 from __future__ import annotations
@@ -110,7 +109,7 @@ def speed(args):
     for architecture in "123":
         forward, step = operations(architecture, **SIZES, n_classes=N_CLASSES)
         result[architecture] = compare(
-            f"model {architecture}: {forward / 1e6:.1f} MFLOP a segment forward, {step / 1e6:.1f} a step",
+            f"model {architecture}: {forward / 1e6:.1f} MFLOP per segment forward, {step / 1e6:.1f} in a training step",
             {name: functools.partial(prepare, architecture, args.threads) for name, prepare in CONTENDERS.items()},
             rounds=args.rounds,
             n_segments=BATCH * N_BATCHES,
@@ -148,7 +147,7 @@ def feeding(args):
         feed_ms = draw_ms + 1e3 * statistics.median(seconds)
         shares = {a: feed_ms / ms for a, ms in step_ms.items()}
         shown = ", ".join(f"{100 * share:.1f} % of model {a}" for a, share in shares.items())
-        print(f"{n_tracks} tracks: {feed_ms:.3f} ms a batch of {BATCH}: {shown}")
+        print(f"{n_tracks} tracks: {feed_ms:.3f} ms per batch of {BATCH}: {shown}")
         result[n_tracks] = {"ms": feed_ms, "shares": shares}
     return result
 
@@ -168,7 +167,7 @@ def memory(args):
 
 
 def memory_of(n_tracks, threads):
-    """In a process of its own: prints its memory after packing and training, as JSON."""
+    """Print the memory of this process after packing and training, as JSON."""
     import numpy as np
 
     from mirex_submission.features.spec import FeatureSpec
@@ -214,7 +213,7 @@ def main():
     for name in args.only.split(","):
         print(f"== {name}\n", flush=True)
         result[name] = SECTIONS[name](args)
-    print("\nOnly ratios within one run count: on a shared machine the milliseconds of two runs differ.")
+    print("\nCompare only ratios within one run: on a shared machine, the milliseconds of two runs differ.")
     print(json.dumps(result))
 
 

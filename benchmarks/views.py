@@ -1,12 +1,11 @@
 #!/usr/bin/env python3
-"""Time audio file -> the views of the recipe modulation, against the plain prototype and other features of whole clips.
+"""Time the views of the recipe modulation, from audio file to features, against a plain prototype and other features.
 
     views.py --audio DIR [--clips N] [--rounds N]
 
-CPU milliseconds a clip (time.process_time), decoding included, on one thread. In every round each clip is given to
-every contender in turn, in random order. A figure is the mean over the clips of the medians over the rounds. Each clip
-of DIR and below is made a 22.05 kHz mono WAV of 16 bits first, as MIREX hands it out. openSMILE runs where it is
-installed.
+Figures are CPU milliseconds per clip (time.process_time) on one thread, decoding included: the mean over the clips of
+the medians over the rounds. In every round, every contender gets every clip, in random order. The clips below DIR are
+first converted to 16-bit mono WAV at 22.05 kHz, the format of MIREX. openSMILE is included if it is installed.
 """
 
 # ruff: noqa: E402 - the libraries read their number of threads when they are imported
@@ -47,7 +46,7 @@ def ours(*names):
     )
 
 
-# The prototype: NumPy, SciPy and librosa, a filter at a time, as one writes the definition down.
+# The prototype: the definition written down with NumPy, SciPy and librosa, one filter at a time.
 
 
 def prototype(path):
@@ -72,7 +71,7 @@ def energies(levels, frame_rate_hz, grid):
     numbers = []
     for rate, scale in grid.filters:
         deviation = 0.35 * abs(rate) or 0.12
-        # The bin of half the frame rate is neither upwards nor downwards.
+        # The bin at half the frame rate is neither an upward nor a downward modulation.
         bins = np.flatnonzero((np.abs(of_frames - rate) <= 3 * deviation) & (2 * np.abs(of_frames) < frame_rate_hz))
         bins = bins[np.argsort(of_frames[bins])]
         gains = np.exp(-(((of_bands - scale) / (0.35 * scale or 0.012)) ** 2) / 2)
@@ -85,7 +84,7 @@ def energies(levels, frame_rate_hz, grid):
 
 
 def svm_statistics():
-    """Features of examples/svm_submission."""
+    """Return the function that computes the features of examples/svm_submission."""
     file = PROJECT / "examples/svm_submission/svm_submission.py"
     spec = importlib.util.spec_from_file_location("svm_submission", file)
     module = importlib.util.module_from_spec(spec)
@@ -129,7 +128,7 @@ def main():
             soundfile.write(path, audio.decode(str(source), rate_hz=RATE_HZ).samples, RATE_HZ, subtype="PCM_16")
         difference = max(np.abs(made["both views"](path) - prototype(path)).max() for path in paths)
         for contender in made.values():
-            contender(paths[0])  # loads, compiles, makes filters
+            contender(paths[0])  # loads libraries, compiles, and makes filters
         times_ms = defaultdict(list)
         for _ in range(args.rounds):
             for path in paths:
@@ -139,11 +138,11 @@ def main():
                     times_ms[name, path].append(1e3 * (time.process_time() - started_s))
         seconds = statistics.mean(soundfile.info(path).duration for path in paths)
     figures = {name: statistics.mean(statistics.median(times_ms[name, path]) for path in paths) for name in made}
-    print(f"{len(paths)} clips of {seconds:.1f} s, {args.rounds} rounds; CPU ms a clip, decoding included\n")
+    print(f"{len(paths)} clips of {seconds:.1f} s, {args.rounds} rounds; CPU ms per clip, decoding included\n")
     print(f"{'':46}{'ms':>8}{'/ours':>8}{'/prototype':>12}")
     for name, ms in figures.items():
         print(f"{name:46}{ms:8.1f}{ms / figures['both views']:8.2f}{ms / figures['prototype of both views']:12.2f}")
-    print(f"\nlargest difference of a number of both views from the prototype: {difference:.1e}")
+    print(f"\nlargest absolute difference between both views and the prototype: {difference:.1e}")
 
 
 if __name__ == "__main__":

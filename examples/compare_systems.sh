@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# compare_systems.sh LISTS OUT [option of crossval ...]: runs any systems over the same folds, and tells whether they
-# differ by more than chance. LISTS is a folder that `mirex-submission folds` wrote; bin/demo.sh leaves one in demo/folds.
+# compare_systems.sh LISTS OUT [option of crossval ...]: runs any systems on the same folds, and shows which differences
+# are statistically significant. LISTS is a folder from `mirex-submission folds`; bin/demo.sh writes one to demo/folds.
 #
 #     examples/compare_systems.sh demo/folds /tmp/two --submission ours=bin --submission svm=examples/svm_submission
 #
-# Without --submission it evaluates this program alone. If a step fails, the report is written all the same, and the
-# status is that of the last command that failed.
+# Without --submission it evaluates this program only. If a step fails, the report is still written, and the exit status
+# is that of the last command that failed.
 set -uo pipefail
 project=$(dirname -- "$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")")
 mirex=$project/bin/mirex-submission.sh
@@ -15,7 +15,7 @@ lists=$1 out=$2 status=0
 "$mirex" crossval "$lists" --scratch "$out/scratch" --out "$out/results" "${@:3}" || status=$?
 "$mirex" report "$out/results" -o "$out/report.html" || status=$?
 
-# MIREX's own test, over classes and over folds: a row a pair of systems; the last word says whether they differ.
+# MIREX's own test, over classes and over folds: one row per pair of systems.
 shopt -s nullglob
 for table in "$out"/results/*.friedmanTKHSD.csv; do
     printf '\n%s: the last column is TRUE if two systems differ significantly\n' "${table##*/}"

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Run a cross-validation on workers that Slurm starts: one job a worker, and one step at a time in each.
+"""Run a cross-validation on workers that Slurm starts: one job per worker, and one step at a time in each.
 
     python examples/slurm_crossval.py --workers 6 --cores 4 --memory 8GB --time 24:00:00 -- \\
         LISTS --scratch /shared/scratch -numThreads 4 --submission theirs=/shared/theirs
 
-All arguments behind `--` are those of `mirex-submission crossval`. It needs `pip install dask-jobqueue`, and a file
-system that all nodes share, with the lists, the audio, the submissions, the scratch folder and this installation. Run
-it on a node where it may stay until the end. If it is ended, repeat it: it resumes.
+All arguments after `--` are arguments of `mirex-submission crossval`. The script needs `pip install dask-jobqueue`, and
+a file system that all nodes share, with the lists, the audio, the submissions, the scratch folder and this
+installation. Run it on a node where it can run until the end. If it is interrupted, repeat the command: it resumes.
 
-`--local` starts the workers as processes of this machine instead, without Slurm and without dask-jobqueue.
+`--local` starts the workers as processes of this machine, without Slurm and dask-jobqueue.
 """
 
 from __future__ import annotations
@@ -26,15 +26,13 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3, metavar="N", help="jobs, each with one worker")
     parser.add_argument("--cores", type=int, default=4, metavar="N", help="cores of a job: -numThreads of the steps")
     parser.add_argument("--memory", default="8GB", help="memory of a job")
-    parser.add_argument("--time", default="24:00:00", help="longest time of a job")
+    parser.add_argument("--time", default="24:00:00", help="time limit of a job")
     parser.add_argument(
         "--option", action="append", default=[], help="line for #SBATCH, such as --gres=gpu:1; repeatable"
     )
-    parser.add_argument(
-        "--wait", type=float, default=86400.0, metavar="S", help="most seconds until the first job runs"
-    )
-    parser.add_argument("--local", action="store_true", help="workers of this machine instead")
-    parser.add_argument("crossval", nargs="+", metavar="ARGUMENT", help="arguments of crossval, behind --")
+    parser.add_argument("--wait", type=float, default=86400.0, metavar="S", help="seconds to wait for the first job")
+    parser.add_argument("--local", action="store_true", help="start the workers on this machine")
+    parser.add_argument("crossval", nargs="+", metavar="ARGUMENT", help="arguments of crossval, after --")
     args = parser.parse_args()
     with cluster_of(args) as cluster, Client(cluster) as client:
         print(f"waiting for the first of {args.workers} workers", file=sys.stderr)
@@ -45,12 +43,12 @@ def main() -> int:
 
 
 def cluster_of(args: argparse.Namespace) -> Any:
-    """Start a scheduler here, and ask for the workers."""
+    """Start a scheduler on this machine, and request the workers."""
     if args.local:
         return LocalCluster(n_workers=args.workers, threads_per_worker=1, dashboard_address=None)
     from dask_jobqueue import SLURMCluster
 
-    # A worker is one process that runs one step at a time: the step itself uses the cores and the memory of the job.
+    # A worker is one process that runs one step at a time; the step uses the cores and the memory of the job.
     cluster = SLURMCluster(
         cores=1,
         job_cpu=args.cores,

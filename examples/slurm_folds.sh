@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 #SBATCH --job-name=mirex --cpus-per-task=4 --mem=2G --time=24:00:00 --requeue
-# slurm_folds.sh LISTS SCRATCH OUT [option of train ...]: a cross-validation on a cluster, one fold a task of an array.
-# LISTS is a folder that `mirex-submission folds` wrote, and SCRATCH one that all nodes share. From the project's folder:
+# slurm_folds.sh LISTS SCRATCH OUT [option of train ...]: a cross-validation on a cluster, one array task per fold.
+# LISTS is a folder from `mirex-submission folds`; all nodes share SCRATCH. Run it in the folder of the project:
 #
 #     job=$(sbatch --parsable examples/slurm_folds.sh LISTS SCRATCH OUT)                       # extraction, once
 #     sbatch --array=1-3 --dependency=afterok:$job examples/slurm_folds.sh LISTS SCRATCH OUT   # then the folds
@@ -11,7 +11,7 @@
 #
 #     export MIREX="apptainer run --containall --bind /audio:/audio:ro,$PWD mirex-submission.sif"
 #
-# A task that Slurm ends and queues again goes on with the training where it was.
+# If Slurm stops a task and queues it again, the training resumes.
 set -euo pipefail
 [ $# -ge 3 ] || { echo "usage: slurm_folds.sh LISTS SCRATCH OUT [option of train ...]" >&2; exit 2; }
 lists=$(realpath -- "$1") scratch=$(realpath -m -- "$2") out=$(realpath -m -- "$3")

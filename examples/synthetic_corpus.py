@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Synthesise a small labelled corpus and write MIREX lists over it: music to try the submission on, without any data.
+"""Synthesise a small labelled corpus and write its MIREX lists, to try the submission without any data.
 
     synthetic_corpus.py OUT [--clips 12] [--seconds 15] [--seed 0]
 
@@ -22,13 +22,13 @@ def midi_hz(note):
 
 
 def note_of(scale, degree, root):
-    """The MIDI note of a degree of a scale, which goes on through the octaves."""
+    """Return the MIDI note of a degree of a scale; degrees continue in the next octaves."""
     octave, step = divmod(degree, len(scale))
     return root + 12 * octave + scale[step]
 
 
 class Clip:
-    """A waveform into which sounds are put at times in seconds."""
+    """A waveform to which sounds are added at given times in seconds."""
 
     def __init__(self, rng, seconds, rate_hz):
         self.rng, self.rate_hz = rng, rate_hz
@@ -41,7 +41,7 @@ class Clip:
         room += gain * sound[: len(room)]
 
     def tone(self, hz, seconds, partials, *, attack_s=0.01, decay_s=None, vibrato_hz=0.0):
-        """Partials (gain of 1st, 2nd, ...) of `hz`; higher ones decay faster; decay_s None holds the tone."""
+        """Make a tone of `hz` from partials (gains of 1st, 2nd, ...); higher ones decay faster; None: no decay."""
         t = np.arange(int(seconds * self.rate_hz)) / self.rate_hz
         bend = 0.006 * np.sin(2 * np.pi * vibrato_hz * t + self.rng.uniform(0, 6)) / max(vibrato_hz, 1)
         y = np.zeros(len(t))
@@ -62,7 +62,7 @@ class Clip:
 
 
 def chorale(clip):
-    """Slow sustained chords of four voices with vibrato."""
+    """Play slow sustained chords of four voices with vibrato."""
     rng, root, beat_s = clip.rng, clip.rng.integers(43, 55), clip.rng.uniform(0.9, 1.5)
     voice = 1 / np.arange(1, 9) ** rng.uniform(1.0, 1.6)
     for start_s in np.arange(0, clip.seconds, beat_s):
@@ -73,7 +73,7 @@ def chorale(clip):
 
 
 def techno(clip):
-    """Four to the floor, off-beat hats, a saw-tooth bass in minor."""
+    """Play a bass drum on every beat, off-beat hi-hats, and a saw-tooth bass in minor."""
     rng, root, beat_s = clip.rng, clip.rng.integers(33, 44), 60 / clip.rng.uniform(118, 142)
     saw = 1 / np.arange(1, 25)
     pattern = rng.choice([0, 0, 2, 4, 6], 8)
@@ -87,7 +87,7 @@ def techno(clip):
 
 
 def waltz(clip):
-    """Plucked strings in three: bass, chord, chord, and a melody above."""
+    """Play plucked strings in 3/4 time: bass, chord, chord, and a melody."""
     rng, root, beat_s = clip.rng, clip.rng.integers(45, 57), 60 / clip.rng.uniform(130, 190)
     string = 1 / np.arange(1, 13) ** 1.2
     for n, start_s in enumerate(np.arange(0, clip.seconds, beat_s)):
@@ -102,7 +102,7 @@ def waltz(clip):
 
 
 def bells(clip):
-    """Inharmonic bells, free in time, on a pentatonic scale over a drone."""
+    """Play inharmonic bells without a beat, on a pentatonic scale over a drone."""
     rng, root = clip.rng, clip.rng.integers(48, 60)
     clip.put(0, clip.tone(midi_hz(root - 12), clip.seconds, 1 / np.arange(1, 7) ** 1.5, attack_s=0.5), 0.3)
     start_s = 0.0
@@ -117,7 +117,7 @@ STYLES = (chorale, techno, waltz, bells)
 
 
 def synthesise(style, seed, seconds, rate_hz, channels):
-    """One clip, float [n, channels], peak 0.7: the style, equalised at random and with noise 6 to 20 dB below it."""
+    """Synthesise one clip, float [n, channels], peak 0.7, with random equalisation and noise 6 to 20 dB below it."""
     rng = np.random.default_rng([seed, STYLES.index(style)])
     clip = Clip(rng, seconds, rate_hz)
     style(clip)
@@ -129,7 +129,7 @@ def synthesise(style, seed, seconds, rate_hz, channels):
 
 
 def write_corpus(out, *, n_clips=12, seconds=15.0, seed=0):
-    """Write the audio and the lists; returns {list name: its path}."""
+    """Write the audio and the lists; return {name of a list: its path}."""
     out = Path(out).absolute()
     lines = {"features": [], "train": [], "test": [], "truth": []}
     for style in STYLES:
@@ -153,8 +153,8 @@ def write_corpus(out, *, n_clips=12, seconds=15.0, seed=0):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--clips", type=int, default=12, help="of each style")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of each clip")
+    parser.add_argument("--clips", type=int, default=12, help="clips of each style")
+    parser.add_argument("--seconds", type=float, default=15.0, help="length of each clip")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     write_corpus(args.out, n_clips=args.clips, seconds=args.seconds, seed=args.seed)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""A tour from audio to figures, in Python and without a notebook: read it from top to bottom.
+"""A tour of the Python API from audio to evaluation figures: read it from top to bottom.
 
     tour.py OUT [--clips 12] [--epochs 20]
 
-OUT gets a synthetic corpus, and everything that is computed from it. With your own audio, leave out the first step.
+The folder OUT gets a synthetic corpus and all results. With your own audio, leave out the first step.
 """
 
 import argparse
@@ -19,22 +19,22 @@ from mirex_submission import MirexClassifier, Recipe, classify, evaluate, extrac
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--clips", type=int, default=12, help="of each of the four styles")
-    parser.add_argument("--epochs", type=int, default=20, help="the paper's are 150")
+    parser.add_argument("--clips", type=int, default=12, help="clips of each of the four styles")
+    parser.add_argument("--epochs", type=int, default=20, help="epochs of training (the paper: 150)")
     args = parser.parse_args()
     scratch, output = args.out / "scratch", args.out / "output.txt"
 
-    print("1. A corpus, and the lists that an organiser would give.")
+    print("1. A corpus, and lists as the organisers of MIREX write them.")
     lists = write_corpus(args.out / "corpus", n_clips=args.clips, seconds=6.0)
     pairs = [line.split("\t") for line in lists["train"].read_text(encoding="utf-8").splitlines()]
     paths, labels = zip(*pairs, strict=True)
     print(f"   {len(pairs)} training tracks of {len(set(labels))} classes; the first is {paths[0]}")
 
-    print("2. The input of the networks: log10 of the power in 40 Mel bands.")
+    print("2. The input of the networks: log10 power in 40 Mel bands.")
     frames = log_mel(paths[0])
     print(f"   {frames.shape[0]} frames of {frames.shape[1]} bands, from {frames.min():.1f} to {frames.max():.1f}")
 
-    print("3. The three steps of MIREX, with the paper's model 2. The scratch folder keeps the features.")
+    print("3. The three steps of MIREX, with the paper's model 2. The features stay in the scratch folder.")
     records = extract(scratch, lists["features"])
     print(f"   {sum(bool(record.content) for record in records.values())} of {len(records)} tracks are readable")
     model = train(scratch, lists["train"], recipe=Recipe(epochs=args.epochs))
@@ -42,17 +42,17 @@ def main():
     result = classify(scratch, lists["test"], output)
     surest = int(result.probabilities.max(axis=1).argmax())
     track, probability = result.tracks[surest], result.probabilities[surest].max()
-    print(f"   the surest prediction: {track.path} is {track.label} ({probability:.0%})")
+    print(f"   the most confident prediction: {track.path} is {track.label} ({probability:.0%})")
 
-    print("4. MIREX's figures; OUT/figures has them and the organisers' files.")
+    print("4. MIREX's figures; the files are in OUT/figures.")
     overall = evaluate(lists["truth"], {"ours": output}, args.out / "figures").systems[0].overall
-    print(f"   accuracy {overall.accuracy:.1%}; predictions (rows) against the truth (columns):")
+    print(f"   accuracy {overall.accuracy:.1%}; confusion matrix (rows: predictions, columns: truth):")
     print("  ", str(np.asarray(overall.confusion)).replace("\n", "\n   "))
 
-    print("5. The same network in scikit-learn's cross-validation; each track was decoded once, in step 3.")
+    print("5. The same network in scikit-learn's cross-validation; the features are those of step 3.")
     classifier = MirexClassifier(scratch=scratch, epochs=args.epochs)
     scores = cross_val_score(classifier, paths, labels, cv=StratifiedKFold(2, shuffle=True, random_state=0))
-    print(f"   {', '.join(f'{score:.1%}' for score in scores)} of the held-out half right")
+    print(f"   {', '.join(f'{score:.1%}' for score in scores)} accuracy on the held-out half")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""A network for mirex_submission, in one function; pyproject.toml registers it as `--model separable`."""
+"""A network for mirex_submission in one function; pyproject.toml registers it as `--model separable`."""
 
 from keras import layers
 
 
 def separable(segments):
-    """Standardised log-Mel segments [n, bands, frames, 1] to features [n, 64]; a softmax over the classes follows."""
+    """Map standardised log-Mel segments [n, bands, frames, 1] to features [n, 64]; a softmax layer follows."""
     x = layers.Conv2D(32, (5, 5), padding="same", use_bias=False)(segments)
     x = layers.BatchNormalization()(x)
     x = layers.MaxPooling2D((2, 4))(layers.Activation("relu")(x))

@@ -1,8 +1,8 @@
-"""A view for mirex_submission from musicnn, a network that Pons and others trained to tag other people's music.
+"""A view for mirex_submission from musicnn, a pretrained network for music tagging by Pons and Serra.
 
 pyproject.toml registers it as `--views musicnn`; README.md tells how to install and use it. The weights are read from
-the wheel of musicnn 0.1.0, which is only opened as a zip file: it requires NumPy below 1.17, so that it cannot be
-installed beside mirex-submission.
+the wheel of musicnn 0.1.0, which is only opened as a zip file: it requires NumPy below 1.17, so it cannot be installed
+together with mirex-submission.
 
 References
 ----------
@@ -52,14 +52,14 @@ def musicnn(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     UsageError
         The wheel of musicnn is missing or is another file.
     """
-    # One patch at a time takes the least memory, and is not slower.
+    # One patch at a time needs the least memory and is not slower.
     return _network().predict(patches(samples, rate_hz), batch_size=1, verbose=0)
 
 
 def patches(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     """Compute log-Mel patches [shape=(n_patches, 187, 96, 1)] of a clip.
 
-    They do not overlap. The last one continues with the clip's beginning, so that a short clip is repeated.
+    Patches do not overlap. The last patch continues with the beginning of the clip, so that a short clip is repeated.
     """
     import librosa
     import soxr
@@ -73,7 +73,7 @@ def patches(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 def build():
     """Build the network, a keras.Model from patches to features, with random weights.
 
-    Its layers have the names of the checkpoint's variables, which are numbered in the order of the layers.
+    Its layers have the names of the variables in the checkpoint, which are numbered in the order of the layers.
     """
     import keras
     from keras import layers, ops
@@ -112,12 +112,12 @@ def build():
 
 @functools.cache
 def _network():
-    """Build the network with musicnn's weights, once a process. Raises UsageError."""
+    """Build the network with musicnn's weights, once per process. Raises UsageError."""
     with tempfile.TemporaryDirectory() as folder:
         prefix = _extract_checkpoint(folder)
         import tensorflow as tf
 
-        with contextlib.suppress(RuntimeError):  # TensorFlow runs already and keeps its settings
+        with contextlib.suppress(RuntimeError):  # TensorFlow is already initialised and keeps its settings
             tf.config.set_visible_devices([], "GPU")
             # Extraction runs several processes, and the vectors must not depend on the number of threads.
             tf.config.threading.set_intra_op_parallelism_threads(1)

@@ -5,10 +5,10 @@
     svm_submission.py train    [-numThreads N] SCRATCH TRAINLIST
     svm_submission.py classify [-numThreads N] SCRATCH TESTLIST OUTPUT
 
-extractFeatures.sh, train.sh and classify.sh call it. It needs librosa, scikit-learn, joblib, soundfile and numpy, and
-nothing of mirex_submission. C and gamma are chosen by cross-validation within the training list. If a file groups.txt
-(path<TAB>group a line, the group an artist or album) lies beside that list, a group's tracks stay together in it; MIREX
-gives no such file, and then tracks are taken for independent. The test tracks have no part in the choice.
+extractFeatures.sh, train.sh and classify.sh call this file. It needs librosa, scikit-learn, joblib, soundfile and
+numpy, but not mirex_submission. C and gamma are chosen by cross-validation within the training list; test tracks are
+not used. If the folder of the list has a file groups.txt (lines of path<TAB>group; a group is an artist or album), all
+tracks of a group stay in the same inner fold. MIREX has no such file: without it, tracks count as independent.
 """
 
 import argparse
@@ -20,20 +20,20 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-# One thread a process, and as many processes as asked for; numpy reads this when it is loaded.
+# One thread per process: the number of processes is -numThreads. NumPy reads this when it is loaded.
 os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
 
 import joblib
 import numpy as np
 
-FEATURES = "features-1"  # another number for other features, so that old files are not taken for new ones
+FEATURES = "features-1"  # increase the number when the features change, so that old files are not used
 RATE_HZ = 22050
-SHORTEST_S, LONGEST_S = 3, 120  # shorter clips are repeated, of longer ones the beginning is used
+SHORTEST_S, LONGEST_S = 3, 120  # shorter clips are repeated; of longer clips only the beginning is used
 GRID = {"svc__C": 2.0 ** np.arange(5), "svc__gamma": 2.0 ** np.arange(-10, -6)}  # about 1 and 1 / number of features
 
 
 def waveform(path):
-    """One file as mono at RATE_HZ, float32 [n]."""
+    """Read a file as mono at RATE_HZ, float32 [n]."""
     import librosa
     import soundfile
 
@@ -41,12 +41,12 @@ def waveform(path):
         y = file.read(LONGEST_S * file.samplerate, dtype="float32", always_2d=True).mean(axis=1)
         y = librosa.resample(y, orig_sr=file.samplerate, target_sr=RATE_HZ)
     if not np.isfinite(y).all() or np.abs(y).max(initial=0) < 1e-4:
-        raise ValueError("silent, empty or no numbers")
+        raise ValueError("silent, empty, or contains NaN or infinite samples")
     return np.resize(y, max(len(y), SHORTEST_S * RATE_HZ))
 
 
 def statistics(y):
-    """Means and deviations over time of librosa's features of a waveform, float32 [190]."""
+    """Compute means and standard deviations over time of librosa's features of a waveform, float32 [190]."""
     import librosa
 
     magnitude = np.abs(librosa.stft(y))
@@ -71,24 +71,24 @@ def statistics(y):
 
 
 def store_statistics(path, stored):
-    """Write the statistics of one file to `stored`; an empty array for an unreadable one."""
+    """Write the statistics of one file to `stored`; an empty array if it is unreadable."""
     try:
         row = statistics(waveform(path))
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with one file, the others are to go on
+    except Exception as error:  # noqa: BLE001 - an error in one file must not stop the others
         print(f"{path}: unreadable: {error}", file=sys.stderr, flush=True)
         row = np.zeros(0, np.float32)
     write(stored, lambda file: np.save(file, row))
 
 
 def extract(paths, scratch, threads):
-    """The statistics of all files, from SCRATCH where they are there: {path: float32 [190], or [0]}."""
+    """Return the statistics of all files, {path: float32 [190], or [0]}; stored ones are read from SCRATCH."""
     stored = {}
     for path in dict.fromkeys(paths):
         try:
             about = os.stat(path)
             made_of = f"{os.path.abspath(path)}\0{about.st_size}\0{about.st_mtime_ns}"
         except (OSError, ValueError) as error:
-            made_of = f"{path}: {error}"  # its own reason, should the file be there another time
+            made_of = f"{path}: {error}"  # another key than that of the file, which may exist later
         stored[path] = scratch / FEATURES / f"{hashlib.sha256(made_of.encode()).hexdigest()}.npy"
     missing = [path for path, file in stored.items() if not file.exists()]
     if missing:
@@ -124,12 +124,12 @@ def train(tracks, group_of, scratch, threads):
         search = GridSearchCV(machine(), GRID, cv=folds, n_jobs=threads, refit=False)
         chosen = search.fit(features, labels, groups=groups).best_params_
         shown = ", ".join(f"{name.removeprefix('svc__')} {value:g}" for name, value in chosen.items())
-        print(f"{search.best_score_:.1%} right in {folds.n_splits} inner folds with {shown}", file=sys.stderr)
+        print(f"{search.best_score_:.1%} correct in {folds.n_splits} inner folds with {shown}", file=sys.stderr)
     write(scratch / "model.npz", lambda file: np.savez(file, features=features, labels=labels, **chosen))
 
 
 def classify(paths, scratch, threads):
-    """A label for each path; an unreadable track gets the most frequent one of the training."""
+    """Predict a label for each path; an unreadable track gets the most frequent training label."""
     if not (scratch / "model.npz").exists():
         sys.exit(f"{scratch}: no model: run train.sh with this scratch folder first")
     with np.load(scratch / "model.npz") as model:
@@ -155,7 +155,7 @@ def lines(path):
 
 
 def pairs(path):
-    """(path, label) of each line; the label follows the last tab."""
+    """Return (path, label) of each line; the label follows the last tab."""
     rows = [tuple(line.rsplit("\t", 1)) for line in lines(path)]
     if any(len(row) < 2 for row in rows):
         sys.exit(f"{path}: a line has no tab: write path<TAB>label")
@@ -163,7 +163,7 @@ def pairs(path):
 
 
 def write(path, fill):
-    """Write a file whole or not at all, for another call may read it now."""
+    """Write a file atomically, because another process may read it at the same time."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
         fill(file)
@@ -180,10 +180,10 @@ def main():
     parser.add_argument("output", type=Path, nargs="?")
     args = parser.parse_intermixed_args()
     if (args.call == "classify") != bool(args.output):
-        parser.error("classify takes SCRATCH TESTLIST OUTPUT, the others SCRATCH LIST")
+        parser.error("classify takes SCRATCH TESTLIST OUTPUT, extract and train take SCRATCH LIST")
     scratch = args.scratch.absolute()
     (scratch / "tmp").mkdir(parents=True, exist_ok=True)
-    os.environ["JOBLIB_TEMP_FOLDER"] = str(scratch / "tmp")  # else /dev/shm, which is small in a container
+    os.environ["JOBLIB_TEMP_FOLDER"] = str(scratch / "tmp")  # the default, /dev/shm, is small in a container
     if args.call == "extract":
         extract(lines(args.list), scratch, args.numThreads)
     elif args.call == "train":

@@ -1,1 +1,1 @@
-"""Predictions and truth to the figures that MIREX publishes."""
+"""Evaluation: folds, cross-validation, the figures that MIREX publishes, audits, stress tests and reports."""

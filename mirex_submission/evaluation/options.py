@@ -26,18 +26,18 @@ class FoldsOptions(TableOptions):
     from_mirdata : (str, str), optional
         Source: name of a loader of mirdata, and folder of its data.
     groups : {"folder", "auto"}, optional
-        Keep the tracks of one folder below their class, such as that of an artist, on one side; with "auto" where each
-        class has two of these or more, and each fold one.
+        Keep the tracks of one folder below their class (for example an artist) in the same fold; with "auto" only if
+        every class has at least two such folders, and at least one per fold.
     group_column : str, optional
-        Column, or attribute of mirdata's tracks, whose equal values stay on one side.
+        Column, or attribute of mirdata's tracks; tracks with equal values stay in the same fold.
     path_column, label_column, root : str, optional
         As TableOptions.
     out : str, optional
         Folder for the lists.
     check : str, optional
-        Folder of lists to check instead of making any.
+        Folder of existing lists to check instead.
     folds, repeat : int
-        Folds of a repeat, and repeats.
+        Number of folds, and number of times to draw them.
     seed : int
         Random seed.
     """
@@ -45,20 +45,20 @@ class FoldsOptions(TableOptions):
     labelled: str | None = None
     from_mirdata: tuple[str, str] | None = None
     from_folders: str | None = option(
-        None, "instead: audio below DIR, a folder for each class", convert=opt.path, metavar="DIR"
+        None, "source: audio below DIR, with one folder per class", convert=opt.path, metavar="DIR"
     )
     groups: str | None = option(
-        None, "keep together what lies in one folder below its class; auto: if classes have enough", choices=GROUPS
+        None, "keep tracks of one folder below their class together; auto: if possible", choices=GROUPS
     )
     group_column: str | None = option(
         None,
-        "column that keeps tracks together, such as artist (default: none)",
+        "column whose tracks stay together, such as artist (default: none)",
         convert=str,
         metavar="COLUMN",
         flag="--group",
     )
     out: str | None = option(None, "folder for the lists", convert=opt.path, metavar="DIR")
-    check: str | None = option(None, "check the lists in DIR instead of making any", convert=opt.path, metavar="DIR")
+    check: str | None = option(None, "check the existing lists in DIR instead", convert=opt.path, metavar="DIR")
     folds: int = option(3, "number of folds", convert=opt.integer, metavar="K")
     repeat: int = option(1, "number of times to draw folds", convert=opt.integer, metavar="R")
     seed: int = option(0, "random seed", convert=opt.seed, metavar="N")
@@ -73,13 +73,13 @@ class EvaluateOptions(Options):
     seed : int
         Seed of the bootstrap intervals.
     groups : str, optional
-        List of path<TAB>group, whose groups are drawn as a whole for more intervals.
+        List of path<TAB>group; adds intervals from a bootstrap over whole groups.
     strata : str, optional
-        Table of path and other columns, each value of which is a part with figures of its own.
+        Table of path and other columns; every value of a column gets figures of its own.
     strict : bool
-        Raise ListError, once all is written, if the evaluator would fail on anything.
+        After writing all files, raise ListError if the organisers' evaluator would fail or miscount.
     wiki : bool
-        Show MediaWiki's tables.
+        Print MediaWiki tables.
     """
 
     seed: int = option(0, "random seed of the bootstrap intervals", convert=opt.seed, metavar="N")
@@ -87,10 +87,10 @@ class EvaluateOptions(Options):
         None, "groups (artists), path<TAB>group: intervals by group", convert=opt.path, metavar="FILE"
     )
     strata: str | None = option(
-        None, "table of path and any columns: figures of each value", convert=opt.path, metavar="FILE"
+        None, "table of path and other columns: figures for each value", convert=opt.path, metavar="FILE"
     )
-    strict: bool = option(False, "status 3 if the evaluator would fail on anything")
-    wiki: bool = option(False, "print MediaWiki tables, as MIREX's result pages have them")
+    strict: bool = option(False, "exit with status 3 if the organisers' evaluator would fail")
+    wiki: bool = option(False, "print MediaWiki tables, as on MIREX's result pages")
 
 
 @dataclass(frozen=True)
@@ -104,19 +104,19 @@ class CrossvalOptions(ClusterOptions, EvaluateOptions):
     recipes : sequence of str
         Recipes of this program, each a system of that name.
     train_options, classify_options : sequence of (str, sequence of str)
-        Name of a system, and more options for its train and its classify script.
+        Name of a system, and extra options for its train and its classify script.
     jobs : int, optional
-        Folds side by side; default: 1, on a cluster as many as its workers take.
+        Number of folds to run in parallel; default: 1, on a cluster as many as its workers can take.
     threads : int
         -numThreads of each step.
     device : str
         --device of our own scripts; with "cpu" no system sees a GPU.
     time_limit : str or float, optional
-        Time after which a step is ended: seconds, or text such as "20h".
+        Time limit of a step: seconds, or text such as "20h".
     stress : {"none", "quick", "all"}
-        Whether the systems classify altered audio too: with one strength of each deformation, or with all.
+        Stress test on altered audio: none, with one strength of each deformation, or with all strengths.
     stress_limit : str or float, optional
-        Time after which no more altered audio is made.
+        Time limit of the stress test.
     """
 
     submissions: Sequence[tuple[str | None, str]] = ()
@@ -126,7 +126,7 @@ class CrossvalOptions(ClusterOptions, EvaluateOptions):
     threads: int = 1
     jobs: int | None = option(
         None,
-        "folds side by side, -numThreads each (default: 1; on a cluster all)",
+        "folds in parallel, -numThreads each (default: 1; on a cluster all)",
         convert=integer_between(1),
         metavar="J",
     )
@@ -137,11 +137,11 @@ class CrossvalOptions(ClusterOptions, EvaluateOptions):
         metavar="auto|cpu|gpu|gpu:1,2",
     )
     time_limit: float | None = option(
-        None, "end a step after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
+        None, "time limit of a step: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
     )
     stress: str = "none"
     stress_limit: float | None = option(
-        None, "alter no more audio after this time: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
+        None, "time limit of the stress test: 20h, 90m, 30s", convert=opt.positive_seconds, metavar="TIME"
     )
 
 
@@ -152,19 +152,19 @@ class AuditOptions(Options):
     Parameters
     ----------
     groups : sequence of (str, str)
-        Name of a kind of groups, such as artist, and a list of path and group; by default `groups.txt` of the folds.
+        Name of a grouping, such as artist, and a list of path and group; by default `groups.txt` of the folds.
     outputs : sequence of (str or None, str)
-        Name of a system and folder of its outputs; without a name a folder of one system or of several.
+        Name of a system and folder of its outputs; without a name, the folder of one system or of several.
     seed : int
         Random seed.
     strict : bool
-        Raise ListError, once all is written, if there is any warning.
+        After writing all files, raise ListError if there is any warning.
     threads : int
-        Files to read side by side.
+        Number of files to read in parallel.
     """
 
     groups: Sequence[tuple[str, str]] = ()
     outputs: Sequence[tuple[str | None, str]] = ()
     seed: int = option(0, "random seed", convert=opt.seed, metavar="N")
-    strict: bool = option(False, "status 3 if there is any warning")
+    strict: bool = option(False, "exit with status 3 if there is any warning")
     threads: int = 1

@@ -11,25 +11,25 @@ import soundfile
 
 import mirex_submission
 
-# Wanted nowhere: text below the quotes, and sections See Also, Examples and an extended summary everywhere.
+# Not required: text on the line below the quotes, and everywhere the sections See Also, Examples and extended summary.
 NOT_CHECKED = {"GL01", "SA01", "EX01", "ES01"}
-# What classify() and evaluate() return.
+# The types that classify() and evaluate() return.
 RESULTS = (
     "mirex_submission.runs.classification.Classification",
     "mirex_submission.evaluation.judging.evaluate.Evaluation",
 )
-# In this order: one trains the model that the next one uses.
+# The order matters: an example trains the model that the next one uses.
 IN_THE_ORDER_OF_A_TASK = ("extract", "train", "classify")
 
 
 @functools.cache
 def public():
-    """The public names and what they are, loaded when a test runs."""
+    """Return the public names and objects, loaded when a test runs."""
     return {name: getattr(mirex_submission, name) for name in mirex_submission.__all__ if name != "__version__"}
 
 
 def names_with_docstrings():
-    """All public names and the classes of results, and the methods and properties of the classes."""
+    """Return all public names and the classes of results, with the methods and properties of the classes."""
     for value in (*public().values(), *map(pydoc.locate, RESULTS)):
         name = f"{value.__module__}.{value.__qualname__}"
         yield name

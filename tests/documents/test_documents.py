@@ -1,4 +1,4 @@
-"""The documents: every block of `bash` in them runs as it stands, what they name is there, and the README is short."""
+"""The documents: every `bash` block runs unchanged, every named file and option exists, and the README is short."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from mirex_submission.cli.main import COMMANDS, _parser
 GENERATED = ("api.md", "changelog.md", "commands.md", "gallery.md", "index.md")
 PAGES = [path.name for path in sorted((PROJECT / "docs").glob("*.md")) if path.name not in GENERATED]
 DOCUMENTS = ["README.md", *(f"docs/{name}" for name in PAGES)]
-# Options of programs of others that the documents call: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
+# Options of other programs in the documents: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
 FOREIGN = {
     "--address", "--head", "--nthreads", "--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes",
     "--ntasks-per-node", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind", "--containall", "--no-home",
@@ -33,7 +33,7 @@ def blocks(document):
 
 @pytest.fixture(scope="module")
 def place(corpus, tmp_path_factory):
-    """What the documents ask for: lists of folds over a small corpus, and a table of its tracks."""
+    """The files that the documents need: lists of folds over a small corpus, and a table of its tracks."""
     folder = tmp_path_factory.mktemp("documents")
     tracks = [line.split("\t") for line in corpus["truth"].read_text().splitlines()]
     tracks += [line.split("\t") for line in corpus["train"].read_text().splitlines()]
@@ -67,14 +67,14 @@ def test_every_block_runs(document, place, tmp_path):
 
 
 def our_options():
-    """The options of all commands."""
+    """Return the options of all commands."""
     return ["--version"] + [
         option for name in COMMANDS for action in _parser(name)._actions for option in action.option_strings
     ]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_option_that_is_named_is_one(document):
+def test_every_named_option_exists(document):
     scripts = [
         *(PROJECT / "bin").glob("*.sh"),
         *(PROJECT / "benchmarks").glob("*.py"),
@@ -86,7 +86,7 @@ def test_every_option_that_is_named_is_one(document):
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)
-def test_every_file_that_is_named_is_there(document):
+def test_every_named_file_exists(document):
     named = re.findall(
         r"(?:bin|docs|examples|benchmarks|tests|mirex_submission)/[\w/-]+\.(?:sh|md|py|c)", read(document)
     )

@@ -1,4 +1,4 @@
-"""The words: one term for one thing, and no names that say nothing."""
+"""Plain English: no banned words in texts, and no meaningless names."""
 
 import ast
 import re
@@ -9,7 +9,7 @@ from project import PROJECT
 PACKAGES = ("mirex_submission", "benchmarks", "examples", "docs")
 NAMES = {"all_there", "each", "found", "said", "told", "what"}
 MODULES = {"fault", "heard", "kinds", "shape", "suspects", "usable"}
-# Metaphors and sentences without a subject that a reader of English as a second language has to guess.
+# Metaphors and incomplete sentences that a reader whose second language is English does not understand.
 WORDS = re.compile(
     r"\b(?:heard|mends|(?:is|are) no numbers? any more|nobody reads|(?:goes|go) on to the same bits|unheard)\b",
     re.IGNORECASE,
@@ -22,7 +22,7 @@ TEXTS = [
 
 
 def names_in(source):
-    """The names that a module gives to variables, parameters, functions and classes."""
+    """Yield the names of all variables, parameters, functions and classes of a module."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
             yield node.id

@@ -1,4 +1,4 @@
-"""The files that a project on GitHub has beside its documents: they agree with each other and with the scripts."""
+"""The usual files of a project on GitHub: they agree with each other and with the scripts."""
 
 import re
 
@@ -15,7 +15,7 @@ def text_of(name):
     return (PROJECT / name).read_text(encoding="utf-8")
 
 
-def test_the_changelog_and_the_citation_are_of_this_version():
+def test_the_changelog_and_the_citation_have_this_version():
     versions = re.findall(r"^## (.+)$", text_of("CHANGELOG.md"), re.MULTILINE)
     released = [version for version in versions if version != "Unreleased"]
     assert all(re.fullmatch(r"\d+\.\d+\.\d+ \((not released|\d{4}-\d\d-\d\d)\)", version) for version in released)
@@ -41,14 +41,14 @@ def test_pre_commit_runs_the_linters_of_the_tests_and_downloads_nothing():
     assert scripts and [name for name in scripts if not re.search(shellcheck["files"], name)] == []
 
 
-def test_the_workflow_runs_what_ci_runs():
+def test_the_workflow_runs_the_ci_script():
     jobs = yaml.safe_load(text_of(".github/workflows/ci.yml"))["jobs"]
     assert ".ci/run" in [step.get("run") for step in jobs["tests"]["steps"]]
     assert "sphinx-build -W" in text_of(".ci/run") and "bin/test.sh" in text_of(".ci/run")
 
 
 @pytest.mark.parametrize("template", ["bug.yml", "question.yml"])
-def test_an_issue_asks_for_what_doctor_prints(template):
+def test_an_issue_asks_for_the_output_of_doctor(template):
     form = yaml.safe_load((TEMPLATES / template).read_text(encoding="utf-8"))
     assert {"name", "description", "body"} <= form.keys()
     labels = [part["attributes"]["label"] for part in form["body"] if part["type"] == "textarea"]
@@ -57,6 +57,6 @@ def test_an_issue_asks_for_what_doctor_prints(template):
 
 
 @pytest.mark.parametrize("document", ["CONTRIBUTING.md", "SECURITY.md"])
-def test_every_file_that_is_named_is_there(document):
+def test_every_named_file_exists(document):
     named = re.findall(r"`((?:bin|docs)/[\w.-]+|[A-Z]+(?:\.md)?)`", text_of(document))
     assert named and [name for name in named if not (PROJECT / name).is_file()] == []

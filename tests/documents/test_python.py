@@ -1,4 +1,4 @@
-"""Every block of code in docs/python.md runs, one after the other, and answers as the text says."""
+"""All code blocks in docs/python.md run one after the other, with the results that the text shows."""
 
 import ast
 import importlib
@@ -18,7 +18,7 @@ def blocks_of(page):
     return re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
 
 
-def test_every_block_is_python_and_imports_what_is_there():
+def test_every_block_is_python_and_its_imports_exist():
     for block in blocks_of(PAGE):
         for node in ast.walk(ast.parse(block)):
             if isinstance(node, ast.ImportFrom):

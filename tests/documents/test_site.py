@@ -1,4 +1,4 @@
-"""The site of the documents: it is built without a warning and asks no other host for anything."""
+"""The documentation site: it builds without warnings and loads nothing from other hosts."""
 
 import re
 import subprocess
@@ -27,7 +27,7 @@ def text_of(page):
     return page.read_text(encoding="utf-8")
 
 
-def test_every_document_is_a_page_and_leads_to_others(site):
+def test_every_document_is_a_page_with_links_to_others(site):
     for document in (PROJECT / "docs").glob("*.md"):
         assert f"{document.stem}.html" in text_of(site / "index.html"), document
     assert '<a class="reference internal" href="recipes.html"' in text_of(site / "training.html")
@@ -41,7 +41,7 @@ def test_no_page_loads_anything_from_another_host(site):
     assert [page.name for page in pages if loaded.search(text_of(page))] == []
 
 
-def test_each_option_is_documented_once_and_each_command_leads_to_its_options(site):
+def test_each_option_is_documented_once_and_each_command_links_to_its_options(site):
     page = text_of(site / "commands.html")
     terms = re.findall(r'<dt class="sig sig-object std" id="([^"]+)">', page)
     actions = {name: [a for a in _parser(name)._actions if a.option_strings] for name in COMMANDS}

@@ -1,4 +1,4 @@
-"""The example's corpus: the same for the same seed, as varied as it says, its lists as the protocol wants them."""
+"""The synthetic corpus of the examples: reproducible, varied, and with lists in the format of the protocol."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ STYLE_NAMES = [style.__name__ for style in STYLES]
 
 @pytest.fixture(scope="module")
 def lists(tmp_path_factory):
-    """Twelve clips of a second in each style."""
+    """The lists of a corpus of twelve one-second clips per style."""
     return write_corpus(tmp_path_factory.mktemp("clips of a second"), n_clips=12, seconds=1.0)
 
 
@@ -36,7 +36,7 @@ def test_most_clips_are_22_khz_mono_and_a_few_44_khz_stereo_all_16_bit_wav(lists
     assert {(info.format, info.subtype, info.duration) for info in infos} == {("WAV", "PCM_16", 1.0)}
 
 
-def test_the_lists_split_the_corpus_with_every_class_on_both_sides(lists):
+def test_the_lists_split_the_corpus_with_every_class_in_training_and_test(lists):
     train, truth = read_labelled(lists["train"]), read_labelled(lists["truth"])
     train_paths, test_paths = [t.path for t in train], read_paths(lists["test"])
     assert [track.path for track in truth] == test_paths
@@ -45,19 +45,19 @@ def test_the_lists_split_the_corpus_with_every_class_on_both_sides(lists):
     assert Counter(track.label for track in truth) == dict.fromkeys(STYLE_NAMES, 4)
 
 
-def test_the_lists_name_real_files_by_full_paths_that_hold_the_label(lists):
+def test_the_lists_name_existing_files_by_full_paths_that_contain_the_label(lists):
     for track in read_labelled(lists["train"]):
         assert Path(track.path).is_absolute() and Path(track.path).is_file()
         assert Path(track.path).parent.name == track.label
 
 
-def test_the_names_do_not_trip_the_evaluator(lists):
+def test_the_names_are_accepted_by_the_evaluator(lists):
     names = [Path(path).name for path in read_paths(lists["features"])]
     assert path_warnings(names) == []
     assert label_warnings(STYLE_NAMES) == []
 
 
-def test_no_two_clips_are_alike_and_none_is_silent_or_clipped(lists):
+def test_all_clips_differ_and_none_is_silent_or_clipped(lists):
     contents = set()
     for path in read_paths(lists["features"]):
         samples, _ = soundfile.read(path)
@@ -68,7 +68,7 @@ def test_no_two_clips_are_alike_and_none_is_silent_or_clipped(lists):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_clip_is_the_same_for_the_same_seed_and_another_for_another(style):
+def test_a_clip_depends_only_on_its_seed(style):
     first, same, other = (synthesise(style, seed, 1.0, 22050, 1) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, same)
     assert first.shape == (22050, 1)
@@ -76,14 +76,14 @@ def test_a_clip_is_the_same_for_the_same_seed_and_another_for_another(style):
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_noise_is_mixed_in_each_channel_by_itself_6_to_20_db_below_the_music(style):
+def test_each_channel_has_its_own_noise_6_to_20_db_below_the_music(style):
     left, right = synthesise(style, 5, 2.0, 44100, 2).T
     gain = (left @ right) / (left @ left)  # the music is the same in both, up to a gain
     rest_db = 20 * np.log10(np.std(right - gain * left) / np.std(right))
     assert -18 < rest_db < -2
 
 
-def test_the_corpus_is_the_same_for_the_same_seed_and_another_for_another(tmp_path):
+def test_the_corpus_depends_only_on_its_seed(tmp_path):
     same = [write_corpus(tmp_path / name, n_clips=1, seconds=0.5, seed=1) for name in ("a", "b")]
     other = write_corpus(tmp_path / "c", n_clips=1, seconds=0.5, seed=2)
     a, b, c = ([Path(path).read_bytes() for path in read_paths(lists["features"])] for lists in (*same, other))

@@ -1,4 +1,4 @@
-"""The example of a view from a pretrained network: without its weights, and with them as its user has it."""
+"""The example of a view from a pretrained network: without its weights, and with them as a user has them."""
 
 import importlib.util
 import json
@@ -47,7 +47,7 @@ def random_network(example):
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel of musicnn: $MUSICNN_WHEEL, or fetched by the example's script."""
+    """The wheel of musicnn: $MUSICNN_WHEEL, or downloaded by the example's script."""
     if "MUSICNN_WHEEL" in os.environ:
         return os.environ["MUSICNN_WHEEL"]
     env = {**os.environ, "MIREX_PYTHON": sys.executable}
@@ -59,7 +59,7 @@ def wheel(tmp_path_factory):
 
 
 def music(seconds, rate_hz):
-    """A falling tone with noise."""
+    """Synthesise a falling tone with noise."""
     t = np.arange(max(1, int(seconds * rate_hz))) / rate_hz
     noise = np.random.default_rng(0).standard_normal(len(t))
     return (0.3 * np.sin(2 * np.pi * (880 * t - 20 * t**2)) + 0.05 * noise).astype(np.float32)
@@ -81,7 +81,7 @@ def test_the_view_is_registered_and_known_without_loading_it(site):
     assert done.stdout == "['musicnn'] ('musicnn-view', '0.1.0')\nmusicnn-22050hz-1756-v1\n"
 
 
-def test_a_wheel_that_is_missing_or_another_file_is_a_usage_error_with_the_cure(example, monkeypatch, tmp_path):
+def test_a_missing_or_wrong_wheel_is_a_usage_error_with_advice(example, monkeypatch, tmp_path):
     (tmp_path / "text.whl").write_text("no wheel")
     with zipfile.ZipFile(tmp_path / "other.whl", "w") as other:
         other.writestr("other/__init__.py", "")
@@ -103,7 +103,7 @@ def test_a_training_without_the_wheel_is_status_2_and_stores_nothing(site, corpu
 
 
 @pytest.mark.parametrize("rate_hz", VIEW_RATES_HZ)
-def test_any_clip_has_finite_vectors_of_the_declared_length_and_the_same_ones_again(
+def test_every_clip_has_finite_reproducible_vectors_of_the_declared_length(
     example, random_network, rate_hz, monkeypatch
 ):
     monkeypatch.setattr(example, "_network", lambda: random_network)
@@ -148,7 +148,7 @@ def test_it_extracts_trains_and_classifies_by_the_shell_scripts(site, wheel, cor
 
 
 @pytest.mark.slow
-def test_features_and_tags_are_those_of_the_graph_that_musicnn_was_trained_in(example, wheel, monkeypatch, tmp_path):
+def test_features_and_tags_equal_those_of_musicnns_own_graph(example, wheel, monkeypatch, tmp_path):
     monkeypatch.setenv("MUSICNN_WHEEL", wheel)
     samples = music(7, 22050)
     expected = of_the_graph_in(wheel, example.patches(samples, 22050)[..., 0], tmp_path)
@@ -158,7 +158,7 @@ def test_features_and_tags_are_those_of_the_graph_that_musicnn_was_trained_in(ex
 
 
 def of_the_graph_in(wheel, patches, folder):
-    """Compute the features by the authors' own graph, which the wheel has beside the weights."""
+    """Compute the features with the authors' own graph, which is in the wheel beside the weights."""
     import tensorflow as tf
 
     tf1 = tf.compat.v1
@@ -168,7 +168,7 @@ def of_the_graph_in(wheel, patches, folder):
         meta = tf1.MetaGraphDef.FromString(archive.read("musicnn/MTT_musicnn/.meta"))
     pools, last = ["model/moments/Squeeze", "model/Max"], ["model/batch_normalization_10/batchnorm/add_1"]
     outputs = [*pools, *last, "model/Sigmoid"]
-    # Without the training: this TensorFlow refuses its gradients.
+    # Without the training part: this version of TensorFlow refuses its gradients.
     graph_def = tf1.graph_util.extract_sub_graph(meta.graph_def, [*outputs, "save/restore_all"])
     with tf.Graph().as_default() as graph, tf1.Session() as session:
         tf1.import_graph_def(graph_def, name="")

@@ -1,4 +1,4 @@
-"""The example of a cross-validation on Slurm: with workers of this machine, and with a stand-in for sbatch."""
+"""The example of a cross-validation on Slurm: with workers of this machine, and with a substitute for sbatch."""
 
 import json
 import os
@@ -15,7 +15,7 @@ EXAMPLE = PROJECT / "examples/slurm_crossval.py"
 
 @pytest.fixture
 def example(tmp_path):
-    """Run the example with a system that calls every track jazz; `script` is that system's."""
+    """A function that runs the example with a system that predicts jazz for every track; `script` is its script."""
     pytest.importorskip("distributed")
     write_lists(tmp_path / "lists", [(track, track[6:10]) for track in TRACKS])
     script = tmp_path / "theirs/trainAndClassify.sh"
@@ -40,13 +40,13 @@ def example(tmp_path):
 def test_the_example_runs_a_cross_validation_on_workers_of_this_machine(example):
     done, accuracy = example("--local", "--workers", "2")
     assert (done.returncode, accuracy) == (0, 0.5), done.stderr
-    assert done.stderr.count("is sent to a worker") == 3
+    assert done.stderr.count("sent to a worker") == 3
     example.script.write_text("#!/bin/sh\nexit 1\n")
     assert example("--local", "--workers", "1")[0].returncode == 8
 
 
-def test_the_example_asks_slurm_for_workers_with_the_cores_memory_and_time_of_a_step(example, tmp_path):
-    """A command in the place of sbatch keeps the script of each job and runs it here."""
+def test_the_example_requests_workers_with_the_cores_memory_and_time_of_a_step(example, tmp_path):
+    """A substitute for sbatch stores the script of each job and runs it on this machine."""
     pytest.importorskip("dask_jobqueue")
     (tmp_path / "bin").mkdir()
     sbatch = f'job={tmp_path}/job.$$; cp "$1" $job; sh $job > $job.log 2>&1 & echo "Submitted batch job $!"\n'

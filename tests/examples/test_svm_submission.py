@@ -1,4 +1,4 @@
-"""The example of a foreign submission, by its shell calls and as whoever reads it would check it."""
+"""The example of another submission: through its shell scripts, and through its functions."""
 
 import ast
 import importlib.util
@@ -22,11 +22,11 @@ def lines_of(path):
 
 @pytest.fixture(scope="module")
 def call(tmp_path_factory):
-    """Call a script of the example from an empty folder, which is the home folder too."""
+    """A function that runs a script of the example in an empty folder, which is also the home folder."""
     home = tmp_path_factory.mktemp("home")
 
     def run(script, *args, threads=1):
-        # numba's cache beside librosa, where other tests leave it: to compile again takes half a minute.
+        # Share numba's cache with other tests: compiling again takes half a minute.
         env = {**os.environ, "MIREX_PYTHON": sys.executable, "HOME": str(home), "NUMBA_CACHE_DIR": ""}
         command = [str(FOLDER / script), "-numThreads", str(threads), *map(str, args)]
         done = subprocess.run(command, cwd=home, env=env, capture_output=True, text=True)
@@ -38,7 +38,7 @@ def call(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Lists over a small corpus in a folder with a blank; its test list has more: what is odd, and what is no audio."""
+    """Lists over a small corpus in a folder with a blank; the test list also has unusual and unreadable files."""
     folder = tmp_path_factory.mktemp("svm") / "a b"
     lists = write_corpus(folder, n_clips=6, seconds=3.0)  # every fourth clip is 44.1 kHz stereo
     clip, rate_hz = soundfile.read(lines_of(lists["test"])[0], dtype="float32")
@@ -60,7 +60,7 @@ def task(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def done(call, task):
-    """How the three calls ended, and the folder with SCRATCH and the output."""
+    """The results of the three scripts, and the folder with SCRATCH and the output."""
     folder, lists = task
     calls = (
         ("extractFeatures.sh", 2, lists["features"]),
@@ -73,7 +73,7 @@ def done(call, task):
 
 
 @pytest.mark.slow
-def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
+def test_every_test_track_has_a_line_in_order_with_any_audio(done):
     _, folder, lists = done
     pairs = [line.split("\t") for line in lines_of(folder / "output.txt")]
     assert [path for path, _ in pairs] == lines_of(lists["test"])
@@ -81,7 +81,7 @@ def test_every_test_track_has_a_line_in_order_whatever_its_audio(done):
 
 
 @pytest.mark.slow
-def test_it_tells_most_styles_apart_and_an_mp3_from_its_wave_nowhere(done):
+def test_it_distinguishes_most_styles_and_predicts_the_same_for_mp3_and_wav(done):
     _, folder, lists = done
     label_of = dict(line.split("\t") for line in lines_of(folder / "output.txt"))
     right = sum(label_of[path] == label for path, label in (line.split("\t") for line in lines_of(lists["truth"])))
@@ -107,7 +107,7 @@ def test_unreadable_tracks_are_named_and_left_out_of_the_training(done):
 
 
 @pytest.mark.slow
-def test_features_are_stored_once_made_again_if_gone_and_the_same_calls_give_the_same_bytes(done, call):
+def test_features_are_stored_once_and_recomputed_if_removed_with_the_same_bytes(done, call):
     _, folder, lists = done
     gone, *kept = (folder / "scratch").glob("features-*/*.npy")
     assert len(kept) == 24 + 6 - 1
@@ -142,7 +142,7 @@ def module():
 
 
 def test_groups_stay_together_in_the_inner_folds(module, monkeypatch, tmp_path, capsys):
-    """Ten artists with a sound and a label each, at random: nothing to learn but who it is."""
+    """Ten artists, each with a random sound and label: a classifier can learn only the artists."""
     rng = np.random.default_rng(0)
     sounds = rng.normal(size=(10, 190))
     paths = [f"/{artist}/{n}.wav" for artist in range(10) for n in range(6)]
@@ -152,7 +152,7 @@ def test_groups_stay_together_in_the_inner_folds(module, monkeypatch, tmp_path, 
     inner = []
     for group_of in ({}, {path: path[1] for path in paths}):
         module.train(tracks, group_of, tmp_path, 1)
-        inner.append(float(re.match(r"([\d.]+)% right in 5 inner", capsys.readouterr().err)[1]))
+        inner.append(float(re.match(r"([\d.]+)% correct in 5 inner", capsys.readouterr().err)[1]))
     assert inner[0] == 100 and inner[1] < 80
 
 
@@ -165,7 +165,7 @@ def test_every_test_track_has_a_label_an_unreadable_one_the_most_frequent(module
     assert module.classify(["/b5.wav", "/none.wav", "/a5.wav"], tmp_path, 1) == ["b", "a", "a"]
 
 
-def test_groups_are_taken_from_beside_the_training_list(module, monkeypatch, tmp_path):
+def test_groups_are_read_from_the_folder_of_the_training_list(module, monkeypatch, tmp_path):
     taken = []
     monkeypatch.setattr(module, "train", lambda tracks, group_of, *args: taken.append(group_of))
     monkeypatch.setenv("JOBLIB_TEMP_FOLDER", "")  # put back after main has set it
@@ -177,7 +177,7 @@ def test_groups_are_taken_from_beside_the_training_list(module, monkeypatch, tmp
     assert taken == [{}, {"/a.wav": "X", "/b.wav": "X"}]
 
 
-def test_it_is_an_example_for_anybody_without_this_package():
+def test_the_example_does_not_need_this_package():
     tree = ast.parse((FOLDER / "svm_submission.py").read_text(encoding="utf-8"))
     imported = set()
     for node in ast.walk(tree):

@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Compute what the program gives on a small synthetic corpus, and write it into goldens.json beside this file.
+"""Compute the results of the program on a small synthetic corpus, and write them into goldens.json beside this file.
 
     make.py                all parts, the slow ones too: two minutes
     make.py PART ...       these parts only; the rest of goldens.json stays
 
-Run it by hand where a golden has to change on purpose, or on a machine of another kind, to add its platform.
-test_goldens.py computes the same and compares. goldens.json has
+Run it by hand if a golden has to change on purpose, or on another type of machine, to add its platform.
+test_goldens.py computes the same results and compares. goldens.json has
 
-    exact        {part: {name: value}}, the same everywhere
-    samples      {part: {name: rounded numbers}}, the same everywhere within TOLERANCES
-    platforms    the SHA-256 of the whole results of floating point, for each platform that has run this
+    exact        {part: {name: value}}, equal everywhere
+    samples      {part: {name: rounded numbers}}, equal everywhere within TOLERANCES
+    platforms    the SHA-256 of the complete floating-point results, for each platform that has run this
 
-Nothing here is a sentence of the program's: names, numbers, bytes and exit statuses only.
+It stores no sentences of the program: only names, numbers, bytes and exit statuses.
 """
 
 import argparse
@@ -45,8 +45,8 @@ if str(PROJECT / "examples") not in sys.path:
     sys.path.insert(0, str(PROJECT / "examples"))
 from synthetic_corpus import STYLES, synthesise, write_corpus  # noqa: E402
 
-# All that is named of the package's inside: what moves in the package is mended here and nowhere else. The rest goes
-# by the scripts of bin/, by `python -m mirex_submission`, and by log_mel, which is public.
+# All imports of internal names: if something moves in the package, change it here only. Everything else uses the
+# scripts of bin/, `python -m mirex_submission`, and log_mel, which is public.
 import mirex_submission  # noqa: E402
 from mirex_submission.features.clip import log_mel  # noqa: E402
 from mirex_submission.features.spec import FeatureSpec  # noqa: E402
@@ -57,25 +57,25 @@ from mirex_submission.training.segments import make_epoch, segment_starts  # noq
 
 
 def an_epoch(n, number, **recipe):
-    """An epoch of n segments, for its order and its dropout alone."""
+    """Make an epoch of n segments, only for its order and its dropout."""
     return make_epoch(np.zeros((1, 1)), np.zeros(n), np.zeros(n), Recipe(**recipe), n_frames=1, number=number)
 
 
-KERNELS = ("mirex_submission.features._kernel", "mirex_submission.networks._kernel")  # compiled, with their LANES
+KERNELS = ("mirex_submission.features._kernel", "mirex_submission.networks._kernel")  # compiled modules with LANES
 
 GOLDENS = HERE / "goldens.json"
 RATES_HZ = (11025, 22050, 44100)
-# Of the samples, by part: log10 of band powers; weights, losses and probabilities.
+# For the samples, by part: log10 of band powers; weights, losses and probabilities.
 TOLERANCES = {"features": 1e-4, "lossy": 0.05, "models": 1e-3, "widths": 1e-3, "recipes": 1e-3}
 ONE = ("-numThreads", "1")
 
 
 @dataclass
 class Part:
-    """What one part of the goldens found.
+    """The results of one part of the goldens.
 
-    exact : {name: value}. floats : {name: (SHA-256 of the whole, samples of it)}; a name may begin with "WAY: ", and
-    all ways have the same samples.
+    exact : {name: value}. floats : {name: (SHA-256 of all numbers, samples of them)}; a name may begin with "WAY: ",
+    and all ways have the same samples.
     """
 
     exact: dict = field(default_factory=dict)
@@ -86,15 +86,15 @@ class Part:
 
     @property
     def samples(self):
-        """{name without its way: samples}, those of the first way."""
-        found = {}
+        """The samples of the first way, as {name without its way: samples}."""
+        result = {}
         for name, (_, samples) in self.floats.items():
-            found.setdefault(sample_name(name), samples)
-        return found
+            result.setdefault(sample_name(name), samples)
+        return result
 
     @property
     def digests(self):
-        # librosa's bits differ from one installation to the next: of its frames only the samples are compared.
+        # librosa's last bits differ between installations: for its frames only the samples are compared.
         return {name: digest for name, (digest, _) in self.floats.items() if not name.startswith("no kernel: ")}
 
 
@@ -106,11 +106,11 @@ def sha256(data):
     return hashlib.sha256(data).hexdigest()
 
 
-# Calls in processes of their own.
+# Runs in their own processes.
 
 
 def environment(**more):
-    """A caller's environment in which the scripts find this Python and this package, and nothing chooses for them."""
+    """Return an environment in which the scripts find this Python and this package, without variables that choose."""
     dropped = ("MIREX_DEVICE", "KERAS_BACKEND", "TF_CONFIG", "PYTHONIOENCODING")
     kept = {name: value for name, value in os.environ.items() if name not in dropped}
     package = str(Path(mirex_submission.__file__).resolve().parent.parent)
@@ -119,13 +119,13 @@ def environment(**more):
 
 
 def command_of(name, *args):
-    """A script of bin/, or a command of the program."""
+    """Return the command line of a script of bin/ or of a command of the program."""
     start = [str(PROJECT / "bin" / name)] if name.endswith(".sh") else [sys.executable, "-m", "mirex_submission", name]
     return [*start, *map(str, args)]
 
 
 def call(folder, *words, **env):
-    """Run a call in a folder: its status 0 is taken for granted; returns what it prints."""
+    """Run a command in a folder, check that its exit status is 0, and return its stdout."""
     done = subprocess.run(
         command_of(*words), cwd=folder, env=environment(**env), capture_output=True, text=True, timeout=300
     )
@@ -134,16 +134,16 @@ def call(folder, *words, **env):
 
 
 def side_by_side(work, items):
-    """What `work` gives for each item, two at a time."""
+    """Return the results of `work` for all items, computed two at a time."""
     with ThreadPoolExecutor(2) as pool:
         return list(pool.map(work, items))
 
 
-# The platform, and the ways to compute that it has.
+# The platform, and its ways to compute.
 
 
 def lanes():
-    """The vector widths of the compiled kernel, narrowest first; none without it."""
+    """Return the vector widths of the compiled kernel, narrowest first; () without a kernel."""
     try:
         return importlib.import_module(KERNELS[0]).LANES
     except ImportError:
@@ -151,11 +151,11 @@ def lanes():
 
 
 def platform():
-    """What decides the last bits of a result, beside this project's code."""
+    """Return everything that decides the last bits of a result, apart from the code of this project."""
     compiler = "none"
     with contextlib.suppress(ImportError):
-        found = re.search(rb"GCC: \([^)]*\) ([\d.]+)", Path(importlib.import_module(KERNELS[0]).__file__).read_bytes())
-        compiler = f"GCC {found[1].decode()}" if found else "unknown"
+        result = re.search(rb"GCC: \([^)]*\) ([\d.]+)", Path(importlib.import_module(KERNELS[0]).__file__).read_bytes())
+        compiler = f"GCC {result[1].decode()}" if result else "unknown"
     blas = [lib for lib in threadpoolctl.threadpool_info() if lib["user_api"] == "blas" and "numpy" in lib["filepath"]]
     simd = np.show_config(mode="dicts")["SIMD Extensions"]
     return {
@@ -196,9 +196,9 @@ sys.meta_path.insert(0, Narrow())
 
 @contextlib.contextmanager
 def narrowed(most, kernel):
-    """The environment of a process whose kernels have no wider vectors than `most`, or are not there for 0.
+    """Yield the environment of a process whose kernels have at most vector width `most`, or are missing for 0.
 
-    Fails where the process has not asked for this kernel, as after a renaming.
+    Fails if the process has not loaded this kernel, for example after a renaming.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "sitecustomize.py").write_text(NARROWED)
@@ -213,19 +213,19 @@ def narrowed(most, kernel):
 
 
 def prepare(folder):
-    """Write the corpus and the odd files; the lists have paths relative to the folder, so that none tells its name."""
+    """Write the corpus and the unusual files; the lists have paths relative to the folder, independent of its name."""
     write_corpus(folder, n_clips=4, seconds=4.0)
     for path in folder.glob("*.txt"):
         path.write_text(path.read_text().replace(f"{folder.absolute()}{os.sep}", ""))
     write_odd(folder / "odd")
     write_lossy(folder / "lossy")
-    heard = sorted(f"odd/{path.name}" for path in (folder / "odd").iterdir())
+    odd = sorted(f"odd/{path.name}" for path in (folder / "odd").iterdir())
     tests = (folder / "test.txt").read_text().splitlines()
-    (folder / "mixed.txt").write_text("".join(f"{path}\n" for path in [*tests, *heard, "odd/missing.wav", tests[0]]))
+    (folder / "mixed.txt").write_text("".join(f"{path}\n" for path in [*tests, *odd, "odd/missing.wav", tests[0]]))
 
 
 def write_odd(folder):
-    """Audio that is odd: formats, rates, lengths, damages."""
+    """Write unusual audio: formats, rates, lengths, damaged files."""
     folder.mkdir()
     chorale, techno, waltz, bells = STYLES
 
@@ -255,7 +255,7 @@ def write_odd(folder):
     y = y.copy()
     y[1000] = np.nan
     write_wav(folder / "nan.wav", y, 22050, "FLOAT")
-    # Of these the mean of the segments' probabilities and their majority give different classes.
+    # For these clips, the mean of the segments' probabilities and the majority vote give different classes.
     for first, second, seed, seconds in (
         (techno, chorale, 140, 3.5),
         (waltz, bells, 130, 3.3),
@@ -268,7 +268,7 @@ def write_odd(folder):
 
 
 def write_wav(path, y, rate_hz, subtype):
-    """Write a WAV file without the time of day, which libsndfile puts into the PEAK chunk of floats."""
+    """Write a WAV file without the time stamp that libsndfile puts into the PEAK chunk of float files."""
     soundfile.write(path, y, rate_hz, subtype)
     data = bytearray(path.read_bytes())
     peak = data.find(b"PEAK", 0, 200)
@@ -278,7 +278,7 @@ def write_wav(path, y, rate_hz, subtype):
 
 
 def write_lossy(folder):
-    """What libsndfile encodes, and another version of it may encode and decode in another way."""
+    """Write files that libsndfile encodes; another version may encode and decode them differently."""
     folder.mkdir()
     y = synthesise(STYLES[2], 120, 3.5, 22050, 1)
     soundfile.write(folder / "clip.flac", y, 22050, "PCM_16")
@@ -287,7 +287,7 @@ def write_lossy(folder):
 
 
 def corpus(folder):
-    """The bytes of the audio: where these differ, nothing else can be the same."""
+    """Hash the bytes of the audio: if these differ, nothing else can be equal."""
     part = Part()
     for path in sorted([*folder.glob("audio/*/*.wav"), *folder.glob("odd/*.wav")]):
         part.exact[str(path.relative_to(folder))] = sha256(path.read_bytes())
@@ -298,10 +298,10 @@ def corpus(folder):
 
 
 def features(folder):
-    """Frames of odd files, of a clip of each style and of waveforms, in each way that the processor has."""
+    """Compute frames of unusual files, of a clip of each style and of waveforms, in all ways of this processor."""
     paths = [*folder.glob("odd/*.wav"), *folder.glob("audio/*/*_00.wav"), *folder.glob("audio/*/*_03.wav")]
     part = frames_by_all_ways(folder, paths, waveforms=True)
-    # What the submission stores is what log_mel gives.
+    # The stored features equal the result of log_mel.
     paths = sorted(str(path.relative_to(folder)) for path in paths)
     (folder / "stored.txt").write_text("".join(f"{path}\n" for path in paths))
     call(folder, "extractFeatures.sh", *ONE, "--rate", "22050", "stored", "stored.txt")
@@ -311,24 +311,24 @@ def features(folder):
     widest = way_of(max(lanes(), default=0))
     computed = {part.digests.get(f"{widest}: 22050 Hz {path}") for path in paths} - {None}
     stored = {sha256(path.read_bytes().split(b"\n", 2)[2]) for path in files}
-    # librosa's last bits depend on how a clip falls into blocks, and on the threads.
+    # librosa's last bits depend on the blocks of a clip and on the number of threads.
     part.exact["stored: are what log_mel gives"] = stored == computed if lanes() else all(map(is_near_log_mel, files))
     return part
 
 
 def is_near_log_mel(file):
-    """Whether stored frames are those of log_mel within the tolerance of the features."""
+    """Return True if stored frames equal those of log_mel within the tolerance of the features."""
     header, frames = read_file(file)
     return near(frames.ravel(), log_mel(header.path, working_rate_hz=22050).ravel(), TOLERANCES["features"])
 
 
 def lossy(folder):
-    """Frames of encoded files, which depend on libsndfile's version: elsewhere only the mean of each band counts."""
+    """Compute frames of encoded files; they depend on libsndfile's version, so the samples are means of bands."""
     return frames_by_all_ways(folder, folder.glob("lossy/*"), means=True)
 
 
 def frames_by_all_ways(folder, paths, **options):
-    """Frames by the kernel at each width and by no kernel, each in a process of its own."""
+    """Compute frames by the kernel at each width and without a kernel, each in its own process."""
     asked = json.dumps({"paths": sorted(str(path.relative_to(folder)) for path in paths), **options})
 
     def frames_by(most):
@@ -339,12 +339,12 @@ def frames_by_all_ways(folder, paths, **options):
         return json.loads(done.stdout)
 
     part, ways = Part(), (*lanes()[::-1], 0)
-    for most, found in zip(ways, side_by_side(frames_by, ways), strict=True):
+    for most, result in zip(ways, side_by_side(frames_by, ways), strict=True):
         way = way_of(most)
-        # The shapes and the kinds of errors are the same whatever computes.
-        assert not part.exact or found["exact"] == part.exact, f"{way}: other shapes or errors"
-        part.exact = found["exact"]
-        part.floats |= {f"{way}: {name}": tuple(pair) for name, pair in found["floats"].items()}
+        # Shapes and types of errors must be equal in all ways.
+        assert not part.exact or result["exact"] == part.exact, f"{way}: other shapes or errors"
+        part.exact = result["exact"]
+        part.floats |= {f"{way}: {name}": tuple(pair) for name, pair in result["floats"].items()}
     return part
 
 
@@ -353,7 +353,7 @@ def way_of(most):
 
 
 def frames(*, paths, waveforms=False, means=False):
-    """Frames of these files at each rate, in this process."""
+    """Compute frames of these files at each rate, in this process."""
     part = Part()
     for rate_hz in RATES_HZ:
         sources = {path: ((path,), {}) for path in paths}
@@ -368,15 +368,15 @@ def frames(*, paths, waveforms=False, means=False):
         for source, (args, options) in sources.items():
             name = f"{rate_hz} Hz {source}"
             try:
-                found = mirex_submission.log_mel(*args, working_rate_hz=rate_hz, **options)
-            except Exception as error:  # noqa: BLE001 - its kind is what is pinned
+                result = mirex_submission.log_mel(*args, working_rate_hz=rate_hz, **options)
+            except Exception as error:  # noqa: BLE001 - the type of the error is compared
                 part.exact[name] = type(error).__name__
                 continue
-            part.exact[name] = [str(found.dtype), *found.shape]
-            # Higher bands may be above what the file holds, where only rounding is left.
-            some = found[:, [0, 4, 9, 14]]
+            part.exact[name] = [str(result.dtype), *result.shape]
+            # Higher bands may be above the band limit of the file, where the values are only rounding errors.
+            some = result[:, [0, 4, 9, 14]]
             some = some.mean(axis=0, dtype=float) if means else some[[0, len(some) // 3, -1]].ravel()
-            part.add(name, np.ascontiguousarray(found).tobytes(), some)
+            part.add(name, np.ascontiguousarray(result).tobytes(), some)
     return part
 
 
@@ -384,7 +384,7 @@ def frames(*, paths, waveforms=False, means=False):
 
 
 def segments(folder):
-    """Which segments of which track in which epoch, in which order, and which units dropout keeps."""
+    """Compute the segments of each track and epoch, their order, and the units that dropout keeps."""
     part = Part()
     contents = [hashlib.sha256(bytes([k])).hexdigest()[:32] for k in range(4)]
     cases = {
@@ -393,7 +393,7 @@ def segments(folder):
         ", greatest seed": {"seed": 2**32 - 1},
         ", 5 a track": {"segments_per_track": 5},
     }
-    for said, more in cases.items():
+    for text, more in cases.items():
         for how in ("random", "consecutive", "fresh"):
             recipe, drawn = Recipe(segments=how, **more), []
             for spec in (*map(FeatureSpec, RATES_HZ), FeatureSpec(22050, 40, 60)):
@@ -402,17 +402,17 @@ def segments(folder):
                         for epoch in (0, 1, 149):
                             starts = segment_starts(n_frames, content, spec, recipe, epoch=epoch)
                             drawn += [len(starts), *map(int, starts)]
-            part.exact[f"starts, {how}{said}"] = [len(drawn), drawn[-3:], hash_of(drawn)]
+            part.exact[f"starts, {how}{text}"] = [len(drawn), drawn[-3:], hash_of(drawn)]
     for n, batch_size, seed in ((1, 40, 0), (41, 40, 0), (480, 40, 0), (480, 7, 3), (70000, 40, 0)):
         for epoch in (0, 1, 149):
-            found = [list(map(int, batch)) for batch in an_epoch(n, epoch, batch_size=batch_size, seed=seed).batches()]
-            sizes = [len(found), len(found[-1])]
+            result = [list(map(int, batch)) for batch in an_epoch(n, epoch, batch_size=batch_size, seed=seed).batches()]
+            sizes = [len(result), len(result[-1])]
             name = f"batches of {batch_size} from {n}, seed {seed}, epoch {epoch}"
-            part.exact[name] = [sizes, found[0][:3], hash_of([number for batch in found for number in batch])]
+            part.exact[name] = [sizes, result[0][:3], hash_of([number for batch in result for number in batch])]
     for seed, epoch in ((0, 0), (0, 149), (2**32 - 1, 1)):
         kept = [draw_kept(rng, n) for rng in [an_epoch(1, epoch, seed=seed).dropout_rng()] for n in (40, 7)]
-        digest = sha256(b"".join(np.packbits(each).tobytes() for each in kept))
-        part.exact[f"dropout, seed {seed}, epoch {epoch}"] = [list(each.shape) for each in kept] + [digest]
+        digest = sha256(b"".join(np.packbits(item).tobytes() for item in kept))
+        part.exact[f"dropout, seed {seed}, epoch {epoch}"] = [list(item.shape) for item in kept] + [digest]
     return part
 
 
@@ -434,7 +434,7 @@ CLASSIFICATIONS = {
 
 
 def models(folder):
-    """Weights after 3 epochs of each model, and what it gives a test list with bad audio in it."""
+    """Compute the weights after 3 epochs of each model, and its predictions for a test list with bad audio."""
     part = Part()
 
     def classify(name):
@@ -462,9 +462,9 @@ def train(folder, scratch, *options, epochs=3, **env):
 
 
 def add_model(part, folder, scratch, *, way=""):
-    """Take up every array of the weights of the model in this scratch folder, and what is beside them."""
+    """Add all arrays of the weights of the model in this scratch folder, and the contents of its bundle."""
     model = folder / scratch / "model"
-    # The bundle is JSON with a line that seals it.
+    # The bundle is JSON and a line with its checksum.
     text = (model / "bundle.json").read_text(encoding="utf-8")
     bundle = json.JSONDecoder().raw_decode(text[text.index("{") :])[0]
     part.exact[f"{scratch}: classes"] = bundle["classes"]
@@ -484,7 +484,7 @@ def add_model(part, folder, scratch, *, way=""):
 
 
 def widths(folder):
-    """Weights by each narrower vector width that the processor has."""
+    """Compute weights with each narrower vector width of this processor."""
     part = Part()
     for most in lanes()[:-1]:
         for name in ("1", "2", "3"):
@@ -505,7 +505,7 @@ RECIPES = {
 
 
 def recipes(folder):
-    """Weights of trainings that are not the paper's."""
+    """Compute weights of trainings with other options than the paper's."""
     part = Part()
     side_by_side(lambda name: train(folder, name, *RECIPES[name], epochs=4), RECIPES)
     for name in RECIPES:
@@ -519,7 +519,7 @@ LABELS = ("Rock/Pop", "Hip-Hop", "R&B", "drum and bass", "rock pop", "Ärger", "
 
 
 def write_evaluation(folder):
-    """Truth of 3 folds with odd labels and names, and outputs of 3 systems: good, with all kinds of faults, lazy."""
+    """Write the truth of 3 folds with unusual labels and names, and outputs of 3 systems: good, faulty, incomplete."""
     rng = random.Random(3)
     for name in ("truth", "good", "odd", "lazy"):
         (folder / name).mkdir(parents=True)
@@ -533,7 +533,7 @@ def write_evaluation(folder):
         right = [(path, label if rng.random() < 0.7 else rng.choice(LABELS)) for path, label in tracks]
         odd = [(path, label if rng.random() < 0.5 else rng.choice(LABELS)) for path, label in tracks]
         odd[0] = (odd[0][0], "polka")  # an unknown label
-        odd[1] = (odd[1][0], "HIP hop")  # cleaned, it is a known one
+        odd[1] = (odd[1][0], "HIP hop")  # the evaluator normalises it to a known label
         odd[2] = (Path(odd[2][0]).name, odd[2][1])  # only the name
         odd = [*odd[:5], *odd[7:], odd[3], ("music/unknown.wav", "R&B")]  # missing, repeated and unknown tracks
         write_labelled(folder / f"truth/fold{k}.truth.txt", tracks)
@@ -550,7 +550,7 @@ def write_labelled(path, tracks):
 
 
 def evaluation(folder):
-    """All files of evaluations, without versions, calls, absolute paths and sentences."""
+    """Compute all files of evaluations, without versions, commands, absolute paths and sentences."""
     part = Part()
     place = folder / "evaluation"
     write_evaluation(place)
@@ -564,7 +564,7 @@ def evaluation(folder):
         for path in sorted((place / out).rglob("*.csv")):
             part.exact[f"{out}: {path.name}"] = path.read_bytes().decode().split("\n")
         for path in sorted((place / out).glob("*/report.txt")):
-            # Down to the list of findings, which are sentences.
+            # Without the list of problems at the end, which are sentences.
             text = path.read_bytes()
             part.exact[f"{out}: {path.relative_to(place / out)}"] = sha256(text[: text.rindex(b"=" * 80)])
         results = json.loads((place / out / "results.json").read_bytes())
@@ -576,23 +576,23 @@ def evaluation(folder):
 
 
 def neutral(value, root):
-    """A record without absolute paths and sentences, its numbers with nine digits."""
+    """Return a record without absolute paths and sentences, and with numbers of nine digits."""
     if isinstance(value, dict):
-        # Whether there is a warning, not its words.
+        # Only whether there is a warning, not its text.
         return {
-            key: bool(each) if key == "warning" else neutral(each, root)
-            for key, each in value.items()
+            key: bool(item) if key == "warning" else neutral(item, root)
+            for key, item in value.items()
             if key not in ("found", "evaluator", "counted")
         }
     if isinstance(value, list):
-        return [neutral(each, root) for each in value]
+        return [neutral(item, root) for item in value]
     if isinstance(value, float):
         return float(f"{value:.9g}")
     return value.replace(root, "") if isinstance(value, str) else value
 
 
 def folds(folder):
-    """Which tracks are in which fold, with groups, without, and several times."""
+    """Compute folds with groups, without groups, and several repeats."""
     part = Part()
     place = folder / "folds"
     place.mkdir()
@@ -623,7 +623,7 @@ def write_table(folder):
 
 
 def write_calls(folder):
-    """A folder for calls: audio and lists, sound and faulty, a model, damaged models, an evaluation, submissions."""
+    """Write a folder for runs: audio, correct and wrong lists, a model, damaged models, an evaluation, submissions."""
     folder.mkdir()
     write_evaluation(folder / "judged")
     write_table(folder)
@@ -700,8 +700,8 @@ def write_calls(folder):
             path.chmod(0o755)
 
 
-# name: the call's words, in the folder of write_calls. What begins with "$" is set in the environment, ">" is where the
-# output goes, "!" is a signal that comes once the training has begun.
+# {name: words of a command in the folder of write_calls}. A word with "$" sets an environment variable, ">" redirects
+# stdout, "!" is a signal that is sent once the training has started.
 QUICK = (*ONE, "--no-picture", "--model", "1", "--epochs", "1", "--segments-per-track", "2")
 STATUSES = {
     # The program.
@@ -750,7 +750,7 @@ STATUSES = {
     "a read-only scratch folder": ("extractFeatures.sh", *ONE, "/proc/mirex", "features.txt"),
     # Judging.
     "validate": ("validate", "test.txt", "train.txt", "truth.txt"),
-    "validate with faults": ("validate", "test.txt", "train.txt", "wrongout.txt"),
+    "validate with differences": ("validate", "test.txt", "train.txt", "wrongout.txt"),
     "evaluate a nameless system": ("evaluate", "--truth", "judged/truth", "--system", "perfect", "--out", "e.name"),
     "folds": ("folds", "table.tsv", "--group", "artist", "--out", "f.good"),
     "folds checked, none": ("folds", "table.tsv", "--check", "folder"),
@@ -868,15 +868,15 @@ STATUSES = {
 
 
 def statuses(folder):
-    """How calls of every kind end."""
+    """Compute the exit statuses of many commands."""
     place = folder / "calls"
     write_calls(place)
-    found = side_by_side(lambda words: status_of(place, words), STATUSES.values())
-    return Part(exact=dict(zip(STATUSES, found, strict=True)))
+    result = side_by_side(lambda words: status_of(place, words), STATUSES.values())
+    return Part(exact=dict(zip(STATUSES, result, strict=True)))
 
 
 def status_of(place, words):
-    """The exit status of one call, which ends without a traceback."""
+    """Return the exit status of a command, and check that it prints no traceback."""
     args = [word for word in words if word[:1] not in ("$", ">", "!")]
     env = dict(word[1:].split("=", 1) for word in words if word.startswith("$"))
     target = next((word[1:] for word in words if word.startswith(">")), os.devnull)
@@ -901,15 +901,15 @@ def status_of(place, words):
                     assert time.monotonic() < until_s and process.poll() is None, f"{words}: does not begin"
                     time.sleep(0.05)
                 process.send_signal(number)
-            said = process.communicate(timeout=120)[1]
+            text = process.communicate(timeout=120)[1]
         finally:
             process.kill()
-    assert "Traceback" not in said, f"{words}: {said}"
+    assert "Traceback" not in text, f"{words}: {text}"
     return process.returncode
 
 
 def take_signals():
-    """A shell that runs this in the background makes it ignore SIGINT, and its children too."""
+    """Restore the default signal handlers: a shell makes background processes and their children ignore SIGINT."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
 
@@ -923,7 +923,7 @@ COMMANDS = (
 
 
 def options(folder):
-    """The options and the positionals of every command, as its help lists them."""
+    """Return the options and positional arguments of every command, as listed in its help."""
     part = Part()
     overview = call(folder, "mirex-submission.sh", "--help")
     part.exact["commands"] = re.findall(r"^  ([a-z-]+)  ", overview, flags=re.M)
@@ -934,17 +934,17 @@ def options(folder):
 
 
 def listed(text):
-    """What argparse's help lists: option strings with the names of their values, and positionals."""
-    found = []
+    """Return the entries of argparse's help: option strings with the names of their values, and positionals."""
+    result = []
     for invocation in re.findall(r"^  (\S+(?: \S+)*)", text, flags=re.M):
         strings = re.findall(r"(?:^|(?<= ))--?[A-Za-z][\w-]*", invocation)
-        # Python 3.13 names the value once, behind all strings of an option; before it stands behind each.
+        # Python 3.13 names the value once, after all strings of an option; earlier versions name it after each.
         value = invocation.rpartition(strings[-1])[2].strip() if strings else ""
-        found.append(" ".join([*strings, value]).strip() if strings else invocation)
-    return found
+        result.append(" ".join([*strings, value]).strip() if strings else invocation)
+    return result
 
 
-SLOW = (features, lossy, widths, recipes, statuses)  # those of the models have the features of their tracks in them
+SLOW = (features, lossy, widths, recipes, statuses)  # results of models depend on the features of their tracks
 PARTS = {part.__name__: part for part in (corpus, segments, models, evaluation, folds, options, *SLOW)}
 
 
@@ -956,70 +956,70 @@ def read():
 
 
 def digests_of(goldens, name, here):
-    """The stored digests of a part for this platform, or None where it is not stored."""
-    return next((each["sha256"].get(name) for each in goldens["platforms"] if each["platform"] == here), None)
+    """Return the stored digests of a part for this platform, or None if there are none."""
+    return next((item["sha256"].get(name) for item in goldens["platforms"] if item["platform"] == here), None)
 
 
-def faults_of(name, found, goldens, here):
-    """What a part differs in from goldens.json, in words, a line each."""
-    faults = compare("exact", goldens["exact"].get(name, {}), found.exact, lambda a, b: a == b)
+def differences_of(name, result, goldens, here):
+    """Return the differences of a part from goldens.json, one line each."""
+    differences = compare("exact", goldens["exact"].get(name, {}), result.exact, lambda a, b: a == b)
     tolerance = TOLERANCES.get(name, 0)
     samples = goldens["samples"].get(name, {})
-    for key, (_, values) in found.floats.items():
+    for key, (_, values) in result.floats.items():
         stored = {key: samples[sample_name(key)]} if sample_name(key) in samples else {}
-        faults += compare("samples", stored, {key: values}, lambda a, b: near(a, b, tolerance))
-    if not found.floats:
-        faults += compare("samples", samples, {}, lambda a, b: True)
+        differences += compare("samples", stored, {key: values}, lambda a, b: near(a, b, tolerance))
+    if not result.floats:
+        differences += compare("samples", samples, {}, lambda a, b: True)
     digests = digests_of(goldens, name, here)
     if digests is not None:
-        faults += compare("sha256", digests, found.digests, lambda a, b: a == b)
-    return faults
+        differences += compare("sha256", digests, result.digests, lambda a, b: a == b)
+    return differences
 
 
-def compare(kind, stored, found, same):
-    faults = [f"{kind}: {key!r} is stored, and was not found" for key in stored if key not in found]
-    faults += [f"{kind}: {key!r} is found, and not stored" for key in found if key not in stored]
-    return faults + [
-        f"{kind}: {key!r} is {found[key]!r}, and {stored[key]!r} is stored"
+def compare(kind, stored, result, same):
+    differences = [f"{kind}: {key!r} is stored, but was not computed" for key in stored if key not in result]
+    differences += [f"{kind}: {key!r} was computed, but is not stored" for key in result if key not in stored]
+    return differences + [
+        f"{kind}: {key!r} is {result[key]!r}, but {stored[key]!r} is stored"
         for key in stored
-        if key in found and not same(stored[key], found[key])
+        if key in result and not same(stored[key], result[key])
     ]
 
 
-def near(stored, found, tolerance):
-    return len(stored) == len(found) and bool(np.allclose(found, stored, rtol=0, atol=tolerance, equal_nan=True))
+def near(stored, result, tolerance):
+    return len(stored) == len(result) and bool(np.allclose(result, stored, rtol=0, atol=tolerance, equal_nan=True))
 
 
 def merged(goldens, parts, here):
-    """goldens with these parts as found here; other platforms keep their digests of parts that have not changed."""
-    entry = next((each for each in goldens["platforms"] if each["platform"] == here), None)
+    """Merge these parts into goldens; other platforms keep their digests of parts that have not changed."""
+    entry = next((item for item in goldens["platforms"] if item["platform"] == here), None)
     if entry is None:
         entry = {"platform": here, "sha256": {}}
         goldens["platforms"].append(entry)
-    for name, found in parts.items():
+    for name, result in parts.items():
         known = name in goldens["exact"]
-        if not known or faults_of(name, found, goldens, here):
+        if not known or differences_of(name, result, goldens, here):
             if known:
-                print(f"{name}: other results than before, so other platforms lose theirs", file=sys.stderr)
-            goldens["exact"][name], goldens["samples"][name] = found.exact, found.samples
+                print(f"{name}: the results have changed, so those of other platforms are removed", file=sys.stderr)
+            goldens["exact"][name], goldens["samples"][name] = result.exact, result.samples
             for other in goldens["platforms"]:
                 other["sha256"].pop(name, None)
-        if found.digests:
-            entry["sha256"][name] = found.digests
-    goldens["platforms"] = [each for each in goldens["platforms"] if each["sha256"]]
+        if result.digests:
+            entry["sha256"][name] = result.digests
+    goldens["platforms"] = [item for item in goldens["platforms"] if item["sha256"]]
     return goldens
 
 
 def text_of(value, depth=0):
-    """JSON with a line for each key of an object, and lists in one line."""
+    """Return JSON with one line per key of an object, and lists in one line."""
     if not isinstance(value, dict) or not value or depth > 4:
         if isinstance(value, list) and depth < 3 and value and isinstance(value[0], dict):
-            inner = ",\n".join(" " * (depth + 1) + text_of(each, depth + 1) for each in value)
+            inner = ",\n".join(" " * (depth + 1) + text_of(item, depth + 1) for item in value)
             return f"[\n{inner}\n{' ' * depth}]"
         return json.dumps(value, ensure_ascii=False)
     pad = " " * (depth + 1)
     inner = ",\n".join(
-        f"{pad}{json.dumps(key, ensure_ascii=False)}: {text_of(each, depth + 1)}" for key, each in value.items()
+        f"{pad}{json.dumps(key, ensure_ascii=False)}: {text_of(item, depth + 1)}" for key, item in value.items()
     )
     return f"{{\n{inner}\n{' ' * depth}}}"
 
@@ -1030,8 +1030,8 @@ def main():
     parser.add_argument("--frames", metavar="JSON", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.frames:
-        found = frames(**json.loads(args.frames))
-        json.dump({"exact": found.exact, "floats": found.floats}, sys.stdout)
+        result = frames(**json.loads(args.frames))
+        json.dump({"exact": result.exact, "floats": result.floats}, sys.stdout)
         return
     if set(args.parts) - set(PARTS):
         parser.error(f"parts are {', '.join(PARTS)}")

@@ -1,4 +1,4 @@
-"""Small corpora for audits: clips of notes that no two share, and the lists of folds over any files."""
+"""Small corpora for audits: clips with different notes, and lists of folds over any files."""
 
 import numpy as np
 import soundfile
@@ -7,7 +7,7 @@ RATE_HZ = 22050
 
 
 def clip(seed, seconds=8.0, *, rate_hz=RATE_HZ):
-    """Notes at random over faint noise, float [n]; each seed is another piece of music."""
+    """Synthesise random notes over faint noise, float [n]; each seed gives another piece of music."""
     rng = np.random.default_rng(seed)
     y = 0.01 * rng.normal(size=int(seconds * rate_hz))
     start_s = 0.0
@@ -28,7 +28,7 @@ def write_mp3(path, y, kbps=64, rate_hz=RATE_HZ):
 
 
 def write_folds(folder, tested):
-    """Write lists of folds, {fold: {path: label}} of the tracks that it tests; the others train it."""
+    """Write lists of folds; tested : {fold: {path: label}} of the test tracks; the other tracks are for training."""
     folder.mkdir(exist_ok=True)
     labels = {path: label for tracks in tested.values() for path, label in tracks.items()}
     (folder / "features.txt").write_text("".join(f"{path}\n" for path in labels))

@@ -1,4 +1,4 @@
-"""A headless browser of the machine, asked over a pipe in the DevTools protocol: no driver, no port, no network."""
+"""A headless browser, controlled over a pipe by the DevTools protocol: no driver, no port, no network."""
 
 import base64
 import fcntl
@@ -9,8 +9,8 @@ import signal
 import subprocess
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-EXECUTABLE = next((found for name in NAMES if (found := shutil.which(name))), None)
-# `root` has no sandbox; nothing of its own accord on the network; shared memory is scarce in containers.
+EXECUTABLE = next((path for name in NAMES if (path := shutil.which(name))), None)
+# The sandbox does not work for root; no network requests of the browser's own; containers have little shared memory.
 _ARGUMENTS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
     "--disable-component-update", "--no-first-run", "--hide-scrollbars", "--remote-debugging-pipe",
@@ -18,12 +18,12 @@ _ARGUMENTS = (
 
 
 class Page:
-    """One page of a browser; requested: the addresses of all that it asked for."""
+    """One page of a browser; requested: all addresses that it requested."""
 
     def __init__(self, profile):
         read_in, self._to_browser = os.pipe()
         self._from_browser, write_out = os.pipe()
-        # The protocol's pipes are the browser's descriptors 3 and 4, which here may be anything.
+        # The protocol needs its pipes as the descriptors 3 and 4 of the browser; here those may be in use.
         passed = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (read_in, write_out)]
         script = 'exec 3<&"$1" 4>&"$2"; shift 2; exec "$@"'
         command = ["bash", "-c", script, "browser", *map(str, passed), EXECUTABLE, *_ARGUMENTS]
@@ -53,7 +53,7 @@ class Page:
         os.close(self._from_browser)
 
     def show(self, address, *, width, height=900):
-        """Load an address in a window of so many pixels."""
+        """Load an address in a window of this size in pixels."""
         self._call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         self.requested, self._loaded = [], False
         assert "errorText" not in self._call("Page.navigate", url=address), address
@@ -61,17 +61,17 @@ class Page:
             self._receive()
 
     def evaluate(self, script):
-        """The value of a JavaScript expression."""
+        """Return the value of a JavaScript expression."""
         answer = self._call("Runtime.evaluate", expression=script, returnByValue=True)
         assert "exceptionDetails" not in answer, answer
         return answer["result"].get("value")
 
     def screenshot(self):
-        """The whole page as a PNG."""
+        """Return the whole page as a PNG."""
         return base64.b64decode(self._call("Page.captureScreenshot", captureBeyondViewport=True)["data"])
 
     def pdf(self):
-        """The page as it is printed, on the paper that it asks for."""
+        """Return the printed page as a PDF, with the paper size that the page requests."""
         return base64.b64decode(self._call("Page.printToPDF", preferCSSPageSize=True)["data"])
 
     def _call(self, method, **params):

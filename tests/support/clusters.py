@@ -1,4 +1,4 @@
-"""Schedulers and workers of Dask and Ray, in processes of their own."""
+"""Schedulers and workers of Dask and Ray, in their own processes."""
 
 import contextlib
 import os
@@ -15,11 +15,11 @@ from pathlib import Path
 from project import PROJECT
 
 BIN = Path(sys.executable).parent
-START_S = 90  # for a cluster to start, on a busy machine
+START_S = 90  # time for a cluster to start on a busy machine
 
 
 def free_port():
-    """A port that nobody listens at, below those that the system gives to clients and above those of Ray's workers."""
+    """Return a free port, below the ports that the system gives to clients and above those of Ray's workers."""
     for port in random.sample(range(20000, 32000), 100):
         with socket.socket() as s, contextlib.suppress(OSError):
             s.bind(("127.0.0.1", port))
@@ -36,7 +36,7 @@ def wait_for(condition, processes=()):
 
 
 def end(processes):
-    """Kill processes that lead a group each, with all that they started."""
+    """Kill processes that lead their process groups, with all their child processes."""
     for process in processes:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -44,12 +44,12 @@ def end(processes):
 
 
 def start(log, *command, **variables):
-    """A program of this environment, as the leader of a group; its workers can import this file."""
+    """Start a program of this environment as the leader of a process group; its workers can import this file."""
     ours = [str(PROJECT), str(PROJECT / "tests/support")]
     environment = {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(filter(None, [*ours, os.environ.get("PYTHONPATH")])),
-        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # so that it is we who do again what a worker left
+        "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",  # our code, not Dask, repeats lost steps
         **variables,
     }
     with open(log, "w") as f:
@@ -65,7 +65,7 @@ def start(log, *command, **variables):
 
 @contextlib.contextmanager
 def dask_cluster(folder, *, n_workers, **variables):
-    """A Dask scheduler with workers of one thread each; yields its address and the processes, the scheduler first.
+    """Run a Dask scheduler with single-threaded workers; yield its address and the processes, scheduler first.
 
     variables : of the environment of the workers.
     """
@@ -86,8 +86,8 @@ def dask_cluster(folder, *, n_workers, **variables):
 
 @contextlib.contextmanager
 def ray_cluster():
-    """A Ray head with two processors; yields its address."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the names of its sockets have to be short
+    """Run a Ray head node with two processors; yield its address."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of its sockets must be short
     port, client_port = free_port(), free_port()
     command = (
         "ray", "start", "--head", "--block", "--num-cpus", "2", "--node-ip-address", "127.0.0.1", "--port", str(port),

@@ -1,4 +1,4 @@
-"""The command line, called in this process, or many times in one new process that has loaded nothing."""
+"""Run commands in this process, or many commands in one new process."""
 
 import contextlib
 import io
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 @dataclass(frozen=True)
 class Done:
-    """How a call ended; after a call of `call_all` also what the process has loaded, and the files in its folder."""
+    """The result of a command; from `call_all` also the loaded modules, and the files in the folder."""
 
     status: int
     stdout: str
@@ -28,7 +28,7 @@ class Done:
 
 
 def call(*args, cwd=None, **environment):
-    """Run a command in this process, which is afterwards as before but for the modules that it has loaded."""
+    """Run a command in this process and restore its state afterwards, except for loaded modules."""
     from mirex_submission.cli.main import main
 
     log = logging.getLogger("mirex_submission")
@@ -37,10 +37,12 @@ def call(*args, cwd=None, **environment):
     stdout, stderr, folder = io.StringIO(), io.StringIO(), os.getcwd()
     with (
         mock.patch.dict(os.environ, {"COLUMNS": "200", **environment}),
-        mock.patch("faulthandler.enable"),  # pytest's stays
+        mock.patch("faulthandler.enable"),  # keeps that of pytest
         contextlib.redirect_stdout(stdout),
         contextlib.redirect_stderr(stderr),
-        threadpool_limits(1, "blas"),  # as in a process of its own: BLAS decides the last bits of librosa's frames
+        threadpool_limits(
+            1, "blas"
+        ),  # as in a separate process: the BLAS threads decide the last bits of librosa's frames
     ):
         try:
             os.chdir(cwd or folder)
@@ -58,7 +60,7 @@ def call(*args, cwd=None, **environment):
 
 
 def call_all(calls, cwd):
-    """Run commands one after the other in one new process: how each ended."""
+    """Run commands one after the other in one new process, and return their results."""
     calls = [[str(arg) for arg in args] for args in calls]
     environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
     command = [sys.executable, str(Path(__file__).resolve())]
@@ -69,7 +71,7 @@ def call_all(calls, cwd):
 
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # this folder, whose files are no part of the program
+    sys.path.pop(0)  # this folder does not belong to the program
     results = []
     for args in json.load(sys.stdin):
         one = vars(call(*args))

@@ -1,4 +1,4 @@
-"""A training's epoch from ready segments, for tests of what computes networks."""
+"""Epochs of ready segments, for tests of the engines."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from mirex_submission.training.segments import make_epoch
 
 
 def epoch_of(segments, targets, *, number=0, class_weights=None, **recipe):
-    """Every segment once; one mini-batch of all of them, unless the recipe says otherwise."""
+    """Make an epoch with every segment once; by default in a single mini-batch."""
     n, n_bands, n_frames = segments.shape
     frames = np.ascontiguousarray(segments.transpose(0, 2, 1)).reshape(-1, n_bands)
     recipe = Recipe(**{"batch_size": n, **recipe})
@@ -17,7 +17,7 @@ def epoch_of(segments, targets, *, number=0, class_weights=None, **recipe):
 
 
 def train(network, segments, targets, **more):
-    """Returns the sum of the losses and the number of right ones."""
-    found = list(network.train(epoch_of(segments, targets, **more)))
-    assert sum(n for n, _, _ in found) == len(segments)
-    return sum(loss for _, loss, _ in found), sum(right for _, _, right in found)
+    """Train one epoch; return the sum of the losses and the number of correct predictions."""
+    results = list(network.train(epoch_of(segments, targets, **more)))
+    assert sum(n for n, _, _ in results) == len(segments)
+    return sum(loss for _, loss, _ in results), sum(right for _, _, right in results)

@@ -1,11 +1,11 @@
-"""What another user may put in place of a file of ours."""
+"""Special files that another user may put in the place of a file of ours."""
 
 import os
 import socket
 
 
 def put(kind, path, target):
-    """Put something else than a regular file of plausible size at `path`; a "link" leads to `target`."""
+    """Create something other than a regular file of plausible size at `path`; a "link" points to `target`."""
     match kind:
         case "link":
             path.symlink_to(target)
@@ -18,7 +18,7 @@ def put(kind, path, target):
         case "pipe":
             os.mkfifo(path)
         case "socket":
-            folder = os.open(path.parent, os.O_PATH)  # the name of a socket is short
+            folder = os.open(path.parent, os.O_PATH)  # the path of a socket must be short
             with socket.socket(socket.AF_UNIX) as s:
                 s.bind(f"/proc/self/fd/{folder}/{path.name}")
             os.close(folder)

@@ -1,4 +1,4 @@
-"""Modulation energies by their definition, in float64: sums over all bands and frames, no fast transform."""
+"""Modulation energies by their definition, in float64: sums over all bands and frames, without FFT."""
 
 import numpy as np
 import scipy.fft
@@ -9,7 +9,7 @@ def gaussian(x, centre, deviation):
 
 
 def by_definition(levels, frame_rate_hz, grid):
-    """Filter the padded map by each filter, at the frames that are kept of it."""
+    """Apply each filter to the padded map, at the frames that are kept."""
     padded, before = np.asarray(levels, float), []
     for axis, margin in ((0, 32), (1, 64)):
         n = levels.shape[axis]
@@ -28,11 +28,11 @@ def by_definition(levels, frame_rate_hz, grid):
         t = np.arange(-((length - 1) // 2), (length - 1) // 2 + 1)
         hz = t * frame_rate_hz / length
         t, hz = t[np.abs(hz - rate) <= 3 * deviation], hz[np.abs(hz - rate) <= 3 * deviation]
-        # The output has as many frames as bins pass, evenly over the padded map; those within the map count.
+        # The output has as many frames as the filter has bins, evenly over the padded map; frames of the map count.
         places = np.arange(len(t)) * length / len(t)
         inside = places[(places >= before[1]) & (places < before[1] + n_frames)]
         whole = spectrum @ np.exp(-2j * np.pi * np.outer(np.arange(length), t) / length)
-        # Of a downward rate the scale is below 0.
+        # A downward rate has a negative scale.
         gains = gaussian(f[:, None] / size, scale, 0.35 * scale or 0.012) * gaussian(hz, rate, deviation)
         y = np.exp(2j * np.pi * np.outer(bands, f) / size) @ (whole * gains) / size
         modulus = np.abs(y @ np.exp(2j * np.pi * np.outer(t, inside) / length)) / length

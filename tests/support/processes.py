@@ -1,4 +1,4 @@
-"""Runs in processes of their own: how tests start them, end them, wait for them and read their logs."""
+"""Runs in separate processes: start them, end them, wait for them and read their logs."""
 
 import contextlib
 import os
@@ -23,7 +23,7 @@ def start(script, *args, env=None, prefix=(), before=None):
     command = [*prefix, str(PROJECT / "bin" / script), *map(str, args)]
 
     def prepare():
-        # A shell that runs the tests in the background makes them ignore SIGINT, and their children too.
+        # A shell makes background processes and their children ignore SIGINT.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if before:
             before()
@@ -41,14 +41,14 @@ def start(script, *args, env=None, prefix=(), before=None):
 
 
 def run_calls(calls, **more):
-    """Run (script, *arguments) one after the other: their statuses, and their logs, which have no traceback."""
+    """Run (script, *arguments) one after the other; return their statuses and logs, which must have no traceback."""
     statuses, log = [], ""
     for script, *args in calls:
         with start(script, *args, **more) as process:
             try:
                 log += process.communicate(timeout=120)[1]
             except subprocess.TimeoutExpired:
-                end(process)  # else the block would wait for it without end
+                end(process)  # otherwise the block would wait for it forever
                 raise
         statuses.append(process.returncode)
     assert "Traceback" not in log, log
@@ -56,10 +56,10 @@ def run_calls(calls, **more):
 
 
 def end(process, number=signal.SIGKILL):
-    """Signal all processes of a session whose leader has not been reaped, as a terminal does."""
+    """Send a signal to all processes of a session, as a terminal does; its leader must not have been reaped."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, number)
-    if number == signal.SIGKILL:  # also loky's resource tracker, which removes the semaphores after any other end
+    if number == signal.SIGKILL:  # also loky's resource tracker, which otherwise removes the semaphores
         wait_for(lambda: not members(process.pid))
         for semaphore in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
             semaphore.unlink()
@@ -83,7 +83,7 @@ def wait_for(condition):
 
 
 def gone(pid):
-    """Return whether a process has ended; it may not have been reaped."""
+    """Return True if a process has ended, even if it has not been reaped."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
     except (FileNotFoundError, ProcessLookupError):
@@ -96,5 +96,5 @@ def resumed_after(log):
 
 
 def files_below(folder):
-    """{relative path: bytes} of all files, however deep."""
+    """Return {relative path: bytes} of all files below a folder."""
     return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(Path(folder).rglob("*")) if p.is_file()}

@@ -1,4 +1,4 @@
-"""What a report is made of, made up; and what a page holds, read back."""
+"""Synthetic results for a report, and a parser of its page."""
 
 import csv
 import json
@@ -15,9 +15,9 @@ from mirex_submission.protocol.outputs import write_predictions, write_probabili
 
 
 def make_results(folder, labels, systems, *, n_folds=3, n_tracks=8, seed=0):
-    """Results of systems, each righter than the next, with everything that a report can show; returns the folder.
+    """Write results of systems, best system first, with everything that a report can show; return the folder.
 
-    n_tracks : of each class in each fold; the first of each class and fold is there to hear.
+    n_tracks : tracks of each class in each fold; the first one of each class and fold has audio.
     """
     rng = np.random.default_rng(seed)
     (folder / "audio").mkdir(parents=True)
@@ -93,7 +93,7 @@ def _runs(folder, systems, n_folds):
 
 
 class Reader(HTMLParser):
-    """What a page holds: its tags with their attributes, the text of each section, and of each kind of tag."""
+    """The content of a page: its tags with their attributes, and the text of each section and kind of tag."""
 
     VOID = ("meta", "br", "img", "use", "image", "source")
 
@@ -119,6 +119,6 @@ class Reader(HTMLParser):
         self.texts.append(([*self._open], " ".join(data.split())))
 
     def text(self, *, section=None, tag=None):
-        """All text of a section or of a kind of tag, on one line."""
-        found = (t for where, t in self.texts if any(section in (None, i) and tag in (None, n) for n, i in where))
-        return " ".join(filter(None, found))
+        """Return all text of a section or of a kind of tag, on one line."""
+        texts = (t for where, t in self.texts if any(section in (None, i) and tag in (None, n) for n, i in where))
+        return " ".join(filter(None, texts))

@@ -1,4 +1,4 @@
-"""Small systems in shell script, lists for them, and what a cross-validation left of them."""
+"""Small shell-script systems, lists for them, and the results of their cross-validations."""
 
 import json
 import shlex
@@ -6,8 +6,8 @@ from pathlib import Path
 
 TRACKS = [f"/none/{label}_{number:02}.wav" for number in range(6) for label in ("rock", "jazz")]
 
-# The scripts of a submission that is always right: file names begin with the label. Each call adds a line to
-# `called`, and what a system finds in its scratch folder is what it goes on with.
+# The scripts of a submission that is always correct: file names begin with the label. Each step adds a line to
+# `called`, and checks the files of earlier steps in its scratch folder.
 NOTE = 'echo "$(basename "$0") $*" >> "$(dirname "$0")/../called"\n'
 EXTRACT = 'cp "$4" "$3/features"\n'
 TRAIN = 'for last; do :; done\ngrep -q rock_00 "$3/features" && [ ! -e "$3/model" ]\ncp "$last" "$3/model"\n'
@@ -21,7 +21,7 @@ def write_lists(folder, labelled, n_folds=3):
     folder.mkdir()
     (folder / "features.txt").write_text("".join(f"{path}\n" for path, _ in labelled))
     for k in range(n_folds):
-        # A pair of tracks, one of each class, is tested together.
+        # Each fold tests pairs of tracks, one of each class.
         test = [pair for n, pair in enumerate(labelled) if n // 2 % n_folds == k]
         train = [pair for pair in labelled if pair not in test]
         (folder / f"fold{k + 1}.train.txt").write_text("".join(f"{path}\t{label}\n" for path, label in train))
@@ -30,7 +30,7 @@ def write_lists(folder, labelled, n_folds=3):
 
 
 def called(tmp_path, name="good"):
-    """Which scripts were called for which fold: ["train.sh fold1", ...]."""
+    """Return the scripts that were called, with their fold: ["train.sh fold1", ...]."""
     lines = (tmp_path / name / "called").read_text().splitlines()
     steps = []
     for line in lines:

@@ -4,7 +4,7 @@ import numpy as np
 
 
 def view_task(n_classes, n_tracks, *, seed=0, sizes=(30, 12)):
-    """Views of tracks whose classes overlap: {view: vectors}, targets, groups of two."""
+    """Return views of tracks whose classes overlap ({view: vectors}), targets, and groups of two tracks."""
     means, rng = np.random.default_rng(9), np.random.default_rng(seed)
     y = np.arange(n_tracks) % n_classes
     views = {

@@ -1,1 +1,1 @@
-"""Whether a score can be trusted: copies, leaks, shortcuts and wrong labels in the data that it is measured on."""
+"""Audit of a data set: copies, leaks, shortcuts and wrong labels that make scores on it untrustworthy."""

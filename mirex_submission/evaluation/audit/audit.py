@@ -1,4 +1,4 @@
-"""The audit of a task: all checks in their order, then the files and the summary."""
+"""The command `audit`: run all checks, then write the file and print the summary."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def audit(
     command_line: Sequence[str] = (),
     show: Callable[[str], object] = lambda text: None,
 ) -> Audit:
-    """Look for all that a score on these lists can be owed to, and write `audit.json`.
+    """Search the lists and audio for problems that can raise scores or contradict labels, and write `audit.json`.
 
     Parameters
     ----------
@@ -42,11 +42,11 @@ def audit(
     out : path-like
         Folder for `audit.json`.
     options : AuditOptions
-        Groups, outputs of systems and how to run.
+        Groups, outputs of systems, seed, strictness and threads.
     command_line : sequence of str
-        The command that asked for it, for the record.
+        The command line, which is stored in the file.
     show : callable
-        Takes the summary.
+        Called with the summary.
 
     Returns
     -------
@@ -55,15 +55,15 @@ def audit(
     Raises
     ------
     ListError
-        For lists that are wrong, and with `strict`, once all is written, for any warning.
+        For wrong lists, and with `strict`, after the file is written, for any warning.
     UsageError
-        For a combination of arguments that cannot be used.
+        For an invalid combination of arguments.
     StorageError
-        If the disk does not take the file.
+        If the file cannot be written.
     """
     task = read_task(sources, groups=options.groups, outputs=options.outputs, threads=options.threads)
     path = Path(out) / AUDIT
-    check_writable(path)  # fails now, and not after the work
+    check_writable(path)  # fails now and not after the work
     predicted, of_shortcuts = shortcuts(task, seed=options.seed)
     problems = [*copies(task, path.parent), *leaks(task), *of_shortcuts, *doubtful_labels(task)]
     result = Audit(
@@ -77,7 +77,7 @@ def audit(
     )
     write_file(path, json.dumps(msgspec.to_builtins(result), indent=1, ensure_ascii=False).encode() + b"\n")
     show(summary(result))
-    log.info("%s: all problems with all their tracks", path)
+    log.info("%s: lists all problems with all their tracks", path)
     n_warnings = sum(problem.severity != "note" for problem in problems)
     if options.strict and n_warnings:
         raise ListError(f"{path}: {n_warnings:,} warnings and errors: see the summary", code="audit.strict")

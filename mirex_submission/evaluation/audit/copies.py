@@ -1,4 +1,4 @@
-"""Copies: tracks with the same bytes, and one recording in several codings, cuts, levels or rates."""
+"""Find copies: tracks with the same bytes, and the same recording with another codec, cut, level or rate."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from mirex_submission.system.atomic import temporary_file
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import Workers
 
-_Matches = Mapping[str, Mapping[str, float]]  # file to the files of the same recording and how much later they begin
+_Matches = Mapping[str, Mapping[str, float]]  # {file: {file of the same recording: seconds by which it begins later}}
 
-_MOST_UNREADABLE = 0.1  # of the tracks, as of a training
+_MOST_UNREADABLE = 0.1  # share of the tracks; a training has the same limit
 
 
 def copies(task: AuditTask, folder: Path) -> list[Problem]:
@@ -32,13 +32,13 @@ def copies(task: AuditTask, folder: Path) -> list[Problem]:
     task : AuditTask
         The task.
     folder : Path
-        Where the fingerprints lie while they are compared.
+        Folder for a temporary file of fingerprints.
     """
     contents = contents_of_copies(task.tracks)
     same_bytes: dict[str, list[str]] = defaultdict(list)
     matches, unreadable = match(list(task.tracks), folder, task.threads)
     for file, content in contents.items():
-        if file not in unreadable:  # empty and silent files say nothing of a recording
+        if file not in unreadable:  # empty or silent files can be equal without being copies
             same_bytes[content].append(file)
     problems = [
         _problem(task, files, "have the same bytes", code="audit.exact-copy")
@@ -50,22 +50,23 @@ def copies(task: AuditTask, folder: Path) -> list[Problem]:
             offsets_s = [round(begin, 2) for begin in begins.values()]
             problems.append(_problem(task, begins, "are one recording", code="audit.near-copy", offsets_s=offsets_s))
     if len(unreadable) > _MOST_UNREADABLE * len(task.tracks):
-        text = (
-            f"{len(unreadable):,} of {len(task.tracks):,} tracks are unreadable: the audit says nothing of their audio"
-        )
-        advice = "repair the files or the lists, and audit again"
+        text = f"{len(unreadable):,} of {len(task.tracks):,} tracks are unreadable: their audio could not be audited"
+        advice = "repair the files or the lists, and run the audit again"
         problems.append(
             Problem(code="audit.too-many-unreadable", severity="warning", message=f"{text}: {advice}", paths=[])
         )
     for file in (file for file in task.tracks if file in unreadable):
         path = task.tracks[file].path
-        text = f"{path}: {unreadable[file]}: it is left out where audio is needed"
+        text = f"{path}: {unreadable[file]}: left out of all checks that need audio"
         problems.append(Problem(code="audit.unreadable", severity="note", message=text, paths=[path]))
     return problems
 
 
 def match(files: Sequence[str], folder: Path, threads: int) -> tuple[_Matches, dict[str, str]]:
-    """Match files by their fingerprints, which lie in `folder` meanwhile; return why files are unreadable too."""
+    """Match files by their fingerprints; return the matches, and {unreadable file: reason}.
+
+    folder : for a temporary file of fingerprints.
+    """
     number = {file: k for k, file in enumerate(files)}
     unreadable = {}
     workers = Workers(threads)
@@ -87,7 +88,7 @@ def match(files: Sequence[str], folder: Path, threads: int) -> tuple[_Matches, d
 
 
 def _recordings(matches: _Matches) -> list[dict[str, float]]:
-    """Join matches to recordings: of each the files, and how many seconds after the earliest of them they begin."""
+    """Join matches to recordings; each is {file: seconds by which it begins after the earliest file}."""
     recordings: list[dict[str, float]] = []
     known: set[str] = set()
     for file in matches:
@@ -107,7 +108,7 @@ def _recordings(matches: _Matches) -> list[dict[str, float]]:
 
 
 def _problem(task: AuditTask, files: Collection[str], relation: str, *, code: str, **more: Any) -> Problem:
-    """Make the problem of a group of copies: the worse, the more it can do to a score."""
+    """Make the problem of a group of copies; its severity depends on labels and folds."""
     tracks = [task.tracks[file] for file in files]
     labels = {class_key(track.label) for track in tracks if track.label}
     folds = task.crossed(files)
@@ -116,12 +117,12 @@ def _problem(task: AuditTask, files: Collection[str], relation: str, *, code: st
     severity: Severity = "note"
     if len(labels) > 1:
         severity = "error"
-        text += f": one of their labels is wrong for {len(labels)} classes: correct it, or take the tracks out"
+        text += f": they have {len(labels)} different labels: correct the labels, or remove the tracks"
     elif folds:
         severity = "warning"
-        text += f": {', '.join(folds[:N_EXAMPLES])} train(s) on one and test(s) another: keep one of them"
+        text += f": a system trains on one and is tested on another in {', '.join(folds[:N_EXAMPLES])}: keep only one"
     else:
-        text += ": each counts as a track of its own: keep one of them"
+        text += ": the same music counts several times: keep only one"
     return Problem(
         code=code,
         severity=severity,

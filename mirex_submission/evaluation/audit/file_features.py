@@ -1,4 +1,4 @@
-"""What is measured of a track's file that is no music: how it was stored, cut, levelled and coded."""
+"""Features of an audio file that are not music: its format, cut, level and coding."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from mirex_submission.features.opening import open_file, open_first
 from mirex_submission.features.scan import without_output
 from mirex_submission.system.file_types import HEAD, file_type
 
-_MOST_SAMPLES = 1 << 25  # that are measured: 25 minutes at 22.05 kHz, so that memory does not grow with the length
-_FRAMES_A_SECOND = 100  # for silence
+_MOST_SAMPLES = 1 << 25  # measured samples: 25 minutes at 22.05 kHz; limits the memory
+_FRAMES_A_SECOND = 100  # for the detection of silence
 _SILENCE_DB = 60  # below the loudest frame
-_PEAK_SHARE = 0.999  # of the peak, from which a sample counts as clipped
+_PEAK_SHARE = 0.999  # a sample counts as clipped from this share of the peak on
 _WINDOW = 2048
 _N_BANDS = 128
 _WINDOWS_AT_ONCE = 256
-_LIMIT_DB = 10.0  # by which nothing above a band limit comes near to what lies below it
-_LIMIT_BANDS = 2  # within which the spectrum falls there
-_PERCENTILE = 10  # of bands and windows: what remains between notes
-_LEAST_POWER = 1e-14  # of a band: the noise of 16 bits is 1e-13
+_LIMIT_DB = 10.0  # fall of the spectrum at a band limit
+_LIMIT_BANDS = 2  # width of this fall in bands
+_PERCENTILE = 10  # of bands and windows, for the noise floor
+_LEAST_POWER = 1e-14  # floor of the power of a band; the noise of 16 bits is 1e-13
 
 
 class FileFeatures(Struct, frozen=True, kw_only=True):
-    """What is measured of a file.
+    """The features of a file.
 
     Parameters
     ----------
     container, codec : str
-        As libsndfile or `file_type` names them.
+        Names from libsndfile or `file_type`.
     sample_rate, channels : int
-        Of the file, before it is mixed and resampled.
+        Values of the file, before it is mixed and resampled.
     bit_rate : float
         Size over duration, in bit/s.
     duration, silence_at_the_start, silence_at_the_end : float
@@ -45,16 +45,16 @@ class FileFeatures(Struct, frozen=True, kw_only=True):
     loudness : float
         Mean power without silence, in dB of full scale.
     clipping : float
-        Share of the samples that are as high as the peak.
+        Share of the samples at the peak level.
     dc_offset : float
         Mean of the samples.
     upper_band_limit : float
-        Frequency in Hz above which the long-term spectrum falls by 10 dB and stays there, as behind the low pass of a
-        coder or of a resampler; half the sample rate where it does not.
+        Frequency in Hz above which the long-term spectrum falls by 10 dB and stays low, as after the low-pass filter of
+        a codec or resampler; half the sample rate if there is no such frequency.
     noise_floor : float
-        What is left between the notes, in time and below the band limit, in dB.
+        Power between the notes, below the band limit, in dB.
     modification_date : int
-        In days: finer, it would say in which order the files of a folder were written.
+        In days; a finer unit would show the order in which the files of a folder were written.
     """
 
     container: str
@@ -76,12 +76,12 @@ class FileFeatures(Struct, frozen=True, kw_only=True):
 
 @without_output()
 def file_features(path: str) -> FileFeatures:
-    """Measure a file, decoded once, mixed to mono. Of a very long one the beginning is measured.
+    """Measure a file, decoded once and mixed to mono; of a very long file only the beginning is measured.
 
     Raises
     ------
     AudioError
-        It cannot be decoded, is empty or silent.
+        The file cannot be decoded, or is empty or silent.
     """
     with open_file(path) as fd:
         state = os.fstat(fd)
@@ -129,12 +129,12 @@ def band_powers(samples: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     samples : np.ndarray [shape=(n,), float32]
-        Filled with zeros to a window if there are fewer.
+        Padded with zeros to at least one window.
 
     Returns
     -------
     np.ndarray [shape=(n_windows, 128), float32]
-        Mean power of a sine at full scale is 1/2.
+        A sine at full scale has a mean power of 1/2.
     """
     samples = np.pad(samples, (0, max(0, _WINDOW - len(samples))))
     windows = samples[: len(samples) // _WINDOW * _WINDOW].reshape(-1, _WINDOW)
@@ -148,7 +148,7 @@ def band_powers(samples: np.ndarray) -> np.ndarray:
 
 
 def band_limit(spectrum: np.ndarray) -> int:
-    """Count the bands below the band limit of a long-term spectrum of powers; all of them where there is no limit."""
+    """Return the number of bands below the band limit of a long-term power spectrum; all bands if there is no limit."""
     db = 10 * np.log10(spectrum)
     highest_above = np.maximum.accumulate(db[::-1])[::-1]
     falls = np.flatnonzero(db[:-_LIMIT_BANDS] >= highest_above[_LIMIT_BANDS:] + _LIMIT_DB)
@@ -156,5 +156,5 @@ def band_limit(spectrum: np.ndarray) -> int:
 
 
 def _noise_floor_db(powers: np.ndarray) -> float:
-    """Return the power that few windows of a band go below, in the bands where it is low, in dB."""
+    """Return a low percentile over bands of a low percentile over windows of the power, in dB."""
     return 10 * float(np.log10(np.percentile(np.percentile(powers, _PERCENTILE, axis=0), _PERCENTILE)))

@@ -1,10 +1,11 @@
-"""Fingerprints by which two copies of one recording are recognised, whatever their coding, level, rate and length.
+"""Audio fingerprints that identify copies of one recording with any codec, level, rate and length.
 
-They are those of Haitsma and Kalker (2002): every 11.6 ms one sub-fingerprint of 32 bits, the signs of how the power
-difference of neighbouring bands changes in time, of 33 Mel bands from 300 Hz to 2.8 kHz and windows of 0.37 s. Two
-differences: what is quieter than 50 dB below the loudest cell counts as that, so that the noise of a coder in silent
-bands is no sign of anything; and a match is verified by the correlation of the values whose signs the bits are, of
-logarithmic powers. In synthetic music the signs of different clips can agree, but their values do not.
+The fingerprints follow Haitsma and Kalker (2002): one sub-fingerprint of 32 bits every 11.6 ms. A bit is the sign of
+the change in time of the power difference of two neighbouring bands, for 33 Mel bands from 300 Hz to 2.8 kHz and
+windows of 0.37 s. There are two differences from the paper. Powers lower than 50 dB below the maximum are raised to
+that level, so that the noise of a codec in silent bands has no influence. And a match is verified by the correlation of
+the values (differences of logarithmic powers) whose signs are the bits: for different clips of synthetic music, the
+signs can agree, but the values do not.
 
 References
 ----------
@@ -26,33 +27,33 @@ from mirex_submission.features.spec import MelSpec
 N_BITS = 32
 _SPEC = MelSpec(rate_hz=5512, window=2048, hop=64, n_bands=N_BITS + 1, lowest_hz=300.0)
 HOP_S = _SPEC.hop / _SPEC.rate_hz
-MOST_S = 600  # of a track: so that memory does not grow with its length
-_RANGE = 1e-5  # of powers that count: 50 dB
+MOST_S = 600  # longest part of a track that is used; limits the memory
+_RANGE = 1e-5  # dynamic range of powers: 50 dB
 _FRAMES_AT_ONCE = 4096
-_WANTED = 256  # frames that two tracks share, or half of the shorter one: three seconds, as in the paper
+_WANTED = 256  # shared frames of two tracks: three seconds, as in the paper, or half of the shorter track
 _LEAST = 32
-_STEP = 4  # of the frames whose bits are compared: neighbours have nearly the same
-_DRIFT = 16  # frames by which the index may be wrong
-SAME = 0.6  # correlation from which two tracks are one recording
+_STEP = 4  # only every fourth frame is compared: neighbouring frames have nearly the same bits
+_DRIFT = 16  # maximum error of an offset from the index, in frames
+SAME = 0.6  # from this correlation on, two tracks are one recording
 
 
 def changes(path: str) -> np.ndarray:
-    """Compute how the differences of neighbouring bands change in time.
+    """Compute the changes in time of the differences of neighbouring bands.
 
     Parameters
     ----------
     path : str
-        An audio file, of which MOST_S are used.
+        An audio file; the first MOST_S seconds are used.
 
     Returns
     -------
     np.ndarray [shape=(n_frames, N_BITS), float32]
-        In log10 of power; of a track shorter than two windows there may be none.
+        In log10 of power; may be empty for a track shorter than two windows.
 
     Raises
     ------
     AudioError
-        It cannot be decoded, is empty or silent.
+        The file cannot be decoded, or is empty or silent.
     """
     samples, _ = audio.decoded(partial(beginning, n_most=MOST_S * _SPEC.rate_hz), path, rate_hz=_SPEC.rate_hz)
     n_frames = max(0, 1 + (len(samples) - _SPEC.window) // _SPEC.hop)
@@ -66,7 +67,7 @@ def changes(path: str) -> np.ndarray:
 
 
 def beginning(recording: Recording, *, n_most: int) -> np.ndarray:
-    """Return the first `n_most` samples of a recording, which is read to its end, as float32."""
+    """Return the first `n_most` samples of a recording as float32; the recording is still read to its end."""
     blocks, n_left = [np.zeros(0, np.float32)], n_most
     for block in recording:
         if n_left > 0:
@@ -83,19 +84,19 @@ def fingerprint(path: str) -> np.ndarray:
 
 
 def least_overlap(n_first: int, n_second: int) -> int:
-    """Return how many frames two tracks of these lengths must share to be compared."""
+    """Return the number of frames that two tracks of these lengths must share to be compared."""
     return max(_LEAST, min(_WANTED, n_first // 2, n_second // 2))
 
 
 def overlap(first: np.ndarray, second: np.ndarray, offset: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the frames of two tracks that coincide if the second one begins `offset` frames after the first one."""
+    """Return the overlapping frames of two tracks if the second track begins `offset` frames after the first."""
     first, second = (first[offset:], second) if offset >= 0 else (first, second[-offset:])
     n = min(len(first), len(second))
     return first[:n], second[:n]
 
 
 def bit_errors(first: np.ndarray, second: np.ndarray, offset: int) -> float:
-    """Return the share of bits in which two fingerprints differ, about; 1 where they share too few frames."""
+    """Estimate the share of bits in which two fingerprints differ; 1 if they share too few frames."""
     a, b = overlap(first, second, offset)
     if len(a) < least_overlap(len(first), len(second)):
         return 1.0
@@ -105,17 +106,17 @@ def bit_errors(first: np.ndarray, second: np.ndarray, offset: int) -> float:
 
 @without_output()
 def correlation(pair: tuple[str, str, int]) -> tuple[float, int]:
-    """Compare two tracks in full.
+    """Compare two tracks at full resolution.
 
     Parameters
     ----------
     pair : (str, str, int)
-        Their paths, and by how many frames the second one begins later, about.
+        The paths of both, and the approximate number of frames by which the second track begins later.
 
     Returns
     -------
     (float, int)
-        The highest correlation of their changes, and by how many frames the second one begins later.
+        The highest correlation of their `changes`, and the number of frames by which the second track begins later.
     """
     first, second = changes(pair[0]), changes(pair[1])
     least = least_overlap(len(first), len(second))

@@ -1,7 +1,7 @@
-"""An inverted index of fingerprints: the pairs of tracks that share sub-fingerprints at one offset in time.
+"""An inverted index of fingerprints, to find pairs of tracks that share sub-fingerprints at one offset in time.
 
-Memory does not grow with the number of tracks: the fingerprints lie in a file, 344 bytes a second of audio, and the
-index is made and used part by part, each with those sub-fingerprints that fall into it.
+Memory does not grow with the number of tracks: the fingerprints are in a file (344 bytes per second of audio), and the
+index is built and used in parts, each for a part of all possible sub-fingerprints.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ import numpy as np
 
 from mirex_submission.evaluation.audit.fingerprints import bit_errors
 
-_PART = 1 << 22  # sub-fingerprints in the index at a time: 32 MB
-_NEIGHBOURS = 8  # that a sub-fingerprint votes for: one that thousands of tracks have costs no more than others
-_BIN = 8  # frames; neighbouring frames share all but a thirtieth of their samples
-_MOST_VOTES = 1 << 22  # kept, of all pairs and offsets
-_PAIRS_A_TRACK, _CANDIDATES_A_TRACK = 16, 4  # whose bits are compared, and that are compared in full; most votes first
-_MOST_BIT_ERRORS = 0.4  # of a pair that is worth a closer look; 0.5 is chance
+_PART = 1 << 22  # sub-fingerprints in a part of the index: 32 MB
+_NEIGHBOURS = 8  # votes per sub-fingerprint: limits the cost of one that thousands of tracks share
+_BIN = 8  # frames per bin of offsets; neighbouring frames share all but a thirtieth of their samples
+_MOST_VOTES = 1 << 22  # kept counts, over all pairs and offsets
+# Pairs per track whose bits are compared, and pairs per track that are compared in full; those with most votes first.
+_PAIRS_A_TRACK, _CANDIDATES_A_TRACK = 16, 4
+_MOST_BIT_ERRORS = 0.4  # of a candidate; 0.5 is chance
 
 
 class Index:
@@ -39,13 +40,13 @@ class Index:
         self._n = 0
 
     def add(self, track: int, fingerprint: np.ndarray) -> None:
-        """Add the fingerprint of a track, uint32 [shape=(n_frames,)], in any order of tracks."""
+        """Add the fingerprint of a track, uint32 [shape=(n_frames,)]; tracks may come in any order."""
         self._file.write(fingerprint.tobytes())
         self._starts[track], self._lengths[track] = self._n, len(fingerprint)
         self._n += len(fingerprint)
 
     def candidates(self) -> list[tuple[int, int, int]]:
-        """Return pairs of tracks that may be copies, and by how many frames the second one begins later."""
+        """Return pairs of tracks that may be copies, with the number of frames by which the second begins later."""
         if not self._n:
             return []
         self._file.flush()
@@ -65,11 +66,11 @@ class Index:
         return 2 * int(self._lengths.max()) // _BIN + 2
 
     def _entries(self, frames: np.ndarray, part: int, n_parts: int) -> Iterator[np.ndarray]:
-        """Yield the sub-fingerprints of a part, each above its place in the order of the tracks, in 64 bits."""
+        """Yield the sub-fingerprints of a part as 64 bits: the sub-fingerprint, then its position in all tracks."""
         places = np.cumsum(self._lengths) - self._lengths
         for start, length, place in zip(self._starts, self._lengths, places, strict=True):
             keys = frames[start : start + length]
-            # Of a run of equal ones the first counts; zero is silence.
+            # Of consecutive equal sub-fingerprints only the first counts; zero is silence.
             chosen = (keys != 0) & np.concatenate([[True], keys[1:] != keys[:-1]])[:length]
             if n_parts > 1:
                 chosen &= (keys * np.uint32(2654435761) >> np.uint32(12)) % np.uint32(n_parts) == part
@@ -77,7 +78,7 @@ class Index:
             yield keys[where].astype(np.uint64) << np.uint64(32) | (where + place).astype(np.uint64)
 
     def _votes(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Count the sub-fingerprints that each pair of tracks shares at each offset: code of pair and bin, number."""
+        """Count the shared sub-fingerprints of each pair of tracks and offset; return codes of pair and bin, counts."""
         ends = np.cumsum(self._lengths)
         keys, places = (entries >> np.uint64(32)).astype(np.uint32), (entries & np.uint64(0xFFFFFFFF)).astype(np.int64)
         tracks = np.searchsorted(ends, places, side="right")
@@ -91,7 +92,7 @@ class Index:
         return _merged(np.concatenate(codes) if codes else np.zeros(0, np.int64))
 
     def _best_bins(self, codes: np.ndarray, votes: np.ndarray) -> list[tuple[int, int, int]]:
-        """Return each pair with the middle of the bin of its most votes, the pairs with the most votes first."""
+        """Return each pair with the offset of the bin with most votes, sorted by votes, highest first."""
         codes = codes[np.lexsort((codes, -votes))]
         _, first = np.unique(codes // self._n_bins, return_index=True)
         pairs, bins = np.divmod(codes[np.sort(first)], self._n_bins)
@@ -99,14 +100,14 @@ class Index:
         return list(zip(*(part.tolist() for part in (*np.divmod(pairs, len(self._lengths)), offsets)), strict=True))
 
     def _closest(self, frames: np.ndarray, first: int, second: int, offset: int) -> tuple[int, int, int] | None:
-        """Return a pair with the offset at which the fewest bits differ, None if too many do."""
+        """Return a pair with the offset at which the fewest bits differ, or None if too many bits differ."""
         a, b = (frames[self._starts[k] : self._starts[k] + self._lengths[k]] for k in (first, second))
         errors, best = min((bit_errors(a, b, offset + shift), offset + shift) for shift in (-_BIN, 0, _BIN))
         return (first, second, best) if errors < _MOST_BIT_ERRORS else None
 
 
 def _merged(codes: np.ndarray, votes: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Sum the votes of equal codes; of very many keep those with the most."""
+    """Sum the votes of equal codes; keep at most _MOST_VOTES codes, those with most votes."""
     distinct, inverse = np.unique(codes, return_inverse=True)
     sums = np.bincount(inverse, votes, len(distinct)).astype(np.int64)
     if len(sums) > _MOST_VOTES:

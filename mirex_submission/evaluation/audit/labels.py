@@ -1,9 +1,9 @@
-"""Labels that look wrong: the tracks whose label what systems predict contradicts most, by confident learning.
+"""Find labels that look wrong by confident learning: tracks whose label contradicts the predictions of systems.
 
-The probabilities are out of fold: each track's are of systems that were not trained on it. The threshold of a class is
-its mean probability over the tracks with its label. A track belongs with confidence to the likeliest of the classes
-whose threshold it reaches; where that is not its label, the label is doubtful. The tracks are ordered by their margin,
-the probability of the label minus the highest one of another class.
+The probabilities are out of fold: those of a track come from systems that were not trained on it. The threshold of a
+class is its mean probability over the tracks with this label. The confident class of a track is the likeliest class
+whose threshold it reaches. If this is not the label of the track, the label is doubtful. The tracks are sorted by their
+margin: the probability of the label minus the highest probability of another class.
 
 References
 ----------
@@ -37,21 +37,21 @@ from mirex_submission.protocol.outputs import (
     read_output,
 )
 
-# From these on doubtful labels are a warning; below, the mistakes of the systems explain them as well.
-_LEAST_SHARE = 0.05  # of tracks with doubtful labels
-_LEAST_AGREEMENT = 0.75  # of predictions with labels
-_AS_SURE = 0.6  # how often systems are sure where they contradict a label, in proportion to where they agree
+# Doubtful labels are a warning only from these values on; below, mistakes of the systems explain them equally well.
+_LEAST_SHARE = 0.05  # share of tracks with doubtful labels
+_LEAST_AGREEMENT = 0.75  # share of predictions that agree with the labels
+_CONFIDENCE_RATIO = 0.6  # how often systems are confident where they contradict a label, relative to where they agree
 _UNKNOWN = -1
 _NO_PROBABILITIES = (
-    "one system without probabilities beside its outputs: each of its mistakes is a doubtful label: give a folder with "
-    "its tables, such as crossval writes, or several systems"
+    "there is only one system, without probabilities beside its outputs: each of its mistakes counts as a doubtful "
+    "label: give a folder with tables of probabilities, such as crossval writes, or several systems"
 )
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ConfidentLabels:
-    """What confident learning makes of labels.
+    """Confident learning for labels.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ class ConfidentLabels:
 
     @cached_property
     def confident(self) -> np.ndarray:
-        """Class to which each track belongs with confidence, -1 where it reaches no threshold."""
+        """Confident class of each track, -1 if it reaches no threshold."""
         reached = self.probabilities >= self.thresholds - 1e-9  # a mean of equal numbers may be rounded up
         likeliest = np.where(reached, self.probabilities, -1.0).argmax(axis=1)
         return np.where(reached.any(axis=1), likeliest, _UNKNOWN)
@@ -86,35 +86,36 @@ class ConfidentLabels:
         counts = np.zeros((n_classes, n_classes))
         known = self.confident != _UNKNOWN
         np.add.at(counts, (self.labels[known], self.confident[known]), 1)
-        np.fill_diagonal(counts, np.maximum(counts.diagonal(), 1))  # of a class without confident tracks
+        np.fill_diagonal(counts, np.maximum(counts.diagonal(), 1))  # for a class without confident tracks
         of_label = np.bincount(self.labels, minlength=n_classes)
         return np.asarray(counts / counts.sum(axis=1, keepdims=True) * of_label[:, None] / max(len(self.labels), 1))
 
     @cached_property
     def margins(self) -> np.ndarray:
-        """Probability of each track's label minus the highest one of another class, -1 to 1."""
+        """Probability of each track's label minus the highest probability of another class, -1 to 1."""
         others = self.probabilities.copy()
         others[np.arange(len(others)), self.labels] = -1.0
         return np.asarray(self._of_label - others.max(axis=1))
 
     @cached_property
     def doubtful(self) -> np.ndarray:
-        """Numbers of the tracks whose label is doubtful, the smallest margin first."""
+        """Numbers of the tracks with a doubtful label, smallest margin first."""
         is_doubtful = (self.confident != _UNKNOWN) & (self.confident != self.labels) & (self.margins < 0)
         tracks = np.flatnonzero(is_doubtful)
         return tracks[np.argsort(self.margins[tracks], kind="stable")]
 
     @cached_property
-    def rather_wrong(self) -> bool:
-        """Whether wrong labels explain the doubtful ones better than mistakes of the systems.
+    def labels_seem_wrong(self) -> bool:
+        """True if wrong labels explain the doubtful labels better than mistakes of the systems do.
 
-        A system that errs is mostly unsure. One that is right of a wrong label is as sure as of other tracks.
+        A system that makes a mistake mostly has a low confidence. A correct system that contradicts a wrong label is as
+        confident as for other tracks.
         """
         agrees = self.margins > 0
         if len(self.doubtful) < _LEAST_SHARE * len(agrees) or agrees.mean() < _LEAST_AGREEMENT:
             return False
         is_sure = self.confident == self.probabilities.argmax(axis=1)
-        return bool(is_sure[~agrees].mean() >= _AS_SURE * is_sure[agrees].mean())
+        return bool(is_sure[~agrees].mean() >= _CONFIDENCE_RATIO * is_sure[agrees].mean())
 
     @property
     def _of_label(self) -> np.ndarray:
@@ -122,30 +123,30 @@ class ConfidentLabels:
 
 
 def doubtful_labels(task: AuditTask) -> list[Problem]:
-    """Find the labels that look wrong: of each class the tracks to listen to first.
+    """Find the labels that look wrong, and for each class the tracks to listen to first.
 
     Parameters
     ----------
     task : AuditTask
-        The task. Where any system has probabilities beside its outputs, the mean of theirs is taken; else the share of
-        the systems that predict a class. A track that is tested several times counts once, with the mean.
+        The task. If any system has probabilities beside its outputs, their mean is used; otherwise the share of the
+        systems that predict a class. A track that is tested several times counts once, with the mean.
 
     Returns
     -------
     list of Problem
-        One for each class with doubtful labels; none where there are no outputs.
+        One for each class with doubtful labels; empty if there are no outputs.
     """
     names = class_names(Track(track.path, track.label) for track in task.tracks.values() if track.label)
     numbers = class_numbers(names)
-    by_file, graded = _probabilities(task, numbers, len(names))
+    by_file, have_degrees = _probabilities(task, numbers, len(names))
     tracks = [task.tracks[file] for file in by_file]
     if len(names) < 2 or not tracks:
         return []
     labels = np.array([numbers[class_key(track.label)] for track in tracks])
     learned = ConfidentLabels(labels, np.stack(list(by_file.values())))
-    if not graded:
+    if not have_degrees:
         log.warning("%s", coded(_NO_PROBABILITIES, code="audit.no-probabilities"))
-    is_warning = graded and learned.rather_wrong
+    is_warning = have_degrees and learned.labels_seem_wrong
     spelled = list(names.values())
     return [
         _problem(learned, tracks, spelled, number, is_warning=is_warning)
@@ -154,7 +155,7 @@ def doubtful_labels(task: AuditTask) -> list[Problem]:
 
 
 def _probabilities(task: AuditTask, numbers: Mapping[str, int], n_classes: int) -> tuple[dict[str, np.ndarray], bool]:
-    """Return the mean probabilities of each labelled test file, and whether they say more than one prediction does."""
+    """Return the mean probabilities of each labelled test file, and True if they are more than a single prediction."""
     tables = {name: [beside(output) for output in outputs] for name, outputs in task.systems.items()}
     with_tables = [name for name, of_folds in tables.items() if any(of_folds)]
     answers: dict[str, list[np.ndarray]] = {}
@@ -174,7 +175,7 @@ def _probabilities(task: AuditTask, numbers: Mapping[str, int], n_classes: int) 
 
 
 def _of_table(path: Path, tests: Sequence[AuditTrack], numbers: Mapping[str, int], n_classes: int) -> np.ndarray:
-    """Return the probabilities of each track by a table, zeros for a track without a row."""
+    """Return the probabilities of each track from a table, zeros for a track without a row."""
     table = read_probabilities(path)
     columns = [(numbers[key], column) for key, (column, _) in table.columns.items() if key in numbers]
     matrix = np.zeros((len(tests), n_classes))
@@ -187,7 +188,7 @@ def _of_table(path: Path, tests: Sequence[AuditTrack], numbers: Mapping[str, int
 
 
 def _of_output(path: Path, tests: Sequence[AuditTrack], numbers: Mapping[str, int], n_classes: int) -> np.ndarray:
-    """Return 1 for the class that an output gives each track, zeros for a track without a prediction."""
+    """Return 1 for the class that an output predicts for each track, zeros for a track without a prediction."""
     predicted, _ = read_output(path, TestList([track.path for track in tests]), numbers)
     matrix = np.zeros((len(tests), n_classes))
     known = np.flatnonzero(predicted != NO_PREDICTION)
@@ -206,8 +207,8 @@ def _problem(
     shown = ", ".join(f"{path} ({label}?)" for path, label in zip(paths[:N_EXAMPLES], suggested, strict=False))
     n_labelled = np.count_nonzero(learned.labels == number)
     text = (
-        f"label {classes[number]!r}: {len(paths)} of {n_labelled} tracks look like another "
-        f"class to the systems, and about {n_wrong:.0f} labels may be wrong: listen to these first: {shown}"
+        f"label {classes[number]!r}: the systems predict another class for {len(paths)} of {n_labelled} "
+        f"tracks, and about {n_wrong:.0f} labels may be wrong: listen to these first: {shown}"
         f"{', ...' if len(paths) > N_EXAMPLES else ''}"
     )
     return Problem(

@@ -1,4 +1,4 @@
-"""Leaks: what training and test tracks of a fold share, so that a system can learn it instead of the class."""
+"""Find leaks: groups, titles and folders in both training and test of a fold, which a system can learn instead."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from mirex_submission.system.unicode_forms import nfc
 
 Thing = TypeVar("Thing")
 
-_NUMBERING = 0.1  # of the numbered names: if more are used twice, they count tracks and name none
-_FOLDERS_A_CLASS = 2  # from which folders are taken for albums or artists: fewer may be parts of the collection
-_FOLDER_TRACKS = 30  # that an album or a folder of an artist has, at the mean
+_NUMBERING = 0.1  # if more than this share of the names with a number is repeated, the names only count tracks
+_FOLDERS_A_CLASS = 2  # from this number per class on, folders may be albums or artists, not parts of the collection
+_FOLDER_TRACKS = 30  # highest mean number of tracks in folders of albums or artists
 _BRACKETS = re.compile(r"\([^)]*\)|\[[^]]*\]")
 _TRACK_NUMBER = re.compile(r"^\d{1,3}[ ._-]+(?=\D*[^\W\d_]{2})")
 
 
 def leaks(task: AuditTask) -> list[Problem]:
-    """Find groups, titles and folders on both sides of a fold, and names in several Unicode forms."""
+    """Find groups, titles and folders in both training and test of a fold, and names in several Unicode forms."""
     groups = [problem for kind in task.groups for problem in _split_groups(task, kind)]
-    # Who gives groups has said what belongs together.
+    # If groups are given, folders need not be guessed to be groups.
     return [*groups, *_split_titles(task), *([] if task.groups else _split_folders(task)), *_unicode_forms(task)]
 
 
 def _split_groups(task: AuditTask, kind: str) -> Iterator[Problem]:
-    """Yield the groups that are on both sides of a fold."""
+    """Yield the groups that are in both training and test of a fold."""
     group_of = task.groups[kind]
-    members = _gathered(task.tracks.values(), lambda track: group_key(group_of.get(track.file, "")))
+    members = _grouped_by(task.tracks.values(), lambda track: group_key(group_of.get(track.file, "")))
     for tracks in members.values():
         folds = task.crossed(track.file for track in tracks)
         if folds:
@@ -53,8 +53,8 @@ def _split_groups(task: AuditTask, kind: str) -> Iterator[Problem]:
 
 
 def _split_titles(task: AuditTask) -> Iterator[Problem]:
-    """Yield the titles, by the names of the files, that are on both sides of a fold."""
-    titles = _gathered(task.tracks.values(), _title)
+    """Yield the titles (from file names) that are in both training and test of a fold."""
+    titles = _grouped_by(task.tracks.values(), _title)
     numbered = [tracks for title, tracks in titles.items() if title[-1].isdigit()]
     n_repeated = sum(len(tracks) for tracks in numbered if len(tracks) > 1)
     is_numbering = n_repeated > _NUMBERING * sum(map(len, numbered))
@@ -65,7 +65,7 @@ def _split_titles(task: AuditTask) -> Iterator[Problem]:
         labels = {track.label for track in tracks}
         text = (
             f"title {title!r} is in training and test of {_shown(folds)}: {_shown([track.path for track in tracks])}: "
-            "listen whether it is one piece of music, and keep its tracks on one side"
+            "if it is the same piece of music, keep its tracks in the same fold"
         )
         yield Problem(
             code="audit.split-title",
@@ -79,7 +79,7 @@ def _split_titles(task: AuditTask) -> Iterator[Problem]:
 
 
 def _title(track: AuditTrack) -> str:
-    """Return the title in a file's name, "" if there is none: without track number, brackets, case and punctuation."""
+    """Return the title in a file name without track number, brackets, case and punctuation; "" if there is none."""
     stem = nfc(PurePath(track.path).stem).casefold()
     stem = _BRACKETS.sub(" ", _TRACK_NUMBER.sub("", stem))
     words = re.findall(r"[^\W_]+", stem)
@@ -87,8 +87,8 @@ def _title(track: AuditTrack) -> str:
 
 
 def _split_folders(task: AuditTask) -> Iterator[Problem]:
-    """Yield the folders that are on both sides of a fold, if folders look like albums or artists."""
-    folders = _gathered(task.tracks.values(), lambda track: str(PurePath(nfc(track.file)).parent))
+    """Yield the folders that are in both training and test of a fold, if folders look like albums or artists."""
+    folders = _grouped_by(task.tracks.values(), lambda track: str(PurePath(nfc(track.file)).parent))
     labels = {track.label for track in task.tracks.values()}
     classes = {group_key(label) for label in labels}
     several = {
@@ -130,14 +130,14 @@ def _unicode_forms(task: AuditTask) -> Iterator[Problem]:
 
 
 def _forms(task: AuditTask, kind: str, files_of: dict[str, list[str]]) -> Iterator[Problem]:
-    """Yield the names that are equal but for their Unicode form; of each name the files that have it."""
-    for name, spellings in _gathered(files_of, nfc).items():
+    """Yield the names that differ only in their Unicode form; files_of: {name: its files}."""
+    for name, spellings in _grouped_by(files_of, nfc).items():
         if len(spellings) > 1:
             files = [file for spelling in spellings for file in files_of[spelling]]
             folds = task.crossed(files)
             text = (
-                f"{kind} {name!r} is spelled in {len(spellings)} Unicode forms: programs that compare bytes take them "
-                "for different names: spell it alike everywhere"
+                f"{kind} {name!r} is spelled in {len(spellings)} Unicode forms: for programs that compare bytes these "
+                "are different names: use the same form everywhere"
             )
             yield Problem(
                 code="audit.unicode-forms",
@@ -149,13 +149,13 @@ def _forms(task: AuditTask, kind: str, files_of: dict[str, list[str]]) -> Iterat
             )
 
 
-def _gathered(things: Iterable[Thing], name_of: Callable[[Thing], str]) -> dict[str, list[Thing]]:
-    """Gather things by a name of theirs; those without one are left out."""
-    gathered: dict[str, list[Thing]] = defaultdict(list)
+def _grouped_by(things: Iterable[Thing], name_of: Callable[[Thing], str]) -> dict[str, list[Thing]]:
+    """Group things by name; things with the name "" are left out."""
+    groups: dict[str, list[Thing]] = defaultdict(list)
     for thing in things:
-        gathered[name_of(thing)].append(thing)
-    gathered.pop("", None)
-    return gathered
+        groups[name_of(thing)].append(thing)
+    groups.pop("", None)
+    return groups
 
 
 def _shown(names: Collection[str]) -> str:

@@ -1,4 +1,4 @@
-"""An audit as `audit.json`: the classes below are the format; they write the file and read it."""
+"""The file `audit.json`: the classes below define its format, for writing and reading."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ Margin = Annotated[float, Meta(ge=-1, le=1)]
 
 
 class Problem(Struct, frozen=True, kw_only=True):
-    """Something in the data that a score may be owed to. Fields that are UNSET are no part of the file.
+    """A problem of the data that can raise a score or contradicts labels. UNSET fields are not in the file.
 
     Parameters
     ----------
     code : str
         Stable code of the problem, as docs/problems.md lists it.
     severity : {"note", "warning", "error"}
-        An error is a contradiction in the data; a warning can raise a score; a note is good to know.
+        Error: a contradiction in the data; warning: can raise a score; note: for information.
     message : str
-        What it is, why it matters, and what to do.
+        The problem, why it matters, and what to do.
     paths : list of str
         The tracks, as the lists spell them.
     labels : list of str
         The label of each path.
     folds : list of str
-        The folds whose training and test tracks it joins.
+        The folds that have some of the tracks in training and others in test.
     offsets_s : list of float
-        Of copies: where each path begins, in seconds after the one that begins first.
+        For copies: begin of each path, in seconds after the path that begins first.
     group : str
         The artist, album or name that the tracks share.
     feature : str
-        Of shortcuts: the feature that predicts the label.
+        For shortcuts: the feature that predicts the label.
     suggested : list of str
-        Of doubtful labels: the label of each path that the systems give it.
+        For doubtful labels: the label that the systems predict for each path.
     margins : list of float
-        Of doubtful labels: probability of each path's label minus the highest one of another label.
+        For doubtful labels: probability of each path's label minus the highest probability of another label.
     """
 
     code: str
@@ -59,25 +59,25 @@ class Problem(Struct, frozen=True, kw_only=True):
 
 
 class Shortcut(Struct, frozen=True, kw_only=True):
-    """How well something that is no music predicts the label under the same folds.
+    """Accuracy of predicting the label, on the same folds, from a feature that is not music.
 
     Parameters
     ----------
     feature : str
-        Name of the feature; "all" for all of them together.
+        Name of the feature; "all" for all features together.
     accuracy : float
-        Share of the test tracks that it predicts right.
+        Share of test tracks with a correct prediction.
     interval : (float, float)
         95 % interval of the accuracy.
     chance : float
-        Accuracy of always answering one label: the most frequent one of the fold's training tracks or of all test
-        tracks, whichever is more often right.
+        Accuracy of always predicting one label: the most frequent label of the fold's training tracks or of all test
+        tracks, whichever is higher.
     chance_interval : (float, float)
         95 % interval of chance.
     n_tests : int
         Number of tests, over all folds.
     best_system, best_accuracy : str, float
-        The system with the highest accuracy, where outputs are given.
+        The system with the highest accuracy, if outputs are given.
     """
 
     feature: str
@@ -91,22 +91,22 @@ class Shortcut(Struct, frozen=True, kw_only=True):
 
 
 class Audit(Struct, frozen=True, kw_only=True):
-    """All that an audit finds.
+    """The results of an audit.
 
     Parameters
     ----------
     problems : list of Problem
         In the order of the checks.
     shortcuts : list of Shortcut
-        All of them together first.
+        First all features together, then single features.
     folds : list of str
         Names of the folds.
     n_tracks, n_unreadable : int
-        Distinct tracks, and those of them whose audio cannot be decoded.
+        Number of distinct tracks, and of those whose audio is unreadable.
     command : list of str
-        The command that asked for it.
+        The command line.
     versions : dict of str to str
-        What made it.
+        Versions of this program and of packages.
     """
 
     problems: list[Problem]
@@ -124,7 +124,7 @@ def read_audit(path: Path) -> Audit:
     Raises
     ------
     ListError
-        The file cannot be read, or `audit` cannot have written it.
+        The file cannot be read, or is not in the format of `audit`.
     """
     try:
         return read_record(path, Audit)
@@ -132,5 +132,5 @@ def read_audit(path: Path) -> Audit:
         text = f"{path}: cannot be read: {reason_of(error)}: give the folder that `audit --out` wrote"
         raise ListError(text, code="audit.missing") from error
     except ValueError as error:
-        text = f"{path}: {error}: not as this version's `audit` writes it: run `audit` again"
+        text = f"{path}: {error}: this file is not from this version's `audit`: run `audit` again"
         raise ListError(text, code="audit.invalid") from error

@@ -1,9 +1,9 @@
-"""How well things that are no music predict the label under the same folds.
+"""Find shortcuts: features that are not music but predict the label on the same folds.
 
-What predicts the label of the test tracks without being music can be what a system has learned. On each fold's training
-tracks a decision tree is trained for each feature alone, and a forest of them for all together. "All together" is what
-the audio files themselves hold: all that a system gets to hear. Names of files and folders and the date are predicted
-from as well, but a system would have to cheat to use them: they give notes.
+If such a feature predicts the label of the test tracks, a system can have learned it instead of the music. On the
+training tracks of each fold, a decision tree is trained for each single feature, and a forest for all features
+together. "All together" means all features of the audio files, which are the input of a system. Names of files and
+folders and the modification date are tested too, but a system would have to cheat to use them, so they only give notes.
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ from mirex_submission.system.workers import Workers
 ALL = "all"
 NAMES = ("path tokens", "name tokens", "modification date")
 _N_TREES = 50
-_MOST_SAMPLES = 2000  # tracks that a tree sees: the time is in proportion
-_LEAVES = 5  # of a tree for each class, about, at most
+_MOST_SAMPLES = 2000  # training tracks per tree; limits the time
+_LEAVES = 5  # about the maximum number of leaves of a tree per class
 _MOST_TOKENS = 100
-_ALONE = 0.01  # chance of a false alarm of any single feature
+_ALONE = 0.01  # probability of a false alarm by any single feature
 
 
 def shortcuts(task: AuditTask, *, seed: int = 0) -> tuple[list[Shortcut], list[Problem]]:
-    """Predict the labels from what is no music, and compare with chance and with the best system.
+    """Predict the labels from features that are not music, and compare with chance and with the best system.
 
     Parameters
     ----------
     task : AuditTask
-        The task. Tracks that are unreadable, and test tracks without a label, are left out.
+        The task. Unreadable tracks and test tracks without a label are left out.
     seed : int
         Random seed.
 
     Returns
     -------
     (list of Shortcut, list of Problem)
-        All features together, then each alone, the most accurate first; and a problem for each that beats chance
-        beyond its interval. Both are empty where there is nothing to predict.
+        All features together, then single features, highest accuracy first; and a problem for each whose interval is
+        above chance. Both are empty if there is nothing to predict.
     """
     files = [file for file, track in task.tracks.items() if track.label]
     scanned = Progress("file features", len(files), unit="tracks").over(
@@ -63,7 +63,7 @@ def shortcuts(task: AuditTask, *, seed: int = 0) -> tuple[list[Shortcut], list[P
 def shortcuts_of(
     measured: Mapping[str, FileFeatures], task: AuditTask, *, seed: int = 0
 ) -> tuple[list[Shortcut], list[Problem]]:
-    """Do as `shortcuts` with what was measured of each file; files that are not in it are left out."""
+    """Do the same as `shortcuts` with given features of the files; files without features are left out."""
     tracks = [track for file, track in task.tracks.items() if track.label and file in measured]
     folds = _indices(task, tracks)
     labels, truth = np.unique([track.label for track in tracks], return_inverse=True)
@@ -78,11 +78,11 @@ def shortcuts_of(
         right[feature] = trials.right(matrix, n_trees=_N_TREES if feature == ALL else 1)
         progress.advance()
     progress.close()
-    return _judged(task, tracks, trials, right)
+    return _compare_with_chance(task, tracks, trials, right)
 
 
 def _indices(task: AuditTask, tracks: Sequence[AuditTrack]) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return the numbers of the training and of the test tracks of each fold, of those that are in `tracks`."""
+    """Return the indices in `tracks` of the training and of the test tracks of each fold."""
     number = {track.file: k for k, track in enumerate(tracks)}
 
     def known(side: Sequence[AuditTrack]) -> np.ndarray:
@@ -92,19 +92,19 @@ def _indices(task: AuditTask, tracks: Sequence[AuditTrack]) -> list[tuple[np.nda
 
 
 def columns_of(tracks: Sequence[AuditTrack], measured: Sequence[FileFeatures]) -> dict[str, np.ndarray]:
-    """Arrange features for prediction.
+    """Arrange features as columns for prediction.
 
     Parameters
     ----------
     tracks : sequence of AuditTrack
         The tracks.
     measured : sequence of FileFeatures
-        What was measured of each.
+        The features of each track.
 
     Returns
     -------
     dict of str to np.ndarray [shape=(n_tracks, n_columns), float32]
-        The columns of each feature, "all" first. Features that are equal for all tracks are among them.
+        The columns of each feature, "all" first, including features that are equal for all tracks.
     """
     rows = [asdict(of_file) for of_file in measured]
     columns = {}
@@ -117,7 +117,7 @@ def columns_of(tracks: Sequence[AuditTrack], measured: Sequence[FileFeatures]) -
     return {
         ALL: np.concatenate(list(columns.values()), axis=1),
         **columns,
-        # Whole names of folders too: of `jazz_rock/jazz` both words are in the path of every class.
+        # Also whole names of folders: in `jazz_rock/jazz`, the single words are in the paths of several classes.
         "path tokens": _token_columns(
             [[*_words(str(path.parent)), *(f"/{part}" for part in path.parent.parts)] for path in paths]
         ),
@@ -133,7 +133,7 @@ def _one_hot(values: Sequence[str]) -> np.ndarray:
 
 
 def _token_columns(tokens: Sequence[Iterable[str]]) -> np.ndarray:
-    """Return whether each track has each of the most frequent tokens; one that all have, or one has, tells nothing."""
+    """Return a 0/1 matrix of the most frequent tokens of each track, without tokens of a single track or of all."""
     counts = Counter(token for of_track in tokens for token in set(of_track))
     several = [
         token for token, n in sorted(counts.items(), key=lambda item: (-item[1], item[0])) if 1 < n < len(tokens)
@@ -150,21 +150,21 @@ def _words(text: str) -> list[str]:
 
 
 def _numbers(stems: Sequence[str]) -> np.ndarray:
-    """Return the length of each name, and the last number in it, -1 without one."""
+    """Return the length of each name and the last number in it, or -1."""
     all_numbers = [re.findall(r"\d{1,15}", stem) for stem in stems]
     last = [int(numbers[-1]) if numbers else -1 for numbers in all_numbers]
     return np.array([[len(stem), number] for stem, number in zip(stems, last, strict=True)], np.float32)
 
 
 class _Trials:
-    """Predictions of the test tracks of all folds, one test after the other.
+    """Predictions for the test tracks of all folds, fold after fold.
 
     Parameters
     ----------
     folds : list of (np.ndarray, np.ndarray)
-        Numbers of the training and of the test tracks.
+        Indices of the training and of the test tracks.
     truth, clusters : np.ndarray [shape=(n_tracks,), dtype=int]
-        Class of each track, and what it belongs to: its group, or itself.
+        Class of each track, and its cluster: its group, or the track itself.
     seed : int
         Random seed.
     """
@@ -181,12 +181,12 @@ class _Trials:
             [truth[test] == label for label, (_, test) in zip(frequent, self._folds, strict=True)]
         )
         of_tests = truth[tested] == np.bincount(truth[tested]).argmax()
-        # In equal folds the most frequent training label is the rarer one of the test.
+        # If folds are balanced, the most frequent training label is the less frequent label of the test.
         self.chance: np.ndarray = max(of_training, of_tests, key=np.mean)
         self.n_tests = len(tested)
 
     def right(self, matrix: np.ndarray, *, n_trees: int) -> np.ndarray:
-        """Predict from columns [shape=(n_tracks, n_columns)]; return whether each test came out right."""
+        """Predict from columns [shape=(n_tracks, n_columns)]; return bool [shape=(n_tests,)], True if correct."""
         if (matrix == matrix[0]).all():
             return self.chance
         return np.concatenate([self._right(matrix, train, test, n_trees) for train, test in self._folds])
@@ -209,10 +209,10 @@ class _Trials:
         return accuracy_interval(right, self._clusters, seed=self._seed, confidence=confidence)
 
 
-def _judged(
+def _compare_with_chance(
     task: AuditTask, tracks: Sequence[AuditTrack], trials: _Trials, right: Mapping[str, np.ndarray]
 ) -> tuple[list[Shortcut], list[Problem]]:
-    """Compare each accuracy with chance; of many single features some would beat it by luck alone."""
+    """Compare each accuracy with chance; single features have wider intervals, as some of many exceed it by luck."""
     chance = float(trials.chance.mean())
     alone = 1 - _ALONE / (len(right) - 1)
     best_system, best_accuracy = _best_system(task) or (UNSET, UNSET)
@@ -237,7 +237,7 @@ def _judged(
 
 
 def _best_system(task: AuditTask) -> tuple[str, float] | None:
-    """Return name and accuracy of the best system, None where there is none."""
+    """Return name and accuracy of the best system, or None if there are no outputs or labels."""
     if not task.systems or not all(track.label for fold in task.folds for track in fold.test):
         return None
     outputs = {name: list(of_folds) for name, of_folds in task.systems.items()}
@@ -248,32 +248,34 @@ def _best_system(task: AuditTask) -> tuple[str, float] | None:
 
 
 def _problem(shortcut: Shortcut, tracks: Sequence[AuditTrack]) -> Problem:
-    """Make the problem of a shortcut that beats chance."""
+    """Make the problem of a shortcut that is better than chance."""
     low, high = shortcut.interval
-    figures = f"{shortcut.accuracy:.1%} of {shortcut.n_tests:,} test tracks ({low:.1%} to {high:.1%}), and chance is "
+    figures = f"{shortcut.accuracy:.1%} of {shortcut.n_tests:,} test tracks ({low:.1%} to {high:.1%}; chance: "
     figures += f"{shortcut.chance:.1%}"
     if isinstance(shortcut.best_system, str):
-        figures += f", the best system ({shortcut.best_system}) {shortcut.best_accuracy:.1%}"
+        figures += f"; best system, {shortcut.best_system}: {shortcut.best_accuracy:.1%}"
+    figures += ")"
     if shortcut.feature in NAMES:
         text = (
             f"the {shortcut.feature} alone predict(s) the label of {figures}{_spelled_labels(shortcut.feature, tracks)}"
         )
-        text += ": a system gets no music from it, but could read it: hand out files with neutral names and one date"
+        text += ": a system could use this instead of the music: hand out files with neutral names and the same date"
         return Problem(code="audit.label-in-name", severity="note", message=text, feature=shortcut.feature)
     if shortcut.feature == ALL:
-        text = f"what is no music predicts, all together, the label of {figures}: a score may be owed to how the files "
-        text += "were made: see which feature does it alone, and give all tracks one format, rate, level and length"
+        text = f"all features of the files together, without the music, predict the label of {figures}: scores may "
+        text += "reflect how the files were made: see which single features predict it, and give all tracks the same "
+        text += "format, rate, level and length"
     else:
-        text = f"the {shortcut.feature} alone predicts the label of {figures}: if it is no part of the music, make it "
-        text += "alike in all classes"
+        text = f"the {shortcut.feature} alone predicts the label of {figures}: if it is not part of the music, make "
+        text += "it equal in all classes"
     return Problem(code="audit.shortcut", severity="warning", message=text, feature=shortcut.feature)
 
 
 def _spelled_labels(feature: str, tracks: Sequence[AuditTrack]) -> str:
-    """Say how many tracks have their very label in their name, or in that of a folder."""
+    """Return a text with the number of tracks whose label is in their file name or in the name of a folder."""
     n = 0
     for track in tracks:
         path = PurePath(nfc(track.file))
         words = path.parent.parts if feature == "path tokens" else _words(path.stem)
         n += class_key(track.label) in {class_key(word) for word in words}
-    return f"; {n:,} of {len(tracks):,} tracks have their very label there" if n else ""
+    return f"; the label itself is in the names of {n:,} of {len(tracks):,} tracks" if n else ""

@@ -1,4 +1,4 @@
-"""An audit as text: how many problems of each kind, and examples."""
+"""The summary of an audit as text: the number of problems of each kind, and examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _N_EXAMPLES = 5  # of each kind
 
 
 def summary(audit: Audit) -> str:
-    """Write an audit as text to read: the gravest problems first, a few of each kind."""
+    """Return the summary of an audit, with the most severe problems first and a few examples of each kind."""
     n_folds = len(audit.folds)
     lines = [f"{audit.n_tracks:,} tracks in {n_folds} fold(s), {audit.n_unreadable:,} of them unreadable"]
     for severity in SEVERITIES:
@@ -25,7 +25,7 @@ def summary(audit: Audit) -> str:
 
 
 def by_code(problems: Sequence[Problem], severity: str) -> dict[str, list[Problem]]:
-    """Group the problems of one severity by their code, the most frequent first."""
+    """Group the problems of one severity by code, most frequent code first."""
     groups: dict[str, list[Problem]] = {}
     for problem in problems:
         if problem.severity == severity:
@@ -37,7 +37,7 @@ def _shortcuts(audit: Audit) -> Iterator[str]:
     if audit.shortcuts:
         width = max(len(shortcut.feature) for shortcut in audit.shortcuts)
         yield ""
-        yield "How well what is no music predicts the label, in %: accuracy, its 95 % interval, and chance"
+        yield "Shortcuts (features that predict the label without the music), in %: accuracy, 95 % interval, chance"
         for shortcut in audit.shortcuts:
             low, high = shortcut.interval
             figures = (

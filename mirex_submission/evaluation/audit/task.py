@@ -1,4 +1,4 @@
-"""The tracks that an audit looks at: the lists of each fold, their labels and groups, and outputs of systems."""
+"""The data of an audit: the lists of each fold, labels and groups of the tracks, and outputs of systems."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class AuditTrack:
     Parameters
     ----------
     path : str
-        As the list spells it.
+        Path as the list spells it.
     file : str
-        Its full path, by which it is recognised in every list.
+        Full path, which identifies the track in all lists.
     label : str
-        Its label, in one Unicode form; "" in a test list without labels.
+        Label, in one Unicode form; "" in a test list without labels.
     group : str
-        Its artist or album, of the first kind of groups, as `group_key` makes it; "" where none is known.
+        Group key of its artist or album, from the first list of groups; "" if it is not known.
     """
 
     path: str
@@ -56,20 +56,20 @@ class AuditFold:
 
 @dataclass(frozen=True)
 class AuditTask:
-    """What all checks get.
+    """The input of all checks.
 
     Parameters
     ----------
     folds : list of AuditFold
-        The folds. Equal tracks are one object in all of them.
+        The folds. A track is the same object in all of them.
     groups : dict of str to dict of str to str
-        Of each kind of groups, such as artist and album, the group of each file that has one.
+        {kind of groups, such as artist or album: {file: its group}}.
     systems : dict of str to list of Path or None
-        Of each system, its output of each fold.
+        {system: its output of each fold}.
     spelled_labels : list of str
         All labels, in each Unicode form that the lists have.
     threads : int
-        Files to read side by side.
+        Number of files to read in parallel.
     """
 
     folds: list[AuditFold]
@@ -85,7 +85,7 @@ class AuditTask:
 
     @cached_property
     def sides(self) -> dict[str, list[tuple[int, bool]]]:
-        """Of each full path: the number of each fold that has it, and whether it is tested there."""
+        """The folds of each track, as {full path: [(number of the fold, True if it is a test track there)]}."""
         sides: dict[str, list[tuple[int, bool]]] = {}
         for k, fold in enumerate(self.folds):
             for is_test, tracks in ((False, fold.train), (True, fold.test)):
@@ -119,18 +119,18 @@ def read_task(
         A folder of the lists of all folds; or a training list, and the truth or the test list, which has no labels. Of
         the two lists, each may be a folder of music or a table too.
     groups : sequence of (str, str)
-        Name of a kind of groups, and a list of path and group; by default the folder's own `groups.txt`.
+        Name of a kind of groups, and a list of path and group; by default the `groups.txt` of the folder.
     outputs : sequence of (str or None, str)
-        Name of a system and folder of its outputs; without a name a folder of one system or of several.
+        Name of a system and folder of its outputs; without a name, the folder of one system or of several.
     threads : int
-        Files to read side by side.
+        Number of files to read in parallel.
 
     Raises
     ------
     ListError
-        With every problem of all lists, each with its `file:line`.
+        With every problem of all lists, with `file:line`.
     UsageError
-        Neither a folder nor two lists, or groups of no track.
+        If neither a folder nor two lists are given, or a list of groups has none of the tracks.
     """
     if len(sources) == 1:
         task = find_lists(sources[0])
@@ -145,7 +145,7 @@ def read_task(
         raise UsageError(text, code="usage.audit-lists")
     names = [name for name, _ in groups]
     if len(set(names)) < len(names):
-        text = f"--groups: {', '.join(names)}: give each list a name of its own, such as artist=FILE album=FILE"
+        text = f"--groups: {', '.join(names)}: give each list a different name, such as artist=FILE album=FILE"
         raise UsageError(text, code="usage.groups")
     readers = [_labelled(path) for _, path in groups]
     readers += [reader for _, train, test in files for reader in (_training(train), _maybe_labelled(test))]
@@ -164,14 +164,14 @@ def read_task(
     known = {track.file for tracks in of_folds for track in tracks}
     for (name, path), of_group in zip(groups, of_groups.values(), strict=True):
         if not known & of_group.keys():
-            text = f"--groups {path}: has the {name} of none of the tracks: write the paths as the lists have them"
+            text = f"--groups {path}: no track of the lists has a {name} here: write the paths as in the lists"
             raise UsageError(text, code="usage.groups")
     labels = list(dict.fromkeys(track.label for listed in all_lists[len(groups) :] for track in listed if track.label))
     return AuditTask(folds, of_groups, _systems(folds, outputs), labels, threads)
 
 
 def group_key(name: str) -> str:
-    """Return what equal groups share: names are compared without case, blanks and Unicode form."""
+    """Return a key that is equal for names that differ only in case, blanks or Unicode form."""
     return " ".join(nfc(nfc(name).casefold()).split())
 
 
@@ -184,7 +184,7 @@ def _training(path: Path) -> Callable[[], list[Track]]:
 
 
 def _maybe_labelled(path: Path) -> Callable[[], list[Track]]:
-    """Return what reads a truth, or a test list, which is one without any tab: its tracks have the label ""."""
+    """Return a function that reads a truth list, or a test list (without tabs), whose tracks get the label ""."""
 
     def read() -> list[Track]:
         source = open_list("TESTLIST", path, labelled=False)
@@ -195,7 +195,7 @@ def _maybe_labelled(path: Path) -> Callable[[], list[Track]]:
 
 
 def _tracks_of(listed: Sequence[Sequence[Track]], group_of: Mapping[str, str]) -> list[list[AuditTrack]]:
-    """Make the tracks of each list; the same file is one object in all of them."""
+    """Make the tracks of each list; the same file is the same object in all lists."""
     known: dict[str, AuditTrack] = {}
     tracks: list[list[AuditTrack]] = []
     for entries in listed:
@@ -209,18 +209,18 @@ def _tracks_of(listed: Sequence[Sequence[Track]], group_of: Mapping[str, str]) -
 
 
 def _check_sides(fold: AuditFold, trained: Sequence[Track], tested: Sequence[Track], *, train_list: object) -> None:
-    """Raise ListError for tracks of the truth that the training list has too, as find_lists() does for a folder."""
+    """Raise ListError for test tracks that are also in the training list, as find_lists() does for a folder."""
     line_of = {track.file: entry.line for track, entry in zip(fold.train, trained, strict=True)}
     problems = Problems(fold.truth)
     for track, entry in zip(fold.test, tested, strict=True):
         if track.file in line_of:
-            problem = f"{entry.path!r} is in {train_list}:{line_of[track.file]} too"
-            problems.add(entry.line, problem, "take it out of one of the two", code="folds.train-and-test")
+            problem = f"{entry.path!r} is also in {train_list}:{line_of[track.file]}"
+            problems.add(entry.line, problem, "remove it from one of the two", code="folds.train-and-test")
     problems.finish(n_entries=len(tested), expected="path<TAB>label")
 
 
 def _systems(folds: Sequence[AuditFold], outputs: Sequence[tuple[str | None, str]]) -> dict[str, list[Path | None]]:
-    """Find the outputs of each system; a folder without a name is one system's, or has a folder for each of several."""
+    """Find the outputs of each system; a folder without a name has outputs of one system, or a folder per system."""
     truths = truths_of(folds)
     named: list[tuple[str, Path]] = []
     for name, given in outputs:
@@ -235,7 +235,7 @@ def _systems(folds: Sequence[AuditFold], outputs: Sequence[tuple[str | None, str
             raise ListError(text, code="folds.unreadable-folder") from error
         with_outputs = [(system, path) for system, path in inner if path]
         if not with_outputs:
-            text = f"{given}: no output {folds[0].name}.txt here or in a folder in it: give NAME=DIR"
+            text = f"{given}: no output {folds[0].name}.txt in this folder or its subfolders: give NAME=DIR"
             raise ListError(text, code="audit.no-outputs")
         named += with_outputs
     check_system_names([name for name, _ in named])

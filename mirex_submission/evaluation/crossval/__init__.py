@@ -1,1 +1,1 @@
-"""Any submissions, run through their shell calls over the same folds."""
+"""Cross-validation: run any submissions through their shell scripts on the same folds."""

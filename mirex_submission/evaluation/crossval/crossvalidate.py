@@ -1,4 +1,4 @@
-"""A whole cross-validation: any submissions run over the same folds, then judged."""
+"""The command `crossval`: run any submissions on the same folds, then score them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def cross_validate(
     command_line: Sequence[str] = (),
     show: Callable[[str], object] = lambda text: None,
 ) -> None:
-    """Run submissions over the folds of a folder, judge them, and write figures, outputs and `runs.json`.
+    """Run submissions on the folds of a folder, score them, and write figures, outputs and `runs.json`.
 
     Parameters
     ----------
@@ -45,18 +45,18 @@ def cross_validate(
     environment : mapping
         The caller's environment, for the steps.
     command_line : sequence of str
-        The command that asked for it, for the records.
+        The command line, which is stored in the results.
     show : callable
-        Takes the summary.
+        Called with the summary.
 
     Raises
     ------
     UsageError
-        For a submission, option or name that cannot be used.
+        For an invalid submission, option or name.
     ListError
-        For lists that are wrong, and with `strict` for any finding.
+        For wrong lists, and with `strict` for any problem for the organisers' evaluator.
     SubmissionError
-        If a submission failed, or its output is not complete; everything else is done before.
+        If a submission failed or its output is incomplete, after everything else is done.
     """
     options.check_scheduler()
     started = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
@@ -126,7 +126,7 @@ def _check_tags(task: TaskLists, options: CrossvalOptions) -> None:
 def _options_of_systems(
     option: str, given: Sequence[tuple[str, Sequence[str]]], names: Sequence[str]
 ) -> dict[str, list[str]]:
-    """Map each system to all words that were given for it."""
+    """Return {system: all options that were given for it}."""
     words: dict[str, list[str]] = {name: [] for name in names}
     for name, more in given:
         if name not in words:
@@ -147,7 +147,7 @@ def _judge(
     command_line: Sequence[str],
     show: Callable[[str], object],
 ) -> None:
-    # Imported after the steps: the peak memory of a step is at least this program's, from which it is forked.
+    # Imported after the steps: a step is forked from this program, so its peak memory includes that of this program.
     from mirex_submission.evaluation.crossval.record import write_runs
     from mirex_submission.evaluation.judging.evaluate import judge
     from mirex_submission.evaluation.judging.pairing import FoldTruth
@@ -168,7 +168,7 @@ def _judge(
         results.write_stress(record, out)
         show(f"\n{results.summary(record)}")
         problems |= {title: [problem] for title, problem in record.problems.items()}
-    if problems:  # before `strict`, which is not to hide that a submission failed
+    if problems:  # before `strict`, which must not hide that a submission failed
         lines = (
             f"{owner}: {first}" + (f" (and {len(others):,} more)" if others else "")
             for owner, (first, *others) in problems.items()

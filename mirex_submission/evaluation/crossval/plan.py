@@ -1,16 +1,16 @@
-"""All steps that a cross-validation runs of one submission, and where everything lies:
+"""Plan the steps of a cross-validation for one submission, and the places of all files:
 
-    SCRATCH/submissions/HOME/scratch          its scratch folder: for extraction, and with ours for all models
-    SCRATCH/submissions/HOME/folds/NAME.FOLD  any other's scratch folder for a fold
-    SCRATCH/submissions/HOME/steps            the record of each step
-    SCRATCH/submissions/HOME/stress           copies of what a fold has trained, each for one call on altered audio
-    OUT/NAME/outputs, probabilities, history, logs    a file a fold; a log a step
-    OUT/NAME/stress                           a file a fold and variant of its test list
+    SCRATCH/submissions/HOME/scratch          scratch folder for extraction; of our own system also for all models
+    SCRATCH/submissions/HOME/folds/NAME.FOLD  scratch folder of a fold of any other system
+    SCRATCH/submissions/HOME/steps            record of each step
+    SCRATCH/submissions/HOME/stress           copies of trained folders, each for one step on altered audio
+    OUT/NAME/outputs, probabilities, history, logs    one file per fold; one log per step
+    OUT/NAME/stress                           one file per fold and variant of its test list
 
-Systems of one folder that differ in their options share its HOME: an equal step runs once for all of them, as
-extraction does, and with ours a training that several classify with. A fold of any submission but ours works in a copy
-of what extraction left, for its model has no name, and must not depend on which folds ran before, beside or halfway.
-The copy is removed when the fold has ended well.
+Systems of the same folder with different options share its HOME. Equal steps run only once for all of them: the
+extraction, and for our own system a training that several systems classify with. A fold of any other system works in a
+copy of the folder after extraction: its model has no name, and a fold must not depend on other folds that ran before or
+at the same time. The copy is removed when the fold has succeeded.
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from mirex_submission.system.inner import inner_folder
 from mirex_submission.system.option import FILE_NAME
 from mirex_submission.training.recipe import Recipe
 
-_OWN_OPTIONS = ("--name", "--probabilities")  # of our scripts; each fold gets other values
+_OWN_OPTIONS = ("--name", "--probabilities")  # options of our scripts that are set for each fold here
 
 
 @dataclass(frozen=True)
 class StepOptions:
-    """What the steps of one system are called with, beside MIREX's arguments.
+    """Options of the steps of one system, in addition to MIREX's arguments.
 
     Parameters
     ----------
     train, classify : sequence of str
-        More options of its train script (or trainAndClassify) and of its classify script.
+        Options of its train script (or trainAndClassify) and of its classify script.
     threads : int
         -numThreads of each step.
     device : str
@@ -56,23 +56,23 @@ class StepOptions:
 
     @property
     def of_networks(self) -> bool:
-        """Whether our own scripts are asked for the recipe of networks, the default."""
+        """True if our own scripts train the recipe of networks, which is the default."""
         words = _values(self.train, ("--recipe",))
         return not words or words[-1].removeprefix("--recipe=") == Recipe.name
 
 
 @dataclass(frozen=True)
-class Again:
-    """A further call of the classify script, on altered audio, in a scratch folder of its own.
+class StressStep:
+    """An additional classify step, on altered audio, in its own scratch folder.
 
     Parameters
     ----------
     step : Step
-        The call.
+        The step.
     source, target : Path
-        The trained folder, and the copy of it that the call takes.
+        The trained folder, and the copy of it that the step uses.
     scratch : Path
-        The scratch folder that the copy is or lies in, removed after the call.
+        The scratch folder (the copy, or the folder with the copy); it is removed after the step.
     """
 
     step: Step
@@ -90,21 +90,22 @@ class FoldPlan:
     lists : FoldLists
         The fold's lists.
     steps : list of Step
-        Train and classify, or both in one.
+        Train and classify, or a single step for both.
     scratch : Path
         The scratch folder.
     copied : bool
-        Whether `scratch` is to be a copy of what extraction left.
+        True if `scratch` must be a copy of the folder after extraction.
     output : Path
-        The predictions.
+        File of the predictions.
     probabilities : Path
-        The probabilities: of our own classification, or those that any other system may write beside its output.
+        File of the probabilities: of our own classification, or the file that another system may write beside its
+        output.
     models_history : Path or None
-        The learning curve in our own model's folder, which is kept as `history`.
+        The training history in the folder of our own model, which is copied to `history`.
     history : Path
-        Where the learning curve is kept.
-    again : dict of str to Again
-        Name of a variant of the test list to the call that classifies it.
+        The copy of the training history.
+    stress_steps : dict of str to StressStep
+        {name of a variant of the test list: step that classifies it}.
     """
 
     lists: FoldLists
@@ -115,16 +116,16 @@ class FoldPlan:
     probabilities: Path
     models_history: Path | None
     history: Path
-    again: dict[str, Again]
+    stress_steps: dict[str, StressStep]
 
     @property
-    def pending(self) -> list[Again]:
-        """The further calls that have not ended well, and need what the fold has trained."""
-        return [again for again in self.again.values() if not again.step.finished()]
+    def pending(self) -> list[StressStep]:
+        """The additional steps that have not succeeded yet; they need the trained folder of the fold."""
+        return [extra for extra in self.stress_steps.values() if not extra.step.finished()]
 
     @property
     def failed(self) -> Path:
-        """Where the output of a failed step is kept, under a name that no output has."""
+        """File name for the output of a failed step, which differs from any output."""
         return self.output.with_name(f"{self.output.name}.failed")
 
 
@@ -137,9 +138,9 @@ class Plan:
     submission : Submission
         The system.
     scratch : Path
-        The folder that extraction works in.
+        Scratch folder of the extraction.
     extraction : Step or None
-        None if it has no script for it.
+        None if the system has no script for extraction.
     outputs : Path
         Folder of the predictions.
     folds : list of FoldPlan
@@ -172,9 +173,9 @@ def plan(
     scratch, out : Path
         Folder for scratch folders and records, and folder for outputs and logs.
     options : StepOptions
-        What its steps are called with.
+        Options of its steps.
     variants : mapping of str to mapping of str to Path
-        Fold to the variants of its test list that are classified too, by name.
+        {fold: {name: variant of its test list that is also classified}}.
 
     Returns
     -------
@@ -183,8 +184,8 @@ def plan(
     Raises
     ------
     UsageError
-        For options of a script that the system does not have, for options of our scripts that are set here, and for
-        names of folds that no model of ours can have.
+        For options of a script that the system does not have, for options of our scripts that are set here, and for a
+        name of a fold that cannot name a model of our own system.
     """
     _check(task, submission, options)
     for name in ("scratch", "steps", "folds", "stress"):
@@ -197,26 +198,26 @@ def plan(
 
 def _check(task: TaskLists, submission: Submission, options: StepOptions) -> None:
     if options.classify and not submission.separate:
-        problem = f"{submission.name}: has no classify.sh for --classify-options"
+        problem = f"{submission.name}: it has no classify.sh, so --classify-options cannot be used"
         raise UsageError(problem, code="crossval.no-script")
     if not submission.own:
         return
     set_here = {word.partition("=")[0] for word in [*options.train, *options.classify]} & set(_OWN_OPTIONS)
     if set_here:
-        problem = f"{submission.name}: {', '.join(sorted(set_here))}: each fold is given its own"
+        problem = f"{submission.name}: leave out {', '.join(sorted(set_here))}: crossval sets it for each fold"
         raise UsageError(problem, code="crossval.own-option")
     for lists in task.folds:
         if not re.fullmatch(FILE_NAME, lists.name):
             raise UsageError(
-                f"{lists.test}: {submission.name} cannot name a model {lists.name!r}: rename its lists, with "
-                "letters, digits, '_', '-' and '.' only",
+                f"{lists.test}: {submission.name} cannot name its model {lists.name!r} after this fold: rename the "
+                "lists of the fold with letters, digits, '_', '-' and '.' only",
                 code="crossval.fold-name",
             )
 
 
 @dataclass(frozen=True)
 class _Planner:
-    """Plans one submission; home : its scratch folders and records; results : its outputs and logs."""
+    """Plans one submission; home : folder of its scratch folders and records; results : of its outputs and logs."""
 
     submission: Submission
     home: Path
@@ -230,7 +231,7 @@ class _Planner:
             options = _of_features(self.options.train) if self.submission.own else []
             argv = self.submission.argv("extract", options, scratch, task.features, threads=self.options.threads)
             log = self.results / "logs" / "extract.log"
-            # An extraction of ours serves all systems with the same features.
+            # All our systems with the same features share one extraction.
             record = self.home / "steps" / f"extract{_mark(options)}.json"
             extraction = Step("extract", argv, [task.features], self.submission.digest, [], scratch, log, record)
         after = extraction.key if extraction else self.submission.digest
@@ -244,28 +245,28 @@ class _Planner:
         probabilities = self.results / CROSSVAL_PROBABILITIES / f"{fold}.csv" if own else output.with_suffix(".csv")
         model = f"{fold}{_mark(self.options.train)}"
         folder = scratch / "models" / model if own else None
-        # Of networks alone: the other recipes have no epochs.
+        # Only networks have a training history: the other recipes have no epochs.
         models_history = folder / "history.csv" if folder and self.options.of_networks else None
-        again = {}
+        stress_steps = {}
         if self.submission.separate:
             train = self._train(lists, after, scratch, model, folder, models_history)
             steps = [train, self._classify(lists, train.key, scratch, output, model, probabilities if own else None)]
             for variant, test_list in self.variants.get(fold, {}).items():
-                again[variant] = self._again(fold, variant, test_list, train.key, model, folder or scratch)
+                stress_steps[variant] = self._stress_step(fold, variant, test_list, train.key, model, folder or scratch)
         else:
             steps = [self._train_and_classify(lists, after, scratch, output)]
         history = self.results / "history" / f"{fold}.csv"
-        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history, again)
+        return FoldPlan(lists, steps, scratch, not own, output, probabilities, models_history, history, stress_steps)
 
     def _train(
         self, lists: FoldLists, after: str, scratch: Path, model: str, folder: Path | None, history: Path | None
     ) -> Step:
         options = [*self._own_options(model), *self.options.train]
         argv = self.submission.argv("train", options, scratch, lists.train, threads=self.options.threads)
-        leaves = [*([history] if history else []), *([folder / "bundle.json"] if folder else [])]
-        # A training of ours serves all systems with the same options.
+        outputs = [*([history] if history else []), *([folder / "bundle.json"] if folder else [])]
+        # All our systems with the same training options share one training.
         record = self._record("train", model if self.submission.own else f"{self.submission.name}.{lists.name}")
-        return Step("train", argv, [lists.train], after, leaves, scratch, self._log(lists, "train"), record)
+        return Step("train", argv, [lists.train], after, outputs, scratch, self._log(lists, "train"), record)
 
     def _classify(
         self, lists: FoldLists, after: str, scratch: Path, output: Path, model: str, probabilities: Path | None
@@ -275,19 +276,21 @@ class _Planner:
             options += ["--probabilities", str(probabilities)]
         options += self.options.classify
         argv = self.submission.argv("classify", options, scratch, lists.test, output, threads=self.options.threads)
-        leaves = [output, *([probabilities] if probabilities else [])]
+        outputs = [output, *([probabilities] if probabilities else [])]
         record = self._record("classify", f"{self.submission.name}.{lists.name}")
-        return Step("classify", argv, [lists.test], after, leaves, None, self._log(lists, "classify"), record)
+        return Step("classify", argv, [lists.test], after, outputs, None, self._log(lists, "classify"), record)
 
-    def _again(self, fold: str, variant: str, test_list: Path, after: str, model: str, source: Path) -> Again:
+    def _stress_step(
+        self, fold: str, variant: str, test_list: Path, after: str, model: str, source: Path
+    ) -> StressStep:
         owner = f"{self.submission.name}.{fold}.{variant}"
         scratch, output = self.home / "stress" / owner, self.results / "stress" / f"{fold}.{variant}.txt"
         options = [*self._own_options(model), *self.options.classify]
         argv = self.submission.argv("classify", options, scratch, test_list, output, threads=self.options.threads)
         log = self.results / "logs" / f"{fold}.{variant}.classify.log"
         step = Step("classify", argv, [test_list], after, [output], None, log, self._record("classify", owner))
-        # A model of ours is all that a classification takes.
-        return Again(step, source, scratch / "models" / model if self.submission.own else scratch, scratch)
+        # Our own classification needs only the folder of the model.
+        return StressStep(step, source, scratch / "models" / model if self.submission.own else scratch, scratch)
 
     def _train_and_classify(self, lists: FoldLists, after: str, scratch: Path, output: Path) -> Step:
         name, paths = "trainAndClassify", (scratch, lists.train, lists.test, output)
@@ -298,7 +301,7 @@ class _Planner:
     def _own_options(self, model: str) -> list[str]:
         if not self.submission.own:
             return []
-        # The other recipes use no GPU.
+        # The other recipes do not use a GPU.
         return ["--name", model, "--device", self.options.device if self.options.of_networks else "cpu"]
 
     def _log(self, lists: FoldLists, step: str) -> Path:
@@ -309,12 +312,12 @@ class _Planner:
 
 
 def _of_features(options: Sequence[str]) -> list[str]:
-    """Return those options of a train script of ours that decide its features."""
+    """Return the options of our train script that decide its features."""
     return _values(options, ("--recipe", "--views", "--rate", "--bands", "--frames"))
 
 
 def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
-    """Return the words of these options, each with its value behind it or after an equals sign."""
+    """Return the words of these options with their values, as `--option value` or `--option=value`."""
     words: list[str] = []
     for k, word in enumerate(options):
         if word in names:
@@ -325,5 +328,5 @@ def _values(options: Sequence[str], names: Sequence[str]) -> list[str]:
 
 
 def _mark(options: Sequence[str]) -> str:
-    """Return a suffix that tells a model that was trained with these options from others of the same fold."""
+    """Return a suffix of the model's name that distinguishes training options within a fold."""
     return f"-{hashlib.sha256(json.dumps(list(options)).encode()).hexdigest()[:8]}" if options else ""

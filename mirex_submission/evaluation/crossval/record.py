@@ -1,7 +1,7 @@
-"""How the systems were run, as `runs.json` beside `results.json`: times, memory, logs and exact commands.
+"""The file `runs.json`, beside `results.json`: times, memory, logs and exact commands of all steps.
 
-The classes below are the format: they write the file and read it. Paths of outputs, probabilities and histories are
-relative to the file's folder, so that results that are moved as a whole stay whole.
+The classes below define the format, for writing and reading. Paths of outputs, probabilities and histories are relative
+to the folder of the file, so that the whole folder can be moved.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RUNS = "runs.json"
 
 
 class StepRecord(Struct, frozen=True):
-    """One shell call of a system's script; problem: why it does not count, None if it does."""
+    """One shell call of a system's script; problem: why it failed, None if it succeeded."""
 
     name: str = field(name="call", default="extract")
     argv: list[str] = []
@@ -42,7 +42,7 @@ class StepRecord(Struct, frozen=True):
 
 
 class FoldRecord(Struct, frozen=True):
-    """The steps of a fold and the files that it left; problems: why its output does not count, or not all of it."""
+    """The steps of a fold and the files that they wrote; problems: why the output is left out or incomplete."""
 
     steps: list[StepRecord] = field(name="calls", default_factory=list)
     output: str | None = None
@@ -53,7 +53,7 @@ class FoldRecord(Struct, frozen=True):
 
 
 class SystemRecord(Struct, frozen=True):
-    """The steps of a system; extraction serves all folds."""
+    """The steps of a system; all folds share the extraction."""
 
     command_dir: str = ""
     extraction: StepRecord | None = None
@@ -61,7 +61,7 @@ class SystemRecord(Struct, frozen=True):
 
 
 class RunRecord(Struct, frozen=True):
-    """The whole file; lists: path to SHA-256."""
+    """The whole file; lists: {path: SHA-256}."""
 
     systems: dict[str, SystemRecord]
     versions: dict[str, str] = {}
@@ -78,7 +78,7 @@ class RunRecord(Struct, frozen=True):
                 yield from ((name, fold, step) for step in fold_record.steps)
 
     def problems(self) -> dict[str, list[str]]:
-        """Return {`SYSTEM FOLD`: why its output does not count, or not all of it}."""
+        """Return {`SYSTEM FOLD`: why its output is left out or incomplete}."""
         return {
             f"{name} {fold}": fold_record.problems
             for name, system in self.systems.items()
@@ -90,7 +90,7 @@ class RunRecord(Struct, frozen=True):
 def write_runs(
     path: Path, task: TaskLists, runs: Sequence[SystemRun], *, started: str, command: str
 ) -> dict[str, list[str]]:
-    """Write runs.json; return {`SYSTEM FOLD`: its problems} for those that have any."""
+    """Write runs.json; return {`SYSTEM FOLD`: its problems} for the folds that have problems."""
     record = RunRecord(
         systems={system.plan.submission.name: _system_record(system, path.parent) for system in runs},
         versions=versions(),
@@ -127,17 +127,17 @@ def _problems(fold: FoldLists, run: FoldRun, extraction: StepResult | None) -> l
     assert run.output  # as no step has a problem
     tracks, labelled = lists.read_unlabelled(fold.test), lists.read_labelled(fold.train, for_evaluator=False)
     findings = validation.output_findings(tracks, labelled, run.output)
-    # White space that cuts a line is in the lists' own paths and labels: the system only repeats them.
+    # White space in a path or label comes from the lists: the system only repeats it.
     return [str(finding) for finding in findings if finding.kind is not Kind.CUT_LINE]
 
 
 def read_runs(folder: Path) -> RunRecord | None:
-    """Read `runs.json` in the folder; return None where there is no such file.
+    """Read `runs.json` in the folder; return None if there is no such file.
 
     Raises
     ------
     ListError
-        The file is there, and cannot be read or is not as `crossval` writes it.
+        The file cannot be read, or is not in the format of `crossval`.
     """
     path = folder / RUNS
     try:
@@ -145,5 +145,5 @@ def read_runs(folder: Path) -> RunRecord | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        text = f"{path}: cannot be read: {reason_of(error)}: write it again with crossval, or remove it"
+        text = f"{path}: cannot be read: {reason_of(error)}: run crossval again, or remove the file"
         raise ListError(text, code="report.runs-invalid") from error

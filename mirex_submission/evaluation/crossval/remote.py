@@ -1,9 +1,9 @@
-"""Steps on the workers of a cluster: supervised there as here, and ended when the run ends.
+"""Steps on the workers of a cluster: supervised as on this machine, and stopped when the run ends.
 
-The run keeps writing a heartbeat into a file of the scratch folder, which all hosts share, so that no worker needs to
-connect to the host of the run. A worker ends its step when the heartbeat says that the run has ended, when it stands
-still because the run was killed, and when another worker has begun the same step because the cluster took this one for
-lost.
+The run writes a heartbeat into a file of the scratch folder, which all hosts share, so that no worker needs to connect
+to the host of the run. A worker stops its step in three cases: the heartbeat says that the run has ended; the heartbeat
+does not change any more because the run was killed; or another worker has started the same step because the cluster
+considered this worker lost.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from mirex_submission.system.cluster import Cluster, ClusterOptions, check_impor
 
 log = logging.getLogger(__name__)
 
-SILENCE_S = 60.0  # without a heartbeat; longer than a network file system may show old contents
+SILENCE_S = 60.0  # time without a new heartbeat; longer than a network file system may show old contents
 _BEAT_S = 2.0
-_LONGEST_STOP_S = 2 * _BEAT_S + GRACE_S  # until a worker has ended its step
+_LONGEST_STOP_S = 2 * _BEAT_S + GRACE_S  # longest time until a worker has stopped its step
 _RESULT_POLL_S = 0.1
-_MOST_WORKERS = 3  # that a step may lose
-_FILES_S = 60.0  # most time until this host sees a file that another one wrote
+_MOST_WORKERS = 3  # attempts of a step whose worker is lost
+_FILES_S = 60.0  # longest time until this host sees a file of another host
 _ENDED = "ended"
-# These describe the host or the job that a process runs in. All other variables are the caller's.
+# Variables that describe the host or the job of a process. All other variables come from the caller.
 _OF_HOST = (
     "CUDA_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES",
@@ -50,16 +50,16 @@ _OF_JOB = "SLURM_"
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """The sign of life of a run, as workers read it.
+    """The heartbeat of a run, which its workers read.
 
     Parameters
     ----------
     path : Path
         File in the scratch folder.
     run : str
-        Name of the run, unlike that of any other.
+        Unique name of the run.
     silence_s : float
-        Time after which a run without a new sign counts as dead.
+        Time after which a run without a new heartbeat counts as dead.
     """
 
     path: Path
@@ -67,7 +67,7 @@ class Heartbeat:
     silence_s: float
 
     def read(self) -> str:
-        """Return the last sign; `_ENDED` if the run has ended, or the file is not there or is another run's."""
+        """Return the last heartbeat; `_ENDED` if the run has ended, or the file is missing or of another run."""
         try:
             text = self.path.read_text(encoding="ascii", errors="replace")
         except FileNotFoundError:
@@ -81,7 +81,7 @@ def beating(descriptor: int, path: Path, stop: threading.Event) -> Iterator[Hear
     heartbeat = Heartbeat(path, uuid.uuid4().hex, SILENCE_S)
 
     def write(text: str) -> None:
-        # In its place: other hosts may remember for a minute that a file was not there, or was another one.
+        # Overwritten in place: for a minute, other hosts may cache that a file did not exist or was another one.
         os.pwrite(descriptor, f"{text:<60}\n".encode(), 0)
         os.fsync(descriptor)
 
@@ -89,7 +89,7 @@ def beating(descriptor: int, path: Path, stop: threading.Event) -> Iterator[Hear
         n_beats = 0
         while not stop.wait(_BEAT_S):
             n_beats += 1
-            with contextlib.suppress(OSError):  # of a disk that is out of reach for a moment
+            with contextlib.suppress(OSError):  # the disk may be unreachable for a moment
                 write(f"{heartbeat.run} {n_beats}")
         with contextlib.suppress(OSError):
             write(_ENDED)
@@ -105,7 +105,7 @@ def beating(descriptor: int, path: Path, stop: threading.Event) -> Iterator[Hear
 
 
 class _Watch:
-    """Tells the supervision of a step on a worker when to stop; it looks at the files every two seconds."""
+    """Stop signal for a step on a worker; it checks the heartbeat and the lease every two seconds."""
 
     def __init__(self, heartbeat: Heartbeat, lease: Path, token: str) -> None:
         self._heartbeat, self._lease, self._token = heartbeat, lease, token
@@ -127,21 +127,21 @@ class _Watch:
             return True
         except OSError:
             sign = self._last
-        # Looks are counted, not seconds: a file system that hangs delays this look and the heartbeat alike.
+        # Checks are counted, not seconds: a file system that hangs delays this check and the heartbeat equally.
         self._n_silent = self._n_silent + 1 if sign == self._last else 0
         self._last = sign
         return sign == _ENDED or self._n_silent * _BEAT_S >= self._heartbeat.silence_s
 
 
 def run_on_worker(call: StepCall, heartbeat: Heartbeat) -> StepResult:
-    """Run a step in this process, a worker, unless another worker has ended it well.
+    """Run a step in this worker process, unless another worker has completed it.
 
     Raises
     ------
     UsageError
-        This host does not see the run's scratch folder, or not as it is.
+        This host does not see the scratch folder of the run, or sees outdated contents.
     Stopped
-        The run has ended, or another worker has begun the step.
+        The run has ended, or another worker has started the step.
     """
     unseen = _unseen([], heartbeat)
     if unseen:
@@ -153,7 +153,7 @@ def run_on_worker(call: StepCall, heartbeat: Heartbeat) -> StepResult:
     watch = _Watch(heartbeat, lease, token)
     try:
         until_s = time.monotonic() + (_LONGEST_STOP_S if is_taken_over else 0)
-        while time.monotonic() < until_s and not watch.is_set():  # the other worker may not be dead
+        while time.monotonic() < until_s and not watch.is_set():  # the other worker may still be running
             time.sleep(_RESULT_POLL_S)
         return step.finished() or replace(call, environment=_environment(call.environment)).run(watch)
     finally:
@@ -163,7 +163,7 @@ def run_on_worker(call: StepCall, heartbeat: Heartbeat) -> StepResult:
 
 
 def _environment(callers: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a step: the caller's, but of this worker what describes its host and its job."""
+    """Return the environment of a step: the caller's, with the host and job variables of this worker."""
 
     def is_of_host(name: str) -> bool:
         return name in _OF_HOST or name.startswith(_OF_JOB)
@@ -176,7 +176,7 @@ def _environment(callers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _unseen(paths: Sequence[Path], heartbeat: Heartbeat) -> Path | None:
-    """Return the first path that this process does not see as the run does, which may be that of the heartbeat."""
+    """Return the first path (or the heartbeat's) that this process does not see as the run does, or None."""
     try:
         if heartbeat.read() == _ENDED:
             return heartbeat.path
@@ -187,8 +187,8 @@ def _unseen(paths: Sequence[Path], heartbeat: Heartbeat) -> Path | None:
 
 def _unshared(worker: str, path: Path) -> UsageError:
     return UsageError(
-        f"the worker {worker} does not see {path}: a cluster needs a file system that all of its hosts share, with the "
-        "current folder, the scratch folder, the results, the lists and the submissions under the same paths",
+        f"the worker {worker} does not see {path}: all hosts of a cluster must share a file system with the current "
+        "folder, the scratch folder, the results, the lists and the submissions under the same paths",
         code="crossval.unshared",
     )
 
@@ -197,18 +197,18 @@ def _unshared(worker: str, path: Path) -> UsageError:
 def remote_runner(
     options: ClusterOptions, descriptor: int, lock: Path, stop: threading.Event, paths: Sequence[Path]
 ) -> Iterator[Callable[[str, StepCall], StepResult]]:
-    """Connect to a cluster for the time of the block; yield a function that runs a step on any of its workers.
+    """Connect to a cluster for the duration of the block; yield a function that runs a step on one of its workers.
 
     Parameters
     ----------
     options : ClusterOptions
         The cluster.
     descriptor, lock : int and Path
-        The open file that the heartbeat is written into.
+        The open file for the heartbeat, and its path.
     stop : threading.Event
-        Ends all steps when it is set; it is set when the block ends.
+        Stops all steps when it is set; it is set when the block ends.
     paths : sequence of Path
-        Files and folders that each worker must see.
+        Files and folders that every worker must see.
 
     Raises
     ------
@@ -235,10 +235,10 @@ class _Remote:
     stop: threading.Event
 
     def run(self, title: str, call: StepCall) -> StepResult:
-        """Run a step on a worker; where that is lost, again on another one."""
-        log.info("%s: is sent to a worker; its log is %s", title, call.step.log)
+        """Run a step on a worker; if the worker is lost, repeat the step on another one."""
+        log.info("%s: sent to a worker; log: %s", title, call.step.log)
         call, problem = replace(call, folder=Path.cwd()), ""
-        # A worker stops too when it takes this run for dead.
+        # A worker also stops if it considers this run dead.
         lost: tuple[type[BaseException], ...] = (*self.cluster.lost, Stopped)
         for n_left in reversed(range(_MOST_WORKERS)):
             try:
@@ -247,17 +247,17 @@ class _Remote:
                 if self.stop.is_set():
                     raise Stopped from error
                 worker = getattr(getattr(error, "last_worker", None), "address", "that ran it")
-                text = f"the worker {worker} was lost ({type(error).__name__}): its own log may tell why"
+                text = f"the worker {worker} was lost ({type(error).__name__}): see its own log for the reason"
                 problem = coded(text, code="crossval.worker-lost")
                 if n_left:
-                    log.warning("%s: is sent to another worker: %s", title, problem)
+                    log.warning("%s: sent to another worker: %s", title, problem)
             else:
-                _wait_for_files(call.step.leaves if not result.problem else ())
+                _wait_for_files(call.step.outputs if not result.problem else ())
                 return result
         return call.step.lost(problem)
 
     def _wait(self, future: Future[StepResult]) -> StepResult:
-        """Wait for the end of a call; once the run is to stop, only for as long as a worker needs to end its step."""
+        """Wait for the result; after `stop` is set, only as long as a worker needs to stop its step."""
         until_s = None
         while not wait_for([future], timeout=_RESULT_POLL_S).done:
             if self.stop.is_set():
@@ -271,13 +271,13 @@ class _Remote:
             if self.stop.is_set():
                 raise Stopped from error
             raise UsageError(
-                f"the {self.options.backend} cluster answers no more: start it again and repeat the command to resume",
+                f"the {self.options.backend} cluster does not answer: start it again and repeat the command to resume",
                 code="usage.no-cluster",
             ) from error
 
 
 def _wait_for_files(paths: Sequence[Path]) -> None:
-    """Wait until this host sees files of a worker: a network file system remembers for a while that there were none."""
+    """Wait until this host sees the files of a worker: a network file system may cache that they did not exist."""
     until_s = time.monotonic() + _FILES_S
     while not all(path.is_file() for path in paths) and time.monotonic() < until_s:
         time.sleep(_RESULT_POLL_S)

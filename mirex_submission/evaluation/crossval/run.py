@@ -1,6 +1,7 @@
-"""Runs the plans of a cross-validation: extraction once, then the folds, one after the other or side by side.
+"""Run the plans of a cross-validation: extraction once, then the folds, one after the other or in parallel.
 
-A step that has ended well before is not repeated. Whatever ends a run ends its steps, and the same command resumes it.
+A step that has already succeeded is not repeated. If a run is interrupted, its steps are stopped too; the same command
+resumes it.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from mirex_submission.errors import StorageError, UsageError, coded
-from mirex_submission.evaluation.crossval.plan import Again, FoldPlan, Plan
+from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan, StressStep
 from mirex_submission.evaluation.crossval.remote import remote_runner
 from mirex_submission.evaluation.crossval.step import Step, StepCall, StepResult
 from mirex_submission.evaluation.crossval.supervise import Stopped
@@ -37,12 +38,12 @@ log = logging.getLogger(__name__)
 _Result = TypeVar("_Result")
 _StepRunner: TypeAlias = Callable[[str, StepCall], StepResult]
 _LOCK = ".lock"
-_MOST_AT_A_TIME = 256  # folds that wait for a cluster, each with a thread of this process
+_MOST_AT_A_TIME = 256  # folds that wait for a cluster at the same time, each in a thread of this process
 
 
 @dataclass(frozen=True)
 class FoldRun:
-    """The results of one fold's steps and the files that it left, None for those that it did not."""
+    """The results of one fold's steps, and the files that they wrote (None for missing ones)."""
 
     steps: list[StepResult]
     output: Path | None = None
@@ -52,7 +53,7 @@ class FoldRun:
 
 @dataclass(frozen=True)
 class SystemRun:
-    """The results of one submission; folds : in the order of the plan, without steps where extraction failed."""
+    """The results of one submission; folds : in the order of the plan, without steps if extraction failed."""
 
     plan: Plan
     extraction: StepResult | None
@@ -70,7 +71,7 @@ def run(
     cluster: ClusterOptions,
     then: Callable[[Runner, Sequence[SystemRun]], object] = lambda runner, runs: None,
 ) -> list[SystemRun]:
-    """Run all steps that have not ended well before: one submission after the other, on a cluster all side by side.
+    """Run all steps that have not succeeded yet: one submission after the other, or on a cluster all in parallel.
 
     Parameters
     ----------
@@ -79,30 +80,30 @@ def run(
     scratch : Path
         Folder of the scratch folders and records.
     n_jobs : int or None
-        Folds side by side; with several GPUs of this machine each fold gets one of its own, as far as they go. None:
-        one, on a cluster all.
+        Number of folds in parallel; if this machine has several GPUs, the folds share them evenly. None: one, or on a
+        cluster all.
     device : str
         With "cpu" no step sees a GPU.
     limit_s : float
         Time limit of each step in seconds.
     environment : mapping
-        The caller's environment, before this program set anything for itself.
+        The caller's environment, without the changes of this program.
     cluster : ClusterOptions
-        Where the steps run.
+        The cluster, or this machine.
     then : callable
-        Takes the runner, for calls on altered audio, and what has run.
+        Called afterwards with the runner and the results, for the steps on altered audio.
 
     Returns
     -------
     list of SystemRun
-        A submission that fails has steps with a problem.
+        A failed submission has steps with a problem.
 
     Raises
     ------
     UsageError
         If another run uses `scratch`, or the cluster does not answer or does not see the folders.
     StorageError
-        If the disk does not take the files.
+        If files cannot be written.
     """
     if device == "cpu":
         environment = {**environment, "CUDA_VISIBLE_DEVICES": "-1"}
@@ -126,7 +127,7 @@ def run(
             runs = _results(systems, [partial(runner.system, plan) for plan in plans])
             progress.close()
             then(runner, runs)
-        finally:  # any exception, here or in a step, ends all steps
+        finally:  # an exception, here or in a step, stops all steps
             stop.set()
     _warn_of_changes(plans)
     return runs
@@ -135,13 +136,13 @@ def run(
 def _warn_of_changes(plans: Sequence[Plan]) -> None:
     for submission in {plan.submission.folder: plan.submission for plan in plans}.values():
         if submission.current_digest() != submission.digest:
-            warning = f"{submission.folder}: its files have changed meanwhile: the next run repeats all its steps"
+            warning = f"{submission.folder}: files changed during the run: the next run will repeat all its steps"
             log.warning("%s", coded(warning, code="crossval.changed-submission"))
 
 
 @contextlib.contextmanager
 def _locked(scratch: Path) -> Iterator[int]:
-    """Lock a scratch folder for the time of the block; yields the descriptor of the lock."""
+    """Lock a scratch folder for the duration of the block; yields the descriptor of the lock."""
     path = make_folder(scratch) / _LOCK
     try:
         lock = open_inner(path, os.O_RDWR | os.O_CREAT)
@@ -151,7 +152,7 @@ def _locked(scratch: Path) -> Iterator[int]:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield lock
     except BlockingIOError:
-        problem = f"{scratch}: another crossval is running here: wait, or give another --scratch"
+        problem = f"{scratch}: another crossval uses this scratch folder: wait, or give another --scratch"
         raise UsageError(problem, code="crossval.locked") from None
     finally:
         os.close(lock)
@@ -161,7 +162,7 @@ def _locked(scratch: Path) -> Iterator[int]:
 def _step_runner(
     cluster: ClusterOptions, lock: int, scratch: Path, stop: threading.Event, plans: Sequence[Plan]
 ) -> Iterator[_StepRunner]:
-    """Yield the function that runs a step, here or on a cluster."""
+    """Yield the function that runs a step, on this machine or on a cluster."""
     if cluster.local:
         yield partial(_run_here, stop)
         return
@@ -172,12 +173,12 @@ def _step_runner(
 
 
 def _run_here(stop: threading.Event, title: str, call: StepCall) -> StepResult:
-    log.info("%s: begins; its log is %s", title, call.step.log)
+    log.info("%s: started; log: %s", title, call.step.log)
     return call.run(stop)
 
 
 def _results(pool: ThreadPoolExecutor, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-    """Run all tasks and return their results; the first exception of one is raised at once."""
+    """Run all tasks and return their results; raise the first exception immediately."""
     futures = [pool.submit(task) for task in tasks]
     for future in wait(futures, return_when=FIRST_EXCEPTION).done:
         future.result()
@@ -190,11 +191,11 @@ class Runner:
     Parameters
     ----------
     run_step : callable
-        Runs a step, here or on a cluster.
+        Runs a step, on this machine or on a cluster.
     pool : ThreadPoolExecutor
         For the folds of all submissions.
     stop : threading.Event
-        Once it is set no step begins.
+        After it is set, no step starts.
     progress : Progress
         Counts the steps of all submissions.
     limit_s : float
@@ -202,9 +203,9 @@ class Runner:
     environment : mapping
         The caller's environment.
     n_jobs : int
-        Folds side by side.
+        Number of folds in parallel.
     gpus : sequence of str
-        The GPUs that they share.
+        GPUs that the folds share.
     """
 
     def __init__(
@@ -231,7 +232,7 @@ class Runner:
         extraction = None
         if step:
             prepare = partial(_prepare_extraction, step, plan.scratch, is_own=plan.submission.own)
-            # One extraction at a time in a folder, also of systems that differ in their features.
+            # Only one extraction at a time in a folder, even if systems have different features.
             extraction = self._run_step(plan.submission.name, step, environment, prepare, lock=plan.scratch)
             self._progress.advance()
             if extraction.problem:
@@ -242,9 +243,9 @@ class Runner:
     def _fold(self, plan: Plan, fold: FoldPlan, environment: Mapping[str, str]) -> FoldRun:
         title = f"{plan.submission.name} {fold.lists.name}"
         earlier = [result for step in fold.steps if (result := step.earlier_result())]
-        is_whole = all(again.source.is_dir() for again in fold.pending)
+        is_whole = all(extra.source.is_dir() for extra in fold.pending)
         if len(earlier) == len(fold.steps) and fold.steps[-1].finished() and is_whole:
-            log.info("%s: done before", title)
+            log.info("%s: already done", title)
             self._progress.advance(len(earlier))
             return _collect(fold, earlier)
         results: list[StepResult] = []
@@ -260,24 +261,24 @@ class Runner:
 
     @contextlib.contextmanager
     def _gpu(self, environment: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
-        """Take a GPU for the time of the block, if there are several; yields the environment of its steps."""
+        """Reserve a GPU for the duration of the block, if there are several; yields the environment of its steps."""
         gpu = self._gpus.get()
         try:
             yield {**environment, "CUDA_VISIBLE_DEVICES": gpu} if gpu else environment
         finally:
             self._gpus.put(gpu)
 
-    def again(self, plan: Plan, again: Again, title: str, limit_s: float) -> StepResult:
-        """Classify altered audio in a copy of what a fold has trained, which is removed afterwards."""
-        prepare = partial(_prepare_again, again)
+    def stress_step(self, plan: Plan, extra: StressStep, title: str, limit_s: float) -> StepResult:
+        """Classify altered audio in a copy of the trained folder of a fold; remove the copy afterwards."""
+        prepare = partial(_prepare_stress_step, extra)
         try:
             with self._gpu(_environment_of(plan.submission, self._environment)) as environment:
-                return self._run_step(title, again.step, environment, prepare, lock=again.step.record, limit_s=limit_s)
+                return self._run_step(title, extra.step, environment, prepare, lock=extra.step.record, limit_s=limit_s)
         finally:
-            remove(again.scratch)
+            remove(extra.scratch)
 
     def side_by_side(self, tasks: Sequence[Callable[[], _Result]]) -> list[_Result]:
-        """Run tasks side by side, as many as folds, and return their results."""
+        """Run tasks in parallel, as many at a time as folds, and return their results."""
         return _results(self._pool, tasks)
 
     def _run_step(
@@ -290,14 +291,14 @@ class Runner:
         lock: Path,
         limit_s: float = math.inf,
     ) -> StepResult:
-        """Run a step unless it has ended well before; equal ones of several systems, with one lock, never at a time."""
+        """Run a step unless it has already succeeded; steps with the same lock never run at the same time."""
         title = f"{owner} {step.name}"
         with self._locks.setdefault(lock, threading.Lock()):
             if self._stop.is_set():
                 raise Stopped
             result = step.finished()
             if result:
-                log.info("%s: done before", title)
+                log.info("%s: already done", title)
                 return result
             result = self._call(title, StepCall(step, prepare, environment, min(limit_s, self._limit_s)))
         if result.problem:
@@ -308,14 +309,14 @@ class Runner:
 
 
 def _prepare_extraction(step: Step, folder: Path, *, is_own: bool) -> None:
-    # Our extraction checks what it finds there; of any other system nothing of another extraction may stay.
+    # Our extraction checks existing files; for any other system, files of an earlier extraction must be removed.
     if not is_own and not step.attempts():
         remove(folder)
     make_folder(folder)
 
 
 def _prepare_fold(fold: FoldPlan, copied: Path | None) -> None:
-    """Remove earlier files, which could be taken for what this step or the next one writes."""
+    """Remove earlier files, which could be mistaken for output of this step or the next one."""
     for path in (fold.output, fold.failed, fold.probabilities, fold.history):
         if path:
             remove(path)
@@ -323,16 +324,16 @@ def _prepare_fold(fold: FoldPlan, copied: Path | None) -> None:
         _copy(copied, fold.scratch)
 
 
-def _prepare_again(again: Again) -> None:
-    for path in again.step.leaves:
+def _prepare_stress_step(extra: StressStep) -> None:
+    for path in extra.step.outputs:
         remove(path)
         make_folder(path.parent)
-    remove(again.scratch)
-    _copy(again.source, again.target)
+    remove(extra.scratch)
+    _copy(extra.source, extra.target)
 
 
 def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
-    """Keep the files of a fold: its output under another name if a step failed."""
+    """Collect the files of a fold; if a step failed, rename its output."""
     if results[-1].problem:
         with contextlib.suppress(FileNotFoundError):
             fold.output.rename(fold.failed)
@@ -346,22 +347,24 @@ def _collect(fold: FoldPlan, results: list[StepResult]) -> FoldRun:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Make `target` a copy of a folder, sharing its blocks where the file system can."""
+    """Copy a folder to `target`, sharing its blocks if the file system supports that."""
     remove(target)
     make_folder(target)
     if source.exists():
         command = ["cp", "-a", "--reflink=auto", f"{source}/.", str(target)]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode:
-            problem = f"{target}: cannot be made a copy of {source}: {done.stderr.strip()}: free some space"
+            problem = f"{target}: {source} cannot be copied here: {done.stderr.strip()}: free some space"
             raise StorageError(problem, code="crossval.copy")
 
 
 def _environment_of(submission: Submission, environment: Mapping[str, str]) -> dict[str, str]:
     """Return the environment of a submission's steps."""
-    # bin/mirex-submission.sh sets it for itself; a system in Python may need the modules beside its script.
+    # bin/mirex-submission.sh sets PYTHONSAFEPATH for itself; another system may import modules beside its script.
     inherited = {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
-    if submission.folder.resolve() == OWN_FOLDER or not submission.own:  # another version of ours has its own Python
+    if (
+        submission.folder.resolve() == OWN_FOLDER or not submission.own
+    ):  # another version of this program has its own Python
         inherited.setdefault("MIREX_PYTHON", sys.executable)
     return inherited
 

@@ -1,4 +1,4 @@
-"""Why a script of a submission cannot run: its line ends and its interpreter line."""
+"""Find out why a script of a submission cannot run: its line ends and its interpreter line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from mirex_submission.errors import UsageError
 
 _READ_BYTES = 1 << 16
 _CALLED = {
-    126: "a program that it calls cannot be executed: run `chmod +x` on it, and remove \\r from the ends of its lines",
-    127: "a program that it calls, or the interpreter of one, is not there: install it, correct the PATH, "
+    126: "a program that it calls is not executable: run `chmod +x` on it, and remove \\r from the ends of its lines",
+    127: "a program that it calls, or the interpreter of one, does not exist: install it, correct the PATH, "
     "or remove \\r from the ends of its lines",
 }
 
 
 def check_interpreter(script: Path) -> None:
-    """Raise UsageError if the system cannot start the interpreter that the script's first line names."""
+    """Raise UsageError if the interpreter in the first line of the script cannot be started."""
     name = _interpreter(_beginning(script))
     if not name or shutil.which(name):
         return
@@ -28,19 +28,19 @@ def check_interpreter(script: Path) -> None:
         raise UsageError(f"{script}: {_windows_lines(script)}", code="crossval.windows-lines")
     advice = "install it, or correct the first line of the script"
     if " " in name and shutil.which(name.split()[0]):
-        advice = f"env takes one word here: begin the script with `#!/usr/bin/env -S {name}`"
-    problem = f"{script}: its interpreter {name!r} is not there, or may not be executed"
+        advice = f"env accepts only one word here: begin the script with `#!/usr/bin/env -S {name}`"
+    problem = f"{script}: its interpreter {name!r} does not exist or is not executable"
     raise UsageError(f"{problem}: {advice}", code="crossval.no-interpreter")
 
 
 def cause_of_failure(script: Path, status: int) -> str:
-    """Return why a script may have failed, with advice, as far as its text or a status of 126 or 127 tells; or ""."""
+    """Return a likely cause of a failure, with advice, from the script's text or the status 126 or 127; or ""."""
     try:
         text = _beginning(script)
     except OSError:  # deleted meanwhile
         return ""
     if text.startswith(codecs.BOM_UTF8):
-        return "it begins with a byte order mark, which hides its interpreter line: save it without"
+        return "it begins with a byte order mark, which hides its interpreter line: save it without this mark"
     name = os.path.basename(_interpreter(text).split(" ")[0]).rstrip("\r")
     is_of_shell = not name or re.fullmatch(r"(ba|da|k|z|a|mk|pdk)?sh", name)
     if b"\r\n" in text and (is_of_shell or status in _CALLED):
@@ -54,13 +54,13 @@ def _beginning(script: Path) -> bytes:
 
 
 def _windows_lines(script: Path) -> str:
-    return f"its lines end as on Windows: run `sed -i 's/\\r$//' {shlex.quote(str(script))}`"
+    return f"it has Windows line ends: run `sed -i 's/\\r$//' {shlex.quote(str(script))}`"
 
 
 def _interpreter(text: bytes) -> str:
-    """Return the program that the first line names, by env's argument where it names env; "" for none or another form.
+    """Return the interpreter in the first line, or the argument of env; "" if there is none.
 
-    As the system reads it: a blank or a tab ends the program, and all that follows is one argument.
+    The line is read as the system does: a blank or a tab ends the program, and the rest is a single argument.
     """
     match = re.match(rb"#![ \t]*([^ \t\n]+)[ \t]*([^\n]*?)[ \t]*(?:\n|\Z)", text)
     if not match:

@@ -1,4 +1,4 @@
-"""One step of a cross-validation: a shell call of a submission, not repeated once it has ended well."""
+"""One step of a cross-validation: a shell call of a submission, which is not repeated after it has succeeded."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from mirex_submission.evaluation.records import Amount, Count, read_record
 from mirex_submission.system.atomic import sha256, write_file
 from mirex_submission.system.progress import duration
 
-_MOST_BYTES = 1 << 20  # of a record
-_KILLED = 137  # status of a command that SIGKILL ended
+_MOST_BYTES = 1 << 20  # maximum size of a record
+_KILLED = 137  # status of a command that was ended by SIGKILL
 
 
 class StepResult(msgspec.Struct, frozen=True):
-    """How a step ended.
+    """The result of a step.
 
     Parameters
     ----------
@@ -37,9 +37,9 @@ class StepResult(msgspec.Struct, frozen=True):
     log : str
         File with its stdout and stderr.
     attempts : int
-        How often it was begun.
+        Number of times that it was started.
     problem : str or None
-        Why it does not count, None if it does.
+        Why it failed, None if it succeeded.
     """
 
     name: str
@@ -54,7 +54,7 @@ class StepResult(msgspec.Struct, frozen=True):
 
 
 class _Record(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is kept of a step: its key, how often it was begun, how it ended, and {file it left: SHA-256}."""
+    """The record of a step: its key, number of attempts, result, and {file that it wrote: SHA-256}."""
 
     key: str
     attempts: Count = 0
@@ -73,51 +73,51 @@ class Step:
     argv : list of str
         The command.
     lists : sequence of Path
-        Files that decide what it does, beside argv.
+        Input files of the command.
     after : str
         Key of the step whose results it needs.
-    leaves : sequence of Path
+    outputs : sequence of Path
         Files that it has to write.
     folder : Path or None
-        A folder that it leaves beside them.
+        A folder that it also writes.
     log, record : Path
-        Where its output goes, and where it is noted how it ended.
+        File for its stdout and stderr, and file for its record.
     """
 
     name: str
     argv: list[str]
     lists: Sequence[Path]
     after: str
-    leaves: Sequence[Path]
+    outputs: Sequence[Path]
     folder: Path | None
     log: Path
     record: Path
 
     @cached_property
     def key(self) -> str:
-        """A hash of everything that decides what the step does: equal keys, equal steps."""
+        """A hash of everything that decides the result of the step: equal keys, equal steps."""
         decides = json.dumps([self.argv, [sha256(path) for path in self.lists], self.after])
         return hashlib.sha256(decides.encode()).hexdigest()
 
     def attempts(self) -> int:
-        """Return how often the step was begun before."""
+        """Return the number of times that the step was started before."""
         return self._read_record().attempts
 
     def earlier_result(self) -> StepResult | None:
-        """Return how the step ended before, if it ended well."""
+        """Return the earlier result of the step, or None if it has not succeeded."""
         result = self._read_record().result
         return result if result and not result.problem else None
 
     def finished(self) -> StepResult | None:
-        """Return the earlier result, if what the step left is still there as it was."""
-        left = self._left()
+        """Return the earlier result if the files of the step are still there, unchanged; otherwise None."""
+        left = self._output_hashes()
         intact = left == self._read_record().left and None not in left.values()
         return self.earlier_result() if intact and (self.folder is None or self.folder.is_dir()) else None
 
     def run(
         self, *, environment: Mapping[str, str], limit_s: float, stop: Stop, folder: Path | None = None
     ) -> StepResult:
-        """Run the step now, and record how it ended.
+        """Run the step now, and record its result.
 
         Parameters
         ----------
@@ -126,9 +126,9 @@ class Step:
         limit_s : float
             Time limit in seconds.
         stop : Stop
-            Ends the step when it is set.
+            Stops the step when it is set.
         folder : Path, optional
-            Where the command runs; default: the current folder.
+            Working folder of the command; default: the current folder.
 
         Returns
         -------
@@ -144,13 +144,13 @@ class Step:
         attempts = self.attempts() + 1
         self._write_record(_Record(self.key, attempts))
         outcome = supervise(self.argv, self.log, environment=environment, limit_s=limit_s, stop=stop, folder=folder)
-        # The file that a link leads to may be removed.
-        for path in (path for path in self.leaves if path.is_symlink() and path.is_file()):
+        # Replace links by copies: the file that a link points to may be removed later.
+        for path in (path for path in self.outputs if path.is_symlink() and path.is_file()):
             with contextlib.suppress(OSError):
                 content = path.read_bytes()
                 path.unlink()
                 write_file(path, content)
-        left = self._left()
+        left = self._output_hashes()
         result = StepResult(
             name=self.name,
             argv=self.argv,
@@ -166,13 +166,13 @@ class Step:
         return result
 
     def lost(self, problem: str) -> StepResult:
-        """Return the result of a step whose end nobody saw."""
+        """Return the result of a step whose worker was lost before its end."""
         return StepResult(self.name, self.argv, _KILLED, 0.0, 0.0, 0.0, str(self.log), self.attempts(), problem)
 
     def _problem(self, outcome: Outcome, left: Mapping[str, str | None], limit_s: float) -> str | None:
-        log = f"its log, {self.log}, ends: {outcome.last_line}"
+        log = f"last line of its log {self.log}: {outcome.last_line}"
         if outcome.timed_out:
-            return coded(f"ended at its time limit of {duration(limit_s)}; {log}", code="crossval.time-limit")
+            return coded(f"stopped at the time limit of {duration(limit_s)}; {log}", code="crossval.time-limit")
         cause = cause_of_failure(Path(self.argv[0]), outcome.status)
         cause = cause and f"{cause}; "
         if outcome.status:
@@ -182,12 +182,12 @@ class Step:
             return coded(f"status 0, but it did not write {missing}; {cause}{log}", code="crossval.no-output")
         return None
 
-    def _left(self) -> dict[str, str | None]:
-        """Map each file that the step has to write to its hash, None if it is missing."""
-        return {str(path): sha256(path) if path.is_file() else None for path in self.leaves}
+    def _output_hashes(self) -> dict[str, str | None]:
+        """Return {file that the step has to write: its hash, None if it is missing}."""
+        return {str(path): sha256(path) if path.is_file() else None for path in self.outputs}
 
     def _read_record(self) -> _Record:
-        """Read the record of a step with this key; an empty one if there is none."""
+        """Return the record of the step with this key, or an empty one."""
         try:
             record = read_record(self.record, _Record, most_bytes=_MOST_BYTES)
         except (OSError, ValueError):
@@ -200,20 +200,20 @@ class Step:
 
 @dataclass(frozen=True)
 class StepCall:
-    """A step with everything that it needs, to run in this process or in another one.
+    """A step with everything that it needs to run in this process or in another one.
 
     Parameters
     ----------
     step : Step
         The step.
     prepare : callable
-        Makes its folders ready.
+        Prepares its folders.
     environment : mapping
         Environment of the command.
     limit_s : float
         Time limit in seconds.
     folder : Path, optional
-        Where the command runs; default: the current folder.
+        Working folder of the command; default: the current folder.
     """
 
     step: Step
@@ -223,6 +223,6 @@ class StepCall:
     folder: Path | None = None
 
     def run(self, stop: Stop) -> StepResult:
-        """Make ready and run the step; as `Step.run`."""
+        """Prepare and run the step; as `Step.run`."""
         self.prepare()
         return self.step.run(environment=self.environment, limit_s=self.limit_s, stop=stop, folder=self.folder)

@@ -1,7 +1,7 @@
-"""One shell command in a process group of its own: logged, measured, and ended with all that it started.
+"""Run a shell command in its own process group: logged, measured, and ended together with all its child processes.
 
-The group is ended when the command is over, when its time is up, when the caller is told to stop, and when the caller
-itself is killed.
+The group is killed when the command ends, when its time limit is reached, when the caller has to stop, and when the
+caller itself is killed.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _POLL_S = 0.05
 _MEMORY_POLL_S = 0.5
 _LONGEST_LINE = 400
-# The shell becomes the script, also one without a first line that names its interpreter. Before that it leaves a guard
-# behind that has no parent: it reads from a pipe that only the caller holds open, and ends the group when that closes.
+# The shell replaces itself with the script, even one without an interpreter line. Before that, it starts a guard
+# process without a parent: the guard reads from a pipe that only the caller holds open, and kills the group when the
+# pipe closes.
 _GUARDED = """
 exec 3<&0 </dev/null
 ( (read -r _ <&3; kill -s KILL 0) >/dev/null 2>&1 & )
@@ -39,35 +40,35 @@ exec "$0" "$@"
 
 
 class Stopped(Exception):
-    """The command was ended because the caller is to stop."""
+    """The command was ended because the caller has to stop."""
 
 
 class Stop(Protocol):
-    """Tells when the caller is to stop, as a threading.Event does."""
+    """A stop signal, such as a threading.Event."""
 
     def is_set(self) -> bool:
-        """Return whether it is to stop."""
+        """Return True if the caller has to stop."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended.
+    """The result of a command.
 
     Parameters
     ----------
     status : int
-        As a shell has it, 128 + N for signal N.
+        Exit status as in a shell; 128 + N for signal N.
     seconds : float
-        Wall clock.
+        Wall-clock time.
     cpu_seconds : float
-        Of the script and of all its descendants that were waited for.
+        CPU time of the script and of all descendants that were waited for.
     peak_mb : float
-        The largest memory of all its processes together that was seen, shared pages counted once, in 10^6 bytes; never
-        less than the largest of them, nor than this program, from which it is forked.
+        Peak memory of all its processes together in 10^6 bytes, shared pages counted once. It is never less than that
+        of the largest process, nor than that of this program, from which the command is forked.
     timed_out : bool
-        Whether it reached its time limit.
+        True if the time limit was reached.
     last_line : str
-        The last line of its log that is not blank, printable; only its end if it is long.
+        The last line of its log that is not blank, printable; only the end of a long line.
     """
 
     status: int
@@ -87,7 +88,7 @@ def supervise(
     stop: Stop,
     folder: Path | None = None,
 ) -> Outcome:
-    """Run a command to its end, or to its time limit, and append its stdout and stderr to a log.
+    """Run a command until it ends or reaches its time limit, and append its stdout and stderr to a log.
 
     Parameters
     ----------
@@ -96,13 +97,13 @@ def supervise(
     log : Path
         File to append to.
     environment : mapping
-        The environment of the command.
+        Environment of the command.
     limit_s : float
         Time limit in seconds, math.inf for none.
     stop : Stop
         Ends the command when it is set.
     folder : Path, optional
-        The folder that it runs in; default: the current one.
+        Working folder of the command; default: the current folder.
 
     Returns
     -------
@@ -138,7 +139,7 @@ def _supervise(
                 _wait(process.pid, time.monotonic() + GRACE_S, threading.Event())
         finally:
             seconds = time.monotonic() - started_s
-            # The script is not reaped yet, so that no other group can have its number.
+            # The script is not reaped yet, so no other process group can have this id.
             os.killpg(process.pid, signal.SIGKILL)
             _, status, usage = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
@@ -159,7 +160,7 @@ def _supervise(
 def _start(
     argv: Sequence[str], stream: BinaryIO, environment: Mapping[str, str], read_end: int, folder: Path | None
 ) -> subprocess.Popen[bytes]:
-    """Start the guarded command in a session of its own."""
+    """Start the guarded command in its own session."""
     with open(read_end, "rb") as alive:
         return subprocess.Popen(
             ["/bin/sh", "-c", _GUARDED, *argv],
@@ -173,7 +174,7 @@ def _start(
 
 
 def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
-    """Open the log to append to it and to read it, and write the command."""
+    """Open the log for appending and reading, and write the command into it."""
     make_folder(log.parent)
     try:
         descriptor = open_inner(log, os.O_RDWR | os.O_CREAT | os.O_APPEND)
@@ -185,7 +186,7 @@ def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
 
 
 def _last_line(stream: BinaryIO) -> str:
-    # Of the file that was written: another one may have its name by now.
+    # Read from the open file: another file may have its name by now.
     size = os.fstat(stream.fileno()).st_size
     tail = os.pread(stream.fileno(), _LONGEST_LINE, max(0, size - _LONGEST_LINE))
     return printable(tail.decode(errors="replace").strip().rpartition("\n")[2])
@@ -194,7 +195,7 @@ def _last_line(stream: BinaryIO) -> str:
 def _wait(pid: int, until_s: float, stop: Stop) -> tuple[bool, int]:
     """Wait for the leader of a session without reaping it.
 
-    Returns whether it ended before the time was up or the caller was to stop, and the largest memory seen, in bytes.
+    Returns True if it ended before the time limit and before `stop` was set, and the peak memory in bytes.
     """
     peak, next_look_s = 0, 0.0
     while os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
@@ -208,13 +209,13 @@ def _wait(pid: int, until_s: float, stop: Stop) -> tuple[bool, int]:
 
 
 def _memory(session: int) -> int:
-    """Sum the memory of all processes of a session in bytes; n processes that share a page count an n-th of it each.
+    """Sum the memory of all processes of a session in bytes; a page that n processes share counts 1/n for each.
 
-    Not only the descendants: the parent of a process may have ended.
+    The session is used instead of the descendants, because the parent of a process may have ended.
     """
     total = 0
     for pid in psutil.pids():
-        with contextlib.suppress(OSError, psutil.Error):  # the process has ended meanwhile
+        with contextlib.suppress(OSError, psutil.Error):  # the process may have ended meanwhile
             if os.getsid(pid) == session:
                 total += psutil.Process(pid).memory_full_info().pss
     return total

@@ -1,7 +1,7 @@
-"""A submission as MIREX knows it: a folder of shell scripts.
+"""A MIREX submission: a folder of shell scripts.
 
-Any system is one that has `train.sh` and `classify.sh`, or `trainAndClassify.sh`, and perhaps `extractFeatures.sh`
-(upper or lower case), with MIREX's arguments: `[-numThreads N] SCRATCH LISTS [OUTPUT]`.
+A submission has `train.sh` and `classify.sh`, or `trainAndClassify.sh`, and optionally `extractFeatures.sh`, in upper
+or lower case, with MIREX's arguments: `[-numThreads N] SCRATCH LISTS [OUTPUT]`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mirex_submission.system.installation import PROJECT
 
 OWN_FOLDER = PROJECT / "bin"
 OWN_NAME = "mirex_submission"
-_OWN_SCRIPT = "mirex-submission.sh"  # marks a folder of this program, of this version or another
+_OWN_SCRIPT = "mirex-submission.sh"  # a folder with this script belongs to this program, in any version
 _SCRIPTS = {
     "extract": "extractFeatures.sh",
     "train": "train.sh",
@@ -32,7 +32,7 @@ _SCRIPTS = {
 
 @dataclass(frozen=True)
 class Submission:
-    """One system to judge.
+    """One system to run and score.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ class Submission:
     folder : Path
         Folder of its scripts.
     scripts : dict
-        {step: script} of those steps that it has a script for.
+        {step: script} for the steps that have a script.
     own : bool
-        Whether it is this program.
+        True if it is this program.
     """
 
     name: str
@@ -53,25 +53,25 @@ class Submission:
 
     @property
     def home(self) -> str:
-        """A name for the files that its steps leave, the same for all systems of its folder and for no other one."""
+        """Name of the folder for the files of its steps, shared by all systems of the same folder and no other."""
         folder = self.folder.resolve()
-        name = re.sub(r"[^\w.-]", "_", folder.name)  # its scripts may not be ready for blanks
+        name = re.sub(r"[^\w.-]", "_", folder.name)  # the scripts may not support blanks
         return f"{name}-{hashlib.sha256(os.fsencode(folder)).hexdigest()[:8]}"
 
     @property
     def separate(self) -> bool:
-        """Whether a fold is two steps, train and classify, and not one for both."""
+        """True if a fold has two steps, train and classify; False if it has one step for both."""
         return {"train", "classify"} <= self.scripts.keys()
 
     @cached_property
     def digest(self) -> str:
-        """The first value of `current_digest`."""
+        """The value of `current_digest` at the first use."""
         return self.current_digest()
 
     def current_digest(self) -> str:
         """Hash the names and contents of the files in its folder: the scripts and the files beside them.
 
-        Of this program also the package that the scripts call, where it lies beside the folder as in a checkout.
+        For this program, also hash the package that the scripts call, if it is beside the folder as in a checkout.
         """
         files = [path for path in self.folder.iterdir() if path.is_file()]
         if self.own:
@@ -81,7 +81,7 @@ class Submission:
         return hashlib.sha256("".join(contents).encode("utf-8", errors="surrogateescape")).hexdigest()
 
     def argv(self, step: str, options: Sequence[str], *paths: Path, threads: int) -> list[str]:
-        """Return the command of a step: its script, the threads, more options, and MIREX's paths in their order."""
+        """Return the command of a step: script, threads, options, and the paths in MIREX's order."""
         return [str(self.scripts[step]), "-numThreads", str(threads), *options, *map(str, paths)]
 
 
@@ -93,7 +93,7 @@ def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
     folder : path-like
         Folder of the scripts.
     name : str, optional
-        The system's name, by default the folder's.
+        Name of the system; default: the name of the folder.
 
     Returns
     -------
@@ -102,26 +102,26 @@ def find(folder: str | os.PathLike[str], name: str | None = None) -> Submission:
     Raises
     ------
     UsageError
-        If the folder cannot be read, lacks a script, or a script or its interpreter cannot be executed.
+        If the folder cannot be read or lacks a script, or if a script or its interpreter is not executable.
     """
-    folder = Path(os.path.abspath(folder))  # so that its last part is its name
+    folder = Path(os.path.abspath(folder))  # `.` has no name
     try:
-        # Of two names that differ in case only the one in lower case comes last, and counts.
+        # Of two names that differ only in case, the lower-case one is sorted last and is used.
         files = {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_file()}
     except OSError as error:
         problem = f"{folder}: cannot be read: {reason_of(error)}"
         raise UsageError(
-            f"{problem}: give --submission the folder that has the scripts", code="crossval.unreadable-submission"
+            f"{problem}: give the folder of the scripts to --submission", code="crossval.unreadable-submission"
         ) from error
     scripts = {step: files[script.lower()] for step, script in _SCRIPTS.items() if script.lower() in files}
     own = _OWN_SCRIPT in files
     submission = Submission(name or (OWN_NAME if own else folder.name), folder, scripts, own)
     if not submission.separate and "trainAndClassify" not in scripts:
         present = ", ".join(script.name for script in scripts.values()) or "none of MIREX's scripts"
-        problem = f"{folder}: has {present}: it needs train.sh and classify.sh, or trainAndClassify.sh"
+        problem = f"{folder}: contains {present}: it needs train.sh and classify.sh, or trainAndClassify.sh"
         raise UsageError(problem, code="crossval.no-script")
     for script in scripts.values():
         if not os.access(script, os.X_OK):
-            raise UsageError(f"{script}: cannot be executed: run `chmod +x` on it", code="crossval.not-executable")
+            raise UsageError(f"{script}: is not executable: run `chmod +x` on it", code="crossval.not-executable")
         check_interpreter(script)
     return submission

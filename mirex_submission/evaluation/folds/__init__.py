@@ -1,1 +1,1 @@
-"""Folds of labelled tracks as MIREX lists."""
+"""Folds: split labelled tracks, write the lists of MIREX, and check them."""

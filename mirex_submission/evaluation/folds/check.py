@@ -1,4 +1,4 @@
-"""Written folds, read again and checked: no group on both sides, each track tested once; and what the folds lack."""
+"""Check the lists of folds: no group in training and test, each track tested once; warn of missing classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _Entries = list[tuple[int, GroupedTrack]]  # line number, track
 
 
 def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list[Fold]:
-    """Read the folds in a folder, ours or anybody's with these names, and check them against the labelled tracks.
+    """Read the folds in a folder, from `folds` or any other source, and check them against the labelled tracks.
 
     Parameters
     ----------
@@ -37,8 +37,8 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     Raises
     ------
     ListError
-        With every problem of every list: a group, and so a track, on both sides; a label that the tracks do not have;
-        an unknown track; a test track without truth; a track that is not tested once.
+        With every problem of every list: a group (or track) in both training and test; a label that differs from that
+        of the labelled tracks; an unknown track; a test track without truth; a track that is not tested exactly once.
     """
     folder = Path(folder).absolute()
     by_path = {track.path: track for track in tracks}
@@ -58,12 +58,12 @@ def read(folder: str | os.PathLike[str], tracks: Iterable[GroupedTrack]) -> list
     problems = problems or _untested(folder, folds, by_path)
     if problems:
         raise list_error(folder, problems)
-    find_lists(folder)  # the lists against each other
+    find_lists(folder)  # checks the lists against each other
     return folds
 
 
 def _entries(problems: Problems, by_path: dict[str, GroupedTrack], known: KnownPaths, *, labelled: bool) -> _Entries:
-    """Return each line of a list whose track is known and labelled as it should be."""
+    """Return the lines of a list whose track is known and has the right label; add the problems of the others."""
     entries = []
     other_forms = []
     for number, line in problems.read_lines():
@@ -71,9 +71,9 @@ def _entries(problems: Problems, by_path: dict[str, GroupedTrack], known: KnownP
         track = by_path.get(known.find(path))
         if not track:
             problem = f"{path!r} is not among the labelled tracks"
-            problems.add(number, problem, "correct it, or add the track there", code="folds.unknown-track")
+            problems.add(number, problem, "correct it, or add it to the labelled tracks", code="folds.unknown-track")
         elif labelled and nfc(label) != nfc(track.label):
-            problem = f"{path!r} is {label!r} here and labelled {track.label!r}"
+            problem = f"{path!r} has the label {label!r} here, but {track.label!r} among the labelled tracks"
             problems.add(number, problem, "correct one of the two", code="folds.two-labels")
         else:
             entries.append((number, track))
@@ -84,25 +84,24 @@ def _entries(problems: Problems, by_path: dict[str, GroupedTrack], known: KnownP
 
 
 def _check_fold(name: str, entries: dict[str, _Entries], problems: Problems) -> None:
-    """Add the problems of a fold's test list: a group that is trained on, a track without truth."""
+    """Add the problems of a fold's test list: a group that is also in training, a track without truth."""
     trained = {track.group: (number, track) for number, track in reversed(entries["train"])}
     truth = {track.path for _, track in entries["truth"]}
     for number, track in entries["test"]:
         if track.group in trained:
             line, same = trained[track.group]
-            group = "the same track" if same == track else f"{track.group!r} too: {same.path}"
-            problem = f"{track.path}: line {line} of {name}.train.txt is {group}"
-            problems.add(
-                number, problem, "a group belongs to one side: make the folds again", code="folds.crossing-group"
-            )
+            group = "is the same track" if same == track else f"has the same group {track.group!r}: {same.path}"
+            problem = f"{track.path}: line {line} of {name}.train.txt {group}"
+            advice = "no group may be in both training and test: make the folds again"
+            problems.add(number, problem, advice, code="folds.crossing-group")
         if track.path not in truth:
             problem = f"{track.path}: not in {name}.truth.txt"
             problems.add(number, problem, "add it there with its label", code="folds.no-truth-of-track")
 
 
 def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> list[str]:
-    """Name each labelled track that the folds of a repeat do not test once."""
-    advice = "each track is tested once: make them again"
+    """Return a message for each labelled track that the folds of a repeat do not test exactly once."""
+    advice = "each track must be tested exactly once: make the folds again"
     repeats: dict[str, Counter[str]] = {}
     for fold in folds:
         repeats.setdefault(fold.repeat, Counter()).update({track.path for track in fold.test})
@@ -115,7 +114,7 @@ def _untested(folder: Path, folds: Sequence[Fold], by_path: Iterable[str]) -> li
 
 
 def table(folds: Sequence[Fold]) -> str:
-    """Tabulate the tracks of each class, of all classes, and the groups: a line for each side of each fold."""
+    """Tabulate the numbers of tracks of each class and of groups, one line for each training and test list."""
     classes = _groups_of_classes(folds)
     rows = [["", "", *map(printable, classes), "all", "groups"]]
     for fold in folds:
@@ -132,24 +131,24 @@ def table(folds: Sequence[Fold]) -> str:
 
 
 def warnings(folds: Sequence[Fold]) -> list[str]:
-    """Warn of repeats with equal folds, and for each class of the folds whose test or training list lacks it."""
+    """Return warnings of repeats with equal folds, and of classes that a training or test list lacks."""
     messages = []
     first: dict[frozenset[frozenset[str]], str] = {}
     for repeat, same in groupby(folds, key=lambda fold: fold.repeat):
         drawn = frozenset(frozenset(track.path for track in fold.test) for fold in same)
         if first.setdefault(drawn, repeat) != repeat:
-            problem = f"{repeat} has the folds of {first[drawn]}: so few groups cannot be dealt in many ways"
+            problem = f"{repeat} has the same folds as {first[drawn]}: there are too few groups for different folds"
             messages.append(coded(problem, code="folds.equal-repeats"))
     labels = {side: [{track.label for track in getattr(fold, side)} for fold in folds] for side in ("test", "train")}
     for label, groups in _groups_of_classes(folds).items():
         for side, then in (
-            ("test", "it counts as recall 0 there in MIREX's normalised accuracy"),
-            ("train", "its test tracks there cannot be recognised"),
+            ("test", "its recall counts as 0 there in MIREX's normalised accuracy"),
+            ("train", "no system can predict it for the test tracks there"),
         ):
             without = [fold.name for fold, known in zip(folds, labels[side], strict=True) if label not in known]
             if without:
                 where = f"in no {side} list of {', '.join(without)}"
-                problem = f"class {label!r}, of {len(groups)} group(s), is {where}: {then}"
+                problem = f"class {label!r} ({len(groups)} group(s)) is {where}: {then}"
                 messages.append(coded(problem, code="folds.missing-class"))
     return messages
 

@@ -1,9 +1,10 @@
-"""Deal groups to folds so that each fold has an equal share of each class.
+"""Assign groups to folds so that each fold has an equal share of each class.
 
-Groups are moved and swapped until nothing brings the classes' shares nearer to equal, from several starts.
-scikit-learn's StratifiedGroupKFold, one greedy pass over the groups in the order of the deviation of their class
-counts, does as well where there are many groups or each is of one class. Of 199 random collections of 5 to 8 groups of
-several classes (an artist's moods) it left a class out of a fold that could have had it in 15 %, this in 2 %.
+From several random starts, groups are moved and swapped between folds as long as this improves the shares of the
+classes. scikit-learn's StratifiedGroupKFold (one greedy pass over the groups, sorted by the deviation of their class
+counts) gives equally good folds if there are many groups, or if each group has one class. But of 199 random collections
+of 5 to 8 groups with several classes (such as an artist's moods), its folds lacked a class unnecessarily in 15 %, these
+in 2 %.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import numpy as np
 from mirex_submission.system.progress import Progress
 
 N_STARTS = 10
-_MOST_ROWS = 2000  # of different groups, of which each is compared with each
-_FEW_ROWS = 1000  # of more: rows drawn to swap with, in a single start
+_MOST_ROWS = 2000  # up to this number of different groups, every pair is tried as a swap
+_FEW_ROWS = 1000  # above it, groups are swapped only with this number of random rows, in a single start
 
 
 def deal(sizes: np.ndarray, n_folds: int, *, seed: Sequence[int]) -> np.ndarray:
-    """Deal groups to folds: the best of several deals.
+    """Assign groups to folds and return the best of several results.
 
-    The best has the fewest classes missing from a fold, then the smallest sum over folds and classes of the squared
-    deviation of the fold's share of the class from an equal one. All tracks together count as one class more, which
-    keeps the folds' sizes alike.
+    The best result has the fewest classes missing from folds, then the smallest sum over folds and classes of the
+    squared deviation of the fold's share of the class from an equal share. All tracks together count as one more class,
+    which keeps the sizes of the folds similar.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def deal(sizes: np.ndarray, n_folds: int, *, seed: Sequence[int]) -> np.ndarray:
     progress = Progress("folds", n_starts * len(sizes), unit="groups dealt")
     for start in range(n_starts):
         rng = np.random.default_rng([*seed, start])
-        # Like groups follow each other, so that already this deal gives every fold as many of them.
+        # Similar groups are neighbours in this order, so that every fold gets equally many of them from the start.
         order = np.lexsort((rng.random(len(sizes)), rank))
         fold_of = np.empty(len(sizes), np.intp)
         fold_of[order] = (np.arange(len(sizes)) + rng.integers(n_folds)) % n_folds
@@ -66,21 +67,21 @@ def deal(sizes: np.ndarray, n_folds: int, *, seed: Sequence[int]) -> np.ndarray:
 
 
 class _Deal:
-    """Groups in folds, which are moved and swapped while that lowers the sum of weighted squared totals.
+    """An assignment of groups to folds; moves and swaps lower its cost, the sum of weighted squared totals.
 
-    Groups with equal rows are alike: what is best for one of a fold is best for all, so that time grows with the number
-    of different rows and not with the square of the groups.
+    Groups with equal rows in the same fold are interchangeable: a change that is best for one is best for all. So time
+    grows with the number of different rows, not with the square of the number of groups.
 
     Parameters
     ----------
     rows : np.ndarray [shape=(n_rows, n_classes)]
-        The different rows of the groups' sizes.
+        The distinct rows of the sizes of the groups.
     row_of, fold_of : np.ndarray [shape=(n_groups,), dtype=int]
-        Row and fold of each group; `fold_of` is changed.
+        Row and fold of each group; `fold_of` is modified.
     n_folds : int
     weights : np.ndarray [shape=(n_classes,)]
     partners : np.ndarray [shape=(n_partners,), dtype=int]
-        The rows of groups to swap with.
+        Rows of the groups to try swaps with.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class _Deal:
         self._own = (rows * weights * rows).sum(axis=1)
         self._totals = np.stack([rows[row_of[fold_of == k]].sum(axis=0) for k in self._folds])
         self._cost = (rows * weights) @ self._totals.T
-        # The groups of each row in each fold, in order; those that have left it meanwhile are still there.
+        # The groups of each row in each fold, as heaps; groups that have left the fold are removed later, in `_first`.
         self._groups: list[list[list[int]]] = [[[] for _ in self._folds] for _ in rows]
         self._counts = np.zeros((len(rows), n_folds), np.intp)
         for i, (row, fold) in enumerate(zip(row_of.tolist(), fold_of.tolist(), strict=True)):
@@ -108,14 +109,14 @@ class _Deal:
             self._counts[row, fold] += 1
 
     def improve(self, progress: Progress) -> np.ndarray:
-        """Move and swap groups until nothing is better; return the totals [shape=(n_folds, n_classes)].
+        """Move and swap groups until no change is better; return the totals [shape=(n_folds, n_classes)].
 
-        progress : counts the groups, each once.
+        progress : counts each group once.
         """
         improved, is_first = True, True
         while improved:
             improved = False
-            settled: set[tuple[int, int]] = set()  # row and fold of groups for which nothing is better
+            settled: set[tuple[int, int]] = set()  # row and fold of groups for which no change is better
             for i, row in enumerate(self._row_of.tolist()):
                 progress.advance(int(is_first))
                 here = int(self._fold_of[i])
@@ -138,9 +139,9 @@ class _Deal:
         return self._totals
 
     def _changes(self, row: int, here: int) -> tuple[np.ndarray, np.ndarray]:
-        """Compute half of what it adds to the cost if a group changes its fold.
+        """Compute half the change of the cost if a group changes its fold.
 
-        Returns it for each fold to move to, and for each partner's row and fold of a group to swap with.
+        Returns it for a move to each fold, and for a swap with each partner row in each fold.
         """
         others = self._partners
         pull = self._cost[row] - self._cost[row, here]
@@ -148,12 +149,12 @@ class _Deal:
         cost, own = self._cost[others], self._own[row] + self._own[others]
         swap = pull + cost[:, [here]] - cost + (own - 2 * self._common(row, self._columns_of_partners))[:, None]
         is_here = self._folds == here
-        # Rounded, so that what is equal on paper is a tie on any machine.
+        # Rounded, so that equal costs are a tie on every machine.
         return np.where(is_here, 0, move).round(12), np.where(is_here | (self._counts[others] == 0), 0, swap).round(12)
 
     def _common(self, row: int, columns: np.ndarray) -> np.ndarray:
-        """Multiply a row with others, whose columns [shape=(n_classes, n_others)] are given, weighted by class."""
-        filled = np.flatnonzero(self._rows[row])  # of many classes a group has few
+        """Multiply a row with other rows, given as columns [shape=(n_classes, n_others)], weighted by class."""
+        filled = np.flatnonzero(self._rows[row])  # a group has tracks of few classes
         return np.asarray((self._rows[row, filled] * self._weights[filled]) @ columns[filled])
 
     def _first(self, row: int, fold: int) -> int:

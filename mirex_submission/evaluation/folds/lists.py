@@ -1,4 +1,4 @@
-"""The lists of a cross-validation in one folder: found by their names, and checked against each other.
+"""Find the lists of a cross-validation in a folder by their names, and check them against each other.
 
 `features.txt` has all paths; a fold has `NAME.train.txt`, `NAME.test.txt` and `NAME.truth.txt`, as `folds` writes them.
 """
@@ -36,7 +36,7 @@ class FoldLists:
 
 @dataclass(frozen=True)
 class TaskLists:
-    """The lists of a whole task: of all features, and of each fold."""
+    """The lists of a whole task: the feature extraction list, and the lists of each fold."""
 
     folder: Path
     features: Path
@@ -54,7 +54,7 @@ def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
     Raises
     ------
     ListError
-        With every problem of all lists, each with its `file:line`.
+        With every problem of all lists, with `file:line`.
     """
     folder = Path(folder).absolute()
     folds = [FoldLists(name, *(folder / f"{name}.{part}.txt" for part in PARTS)) for name in fold_names(folder)]
@@ -66,12 +66,12 @@ def find_lists(folder: str | os.PathLike[str]) -> TaskLists:
 
 
 def fold_names(folder: Path) -> list[str]:
-    """Return the names of the folds that have lists in `folder`, fold10 after fold9.
+    """Return the names of the folds in `folder`, in natural order (fold10 after fold9).
 
     Raises
     ------
     ListError
-        If there are none.
+        If there are no folds.
     """
     names = [path.name.removesuffix(".test.txt") for path in folder.glob("*.test.txt")]
     if not names:
@@ -80,12 +80,12 @@ def fold_names(folder: Path) -> list[str]:
 
 
 def natural_order(name: str) -> list[str | int]:
-    """Return a key that sorts names by their words and numbers, fold10 after fold9."""
+    """Return a sort key of a name for natural order: fold10 after fold9."""
     return [int(word) if word.isdecimal() else word for word in re.split(r"(\d+)", name)]
 
 
 class KnownPaths:
-    """Paths that are recognised in another Unicode form too, where that leaves no doubt which one is meant."""
+    """Paths that are also recognised in another Unicode form, if it fits only one of them."""
 
     def __init__(self, paths: Iterable[str]) -> None:
         self._paths = set(paths)
@@ -94,7 +94,7 @@ class KnownPaths:
             self._of_form[nfc(path)].append(path)
 
     def find(self, path: str) -> str:
-        """Return the known path that `path` spells, or else its own full path."""
+        """Return the known path that `path` stands for, or otherwise its own full path."""
         path = full_path(path)
         same = [] if path in self._paths else self._of_form.get(nfc(path), [])
         return same[0] if len(same) == 1 else path
@@ -103,22 +103,22 @@ class KnownPaths:
 def warn_of_other_forms(list_path: str | os.PathLike[str], texts: Sequence[str]) -> None:
     """Warn of paths and labels of a list that other lists spell in another Unicode form."""
     if texts:
-        text = f"{list_path}: {len(texts)} path(s) or label(s) have another Unicode form elsewhere: {texts[0]!r}"
-        advice = "they are taken as equal, but the organisers' evaluator takes them as different: spell them alike"
+        text = f"{list_path}: {len(texts)} path(s) or label(s) have another Unicode form in other lists: {texts[0]!r}"
+        advice = "equal here, but different for the organisers' evaluator: spell them the same way in all lists"
         log.warning("%s", coded(f"{text}: {advice}", code="folds.unicode-forms"))
 
 
 class _TaskReader:
-    """The lists of a task while they are checked: what is wrong so far, and the first label of each track."""
+    """State of the check of a task: the problems so far, and the first label of each track."""
 
     def __init__(self, task: TaskLists) -> None:
         self._task = task
         self._problems: list[str] = []
-        self._first_label: dict[str, tuple[str, str]] = {}  # full path: label, and where it stands
+        self._first_label: dict[str, tuple[str, str]] = {}  # {full path: (label, file:line)}
         self._known = KnownPaths(())
 
     def problems(self) -> list[str]:
-        """Check all lists; returns one message a problem."""
+        """Check all lists and return one message per problem."""
         features = self._read(self._task.features, labelled=False)
         self._known = KnownPaths(features)
         for fold in self._task.folds:
@@ -129,7 +129,7 @@ class _TaskReader:
         return self._problems
 
     def _read(self, path: Path, *, labelled: bool) -> dict[str, str]:
-        """Map each track of a list to its `file:line: path`; empty if the list itself is wrong."""
+        """Return {track: `file:line: path`} of a list; empty if the list itself is wrong."""
         try:
             if labelled:
                 tracks = lists.read_labelled(path, min_classes=1, for_evaluator=False)
@@ -145,7 +145,8 @@ class _TaskReader:
             places[file] = f"{where}: {track.path!r}"
             label, first = self._first_label.setdefault(file, (track.label, where)) if labelled else ("", "")
             if nfc(label) != nfc(track.label):
-                problem = f"{where}: {track.path!r} is {track.label!r} here and {label!r} in {first}: correct one"
+                problem = f"{where}: {track.path!r} has the label {track.label!r} here and {label!r} in {first}"
+                problem += ": correct one of the two"
                 self._problems.append(coded(problem, code="folds.two-labels"))
             elif label != track.label:
                 other_forms.append(track.label)
@@ -163,13 +164,13 @@ def _contradictions(
     test: dict[str, str],
     truth: dict[str, str],
 ) -> Iterator[str]:
-    """Compare the lists of one fold, {track: where it stands}, with each other and with all features."""
+    """Compare the lists of one fold, {track: `file:line: path`}, with each other and with the extraction list."""
     for listed in (train, test):
         for track in (track for track in listed if track not in features):
             problem = f"{listed[track]} is not in {features_name}: add it there"
             yield coded(problem, code="folds.not-in-features")
     for track in (track for track in test if track in train):
-        problem = f"{test[track]} is in {fold.train.name} too: take it out of one of the two"
+        problem = f"{test[track]} is also in {fold.train.name}: remove it from one of the two"
         yield coded(problem, code="folds.train-and-test")
     for track in (track for track in test if track not in truth):
         problem = f"{test[track]} is not in {fold.truth.name}: add it there with its label"

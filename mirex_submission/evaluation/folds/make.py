@@ -1,4 +1,4 @@
-"""Make folds of labelled tracks, or check folds that are there."""
+"""The command `folds`: make folds of labelled tracks, or check existing folds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def make_folds(options: FoldsOptions) -> list[Fold]:
-    """Write folds, or only check those that are there, and return them as they were read.
+    """Write folds, or only check existing ones, and return the folds as read from their lists.
 
     Raises
     ------
@@ -35,16 +35,16 @@ def make_folds(options: FoldsOptions) -> list[Fold]:
 
 
 def write_folds(tracks: Sequence[GroupedTrack], options: FoldsOptions) -> list[Fold]:
-    """Do as `make_folds`, with tracks that are read."""
+    """Write or check folds of tracks that are already read; as `make_folds`."""
     for warning in nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(t.label for t in tracks):
         log.warning("%s", warning)
     if options.out:
         split.write(split.split(tracks, options.folds, repeats=options.repeat, seed=options.seed), options.out)
-    folds = check.read(options.out or options.check or "", tracks)  # what was written is what is checked
+    folds = check.read(options.out or options.check or "", tracks)  # checks the written files
     for warning in check.warnings(folds):
         log.warning("%s", warning)
     if options.out:
-        log.info("%d fold(s) are in %s", len(folds), options.out)
+        log.info("wrote %d fold(s) to %s", len(folds), options.out)
     return folds
 
 
@@ -60,7 +60,8 @@ def _tracks(options: FoldsOptions) -> list[GroupedTrack]:
     if table and os.path.isdir(table):
         folder, table = table, None
     if options.groups and not folder:
-        raise UsageError("--groups folder: is for a folder: give --group COLUMN", code="folds.group-of-folders")
+        problem = "--groups needs a folder as the source: give --group COLUMN for a table"
+        raise UsageError(problem, code="folds.group-of-folders")
     if table:
         return read_table(
             table,
@@ -72,32 +73,40 @@ def _tracks(options: FoldsOptions) -> list[GroupedTrack]:
     if options.from_mirdata:
         return sources.from_mirdata(*options.from_mirdata, group=options.group_column)
     if options.group_column:
-        problem = "--group: folders have no columns: give --groups folder, or a table with that column"
+        problem = "--group: a folder has no columns: give --groups folder, or a table with that column"
         raise UsageError(problem, code="folds.group-of-folders")
     tracks = from_folders(folder or "", groups=options.groups is not None)
     if options.groups == "folder":
         warn_of_ungrouped(str(folder), tracks, "a folder below its class")
-    return tracks if options.groups != "auto" or _suffice(tracks, options.folds) else list(map(_alone, tracks))
+    return (
+        tracks
+        if options.groups != "auto" or _has_enough_groups(tracks, options.folds)
+        else list(map(_without_group, tracks))
+    )
 
 
-def _suffice(tracks: Sequence[GroupedTrack], n_folds: int) -> bool:
-    """Tell whether some tracks share a group, each fold can have one, and each class some to train and to test."""
+def _has_enough_groups(tracks: Sequence[GroupedTrack], n_folds: int) -> bool:
+    """Return True if some tracks share a group, there is a group for each fold, and each class has two groups."""
     groups: dict[str, set[str]] = defaultdict(set)
     for track in tracks:
         groups[track.label].add(track.group)
     n_groups = len({track.group for track in tracks})
     if n_groups == len(tracks):
-        log.info("groups: none, for no folder below those of the classes has several tracks")
+        log.info("groups: none, because no folder below the folders of the classes has several tracks")
         return False
     single = [label for label, of_class in groups.items() if len(of_class) < 2]
     if single or n_groups < n_folds:
-        reason = f"all of {examples(single)} are in one" if single else f"{n_groups} are too few for {n_folds} folds"
-        text = f"the folders below those of the classes are not taken as groups (artists): {reason}"
+        reason = (
+            f"all tracks of {examples(single)} are in one folder"
+            if single
+            else f"{n_groups} folders are too few for {n_folds} folds"
+        )
+        text = f"the folders below the folders of the classes are not used as groups (artists): {reason}"
         log.warning("%s", coded(f"{text}: each track is its own group", code="folds.few-groups"))
         return False
-    log.info("groups: %d, the folders below those of the classes", n_groups)
+    log.info("groups: %d, the folders below the folders of the classes", n_groups)
     return True
 
 
-def _alone(track: GroupedTrack) -> GroupedTrack:
+def _without_group(track: GroupedTrack) -> GroupedTrack:
     return grouped(track.path, track.label)

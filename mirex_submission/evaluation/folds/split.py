@@ -1,9 +1,9 @@
-"""Folds: stratified, with each group (artist, album) on one side, written as MIREX lists.
+"""Split tracks into stratified folds, keep each group (artist, album) in one fold, and write the lists of MIREX.
 
-`features.txt` holds all paths; a fold K has `foldK.train.txt`, `foldK.test.txt` and `foldK.truth.txt`, with several
-repeats `repeatR.foldK.train.txt` and so on. Where there are groups, `groups.txt` has path<TAB>group, for systems that
-hold out some of the training tracks too; it is no list of MIREX's. What is written depends on the tracks and the seed
-alone, not on the order in which the tracks came.
+`features.txt` holds all paths; a fold K has `foldK.train.txt`, `foldK.test.txt` and `foldK.truth.txt`, or with several
+repeats `repeatR.foldK.train.txt` and so on. If there are groups, `groups.txt` has path<TAB>group, for systems that
+hold out some of their training tracks; MIREX has no such list. The lists depend only on the tracks and the seed, not on
+the order of the tracks.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.outputs import write_predictions
 from mirex_submission.system.atomic import remove, write_file
 
-MOST_CLASSES = 10_000  # a confusion matrix of as many takes 0.8 GB
+MOST_CLASSES = 10_000  # their confusion matrix takes 0.8 GB
 
 
 @dataclass(frozen=True)
 class Fold:
-    """The tracks of one fold, by path; its name begins the names of its lists."""
+    """The tracks of one fold, sorted by path; the file names of its lists begin with its name."""
 
     name: str
     train: list[GroupedTrack]
@@ -36,28 +36,29 @@ class Fold:
 
     @property
     def repeat(self) -> str:
-        """`repeat2` of `repeat2.fold1`; `all` for folds without such a name."""
+        """Name of the repeat: `repeat2` for `repeat2.fold1`, `all` if the name has no repeat."""
         return self.name.rpartition(".fold")[0] or "all"
 
 
 def check_number_of_classes(n: int) -> None:
-    """Raise ListError if there are more classes than a matrix of all pairs of them can hold."""
+    """Raise ListError if there are too many classes for a confusion matrix."""
     if n > MOST_CLASSES:
-        problem = f"{n:,} classes, and folds and figures are made for {MOST_CLASSES:,} at most"
-        raise ListError(f"{problem}: is the column of labels one of titles or paths?", code="list.many-classes")
+        problem = f"{n:,} classes, but the most for folds and figures is {MOST_CLASSES:,}"
+        advice = "check that the label column does not hold titles or paths"
+        raise ListError(f"{problem}: {advice}", code="list.many-classes")
 
 
 def split(tracks: Iterable[GroupedTrack], n_folds: int, *, repeats: int = 1, seed: int = 0) -> list[Fold]:
-    """Draw folds, several times if asked for.
+    """Draw folds, once or several times.
 
     Parameters
     ----------
     tracks : iterable of GroupedTrack
         The labelled tracks, in any order.
     n_folds : int
-        Folds of a repeat: 2 or more, and no more than groups.
+        Number of folds of a repeat: at least 2, and at most the number of groups.
     repeats : int
-        How often to draw other folds.
+        Number of times to draw folds.
     seed : int
         Random seed.
 
@@ -68,22 +69,22 @@ def split(tracks: Iterable[GroupedTrack], n_folds: int, *, repeats: int = 1, see
     Raises
     ------
     UsageError
-        If there are fewer groups than folds, or a number has no meaning.
+        If there are fewer groups than folds, or a number is out of range.
     ListError
-        If there is a single class, or too many.
+        If there is a single class, or there are too many classes.
     """
     tracks = sorted(tracks, key=lambda track: track.path)
     classes, class_of = np.unique([track.label for track in tracks], return_inverse=True)
     groups, group_of = np.unique([track.group for track in tracks], return_inverse=True)
     if len(classes) < 2:
-        problem = f"all {len(tracks)} tracks are {str(classes[0])!r}: a classifier needs at least 2 classes"
+        problem = f"all {len(tracks)} tracks have the label {str(classes[0])!r}: a classifier needs at least 2 classes"
         raise ListError(problem, code="list.one-class")
     check_number_of_classes(len(classes))
     if not 2 <= n_folds <= len(groups):
-        problem = f"{n_folds} folds of {len(groups)} groups: give 2 folds or more, and no more than groups"
+        problem = f"{n_folds} folds of {len(groups)} groups: give at least 2 folds, and at most one per group"
         raise UsageError(problem, code="folds.number")
     if seed < 0 or repeats < 1:
-        problem = f"--seed {seed}, --repeat {repeats}: a seed is 0 or more, a repeat 1 or more"
+        problem = f"--seed {seed}, --repeat {repeats}: the seed must be at least 0, the repeats at least 1"
         raise UsageError(problem, code="folds.number")
     sizes = np.zeros((len(groups), len(classes)))
     np.add.at(sizes, (group_of, class_of), 1)
@@ -105,7 +106,7 @@ def write(folds: Sequence[Fold], folder: str | os.PathLike[str]) -> None:
     UsageError
         If `folder` has lists of other folds.
     StorageError
-        If the disk does not take them.
+        If the lists cannot be written.
     """
     folder = Path(folder).absolute()
     names = {f"{fold.name}.{part}.txt" for fold in folds for part in PARTS}
@@ -118,7 +119,7 @@ def write(folds: Sequence[Fold], folder: str | os.PathLike[str]) -> None:
     if any(track.group != track.path for track in tracks):
         write_predictions(folder / "groups.txt", [Track(track.path, track.group) for track in tracks])
     else:
-        remove(folder / "groups.txt")  # of folds that were written here before
+        remove(folder / "groups.txt")  # it may be from earlier folds
     for fold in folds:
         write_predictions(folder / f"{fold.name}.train.txt", fold.train)
         write_predictions(folder / f"{fold.name}.truth.txt", fold.test)

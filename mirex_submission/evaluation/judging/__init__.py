@@ -1,1 +1,1 @@
-"""Outputs and truth to the figures that MIREX publishes."""
+"""Scoring: compares the outputs of systems with the truth and computes the figures that MIREX publishes."""

@@ -1,4 +1,4 @@
-"""Truth and the outputs of several systems, fold by fold, to all of MIREX's figures."""
+"""Evaluation of the outputs of several systems against the truth of all folds, with all of MIREX's figures."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class System:
-    """The answers of one system, fold by fold, and its figures with their 95 % intervals.
+    """The predictions of one system for each fold, and its figures with their 95 % intervals.
 
     Parameters
     ----------
     name : str
         The system's name.
     outputs : list of Path or None
-        The file of each fold, None where there is none.
+        Output file of each fold, None where there is none.
     predicted : list of np.ndarray [shape=(n_tracks,), dtype=int64]
         Class numbers of each fold, NO_PREDICTION where there is none.
     folds, fold_intervals : list of Score, list of (float, float)
@@ -49,11 +49,11 @@ class System:
     overall, overall_interval : Score, (float, float)
         The figures of all folds together.
     findings : list of Finding
-        What the evaluator would fail on or miscount.
+        Problems on which the organisers' evaluator would fail or miscount.
     parts : list of Part
-        The figures of today's challenges, where there are probabilities, groups or strata.
+        Further figures, if there are probabilities, groups or strata.
     probability_problems : list of str
-        Why probabilities of folds are not used.
+        Reasons why the probabilities of some folds are not used.
     """
 
     name: str
@@ -70,24 +70,24 @@ class System:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Everything about all systems.
+    """The evaluation of all systems.
 
     Parameters
     ----------
     classes : list of str
-        Labels as the truth spells them, in the order of their numbers.
+        Labels as the truth spells them, in the order of their class numbers.
     folds : list of Fold
         The truth.
     systems : list of System
         In the order of their names.
     truth_findings : list of Finding
-        Names in the truth on which the evaluator would fail.
+        Names in the truth on which the organisers' evaluator would fail.
     by_class, by_fold : Comparison or None
-        Friedman's test over the overall recalls and over the folds' accuracies; None for a single system.
+        Friedman's test over the recalls of the classes and over the accuracies of the folds; None for a single system.
     pairs : list of McNemar
-        A test for each pair of systems.
+        McNemar's test of each pair of systems.
     difference_intervals : list of (float, float)
-        For each pair the interval of the first's accuracy minus the second's.
+        For each pair, the interval of the accuracy of the first minus that of the second.
     seed : int
         Seed of the bootstrap.
     groups, strata : Path or None
@@ -108,22 +108,22 @@ class Evaluation:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """The findings of the truth and of all systems."""
+        """Problems for the organisers' evaluator in the truth and in all systems' outputs."""
         return [*self.truth_findings, *(finding for system in self.systems for finding in system.findings)]
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a table with a row for each fold, track and system.
+        """Return a table with one row per fold, track and system.
 
         Returns
         -------
         pandas.DataFrame
-            Columns fold, path, truth, system, predicted (None where there is no prediction) and probability: that of
-            the predicted class, from `NAME.csv` beside the output `NAME.txt`, NaN where it is not known.
+            Columns fold, path, truth, system, predicted (None without a prediction) and probability: probability of
+            the predicted class, from `NAME.csv` beside the output `NAME.txt`, NaN if it is not known.
 
         Raises
         ------
         ListError
-            A file of probabilities is not as `classify --probabilities` writes it.
+            A file of probabilities is not in the format of `classify --probabilities`.
         """
         import pandas as pd
 
@@ -140,7 +140,7 @@ class Evaluation:
                         (fold.file.name, track.path, labels[fold.truth[n]], system.name, predicted, probability)
                     )
         columns = ["fold", "path", "truth", "system", "predicted", "probability"]
-        # As objects, for pandas would turn None into NaN among texts.
+        # With another dtype, pandas would turn None into NaN.
         return pd.DataFrame(rows, columns=columns, dtype=object).astype({"probability": "float64"})
 
 
@@ -157,13 +157,13 @@ def evaluate(
     Parameters
     ----------
     truth : path-like
-        Folder, pattern or file of the truth, one list a fold (`pairing` says how files belong to folds).
+        Folder, pattern or file of the truth, one list per fold (the module `pairing` describes the file names).
     systems : mapping
-        {name of a system: folder, pattern or file of its outputs}. Probabilities are those of the tables beside them.
+        {name of a system: folder, pattern or file of its outputs}. Probabilities are read from tables beside them.
     seed : int
         Seed of the bootstrap.
     groups, strata : path-like, optional
-        List of the tracks' groups, and table of their strata.
+        List of the groups of the tracks, and table of their strata.
 
     Returns
     -------
@@ -172,8 +172,9 @@ def evaluate(
     Raises
     ------
     ListError
-        If the truth, the groups or the strata are wrong, or an output belongs to no fold. What is wrong within an
-        output is a finding, and the rest of it counts; so is what is wrong with probabilities a problem of the system.
+        If the truth, the groups or the strata are wrong, or an output belongs to no fold. A wrong line of an output
+        raises nothing: it becomes one of `System.findings`, and the other lines count. Wrong probabilities become
+        `System.probability_problems`.
     """
     files = fold_truths(truth)
     outputs = {name: outputs_of(source, files) for name, source in systems.items()}
@@ -189,20 +190,20 @@ def judge(
     groups: str | os.PathLike[str] | None = None,
     strata: str | os.PathLike[str] | None = None,
 ) -> Evaluation:
-    """Compare outputs with the truth where the file of each fold is given.
+    """Compare outputs with the truth, given the file of each fold.
 
     Parameters
     ----------
     files : sequence of FoldTruth
         The truth of each fold.
     outputs : mapping
-        {name of a system: its output of each fold, None without one}.
+        {name of a system: its output of each fold, or None}.
     probabilities : mapping, optional
-        {name of a system: its table of probabilities of each fold, None without one}; by default those beside.
+        {name of a system: its table of probabilities of each fold, or None}; by default the tables beside the outputs.
     seed : int
         Seed of the bootstrap.
     groups, strata : path-like, optional
-        List of the tracks' groups, and table of their strata.
+        List of the groups of the tracks, and table of their strata.
 
     Returns
     -------
@@ -234,7 +235,7 @@ def judge(
         truth_findings=check_names((fold.file.path, track) for fold in task.folds for track in fold.tracks),
         by_class=significance.friedman_tkhsd(recalls, names) if several else None,
         by_fold=significance.friedman_tkhsd(accuracies, names) if several else None,
-        # A track that several folds test counts in the first of them: the test takes independent tracks.
+        # McNemar's test needs independent tracks: a track that several folds test counts in the first of them only.
         pairs=significance.mcnemar(right[first_test], names),
         difference_intervals=[
             metrics.difference_interval(right[:, pair], clusters, seed=seed)
@@ -282,7 +283,7 @@ def _judge_system(name: str, outputs: list[Path | None], tables: Sequence[Path |
 
 
 def _probabilities(tables: Sequence[Path | None], task: Task) -> tuple[np.ndarray | None, list[str]]:
-    """Read the probabilities of all tests, NaN where they are not known; and say what is wrong with them."""
+    """Read the probabilities of all tests (NaN where they are not known), and return the problems of the tables."""
     problems: list[str] = []
     blocks: list[np.ndarray | None] = []
     for table, fold in zip(tables, task.folds, strict=True):

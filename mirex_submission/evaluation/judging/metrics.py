@@ -1,8 +1,8 @@
-"""Accuracy and confusion as the organisers' evaluator (NEMA, `ClassificationEvaluator`) counts them, and an interval.
+"""Accuracy and confusion matrices as the organisers' evaluator (NEMA's `ClassificationEvaluator`) counts; intervals.
 
-Conventions: labels are class numbers from 0, a track without a prediction has NO_PREDICTION. Confusion matrices are
+Conventions: labels are class numbers from 0; a track without a prediction has NO_PREDICTION. Confusion matrices are
 integer arrays [shape=(n_classes, n_classes)] whose rows are predictions and whose columns are the truth: the transpose
-of scikit-learn's. A track without a prediction is in no cell; it counts as wrong in its fold, and not at all overall.
+of scikit-learn's. A track without a prediction is in no cell: it counts as wrong in its fold, and not at all overall.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ N_RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Score:
-    """The figures of one fold, or of all.
+    """The figures of one fold, or of all folds together.
 
     Parameters
     ----------
     confusion : np.ndarray [shape=(n_classes, n_classes), dtype=int64]
         Counts, predictions by truth.
     n_tracks : np.ndarray [shape=(n_classes,), dtype=int64]
-        Tracks of each class, out of which its right predictions are counted.
+        Number of tracks of each class, the denominator of its recall.
     """
 
     confusion: np.ndarray
@@ -38,30 +38,30 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Right predictions over tracks; 0 without tracks, where the evaluator would divide by 0."""
+        """Correct predictions over tracks; 0 without tracks, where the evaluator would divide by 0."""
         return float(np.trace(self.confusion)) / max(int(self.n_tracks.sum()), 1)
 
     @property
     def recalls(self) -> np.ndarray:
-        """Right predictions over tracks, class by class; 0 for a class without tracks. float64 [shape=(n_classes,)]."""
+        """Recall of each class, float64 [shape=(n_classes,)]; 0 for a class without tracks."""
         return np.asarray(np.diagonal(self.confusion) / np.maximum(self.n_tracks, 1))
 
     @property
     def normalised_accuracy(self) -> float:
-        """The mean of the recalls over all classes of the task, also those that the fold lacks."""
-        # One recall after the other, as the evaluator adds them: another order gives another last digit.
+        """Mean of the recalls over all classes of the task, including classes that the fold lacks."""
+        # Added one by one, as the evaluator does: another order of summation can change the last digit.
         return float(np.cumsum(self.recalls)[-1]) / len(self.recalls)
 
 
 def fold_score(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> Score:
-    """Count one fold, out of all tracks of its test list.
+    """Score one fold, out of all tracks of its test list.
 
     Parameters
     ----------
     truth, predicted : np.ndarray [shape=(n_tracks,), dtype=int]
         Class numbers; NO_PREDICTION where the system gave none.
     n_classes : int
-        Classes of the task.
+        Number of classes of the task.
 
     Returns
     -------
@@ -74,7 +74,7 @@ def fold_score(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> Scor
 
 
 def overall_score(folds: Sequence[Score]) -> Score:
-    """Sum the matrices of all folds, so that only tracks with a prediction count."""
+    """Sum the confusion matrices of all folds, so that only tracks with a prediction count."""
     confusion = np.sum([fold.confusion for fold in folds], axis=0)
     return Score(confusion, confusion.sum(axis=0))
 
@@ -88,7 +88,7 @@ def most_confused(counts: np.ndarray, n_most: int) -> list[tuple[int, int, int]]
 
 
 def wilson_interval(n_right: float, n_tests: int, *, confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Return Wilson's interval of a share of independent tests; (0, 1) without tests.
+    """Return Wilson's interval of the share of correct tests among independent tests; (0, 1) without tests.
 
     References
     ----------
@@ -99,7 +99,9 @@ def wilson_interval(n_right: float, n_tests: int, *, confidence: float = CONFIDE
     share, z2 = n_right / n_tests, _quantile(confidence) ** 2 / n_tests
     middle, reach = share + z2 / 2, math.sqrt(max(share * (1 - share), 0.0) * z2 + z2**2 / 4)
     low, high = (middle - reach) / (1 + z2), (middle + reach) / (1 + z2)
-    return (max(low, 0.0) if share > 0 else 0.0), (min(high, 1.0) if share < 1 else 1.0)  # whatever rounding does
+    return (max(low, 0.0) if share > 0 else 0.0), (
+        min(high, 1.0) if share < 1 else 1.0
+    )  # rounding must not exclude the share itself
 
 
 def _quantile(confidence: float) -> float:
@@ -109,9 +111,10 @@ def _quantile(confidence: float) -> float:
 def widened(
     interval: tuple[float, float], value: float, n_clusters: int, bounds: tuple[float, float], *, confidence: float
 ) -> tuple[float, float]:
-    """Widen a bootstrap interval about its value, as Student's t does, for what few clusters tell of their spread.
+    """Widen a bootstrap interval around its value by the factor of Student's t for the number of clusters.
 
-    Of one cluster they tell nothing: its interval is all that the value can be, from `bounds[0]` to `bounds[1]`.
+    A few clusters underestimate their spread. With a single cluster the interval is all possible values, from
+    `bounds[0]` to `bounds[1]`.
 
     References
     ----------
@@ -134,19 +137,19 @@ def _student(degrees: int, confidence: float) -> float:
 def accuracy_interval(
     right: np.ndarray, clusters: np.ndarray, *, seed: int, confidence: float = CONFIDENCE
 ) -> tuple[float, float]:
-    """Estimate the interval of an accuracy: Wilson's, or the bootstrap where clusters have several tests.
+    """Estimate the interval of an accuracy: Wilson's interval, or a bootstrap if clusters have several tests.
 
-    Equally large clusters whose tests came out alike are as many single tests, and have Wilson's interval. So have
-    clusters with equal shares of right tests, for then every draw of the bootstrap would be the same.
+    Clusters of equal size in which all tests have the same result count as single tests, with Wilson's interval. The
+    same holds for clusters with equal shares of correct tests, as all resamples of the bootstrap would be equal.
 
     Parameters
     ----------
     right : np.ndarray [shape=(n_tests,), dtype=bool]
-        Whether each test came out right.
+        Whether each prediction is correct.
     clusters : np.ndarray [shape=(n_tests,), dtype=int]
-        What was tested together: the track, or its group.
+        Cluster of each test: its track, or the group of its track.
     seed : int
-        Seed of the draws.
+        Seed of the bootstrap.
     confidence : float
         Confidence of the interval.
 
@@ -165,20 +168,20 @@ def accuracy_interval(
 
 
 def difference_interval(right: np.ndarray, clusters: np.ndarray, *, seed: int) -> tuple[float, float]:
-    """Estimate the 95 % interval of the first accuracy minus the second, of two systems on the same tests.
+    """Estimate the 95 % interval of the first accuracy minus the second, for two systems on the same tests.
 
-    It is the bootstrap over whole clusters. Where no test tells the systems apart, the interval reaches as far to both
-    sides as Wilson's does from 0 of as many tests as clusters, which is Tango's score interval there; where all
-    clusters tell them apart alike, as far to the one side.
+    The interval is a bootstrap over whole clusters. If the systems agree on every test, the bootstrap has no width: the
+    interval then extends to both sides by the upper end of Wilson's interval for 0 successes in as many tests as there
+    are clusters (in this case Tango's score interval). The same holds if all clusters show the same difference.
 
     Parameters
     ----------
     right : np.ndarray [shape=(n_tests, 2), dtype=bool]
-        Whether each test came out right for each of the two.
+        Whether the prediction of each of the two systems is correct.
     clusters : np.ndarray [shape=(n_tests,), dtype=int]
-        What was tested together.
+        Cluster of each test: its track, or the group of its track.
     seed : int
-        Seed of the draws.
+        Seed of the bootstrap.
 
     References
     ----------
@@ -201,23 +204,23 @@ def bootstrap_interval(
     confidence: float = CONFIDENCE,
     bounds: tuple[float, float] = (0.0, 1.0),
 ) -> tuple[float, float]:
-    """Estimate the interval of a mean of whole numbers by the percentile bootstrap over whole tracks, `widened`.
+    """Estimate the interval of a mean of integers by the percentile bootstrap over whole tracks, then widen it.
 
-    A track that is tested in several folds or repeats is one cluster and is drawn as a whole: testing it again gives no
-    new evidence.
+    A track that several folds or repeats test is one cluster and is drawn as a whole: a repeated test is no new
+    evidence. See `widened`.
 
     Parameters
     ----------
     right : np.ndarray [shape=(n_tests,), dtype=bool or int]
-        Whether each test came out right, or by how much more often than another system's.
+        Whether each prediction is correct, or the difference of this between two systems.
     tracks : np.ndarray [shape=(n_tests,), dtype=int]
-        Which track, or group of tracks, was tested.
+        Track, or group of tracks, of each test.
     seed : int
-        Seed of the draws.
+        Seed of the bootstrap.
     confidence : float
         Confidence of the interval.
     bounds : (float, float)
-        Least and greatest value that the mean can have.
+        Smallest and largest possible value of the mean.
 
     Returns
     -------
@@ -232,7 +235,7 @@ def bootstrap_interval(
         return bounds
     _, cluster = np.unique(tracks, return_inverse=True)
     tallies = np.stack([np.bincount(cluster, right), np.bincount(cluster)], axis=1)
-    # Tracks with equal tallies are alike, so that only how many of each tally are drawn has to be drawn.
+    # Tracks with equal tallies are interchangeable: it is enough to draw how often each tally occurs.
     _, first, n_alike = np.unique(tallies @ [2 * len(right) + 1, 1], return_index=True, return_counts=True)
     distinct = tallies[first]
     drawn = np.random.default_rng(seed).multinomial(len(tallies), n_alike / len(tallies), size=N_RESAMPLES)

@@ -1,8 +1,8 @@
-"""Which file belongs to which fold: equal stems, or a pattern where the names differ.
+"""Assignment of files to folds: by equal stems, or by a pattern if the names differ.
 
-A fold is named by the stem of its truth without the word `truth` or `gt`: `fold1.truth.txt` is the truth of fold1, and
-`fold1.txt` an output for it. Where files have other names, a pattern says which part of a name is the fold:
-`outputs/results.{fold}.txt`. A single file stands for a single fold.
+The name of a fold is the stem of its truth list without the word `truth` or `gt`: `fold1.truth.txt` is the truth of
+fold1, and `fold1.txt` an output for it. If files have other names, a pattern marks the part that is the name of the
+fold: `outputs/results.{fold}.txt`. A single file is a single fold.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ def fold_truths(source: str | os.PathLike[str]) -> list[FoldTruth]:
     Parameters
     ----------
     source : path-like
-        A folder, a pattern with `{fold}` in its last part, or one file. Where some names hold the word `truth` or `gt`,
-        only these files are the truth, so that training and test lists may lie beside them.
+        A folder, a pattern with `{fold}` in its last part, or one file. If some names contain the word `truth` or `gt`,
+        only these files are the truth, so that training and test lists may be in the same folder.
 
     Returns
     -------
     list of FoldTruth
-        In the natural order of the folds' names.
+        In natural order of the names of the folds.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def fold_truths(source: str | os.PathLike[str]) -> list[FoldTruth]:
     truths = {name: path for name, path in files.items() if _TRUTH.search(name)} or files
     if not truths:
         raise ListError(
-            f"{source}: no truth list: give the folder with one .txt file a fold, or a pattern as DIR/{FOLD}.gt.txt",
+            f"{source}: no truth list: give a folder with one .txt file a fold, or a pattern like DIR/{FOLD}.gt.txt",
             code="folds.no-truth",
         )
     folds = [FoldTruth(_TRUTH.sub("", name).strip("._-") or name, path) for name, path in truths.items()]
@@ -85,7 +85,7 @@ def outputs_of(source: str | os.PathLike[str], folds: Sequence[FoldTruth]) -> li
     others = [path.name for name, path in files.items() if name not in names]
     if others and not files.keys() >= set(names):
         raise ListError(
-            f"{source}: {', '.join(others)}: of which fold? The folds are {', '.join(names)}: name the outputs "
+            f"{source}: {', '.join(others)}: belongs to no fold; the folds are {', '.join(names)}: name the outputs "
             f"{names[0]}.txt and so on, or give a pattern such as DIR/results.{FOLD}.txt instead of DIR",
             code="folds.unpaired-output",
         )
@@ -93,7 +93,7 @@ def outputs_of(source: str | os.PathLike[str], folds: Sequence[FoldTruth]) -> li
 
 
 def _files(source: str | os.PathLike[str]) -> dict[str, Path]:
-    """Map what stands for `{fold}` in the names of files to the files; in a folder that is the stem of `.txt` files."""
+    """Return {name of a fold: file}; the name is the part `{fold}` of a pattern, or the stem of a `.txt` file."""
     path = Path(source)
     if path.is_file():
         return {path.stem: path}

@@ -1,4 +1,4 @@
-"""The figures of today's challenges as tables: `figures.csv`, `reliability.csv`, and lines to print."""
+"""The further figures as tables: `figures.csv`, `reliability.csv`, and lines to print."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _BOUNDS = ("Track low", "Track high", "Group low", "Group high")
 
 
 def write(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
-    """Write a line a system, part and figure, and one a bin of the reliability curve; remove those of earlier figures.
+    """Write the figures of each system and part, and the bins of the reliability curves; remove outdated files.
 
     Raises
     ------
     StorageError
-        If the disk does not take the files.
+        If the files cannot be written.
     """
     parts = [(system.name, part) for system in evaluation.systems for part in system.parts]
     figures = [
@@ -53,7 +53,7 @@ def write(evaluation: Evaluation, folder: str | os.PathLike[str]) -> None:
 def _write(path: Path, header: list[str], rows: list[list[str]]) -> None:
     if rows:
         write_csv(path, header, rows)
-    else:  # one of an earlier evaluation would be taken for a figure of this one
+    else:  # a file of an earlier evaluation would be mistaken for a result of this one
         remove(path)
 
 
@@ -71,7 +71,7 @@ def _rounded(*values: float) -> list[str]:
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Return lines to print: the figures of all tracks and of each stratum; empty where there are none."""
+    """Return lines to print: the figures of all tracks and of each stratum; empty if there are none."""
     parts = [(s, part) for s in evaluation.systems for part in s.parts if part.kind != "fold"]
     if not parts:
         return ""
@@ -96,5 +96,5 @@ def warn_of_folds(system: System) -> None:
     """Warn if the probabilities of a system are known for some folds only."""
     without = [part.name for part in system.parts if part.kind == "fold" and not part.n_known]
     if without and any(part.n_known for part in system.parts):
-        text = f"{system.name}: no probabilities for {', '.join(without)}: their figures are of the other folds"
+        text = f"{system.name}: no probabilities for {', '.join(without)}: these figures use the other folds only"
         log.warning("%s", coded(f"{text}: write a table beside each output", code="output.probabilities-fold"))

@@ -1,10 +1,10 @@
-"""Figures of today's challenges, of all tracks, of each fold and of each stratum, with bootstrap intervals.
+"""Further figures, which MIREX does not publish, for all tracks, each fold and each stratum, with bootstrap intervals.
 
-Of the predictions: accuracy and balanced accuracy (the mean recall of the classes that the part has). Of the
+Figures of the predictions: accuracy and balanced accuracy (mean recall of the classes in the part). Figures of the
 probabilities, over the tracks for which they are known: top-2 accuracy, log loss, Brier score (sum over the classes of
-squared differences, 0 to 2), expected calibration error and one-vs-rest AUROC, the mean over the classes that the part
-has and does not consist of. Calibration compares the largest probability of a track with whether that class is right,
-in N_BINS equally wide bins, closed on the right.
+squared differences, 0 to 2), expected calibration error and one-vs-rest AUROC (mean over the classes in the part; a
+class that all tracks of the part belong to is left out). The calibration error compares the largest probability of a
+track with the correctness of that class, in N_BINS equally wide bins, closed on the right.
 
 References
 ----------
@@ -33,10 +33,11 @@ FIGURES = {
     "calibration_error": "calibration error",
     "auroc": "AUROC",
 }
-_BOUNDS = {"log_loss": (0.0, -float(np.log(np.finfo(float).eps))), "brier_score": (0.0, 2.0)}  # of the others 0 to 1
-SHARES = ("accuracy", "balanced_accuracy", "top2_accuracy", "calibration_error")  # of 1, shown in %
+_BOUNDS = {"log_loss": (0.0, -float(np.log(np.finfo(float).eps))), "brier_score": (0.0, 2.0)}  # all others: 0 to 1
+SHARES = ("accuracy", "balanced_accuracy", "top2_accuracy", "calibration_error")  # from 0 to 1, shown in %
 N_BINS = 15
-N_DRAWS, _LEAST_DRAWS, _MOST_DRAWN = 1000, 200, 10_000_000  # draws; as few, where as many clusters would be drawn
+# Bootstrap resamples: normally, at least, and the number of drawn clusters in all above which there are fewer.
+N_DRAWS, _LEAST_DRAWS, _MOST_DRAWN = 1000, 200, 10_000_000
 _DRAWS_AT_ONCE = 40
 _Interval = tuple[float, float]
 _Statistic = Callable[[np.ndarray], np.ndarray]  # weights [shape=(n_tests, n_draws)] to the figure of each draw
@@ -44,7 +45,7 @@ _Statistic = Callable[[np.ndarray], np.ndarray]  # weights [shape=(n_tests, n_dr
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure with its 95 % intervals, drawn by track and by group; None without groups."""
+    """A figure with its 95 % intervals from resampled tracks and from resampled groups (None without groups)."""
 
     value: float
     by_track: _Interval
@@ -69,15 +70,15 @@ class Part:
     Parameters
     ----------
     kind, name : str
-        Of which part: of all tests, of a fold, or of a stratum.
+        Type of the part (all tests, a fold or a stratum), and its name.
     n_tracks : int
-        Tests out of which accuracy counts: as MIREX does, those with a prediction, but in a fold all.
+        Denominator of the accuracy: as at MIREX, all tests of a fold, and otherwise the tests with a prediction.
     n_known : int
-        Tests whose probabilities are known.
+        Number of tests whose probabilities are known.
     figures : dict of str to Figure
-        Those of FIGURES that are defined.
+        The FIGURES that are defined.
     reliability : list of Bin
-        The bins that have tracks.
+        The bins that are not empty.
     """
 
     kind: Literal["all", "fold", "stratum"]
@@ -90,18 +91,18 @@ class Part:
 
 @dataclass(frozen=True)
 class Answers:
-    """The answers of a system to its tests.
+    """The predictions of a system for its tests.
 
     Parameters
     ----------
     truth, predicted : np.ndarray [shape=(n_tests,), dtype=int64]
         Class numbers; NO_PREDICTION where there is none.
     probabilities : np.ndarray [shape=(n_tests, n_classes)] or None
-        NaN in the rows that are not known.
+        Rows of NaN where they are not known.
     tracks : np.ndarray [shape=(n_tests,), dtype=int64]
-        Which track was tested.
+        Number of the track of each test.
     groups : np.ndarray [shape=(n_tests,), dtype=int64] or None
-        Its group.
+        Number of its group.
     """
 
     truth: np.ndarray
@@ -111,11 +112,11 @@ class Answers:
     groups: np.ndarray | None
 
     def of(self, chosen: np.ndarray) -> Answers:
-        """Return some of the tests: a mask or indices."""
+        """Select tests by a mask or by indices."""
         return Answers(*(None if values is None else values[chosen] for values in vars(self).values()))  # type: ignore[arg-type]
 
     def clusters(self) -> list[np.ndarray]:
-        """Return the clusters that are drawn as a whole: tracks, and groups if they are known."""
+        """Return the clusters of the bootstrap: tracks, and groups if they are known."""
         return [self.tracks] if self.groups is None else [self.tracks, self.groups]
 
 
@@ -131,7 +132,7 @@ def judge_parts(
     folds : sequence of (str, int)
         Name of each fold and number of its tests.
     strata : sequence of (str, np.ndarray [shape=(n_tests,), dtype=bool])
-        Name of each stratum and which tests are of it.
+        Name of each stratum, and a mask of its tests.
     seed : int
         Seed of the draws.
 
@@ -155,7 +156,7 @@ def judge_part(tests: Answers, kind: Literal["all", "fold", "stratum"], name: st
     tests : Answers
         The tests of the part.
     kind, name : str
-        Which part it is.
+        Type and name of the part.
     seed : int
         Seed of the draws.
 
@@ -166,7 +167,7 @@ def judge_part(tests: Answers, kind: Literal["all", "fold", "stratum"], name: st
     counted = tests if kind == "fold" else tests.of(tests.predicted != NO_PREDICTION)
     right = counted.predicted == counted.truth
     figures = _interval_of_share("accuracy", right, counted, seed) if len(right) else {}
-    figures |= _drawn(dict(_of_predictions(counted)), counted, seed)
+    figures |= _resampled(dict(_of_predictions(counted)), counted, seed)
     part = Part(kind, name, len(right), 0, figures, [])
     if tests.probabilities is None:
         return part
@@ -176,7 +177,7 @@ def judge_part(tests: Answers, kind: Literal["all", "fold", "stratum"], name: st
     likeliest = np.argsort(np.asarray(known.probabilities), axis=1, kind="stable")[:, -2:]
     is_second = (likeliest == known.truth[:, None]).any(axis=1)
     figures |= _interval_of_share("top2_accuracy", is_second, known, seed)
-    figures |= _drawn(dict(_of_probabilities(known)), known, seed)
+    figures |= _resampled(dict(_of_probabilities(known)), known, seed)
     figures = {figure: figures[figure] for figure in FIGURES if figure in figures}
     return replace(part, n_known=len(known.truth), figures=figures, reliability=_reliability(known))
 
@@ -187,7 +188,7 @@ def _interval_of_share(name: str, right: np.ndarray, tests: Answers, seed: int) 
 
 
 def _of_predictions(tests: Answers) -> Iterator[tuple[str, tuple[float, _Statistic]]]:
-    """Yield the figures of predictions, each with its value and its statistic of draws."""
+    """Yield the figures of the predictions, each with its value and the function that computes it for resamples."""
     from scipy.sparse import csr_array
     from sklearn.metrics import recall_score
 
@@ -208,13 +209,13 @@ def _of_predictions(tests: Answers) -> Iterator[tuple[str, tuple[float, _Statist
 
 
 def _of_probabilities(tests: Answers) -> Iterator[tuple[str, tuple[float, _Statistic]]]:
-    """Yield the figures of probabilities, each with its value and its statistic of draws."""
+    """Yield the figures of the probabilities, each with its value and the function that computes it for resamples."""
     from scipy.sparse import csr_array
     from sklearn.metrics import log_loss, roc_auc_score
 
     p, truth, n = tests.probabilities, tests.truth, len(tests.truth)
     assert p is not None
-    rows, smallest = np.arange(n), np.finfo(p.dtype).eps  # as scikit-learn has it
+    rows, smallest = np.arange(n), np.finfo(p.dtype).eps  # the same clipping as in scikit-learn
     losses = -np.log(np.clip(p[rows, truth], smallest, 1 - smallest))
     squares = (p**2).sum(axis=1) - 2 * p[rows, truth] + 1
     yield "log_loss", (log_loss(truth, p, labels=range(p.shape[1])), lambda w: losses @ w / w.sum(axis=0))
@@ -233,10 +234,10 @@ def _of_probabilities(tests: Answers) -> Iterator[tuple[str, tuple[float, _Stati
 
 
 def _auroc(truth: np.ndarray, p: np.ndarray, classes: list[int], value: float) -> _Statistic:
-    """Return the mean AUROC of draws to first order: its value and what each test adds (DeLong's components).
+    """Return the mean AUROC of resamples, to first order: its value plus DeLong's component of each test.
 
-    Its intervals are those of the AUROC computed anew for each draw to 0.001 from 60 tests on, in a thousandth of the
-    time.
+    From 60 tests on, the intervals differ by at most 0.001 from those of an exact AUROC for each resample, which would
+    take a thousand times longer.
     """
     from scipy.stats import rankdata
 
@@ -253,8 +254,8 @@ def _auroc(truth: np.ndarray, p: np.ndarray, classes: list[int], value: float) -
     return lambda weights: np.minimum(value + adds @ weights, 1.0)
 
 
-def _drawn(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: int) -> dict[str, Figure]:
-    """Draw tracks, and groups if they are known, as a whole, and compute all figures of each draw."""
+def _resampled(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: int) -> dict[str, Figure]:
+    """Resample whole tracks, and whole groups if they are known, and compute the intervals of all figures."""
     intervals: dict[str, list[_Interval]] = {name: [] for name in figures}
     for clusters in tests.clusters() if figures else []:
         draws: dict[str, list[np.ndarray]] = {name: [] for name in figures}
@@ -271,22 +272,22 @@ def _drawn(figures: dict[str, tuple[float, _Statistic]], tests: Answers, seed: i
 
 
 def _interval(name: str, value: float, ends: Sequence[float], n_clusters: int) -> _Interval:
-    if name not in _BOUNDS and ends[0] == ends[1]:  # of a share, equal draws show that clusters are few and alike
+    if name not in _BOUNDS and ends[0] == ends[1]:  # a share without spread: few and equal clusters
         return wilson_interval(value * n_clusters, n_clusters)
     return widened((ends[0], ends[1]), value, n_clusters, _BOUNDS.get(name, (0.0, 1.0)), confidence=CONFIDENCE)
 
 
 def _weights(clusters: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """Yield how often each test is in each of some draws: float64 [shape=(n_tests, n_draws)]."""
+    """Yield blocks of weights, float64 [shape=(n_tests, n_draws)]: how often each test is in each resample."""
     _, cluster = np.unique(clusters, return_inverse=True)
     counts = _counts(int(cluster.max()) + 1, seed)
     for start in range(0, counts.shape[1], _DRAWS_AT_ONCE):
         yield counts[:, start : start + _DRAWS_AT_ONCE].astype(float)[cluster]
 
 
-@functools.lru_cache(maxsize=4)  # the systems have the same tests
+@functools.lru_cache(maxsize=4)  # all systems have the same tests
 def _counts(n: int, seed: int) -> np.ndarray:
-    """Draw n of n clusters many times: how often each is drawn, uint8 [shape=(n, n_draws)]."""
+    """Draw n of n clusters many times and return how often each is drawn, uint8 [shape=(n, n_draws)]."""
     rng = np.random.default_rng(seed)
     n_draws = max(min(N_DRAWS, _MOST_DRAWN // n), _LEAST_DRAWS)
     counts = np.empty((n, n_draws), np.uint8)
@@ -296,7 +297,7 @@ def _counts(n: int, seed: int) -> np.ndarray:
 
 
 def _calibration(tests: Answers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return of each test the bin, the largest probability, and whether its class is right."""
+    """Return for each test its bin, its largest probability, and whether that class is correct."""
     assert tests.probabilities is not None
     confidence = tests.probabilities.max(axis=1)
     right = tests.probabilities.argmax(axis=1) == tests.truth

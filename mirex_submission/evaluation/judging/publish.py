@@ -1,4 +1,4 @@
-"""From outputs to published figures: evaluate systems, write all files, report what the evaluator would fail on."""
+"""The command `evaluate`: score systems, write all files, and warn of problems for the organisers' evaluator."""
 
 from __future__ import annotations
 
@@ -32,32 +32,32 @@ def evaluate_systems(
     Parameters
     ----------
     truth : path-like
-        Folder, pattern or file of the truth, one list a fold.
+        Folder, pattern or file of the truth, one list per fold.
     systems : mapping
         {name of a system: folder, pattern or file of its outputs}.
     out : path-like
         Folder for the figures.
     options : EvaluateOptions
-        Seed and strictness.
+        Seed, groups, strata and strictness.
     command_line : sequence of str
-        The command that asked for it, for `results.json`.
+        The command line, which is stored in `results.json`.
     show : callable
-        Takes the summary.
+        Called with the summary.
 
     Returns
     -------
     Evaluation
-        Figures, tests and findings of all systems.
+        Figures, significance tests and problems of all systems.
 
     Raises
     ------
     UsageError
-        For a name that cannot name a system, or a folder where outputs lie.
+        For an invalid name of a system, or if `out` would put a report among the outputs of a system.
     ListError
-        For a truth, groups or strata that are wrong and an output of no fold; and once all is written, for
-        probabilities that are wrong, and with `strict` for any finding.
+        For a wrong truth, wrong groups or strata, or an output that belongs to no fold. After all files are written:
+        for wrong probabilities, and with `strict` for any problem for the organisers' evaluator.
     StorageError
-        If the disk does not take the files.
+        If the files cannot be written.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def evaluate_systems(
     0.5
     """
     if not isinstance(systems, Mapping):
-        text = f"systems: {type(systems).__name__} is no mapping: give {{name: folder of its outputs}}"
+        text = f"systems: {type(systems).__name__} is not a mapping: give {{name: folder of its outputs}}"
         raise UsageError(text, code="usage.systems")
     check_options(options=(options, EvaluateOptions))
     for name, path in (("truth", truth), ("out", out), *systems.items()):
@@ -82,7 +82,9 @@ def evaluate_systems(
     check_system_names(list(systems))
     for name, source in systems.items():
         if os.path.realpath(source) == os.path.realpath(os.path.join(out, name)):
-            problem = f"--out {out}: {source} would get {name}'s report among its outputs: give another"
+            problem = (
+                f"--out {out}: the report of {name} would be written among the outputs in {source}: give another folder"
+            )
             raise UsageError(problem, code="usage.out-among-outputs")
     evaluation = evaluate(truth, systems, seed=options.seed, groups=options.groups, strata=options.strata)
     publish(evaluation, out, command_line, show, wiki=options.wiki)
@@ -100,9 +102,9 @@ def publish(
     *,
     wiki: bool = False,
 ) -> None:
-    """Write all files of an evaluation, show its summary, and warn of findings: once a file and kind.
+    """Write all files of an evaluation, show its summary, and warn of problems, once per file and kind.
 
-    wiki : show MediaWiki's tables instead of the summary.
+    wiki : show MediaWiki tables instead of the summary.
     """
     tables.write_results(evaluation, out, command_line)
     part_tables.write(evaluation, out)
@@ -115,25 +117,26 @@ def publish(
     for finding in evaluation.findings:
         by_kind[finding.where.rpartition(":")[0] or finding.where, finding.kind].append(finding)
     for (_, kind), findings in by_kind.items():
-        more = f" (and {len(findings) - 1:,} more such)" if len(findings) > 1 else ""
+        more = f" (and {len(findings) - 1:,} more of this kind)" if len(findings) > 1 else ""
         log.warning("%s", coded(f"{findings[0].text}; counted here: {kind.counted}{more}", code=kind.code))
     for name, comparison in (("classes", evaluation.by_class), ("folds", evaluation.by_fold)):
         if comparison and comparison.warning:
             log.warning("%s", coded(f"Friedman's test over {name}: {comparison.warning}", code="report.few-rows"))
     for system in evaluation.systems:
         part_tables.warn_of_folds(system)
-    log.info("%s: all figures; results.json has the answers of each system too", out)
+    log.info("%s: all figures written; results.json also has the predictions of each system", out)
 
 
 def refuse_probabilities(evaluation: Evaluation) -> None:
-    """Raise ListError with everything that is wrong with probabilities."""
+    """Raise ListError with all problems of the tables of probabilities."""
     problems = [problem for system in evaluation.systems for problem in system.probability_problems]
     if problems:
         raise ListError("\n".join(problems))
 
 
 def refuse_findings(evaluation: Evaluation, out: str | os.PathLike[str]) -> None:
-    """Raise ListError if the evaluator would fail on anything."""
+    """Raise ListError if the organisers' evaluator would fail or miscount."""
     if evaluation.findings:
-        problem = f"{out}: {len(evaluation.findings):,} findings, which results.json lists: see the warnings"
+        n = len(evaluation.findings)
+        problem = f"{out}: {n:,} problem(s) for the organisers' evaluator: see the warnings, or results.json for all"
         raise ListError(problem, code="output.strict")

@@ -1,8 +1,8 @@
-"""An evaluation in full as `results.json`, from which a report is made without any other file.
+"""The file `results.json`: a complete evaluation, from which a report can be made without any other file.
 
-The classes below are the format: they write the file and read it. A fold's name, labels and paths are spelled as the
-lists spell them; classes are in the order of rows and columns; confusion matrices are lists of rows, predictions by
-truth. Numbers that no evaluation can give (NaN, infinity, beyond 2^53) are refused.
+The classes below define the format, for writing and reading. Names of folds, labels and paths are spelled as in the
+lists. Classes are in the order of rows and columns; confusion matrices are lists of rows, predictions by truth.
+Numbers that no evaluation can give (NaN, infinity, above 2^53) are refused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from mirex_submission.system.atomic import sha256
 from mirex_submission.version import __version__
 
 RESULTS = "results.json"
-_IN_LINES = ("tracks", "confusion")  # whose entries are a line each
+_IN_LINES = ("tracks", "confusion")  # lists with one line per entry
 
 
 class File(Struct, frozen=True):
@@ -50,7 +50,7 @@ class Settings(Struct, frozen=True):
 
 
 class TrackResult(Struct, frozen=True):
-    """A track of a fold's truth; predicted: system's name to its label, None where it gave none."""
+    """A track of a fold's truth; predicted: {name of a system: its label, None without a prediction}."""
 
     path: str
     label: str
@@ -58,7 +58,7 @@ class TrackResult(Struct, frozen=True):
 
 
 class FoldResult(Struct, frozen=True):
-    """A fold's truth and what all systems predicted for it."""
+    """A fold's truth and the predictions of all systems for it."""
 
     name: Name
     truth: File
@@ -67,7 +67,7 @@ class FoldResult(Struct, frozen=True):
 
 
 class Figures(Struct, frozen=True, kw_only=True):
-    """Figures of a system over one fold or over all; n_tracks: out of how many tracks the right ones are counted."""
+    """Figures of a system over one fold or over all; n_tracks: the denominator of the accuracy."""
 
     accuracy: Share
     accuracy_interval: tuple[Share, Share]
@@ -81,14 +81,14 @@ class Figures(Struct, frozen=True, kw_only=True):
 
 
 class FoldFigures(Figures, frozen=True):
-    """Figures of a system over the fold `name`; output: None where the system wrote none."""
+    """Figures of a system over the fold `name`; output: None if the system wrote none."""
 
     name: Name
     output: File | None
 
 
 class Problem(Struct, frozen=True):
-    """One thing on which the evaluator fails or miscounts; where: a file, or file:line."""
+    """A problem on which the organisers' evaluator fails or miscounts; where: a file, or file:line."""
 
     where: str
     text: str = field(name="found")
@@ -98,7 +98,7 @@ class Problem(Struct, frozen=True):
 
 
 class PartFigure(Struct, frozen=True):
-    """One of parts.FIGURES with its 95 % intervals, drawn by track and, where there are groups, by group."""
+    """One of parts.FIGURES with its 95 % intervals from resampled tracks and, if there are groups, resampled groups."""
 
     value: Number
     by_track: tuple[Number, Number]
@@ -106,7 +106,7 @@ class PartFigure(Struct, frozen=True):
 
 
 class ReliabilityBin(Struct, frozen=True):
-    """Tracks whose largest probability is above low and at most high, and how often its class is right."""
+    """Tracks whose largest probability is above low and at most high; accuracy: share that are correct."""
 
     low: Share
     high: Share
@@ -116,7 +116,7 @@ class ReliabilityBin(Struct, frozen=True):
 
 
 class PartFigures(Struct, frozen=True):
-    """Figures of a system over all tracks, a fold or a stratum; n_known: of how many probabilities are known."""
+    """Figures of a system over all tracks, a fold or a stratum; n_known: number of tracks with known probabilities."""
 
     kind: Literal["all", "fold", "stratum"]
     name: str
@@ -144,7 +144,7 @@ class MeanRank(Struct, frozen=True):
 
 
 class Difference(Struct, frozen=True):
-    """Two systems' difference of mean ranks, the first's minus the second's."""
+    """Mean rank of the first system minus that of the second."""
 
     first: str
     second: str
@@ -156,7 +156,7 @@ class Difference(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """Friedman's test with its Tukey-Kramer HSD; warning: what too few rows hide, if they do."""
+    """Friedman's test with its Tukey-Kramer HSD; warning: set if there are too few rows to detect differences."""
 
     n_rows: Count
     mean_ranks: dict[str, MeanRank]
@@ -168,14 +168,14 @@ class Comparison(Struct, frozen=True):
 
 
 class Significance(Struct, frozen=True):
-    """Comparison over classes and over folds, None for a single system."""
+    """Friedman's tests over classes and over folds; None for a single system."""
 
     classes: Comparison | None
     folds: Comparison | None
 
 
 class Pair(Struct, frozen=True):
-    """McNemar's test of two systems; difference: the first's accuracy minus the second's out of all tests."""
+    """McNemar's test of two systems; difference: accuracy of the first minus that of the second, over all tests."""
 
     first: str
     second: str
@@ -188,7 +188,7 @@ class Pair(Struct, frozen=True):
 
 
 class Results(Struct, frozen=True):
-    """The whole file; versions: of the program and of what it counts with; command: the call that made it."""
+    """The whole file; versions: of this program and of the packages that compute; command: the command line."""
 
     format: Literal[1]
     versions: dict[str, str]
@@ -205,13 +205,13 @@ class Results(Struct, frozen=True):
 
 
 def as_json(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> bytes:
-    """Return the evaluation as UTF-8 text; bytes of a path that are not UTF-8 are escaped."""
+    """Return the evaluation as UTF-8 text; bytes of a path that are not valid UTF-8 are escaped."""
     text = "".join(_lines(record(evaluation, command)))
     return text.encode("utf-8", errors="backslashreplace")
 
 
 def _lines(value: Any, depth: int = 0, *, in_lines: bool = False) -> Iterator[str]:
-    """Yield indented JSON, piece by piece, without a copy of all records; in_lines: each entry takes one line."""
+    """Yield indented JSON in pieces, without a copy of all records; in_lines: write one line per entry."""
     if isinstance(value, Struct):
         value = {field.encode_name: getattr(value, field.name) for field in msgspec.structs.fields(value)}
     if not value or not isinstance(value, dict | list | tuple):
@@ -233,7 +233,7 @@ def _lines(value: Any, depth: int = 0, *, in_lines: bool = False) -> Iterator[st
 
 
 def record(evaluation: evaluate.Evaluation, command: Sequence[str] = ()) -> Results:
-    """Return the evaluation as `results.json` has it; command: the call that made it, if there was one."""
+    """Return the evaluation as the record of `results.json`; command: the command line, if any."""
     return Results(
         format=1,
         versions={
@@ -345,12 +345,12 @@ def _problems(findings: Iterable[Finding]) -> list[Problem]:
 
 
 def read(path: Path) -> Results:
-    """Read what `as_json` wrote.
+    """Read a file that `as_json` wrote.
 
     Raises
     ------
     ListError
-        The file cannot be read, or `evaluate` cannot have written it.
+        The file cannot be read, or is not in the format of `evaluate`.
     """
     try:
         results = read_record(path, Results)
@@ -359,27 +359,27 @@ def read(path: Path) -> Results:
         text = f"{path}: cannot be read: {reason_of(error)}: give the folder that `evaluate --out` wrote"
         raise ListError(text, code="report.results-missing") from error
     except ValueError as error:
-        text = f"{path}: {error}: not as this version's `evaluate` writes it: run `evaluate` again"
+        text = f"{path}: {error}: this file is not from this version's `evaluate`: run `evaluate` again"
         raise ListError(text, code="report.results-invalid") from error
     return results
 
 
 def _check(results: Results) -> None:
-    """Raise ValueError where the parts of the results do not belong together."""
+    """Raise ValueError if the parts of the results contradict each other."""
     systems, folds = [system.name for system in results.systems], [fold.name for fold in results.folds]
     if not all(names and len(set(names)) == len(names) for names in (results.classes, systems, folds)):
-        raise ValueError("classes, folds, systems: one or more, with different names")
+        raise ValueError("classes, folds, systems: a name is missing or occurs twice")
     if any(track.predicted.keys() != set(systems) for fold in results.folds for track in fold.tracks):
         raise ValueError("folds: a track without one entry for each system")
     for system in results.systems:
         if len(system.folds) != len(folds):
-            raise ValueError(f"{system.name}: not the figures of each fold")
+            raise ValueError(f"{system.name}: not one entry for each fold")
         for part in (*system.folds, system.overall):
             per_class: list[Sequence[object]] = [part.n_tracks_per_class, part.recalls, part.confusion, *part.confusion]
             if {len(figures) for figures in per_class} != {len(results.classes)}:
                 raise ValueError(f"{system.name}: not one figure for each class")
             if part.n_tracks and abs(part.accuracy - part.n_right / part.n_tracks) > 1e-9:
-                raise ValueError(f"{system.name}: an accuracy that is not that of its counts")
+                raise ValueError(f"{system.name}: an accuracy that does not match its counts")
     pairs = sorted(combinations(sorted(systems), 2))
     tests: list[Sequence[Difference | Pair]] = [results.mcnemar]
     for comparison in (results.significance.classes, results.significance.folds):

@@ -1,7 +1,7 @@
-"""Which differences between systems are more than chance.
+"""Significance tests for the differences between systems.
 
-Friedman's ANOVA with the Tukey-Kramer HSD is what MIREX publishes (NEMA runs Matlab's `friedman` and `multcompare`):
-over a table with a row a class or a fold, and a column a system. McNemar's test compares two systems track by track.
+MIREX publishes Friedman's ANOVA with the Tukey-Kramer HSD (NEMA runs Matlab's `friedman` and `multcompare`) on a table
+with one row per class or fold and one column per system. McNemar's test compares two systems track by track.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Difference:
-    """Two systems' difference of mean ranks, the first's minus the second's, with its simultaneous 95 % interval."""
+    """Mean rank of the first system minus that of the second, with its simultaneous 95 % interval."""
 
     first: str
     second: str
@@ -28,17 +28,17 @@ class Difference:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval lies on one side of 0, as the evaluator decides it."""
+        """True if the interval does not contain 0, which is the evaluator's rule."""
         return self.low * self.high > 0
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Friedman's test over a table and what its Tukey-Kramer HSD says of each pair of systems.
+    """Friedman's test over a table, and the Tukey-Kramer HSD of each pair of systems.
 
-    mean_ranks : of each system, best mean score first; rank 1 is the row's lowest score.
-    critical_difference : of mean ranks, above which a pair differs; a system's interval is its mean rank plus and
-        minus half of it, so that two systems differ where their intervals do not meet.
+    mean_ranks : {system: mean rank}, best mean score first; rank 1 is the lowest score of a row.
+    critical_difference : two systems differ significantly if their mean ranks differ by more. The interval of a system
+        is its mean rank plus and minus half of it, so that two systems differ if their intervals do not overlap.
     """
 
     n_rows: int
@@ -50,13 +50,14 @@ class Comparison:
 
     @property
     def warning(self) -> str | None:
-        """What too few rows hide, if they do."""
+        """Warning that the table has too few rows to detect differences, or None."""
         largest = len(self.mean_ranks) - 1
         if self.critical_difference < largest / 2:
             return None
         text = (
             f"with {self.n_rows} rows and {len(self.mean_ranks)} systems, two systems differ significantly only if "
-            f"their mean ranks differ by more than {self.critical_difference:.2f}, of {largest} at most"
+            f"their mean ranks differ by more than {self.critical_difference:.2f} (the largest possible difference is "
+            f"{largest})"
         )
         if self.critical_difference >= largest:
             return f"{text}: no difference can be significant"
@@ -64,14 +65,14 @@ class Comparison:
 
 
 def friedman_tkhsd(scores: np.ndarray, systems: Sequence[str]) -> Comparison:
-    """Friedman's ANOVA, corrected for ties, with the Tukey-Kramer HSD at ALPHA between all pairs.
+    """Compute Friedman's ANOVA, corrected for ties, with the Tukey-Kramer HSD at ALPHA between all pairs.
 
-    Ranks of tied scores are averaged; sigma^2 is the mean over rows of the ranks' variance (ddof 1), k (k + 1) / 12
-    without ties, where the HSD is Nemenyi's test; q = |difference of mean ranks| / (sigma / sqrt(n_rows)) follows the
-    studentised range of k groups with infinite degrees of freedom. Hollander, Wolfe and Chicken 2014,
+    Ranks of tied scores are averaged. sigma^2 is the mean over rows of the variance of the ranks (ddof 1). Without ties
+    it is k (k + 1) / 12, and the HSD is Nemenyi's test. q = |difference of mean ranks| / (sigma / sqrt(n_rows)) follows
+    the studentised range distribution of k groups with infinite degrees of freedom. Hollander, Wolfe and Chicken 2014,
     "Nonparametric Statistical Methods", 7.1 and 7.3; Matlab's `multcompare` of a `friedman` result.
 
-    scores : float [shape=(n_rows, n_systems)], two systems at least; higher is better.
+    scores : float [shape=(n_rows, n_systems)], at least two systems; higher is better.
     """
     from scipy import stats
 
@@ -82,7 +83,7 @@ def friedman_tkhsd(scores: np.ndarray, systems: Sequence[str]) -> Comparison:
     means = ranks.mean(axis=0)
     variance = float(ranks.var(axis=1, ddof=1).mean())
     error = np.sqrt(variance / n_rows)
-    # Without any difference in any row there is no variance, and nothing to find.
+    # If all scores of every row are equal, the variance is 0 and no difference is significant.
     chi_square = n_rows * float(((means - means.mean()) ** 2).sum()) / variance if variance else 0.0
     critical = float(stats.studentized_range.ppf(1 - ALPHA, k, np.inf) * error)
     pairs = list(combinations(range(k), 2))
@@ -103,9 +104,10 @@ def friedman_tkhsd(scores: np.ndarray, systems: Sequence[str]) -> Comparison:
 
 @dataclass(frozen=True)
 class McNemar:
-    """How many tracks only the first of two systems had right, only the second, and the two-sided p of that.
+    """McNemar's test of two systems.
 
-    p_holm : p after Holm's correction for the number of pairs that were compared.
+    n_only_first, n_only_second : numbers of tracks on which only the first, or only the second, system is correct.
+    p : two-sided p-value. p_holm : p after Holm's correction for the number of compared pairs.
     """
 
     first: str
@@ -117,9 +119,9 @@ class McNemar:
 
 
 def mcnemar(right: np.ndarray, systems: Sequence[str]) -> list[McNemar]:
-    """McNemar's test for each pair of systems, by the exact binomial distribution whatever the number of tracks.
+    """Compute McNemar's test for each pair of systems, always with the exact binomial distribution.
 
-    right : bool [shape=(n_tracks, n_systems)], each track once, for the test takes independent tracks.
+    right : bool [shape=(n_tracks, n_systems)], each track once, because the test needs independent tracks.
     """
     from scipy import stats
 
@@ -133,7 +135,7 @@ def mcnemar(right: np.ndarray, systems: Sequence[str]) -> list[McNemar]:
 
 
 def _holm(p_values: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment: p times the number of hypotheses not yet rejected, never falling, at most 1."""
+    """Adjust by Holm's step-down method: p times the number of remaining hypotheses, made monotonic, at most 1."""
     order = np.argsort(p_values, kind="stable")
     stepped = np.maximum.accumulate(np.asarray(p_values)[order] * np.arange(len(order), 0, -1))
     adjusted = np.empty(len(order))

@@ -1,8 +1,8 @@
-"""An evaluation as the files that MIREX publishes, with NEMA's names, columns and four decimals.
+"""The files that MIREX publishes of an evaluation, with NEMA's names, columns and four decimals.
 
 `summaryResults.csv`, `PerFoldResults.csv`, `PerClassResults.csv`; for several systems
 `PerFoldResults.friedmanTKHSD.csv`, `PerClassResults.friedmanTKHSD.csv`; for each system
-`NAME/report.txt`. And `results.json`, which results describes.
+`NAME/report.txt`. Also `results.json`: see the module `results`.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from mirex_submission.evaluation.judging.metrics import Score, most_confused
 from mirex_submission.system.atomic import remove, write_file
 from mirex_submission.system.progress import printable
 
-_COLUMN = 7  # characters of a matrix column of report.txt, as NEMA's
-_MOST_CLASSES = 100  # whose matrices report.txt has: of 500 they would take 4 MB a fold
-_N_CONFUSIONS = 100  # most frequent confusions, which it has instead
+_COLUMN = 7  # width of a matrix column of report.txt in characters, as in NEMA's
+_MOST_CLASSES = 100  # above, report.txt has no matrices: those of 500 classes would take 4 MB per fold
+_N_CONFUSIONS = 100  # most frequent confusions that report.txt lists instead
 
 
 def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], command: Sequence[str] = ()) -> None:
-    """Write all files into `folder`; raises StorageError where the disk does not take them.
+    """Write all files into `folder`; raises StorageError if they cannot be written.
 
-    command : the call that asked for it, for `results.json`.
+    command : the command line, which is stored in `results.json`.
     """
     folder = Path(folder)
     systems = evaluation.systems
@@ -61,7 +61,7 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
             ]
             header = ["*TeamID", "TeamID", "Lowerbound", "Mean", "Upperbound", "Significance"]
             write_csv(folder / f"{table}.friedmanTKHSD.csv", header, rows)
-        else:  # one of an earlier evaluation would be taken for a figure of this one
+        else:  # a file of an earlier evaluation would be mistaken for a result of this one
             remove(folder / f"{table}.friedmanTKHSD.csv")
     for system in systems:
         write_file(folder / system.name / "report.txt", _report(evaluation, system).encode("utf-8"))
@@ -69,9 +69,9 @@ def write_results(evaluation: Evaluation, folder: str | os.PathLike[str], comman
 
 
 def summary(evaluation: Evaluation) -> str:
-    """The overall figures of all systems, best first, as lines to print."""
+    """Return the overall figures of all systems, best first, as lines to print."""
     width = max(len("system"), *(len(system.name) for system in evaluation.systems))
-    lines = [f"{'system':{width}}  accuracy  95 % interval     normalised  right of predicted of tracks"]
+    lines = [f"{'system':{width}}  accuracy  95 % interval     normalised  correct of predicted of tracks"]
     for system in sorted(evaluation.systems, key=lambda system: -system.overall.accuracy):
         overall, (low, high) = system.overall, system.overall_interval
         n_right, n_predicted = np.trace(overall.confusion), overall.confusion.sum()
@@ -84,7 +84,7 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def _report(evaluation: Evaluation, system: System) -> str:
-    """The figures of one system with all its matrices, in the order of NEMA's report.txt."""
+    """Return the figures of one system with all its matrices, in the order of NEMA's report.txt."""
     keys = [f"{_letters(k):>4}".ljust(_COLUMN) for k in range(len(evaluation.classes))]
     double, single = "=" * 80, "-" * 80
     lines = [double, "Classification Evaluation Report", f"System:               {system.name}"]
@@ -134,12 +134,12 @@ def _matrix(keys: Sequence[str], cells: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _letters(k: int) -> str:
-    """A to Z, then AA, AB and so on."""
+    """Return A to Z for 0 to 25, then AA, AB and so on."""
     return (_letters(k // 26 - 1) if k >= 26 else "") + chr(ord("A") + k % 26)
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Write a table; raises StorageError where the disk does not take it."""
+    """Write a table; raises StorageError if it cannot be written."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

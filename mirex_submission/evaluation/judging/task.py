@@ -1,4 +1,4 @@
-"""The truth of all folds as systems are judged by it: classes and tracks by number, groups and strata."""
+"""The truth of all folds, prepared for scoring: classes and tracks by number, groups and strata."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Fold:
     Parameters
     ----------
     file : FoldTruth
-        Its name and file.
+        Name and file of the fold.
     tracks : list of Track
-        Its tracks, in the order of the file.
+        Tracks in the order of the file.
     truth : np.ndarray [shape=(n_tracks,), dtype=int64]
         Class numbers of the tracks.
     """
@@ -36,22 +36,22 @@ class Fold:
 
 @dataclass(frozen=True)
 class Task:
-    """The truth as systems are judged by it.
+    """The truth of all folds, prepared for scoring.
 
     Parameters
     ----------
     folds, test_lists : list of Fold, list of TestList
-        The truth of each fold, and how an output names its tracks.
+        The truth of each fold, and the names of its tracks in an output.
     n_classes : int
-        Classes of the task.
+        Number of classes of the task.
     number_of : dict
-        Their numbers, by `class_numbers`.
+        Class numbers, from `class_numbers`.
     tested : list of np.ndarray [shape=(n_tracks,), dtype=int64]
-        Which track of the task each line of a fold's truth is: a track may be in several folds.
+        Track number of each line of a fold's truth; a track may be in several folds.
     groups : np.ndarray [shape=(n_tests,), dtype=int64] or None
         Group of each test, fold after fold.
     strata : list of (str, np.ndarray [shape=(n_tests,), dtype=bool])
-        Name of each stratum, and which tests are of it.
+        Name of each stratum, and a mask of its tests.
     seed : int
         Seed of the bootstrap.
     """
@@ -66,7 +66,7 @@ class Task:
     seed: int
 
     def right(self, predicted: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Compare class numbers with the truth: of each fold bool [shape=(n_tracks,)]."""
+        """Compare class numbers with the truth; returns for each fold bool [shape=(n_tracks,)]."""
         return [fold.truth == classes for fold, classes in zip(self.folds, predicted, strict=True)]
 
 
@@ -86,9 +86,9 @@ def make_task(
     files : sequence of FoldTruth
         The truth of each fold.
     lists : sequence of list of Track
-        What was read of each.
+        The tracks of each file.
     classes : mapping
-        Key and label of each class, by `class_names`.
+        Key and label of each class, from `class_names`.
     groups, strata : path-like or None
         List of groups, and table of strata.
     seed : int
@@ -97,7 +97,7 @@ def make_task(
     Raises
     ------
     ListError, UsageError
-        For groups or strata that are wrong.
+        For wrong groups or strata.
     """
     number_of = class_numbers(classes)
     folds = [

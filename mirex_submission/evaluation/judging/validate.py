@@ -1,4 +1,4 @@
-"""Whether the organisers' evaluator would read an output and count every track."""
+"""The command `validate`: check that the organisers' evaluator can read an output and counts every track."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def validate(
     Returns
     -------
     int
-        The number of tracks, all of which count.
+        Number of tracks; all of them count.
 
     Raises
     ------
     ListError
-        With every problem of the three, one `file:line: ...` a line. If a list has any, they are those of the lists:
-        an output can be read only against sound ones.
+        With every problem, one line `file:line: ...` each. If a list has problems, only those are given: the output
+        can be checked only against correct lists.
     """
     tests = open_list("test_list", test_list, labelled=False, tables=tables)
     training = open_list("train_list", train_list, labelled=True, tables=tables)
@@ -59,14 +59,14 @@ def validate(
 def output_findings(
     tracks: Sequence[Track], labelled: Sequence[Track], output: str | os.PathLike[str]
 ) -> list[Finding]:
-    """Find what is wrong with an output.
+    """Find the problems of an output.
 
     Parameters
     ----------
     tracks : sequence of Track
         The test list.
     labelled : sequence of Track
-        The training list, which has the classes.
+        The training list, which defines the classes.
     output : path-like
         The output.
 
@@ -83,5 +83,5 @@ def output_findings(
 
 
 def _paths(tracks: Sequence[Track]) -> list[str]:
-    """Return each path once, however it is spelled."""
+    """Return each path once; two spellings of one path count as the same."""
     return list({os.path.normpath(track.path): track.path for track in tracks}.values())

@@ -1,4 +1,4 @@
-"""Tables of MediaWiki, as the result pages of MIREX have them: summary, accuracy per fold and accuracy per class."""
+"""MediaWiki tables as on the result pages of MIREX: summary, accuracy per fold and accuracy per class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mirex_submission.system.progress import printable
 
 
 def wiki_tables(evaluation: Evaluation) -> str:
-    """Return the tables of an evaluation as text of a wiki page, with the four decimals of the CSV files."""
+    """Return the tables of an evaluation as MediaWiki text, with four decimals as in the CSV files."""
     systems = evaluation.systems
     names = [system.name for system in systems]
     best_first = sorted(systems, key=lambda system: -system.overall.accuracy)
@@ -44,7 +44,7 @@ def _section(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -
 
 
 def _escaped(text: str) -> str:
-    """Return text of which MediaWiki takes nothing for markup: each character that could be becomes an entity."""
+    """Escape text for MediaWiki: every character that could start markup becomes an entity."""
     return re.sub(r"[^\w .,()/-]|^[-+]|__|~{3}|ISBN|RFC|PMID", _entities, printable(text).strip())
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as one page of HTML."""
+"""The report of an evaluation as one HTML page."""
 
 from mirex_submission.system.drawing import load_matplotlib
 

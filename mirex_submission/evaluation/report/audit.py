@@ -1,4 +1,4 @@
-"""The audit of the data in the report: problems by severity and kind, and the shortcuts."""
+"""The audit section of the report: problems by severity and code, and the shortcuts."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from mirex_submission.evaluation.audit.records import AUDIT, Audit, Problem, rea
 from mirex_submission.evaluation.audit.summary import SEVERITIES, by_code
 from mirex_submission.evaluation.report import figures
 
-_N_EXAMPLES = 5  # of each kind of problems
+_N_EXAMPLES = 5  # shown of each code
 _N_SHORTCUTS = 30
 
 
 @dataclass(frozen=True)
 class ProblemKind:
-    """Problems of one severity and code: how many, and the first of them."""
+    """Problems of one severity and code: their number, and the first ones as examples."""
 
     severity: str
     code: str
@@ -28,7 +28,7 @@ class ProblemKind:
 
 @dataclass(frozen=True)
 class AuditSection:
-    """What the page shows of an audit; the audit has the rest."""
+    """The part of an audit that the page shows."""
 
     audit: Audit
     kinds: list[ProblemKind]
@@ -49,7 +49,7 @@ class AuditSection:
 
 
 def audit_section(folder: Path) -> AuditSection | None:
-    """Read the audit in a folder, None if there is none. Raises ListError if it cannot be read."""
+    """Return the audit in a folder, or None without one. Raises ListError if it cannot be read."""
     if not (folder / AUDIT).exists():
         return None
     audit = read_audit(folder / AUDIT)

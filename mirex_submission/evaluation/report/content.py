@@ -1,4 +1,4 @@
-"""What the report shows: results, run record and the files that they name, put together for the template."""
+"""The content of the report: collects results, run record and the files that they name for the template."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ from mirex_submission.evaluation.report.mistakes import Mistake, Picture, most_c
 from mirex_submission.features.spec import DEFAULT_BANDS
 from mirex_submission.version import __version__
 
-_N_CONFUSIONS = 3  # named below each matrix
+_N_CONFUSIONS = 3  # listed below each matrix
 _Test = TypeVar("_Test", Difference, Pair)
-_Histories = dict[str, dict[str, list[Curves]]]  # system to network to the curves of each training
+_Histories = dict[str, dict[str, list[Curves]]]  # system: {network: curves of each training}
 
 
 @dataclass(frozen=True)
 class PairTests:
-    """All tests of two systems, the one with the higher accuracy first."""
+    """All significance tests of two systems, the one with the higher accuracy first."""
 
     mcnemar: Pair
     classes: Difference | None
@@ -61,9 +61,18 @@ class Ranks:
 
 @dataclass(frozen=True)
 class Matrix:
-    """A system's confusion matrix; confusions: number of tracks, truth and prediction of the most frequent ones.
+    """A system's confusion matrix.
 
-    picture : the whole matrix of many classes as a data address, else empty.
+    Parameters
+    ----------
+    name : str
+        The system.
+    figure : Markup
+        The matrix as SVG; of many classes, a bar chart of the most frequent confusions.
+    picture : str
+        The whole matrix of many classes as a data URL, otherwise "".
+    confusions : list of (int, str, str)
+        Number of tracks, truth and prediction of the most frequent confusions.
     """
 
     name: str
@@ -74,7 +83,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class ProblemGroup:
-    """Problems of one kind in the truth or in a system's outputs: the first, and how many."""
+    """Problems of one kind in the truth or in a system's outputs: the first one, and their number."""
 
     owner: str
     first: Problem
@@ -83,7 +92,7 @@ class ProblemGroup:
 
 @dataclass
 class StepGroup:
-    """All steps of one name of a system; others: the systems that the very same steps served."""
+    """All steps of one name of a system; others: the systems that share these steps."""
 
     system: str
     name: str
@@ -92,12 +101,12 @@ class StepGroup:
 
     @property
     def times(self) -> list[float]:
-        """Seconds of the steps that were timed."""
+        """Seconds of the steps whose time is known."""
         return [step.seconds for step in self.steps if step.seconds is not None]
 
     @property
     def peak_mb(self) -> float | None:
-        """The most memory of any step, where it is known."""
+        """Highest peak memory of a step in MB, None if it is not known."""
         return max((step.peak_mb for step in self.steps if step.peak_mb is not None), default=None)
 
     @property
@@ -110,8 +119,8 @@ class StepGroup:
 class Report:
     """Everything that the template shows.
 
-    systems : best first. sizes : tracks of each class. notes : what is not on the page, and why.
-    mistakes, curves : by system, for the systems where they are known. pictures : by the track's path.
+    systems : best first. sizes : number of tracks of each class. notes : what the page lacks, and why.
+    mistakes, curves : by system, for the systems where they are known. pictures : by path of the track.
     """
 
     results: Results
@@ -148,7 +157,7 @@ class Report:
 
 
 def assemble(folder: Path, results: Results, run: RunRecord | None) -> Report:
-    """Put the report together; run: None where there is no record of it. Paths of the record are relative to folder."""
+    """Assemble the report; run: None if there is no record of the run. Its paths are relative to folder."""
     notes = []
     if run is None:
         text = f"no {RUNS} beside the results: times, memory and training histories are not known"
@@ -216,7 +225,7 @@ def _both_ways(tests: Iterable[_Test], turn: Callable[[_Test], _Test]) -> dict[t
 
 
 def _problems(results: Results) -> list[ProblemGroup]:
-    """Group what the organisers' evaluator fails on by its owner and kind."""
+    """Group the problems for the organisers' evaluator by owner (truth or system) and kind."""
     groups: dict[tuple[str, str], list[Problem]] = {}
     owned = [("the truth", results.truth_problems), *((system.name, system.problems) for system in results.systems)]
     for owner, problems in owned:
@@ -247,7 +256,7 @@ def _run_times(names: Sequence[str], steps: Sequence[StepGroup]) -> Markup | Non
 
 
 def _file_of_run(folder: Path, fold: FoldRecord, name: str, notes: list[str]) -> Path | None:
-    """Return the file that a run left, unless a later run has changed it."""
+    """Return the file that a run wrote, unless a later run has changed it."""
     relative = fold.history if name == "history" else fold.probabilities
     if not relative:
         return None
@@ -264,12 +273,12 @@ def _file_of_run(folder: Path, fold: FoldRecord, name: str, notes: list[str]) ->
 def _is_inside(path: Path, folder: Path) -> bool:
     try:
         return Path(os.path.realpath(folder)) in Path(os.path.realpath(path)).parents
-    except ValueError:  # no text that a path can have
+    except ValueError:  # a NUL character cannot be part of a path
         return False
 
 
 def _sha256(path: str | Path) -> str | None:
-    """Return the SHA-256 of a file, None for one that is not to be read."""
+    """Return the SHA-256 of a file, or None if it cannot be read."""
     try:
         with open(path, "rb", opener=open_plausible) as f:
             return hashlib.sha256(f.read()).hexdigest()
@@ -291,7 +300,7 @@ def _histories(folder: Path, run: RunRecord, notes: list[str]) -> _Histories:
 
 
 def _trained_once(names: Sequence[str], steps: Sequence[StepGroup], histories: _Histories) -> list[str]:
-    """Return the systems that have a history; of several that one training served, the first."""
+    """Return the systems that have a training history; of systems that share a training, only the first."""
     others = {group.system: group.others for group in steps if group.name == "train"}
     shown: list[str] = []
     for name in names:
@@ -303,11 +312,11 @@ def _trained_once(names: Sequence[str], steps: Sequence[StepGroup], histories: _
 def _mistakes(
     folder: Path, results: Results, system: SystemResult, run: RunRecord, notes: list[str]
 ) -> list[Mistake] | None:
-    """Return a system's most confident mistakes, None where its probabilities are not known."""
+    """Return a system's most confident mistakes, or None if its probabilities are not known."""
     try:
         tables = _probabilities(folder, system, run, notes)
     except ListError as error:
-        notes.append(f"{system.name}: its probabilities cannot be used: {error}")
+        notes.append(f"{system.name}: its probabilities are not used: {error}")
         return None
     if not tables:
         text = f"{system.name} has no file of probabilities: the page has no table of its most confident mistakes"
@@ -317,13 +326,13 @@ def _mistakes(
 
 
 def _probabilities(folder: Path, system: SystemResult, run: RunRecord, notes: list[str]) -> dict[str, Probabilities]:
-    """Return the probabilities of each fold: of the file that the run left, or else of the one beside the output."""
+    """Return the probabilities of each fold, from the file of the run or else from the one beside the output."""
     recorded = run.systems[system.name].folds if system.name in run.systems else {}
     tables = {}
     for fold in system.folds:
         record = recorded.get(fold.name)
         path = _file_of_run(folder, record, "probabilities", notes) if record else None
-        # Only a file that the results know tells which folder is one of theirs.
+        # Read only beside an output whose hash is in the results: another folder may belong to something else.
         if not path and fold.output and _sha256(fold.output.path) == fold.output.sha256:
             path = beside(fold.output.path)
         if path and os.path.exists(path):
@@ -332,7 +341,7 @@ def _probabilities(folder: Path, system: SystemResult, run: RunRecord, notes: li
 
 
 def _recalls(classes: Sequence[str], systems: Sequence[SystemResult]) -> Markup:
-    """Draw the classes' recalls, the class that is hardest for all systems together last."""
+    """Draw the recall of each class, sorted by mean recall over the systems, highest first."""
     table = np.array([system.overall.recalls for system in systems]).T
     order = np.argsort(-table.mean(axis=1), kind="stable")
     return figures.recalls([classes[k] for k in order], table[order], [system.name for system in systems])

@@ -12,18 +12,18 @@ import numpy as np
 from mirex_submission.errors import ListError, reason_of
 from mirex_submission.evaluation.records import open_plausible
 
-_LARGEST = 3.5e38  # a float32 that is not infinite
+_LARGEST = 3.5e38  # above any finite float32
 CURVES = ("loss", "accuracy", "validation_loss", "validation_accuracy")
-Curves = dict[str, np.ndarray]  # column (epoch and those of CURVES that there are) to float64 [shape=(n_epochs,)]
+Curves = dict[str, np.ndarray]  # column (`epoch`, and the CURVES that the file has) to float64 [shape=(n_epochs,)]
 
 
 def read_history(path: Path) -> dict[str, Curves]:
-    """Read the `history.csv` of a training: network to its curves; a value that a line lacks is NaN, a gap.
+    """Read the `history.csv` of a training and return the curves of each network; a missing value becomes NaN.
 
     Raises
     ------
     ListError
-        The file cannot be read, or is not a history.
+        The file is unreadable or is not a training history.
     """
     try:
         with open(path, newline="", encoding="utf-8", opener=open_plausible) as file:
@@ -37,7 +37,7 @@ def read_history(path: Path) -> dict[str, Curves]:
                 for line in table:
                     values = [float(line[name] or "nan") for name in columns]
                     if any(_LARGEST < abs(value) < math.inf for value in values):
-                        raise ValueError("a number that no training gives")
+                        raise ValueError("a number too large for a loss or an accuracy")
                     epochs[line["model"]].append(values)
             except (csv.Error, ValueError) as error:
                 text = f"{path}:{table.reader.line_num}: {error}: the page does not show this training"

@@ -1,4 +1,4 @@
-"""One explained clip as a page of HTML that needs nothing else, with its picture and players in it."""
+"""The explanation of one clip as a self-contained HTML page, with its figure and audio players."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mirex_submission.version import __version__
 
 @dataclass(frozen=True)
 class Region:
-    """A marked region: its window and band, and the probability of the class without this region alone."""
+    """A marked region: its time window, its band, and the probability of the class without this one region."""
 
     from_s: float
     to_s: float
@@ -30,7 +30,7 @@ class Region:
 
 @dataclass(frozen=True)
 class ExplanationPage:
-    """A page of HTML, its picture as a PNG file, and the clip as a data address (empty without an encoder)."""
+    """An HTML page, its figure as a PNG file, and the clip as a data URL (empty without an MP3 encoder)."""
 
     html: bytes
     png: bytes
@@ -44,7 +44,11 @@ def explanation_page(explanation: Explanation, command: Sequence[str]) -> Explan
     ----------
     explanation : Explanation
     command : sequence of str
-        The command that asked for it, which the page shows.
+        The command line, which the page shows.
+
+    Returns
+    -------
+    ExplanationPage
     """
     wide, narrow = draw(explanation, WIDE), draw(explanation, NARROW)
     rate_hz = explanation.spec.rate_hz
@@ -73,7 +77,7 @@ def _address(png: bytes) -> str:
 
 
 def _marked_regions(explanation: Explanation) -> list[Region]:
-    """Return the marked regions, the one of the highest score first."""
+    """Return the marked regions, highest score first."""
     occlusion = explanation.occlusion
     cells = sorted(map(tuple, np.argwhere(occlusion.marked).tolist()), key=lambda cell: -occlusion.scores[cell])
     s, hz = occlusion.edges_s, occlusion.edges_hz
@@ -81,6 +85,6 @@ def _marked_regions(explanation: Explanation) -> list[Region]:
 
 
 def _bands(explanation: Explanation) -> list[tuple[float, float, float]]:
-    """Return each band's edges in Hz and the probability without it, the lowest first."""
+    """Return the edges of each band in Hz and the probability without it, lowest band first."""
     occlusion = explanation.occlusion
     return list(zip(occlusion.edges_hz[:-1], occlusion.edges_hz[1:], occlusion.without_band, strict=True))

@@ -1,4 +1,4 @@
-"""The picture of one explained clip over time: waveform, probabilities, log-Mel bands and what decided."""
+"""The figure of one explained clip over time: waveform, probabilities, log-Mel bands, and the regions that decided."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from mirex_submission.features.spec import FeatureSpec
     from mirex_submission.models.explanation import Explanation
 
-WIDE, NARROW = 1000, 372  # pixels: for a wide window, and for a telephone
-_MOST_CLASSES = 6  # that are drawn over time
+WIDE, NARROW = 1000, 372  # widths in pixels: for a wide window, and for a phone
+_MOST_CLASSES = 6  # drawn over time
 _LEAST_TICK_HZ = 200
-_DECADES = 6.0  # of band power that the colours tell apart, as in the pictures of extraction
-_MOST_COLUMNS = 1500  # of the pictures, and points of the waveform
-_MARK = "#00e5ff"  # stands out of the colours of the log-Mel picture
+_DECADES = 6.0  # range of band power that the colours show, as in the pictures of `features`
+_MOST_COLUMNS = 1500  # columns of an image, and points of the waveform
+_MARK = "#00e5ff"  # contrasts with the colours of the log-Mel picture
 
 
 @styled
 def draw(explanation: Explanation, width: int = WIDE) -> bytes:
-    """Draw the picture as a PNG file of one and a half times the pixels that it takes on the page."""
+    """Draw the figure as a PNG file with 1.5 times the resolution of the page."""
     heights = [70, 120, 170, 90, 170, *([170] if explanation.saliency is not None else [])]
     figure = Figure((width / 72, (sum(heights) + 46 * len(heights)) / 72), dpi=108, layout="constrained")
     panels = figure.subplots(len(heights), 1, sharex=True, height_ratios=heights).tolist()
@@ -52,7 +52,7 @@ def _title(axes: Axes, text: str) -> None:
 
 
 def _draw_waveform(axes: Axes, explanation: Explanation) -> None:
-    """Draw the lowest and highest sample of each column."""
+    """Draw the minimum and maximum of the samples of each column."""
     samples = explanation.samples
     firsts = np.unique(np.linspace(0, len(samples), _MOST_COLUMNS, endpoint=False).astype(int))
     low, high = (f.reduceat(samples, firsts) for f in (np.minimum, np.maximum))
@@ -63,7 +63,7 @@ def _draw_waveform(axes: Axes, explanation: Explanation) -> None:
 
 
 def _draw_classes(axes: Axes, explanation: Explanation, *, n_columns: int) -> None:
-    """Draw the probability of the likeliest classes in each piece, the predicted one thickest."""
+    """Draw the probability of the likeliest classes in each piece, the predicted class with the thickest line."""
     pieces = explanation.pieces
     likeliest = [explanation.classes.index(label) for label, _ in explanation.ranked[:_MOST_CLASSES]]
     for k, number in enumerate(dict.fromkeys([explanation.predicted, *likeliest])):
@@ -73,7 +73,7 @@ def _draw_classes(axes: Axes, explanation: Explanation, *, n_columns: int) -> No
             baseline=None,
             color=COLOURS[k],
             linewidth=2.5 if k == 0 else 1.2,
-            label=f" {shorten(explanation.classes[number])}",  # a name that begins with `_` would be left out
+            label=f" {shorten(explanation.classes[number])}",  # matplotlib leaves out a name that begins with `_`
         )
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
@@ -81,7 +81,7 @@ def _draw_classes(axes: Axes, explanation: Explanation, *, n_columns: int) -> No
     axes.legend(
         loc="lower left", bbox_to_anchor=(0, 1.12), ncols=n_columns, borderaxespad=0, columnspacing=1, handlelength=1.2
     )
-    _title(axes, "Probability of each piece")
+    _title(axes, "Class probabilities of each piece")
 
 
 def _draw_frames(axes: Axes, explanation: Explanation) -> None:
@@ -90,11 +90,11 @@ def _draw_frames(axes: Axes, explanation: Explanation) -> None:
     darkest = max(float(frames.min()), loudest - _DECADES)
     _image(axes, frames, spec, cmap="magma", vmin=darkest, vmax=max(loudest, darkest + 1e-6))
     _outline_marked(axes, explanation)
-    _title(axes, "Log-Mel bands; outlined: the regions that decided")
+    _title(axes, "Log-Mel bands; outlined: regions that decided the class")
 
 
 def _draw_windows(axes: Axes, explanation: Explanation) -> None:
-    """Draw the probability without each window, and that of the whole clip as a line."""
+    """Draw the probability without each window, and a line at the probability of the whole clip."""
     occlusion = explanation.occlusion
     axes.axhline(occlusion.probability, color=INK, linewidth=0.8, linestyle="--")
     axes.stairs(
@@ -115,7 +115,7 @@ def _draw_scores(axes: Axes, explanation: Explanation) -> None:
     )
     _outline_marked(axes, explanation, colour=INK)
     label_bands(axes, explanation.spec, least_hz=_LEAST_TICK_HZ)
-    _title(axes, "Occlusion. Red: speaks for the class; blue: against it")
+    _title(axes, "Occlusion. Red: supports the class; blue: opposes it")
 
 
 def _draw_saliency(axes: Axes, explanation: Explanation) -> None:
@@ -123,11 +123,11 @@ def _draw_saliency(axes: Axes, explanation: Explanation) -> None:
     counts = explanation.saliency
     strongest = max(float(np.quantile(np.abs(counts), 0.995)), 1e-9)
     _image(axes, counts, explanation.spec, cmap="RdBu_r", vmin=-strongest, vmax=strongest)
-    _title(axes, "Gradients. Red: speaks for the class; blue: against it")
+    _title(axes, "Gradients. Red: supports the class; blue: opposes it")
 
 
 def _image(axes: Axes, cells: np.ndarray, spec: FeatureSpec, **look: Any) -> None:
-    """Draw cells [n_frames, n_bands], the bands at equal heights; a frame stands in the middle of its window."""
+    """Draw cells [n_frames, n_bands] with bands of equal height; a frame is drawn at the centre of its window."""
     step = -(-len(cells) // _MOST_COLUMNS)
     firsts = np.arange(0, len(cells), step)
     columns = np.add.reduceat(cells, firsts) / np.diff(firsts, append=len(cells))[:, None]
@@ -138,7 +138,7 @@ def _image(axes: Axes, cells: np.ndarray, spec: FeatureSpec, **look: Any) -> Non
 
 
 def _rows_of(hz: np.ndarray, spec: FeatureSpec) -> np.ndarray:
-    """Return where frequencies lie on the axis of bands."""
+    """Return the positions of frequencies on the axis of bands."""
     bands_per_mel = (spec.n_bands + 1) / hz_to_mel(spec.rate_hz / 2)
     rows = np.array([bands_per_mel * hz_to_mel(float(f)) - 1 for f in hz])
     return np.asarray(np.clip(rows, -0.5, spec.n_bands - 0.5))

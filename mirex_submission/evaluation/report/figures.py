@@ -1,7 +1,7 @@
 """The figures of the report: each function takes numbers and names, and returns an SVG element of the page.
 
-The text of a figure stays text: it takes the page's font, and can be searched and copied. Matplotlib measures it with
-DejaVu Sans, the widest of the fonts that a browser is likely to use instead. One pixel of the page is one point here.
+The text of a figure stays text: it uses the page's font, and can be searched and copied. Matplotlib measures it with
+DejaVu Sans, the widest font that a browser is likely to use. One pixel of the page is one point in matplotlib.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from mirex_submission.evaluation.report.curves import Curves
 from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
 
-WIDTH = 432  # pixels: what a narrow window shows without shrinking, and a wide one twice side by side
-MOST_CLASSES = 50  # that a figure shows one by one
-MOST_PAIRS = 30  # of confused classes, where a matrix would be too large
-_LONG, _SHORT = 22, 16  # most characters of a name, half as many where there are ideographs
+WIDTH = 432  # pixels: fits a narrow window, and twice side by side into a wide one
+MOST_CLASSES = 50  # drawn one by one; above, figures show a selection
+MOST_PAIRS = 30  # confused classes that are drawn instead of a matrix that would be too large
+_LONG, _SHORT = 22, 16  # maximum length of a name in characters; half of it for ideographs
 INK, _FAINT, _LINE, _BAND, _ACCENT = "#222222", "#6b6b6b", "#d9d9d9", "#f4f4f4", "#0072b2"
-# Okabe and Ito's colours that a colour-blind reader tells apart, without yellow, which is too pale on white paper.
+# Colours of Okabe and Ito, which a colour-blind reader can distinguish, without yellow: it is too pale on white paper.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", INK)
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 _TEXT, _SMALL, _SMALLEST = 12.0, 11.0, 8.5  # font sizes
-_DIGIT = 0.65  # width of a digit of DejaVu Sans, of the font size
+_DIGIT = 0.65  # width of a digit of DejaVu Sans, as a share of the font size
 _SPECTROGRAM_COLUMNS = 300
-_MOST_PIXELS = 500  # of a side of the picture of a matrix
-_DECADES = 6.0  # of band power that the greys tell apart, as in the pictures of extraction
+_MOST_PIXELS = 500  # side length of the image of a matrix
+_DECADES = 6.0  # range of band power that the greys show, as in the pictures of `features`
 _STYLE = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a `$` in a label is not a formula
@@ -73,16 +73,16 @@ _STYLE = {
 }
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
-_Look = dict[str, Any]  # how something is drawn: keyword arguments of a line
+_Look = dict[str, Any]  # style of a line or marker: keyword arguments of matplotlib
 
 
 def styled(draw: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Result]:
-    """Draw in the report's style over matplotlib's packaged defaults, whatever a `matplotlibrc` says."""
+    """Draw in the report's style on matplotlib's packaged defaults; no `matplotlibrc` file changes them."""
 
     @functools.wraps(draw)
     def with_style(*args: _Parameters.args, **kwargs: _Parameters.kwargs) -> _Result:
         with plain_matplotlib(), matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-            # The browser draws a script that DejaVu Sans lacks with a font that has it.
+            # For characters that DejaVu Sans lacks, the browser uses another font.
             warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)
             return draw(*args, **kwargs)
 
@@ -91,7 +91,7 @@ def styled(draw: Callable[_Parameters, _Result]) -> Callable[_Parameters, _Resul
 
 @styled
 def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[float]]]) -> Markup:
-    """Draw a row a system: (name, accuracy, its interval, the folds' accuracies)."""
+    """Draw one row per system: (name, accuracy, its interval, accuracy of each fold)."""
     figure, axes = _rows([shorten(name) for name, *_ in systems], 28)
     for k, (_, accuracy, interval, folds) in enumerate(systems):
         axes.plot(100 * np.asarray(folds), [k + 0.24] * len(folds), "o", color=_FAINT, markersize=4, fillstyle="none")
@@ -103,7 +103,7 @@ def accuracies(systems: Sequence[tuple[str, float, Sequence[float], Sequence[flo
 
 @styled
 def shortcuts(rows: Sequence[Shortcut]) -> Markup:
-    """Draw a row a shortcut: its accuracy, the interval of it, and chance."""
+    """Draw one row per shortcut: its accuracy with the interval, and the accuracy by chance."""
     figure, axes = _rows([shorten(row.feature) for row in rows], 18)
     for k, row in enumerate(rows):
         axes.plot([100 * row.chance], [k], "|", color=_FAINT, markersize=11, markeredgewidth=1.5)
@@ -115,7 +115,7 @@ def shortcuts(rows: Sequence[Shortcut]) -> Markup:
 
 @styled
 def recalls(classes: Sequence[str], table: np.ndarray, systems: Sequence[str]) -> Markup:
-    """Draw a row a class: the recall of each system; of many classes the last MOST_CLASSES.
+    """Draw one row per class with the recall of each system; of many classes only the last MOST_CLASSES.
 
     table : float [shape=(n_classes, n_systems)].
     """
@@ -126,13 +126,13 @@ def recalls(classes: Sequence[str], table: np.ndarray, systems: Sequence[str]) -
     offsets = np.linspace(-0.28, 0.28, len(systems)) if len(systems) > 1 else [0.0]
     for look, values, offset in zip(looks, table.T, offsets, strict=True):
         axes.plot(values, np.arange(len(values)) + offset, clip_on=False, **look)
-    axes.set(xlim=(0, 100), xlabel="tracks of the class that are right, %")
+    axes.set(xlim=(0, 100), xlabel="recall: correct tracks of the class, %")
     return _svg(figure, "recall of each class")
 
 
 @styled
 def mean_ranks(ranks: Mapping[str, tuple[float, float, float]], over: str) -> Markup:
-    """Draw a row a system, best first: its mean rank, and low and high of it; a band marks the best one's interval."""
+    """Draw one row per system, best first: its mean rank with its interval; a band extends the interval of the best."""
     figure, axes = _rows([shorten(name) for name in ranks], 28)
     _, low, high = next(iter(ranks.values()))
     axes.axvspan(low, high, color=_ACCENT, alpha=0.1, linewidth=0)
@@ -145,10 +145,10 @@ def mean_ranks(ranks: Mapping[str, tuple[float, float, float]], over: str) -> Ma
 
 @styled
 def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray, system: str) -> Markup:
-    """Draw a confusion matrix, shaded by the share of the truth's column; of many classes the most confused pairs.
+    """Draw a confusion matrix, shaded by the share of the column; of many classes, the most confused pairs instead.
 
     counts : int [shape=(n_classes, n_classes)], predictions by truth.
-    unanswered : int [shape=(n_classes,)], tracks of each class without a prediction: a row of their own, if any.
+    unanswered : int [shape=(n_classes,)], number of tracks without a prediction; if any, drawn as an extra row.
     """
     if len(classes) > MOST_CLASSES:
         return _confused_pairs(classes, counts, system)
@@ -156,7 +156,7 @@ def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray
     shown = np.vstack([counts, unanswered]) if unanswered.any() else counts
     digits = len(str(max(shown.max(), 1)))
     cell = float(np.clip((WIDTH - 150) / n, max(16.0, digits * _DIGIT * _SMALLEST + 1), 64.0))
-    # The counts decide the size of the cells, so the figure is the matrix alone: its names stand outside.
+    # The counts decide the size of the cells, so the figure has the size of the matrix; labels are outside of it.
     wide, high = n * cell, len(shown) * cell
     figure = Figure((wide / 72, high / 72))
     axes = figure.add_axes((0, 0, 1, 1))
@@ -172,7 +172,7 @@ def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray
             axes.text(column, row, str(count), color=ink, ha="center", va="center_baseline", size=size, in_layout=False)
     axes.set(xlim=(-0.5, n - 0.5), ylim=(len(shown) - 0.5, -0.5))
     axes.set_xticks(range(n), names, rotation=90, rotation_mode="anchor", ha="left", va="center")
-    axes.set_yticks(range(len(shown)), [*names, "(no answer)"][: len(shown)])
+    axes.set_yticks(range(len(shown)), [*names, "(no prediction)"][: len(shown)])
     axes.tick_params(length=0, top=True, labeltop=True, bottom=False, labelbottom=False)
     axes.spines[:].set_visible(False)
     axes.xaxis.set_label_position("top")
@@ -187,7 +187,7 @@ def confusion(classes: Sequence[str], counts: np.ndarray, unanswered: np.ndarray
 
 
 def _confused_pairs(classes: Sequence[str], counts: np.ndarray, system: str) -> Markup:
-    """Draw a row a pair of classes that are most often confused: the number of tracks."""
+    """Draw one bar per pair of the most often confused classes: the number of tracks."""
     pairs = most_confused(counts, MOST_PAIRS)
     names = [
         f"{shorten(classes[truth], _SHORT)} → {shorten(classes[predicted], _SHORT)}" for _, predicted, truth in pairs
@@ -201,9 +201,9 @@ def _confused_pairs(classes: Sequence[str], counts: np.ndarray, system: str) -> 
 
 @styled
 def confusion_picture(counts: np.ndarray) -> str:
-    """Return a matrix of many classes as a picture, a data address: each pixel is the share of a column of the truth.
+    """Return a matrix of many classes as an image (a data URL): each pixel is a share of its column.
 
-    Of more than _MOST_PIXELS classes several neighbours share a pixel.
+    Above _MOST_PIXELS classes, several neighbouring classes share a pixel.
     """
     firsts = np.arange(0, len(counts), -(-len(counts) // _MOST_PIXELS))
     blocks = np.add.reduceat(np.add.reduceat(counts, firsts, axis=0), firsts, axis=1)
@@ -215,21 +215,21 @@ def confusion_picture(counts: np.ndarray) -> str:
 
 @styled
 def reliability(bins: Sequence[ReliabilityBin], system: str) -> Markup:
-    """Draw how often the likeliest class is right against its probability; the area of a dot is the bin's tracks."""
+    """Draw the share of correct predictions against their probability; a dot's area is the number of tracks."""
     figure = Figure((WIDTH / 72, 300 / 72), layout="constrained")
     axes = figure.subplots()
     axes.plot([0, 100], [0, 100], "--", color=_FAINT, linewidth=1)
     confidence, right, n = np.array([(100 * b.confidence, 100 * b.accuracy, b.n_tracks) for b in bins]).T
     axes.plot(confidence, right, color=_ACCENT, linewidth=1)
     axes.scatter(confidence, right, 8 + 150 * n / n.max(), color=_ACCENT, alpha=0.7, linewidth=0)
-    axes.set(xlim=(0, 103), ylim=(-3, 103), xlabel="largest probability, %", ylabel="right, %")
+    axes.set(xlim=(0, 103), ylim=(-3, 103), xlabel="largest probability, %", ylabel="correct, %")
     axes.grid()
     return _svg(figure, f"reliability curve of {system}")
 
 
 @styled
 def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Markup:
-    """Draw loss and accuracy by epoch; history: network to the curves of each of its trainings."""
+    """Draw loss and accuracy by epoch; history: {network: curves of each of its trainings}."""
     trainings = [curves for folds in history.values() for curves in folds]
     legend: dict[str, _Look] = {f"network {name}": _look(k, marker="") for k, name in enumerate(history)}
     if any("validation_loss" in curves for curves in trainings):
@@ -262,7 +262,7 @@ def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Mar
 def stress_curve(label: str, ticks: Sequence[str], lines: Mapping[str, np.ndarray]) -> Markup:
     """Draw accuracy against the strength of a deformation.
 
-    lines : system to accuracy, low and high at each tick, float [shape=(n_ticks, 3)], NaN where there is none.
+    lines : {system: accuracy, low and high at each tick, float [shape=(n_ticks, 3)], NaN where there is none}.
     """
     looks = {name: _look(k, markersize=5) for k, name in enumerate(lines)}
     figure = Figure((WIDTH / 72, (230 + _height_of(looks)) / 72), layout="constrained")
@@ -281,7 +281,7 @@ def stress_curve(label: str, ticks: Sequence[str], lines: Mapping[str, np.ndarra
 
 @styled
 def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
-    """Draw a bar a system, made of the seconds of each kind of step: system to step to seconds."""
+    """Draw one bar per system, stacked from the seconds of its steps; seconds: {system: {step: seconds}}."""
     steps = list(dict.fromkeys(step for times in seconds.values() for step in times))
     legend: dict[str, _Look] = {
         step: {"color": COLOURS[k % len(COLOURS)], "marker": "s", "linestyle": ""} for k, step in enumerate(steps)
@@ -295,20 +295,20 @@ def run_times(seconds: Mapping[str, Mapping[str, float]]) -> Markup:
         axes.barh(range(len(lengths)), lengths, 0.5, left=ends, color=look["color"], edgecolor="white", linewidth=0.5)
         ends += lengths
     axes.set_xlim(left=0)
-    axes.set_xlabel(f"{name}, all folds one after the other")
+    axes.set_xlabel(f"{name}, sum over all folds")
     return _svg(figure, "run time of each system")
 
 
 @styled
 def spectrogram(frames: np.ndarray) -> str:
-    """Return the picture of a clip's log10 band powers [shape=(n_frames, n_bands)] as a data address: dark is loud."""
+    """Return an image of a clip's log10 band powers [shape=(n_frames, n_bands)] as a data URL; dark is loud."""
     step = -(-len(frames) // _SPECTROGRAM_COLUMNS)
     firsts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames, firsts) / np.diff(firsts, append=len(frames))[:, None]
     loudest = float(columns.max())
     file = io.BytesIO()
     darkest = max(float(columns.min()), loudest - _DECADES)
-    # A clip of one level has no range to map.
+    # A clip of constant level has no range of its own.
     matplotlib.image.imsave(
         file, columns.T[::-1], cmap="Greys", vmin=darkest, vmax=max(loudest, darkest + 1e-6), format="png"
     )
@@ -316,18 +316,18 @@ def spectrogram(frames: np.ndarray) -> str:
 
 
 def shorten(text: str, room: int = _LONG) -> str:
-    """Return the text on one line, without its middle where it is long: what begins alike often ends apart."""
+    """Return the text on one line; cut the middle of a long one, as long names often differ only at the end."""
     text = printable(text)
     n_wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     room = room // 2 if n_wide else room
     if len(text) > room:
         return shorten(f"{text[: room // 2]}…{text[len(text) - (room - 1) // 2 :]}", 2 * room if n_wide else room)
-    # Matplotlib measures an ideograph as too narrow. Spaces make room for it, and SVG drops them.
+    # Matplotlib measures ideographs too narrow. Spaces reserve their room; SVG ignores leading spaces.
     return " " * (3 * n_wide // 2 + n_wide % 2) + text
 
 
 def _look(k: int, **more: str | float) -> _Look:
-    """Return how the k-th of several things is drawn: no two of 63 share colour and marker."""
+    """Return the style of the k-th series: among the first 63, no two share colour and marker."""
     return {"color": COLOURS[k % len(COLOURS)], "marker": _MARKERS[k % len(_MARKERS)], **more}
 
 
@@ -352,20 +352,20 @@ def _height_of(legend: Mapping[str, _Look]) -> int:
 
 
 def _legend(figure: Figure, legend: Mapping[str, _Look]) -> None:
-    """Draw the names of a figure's lines or markers above its axes, in two columns."""
+    """Draw the legend above the axes, in two columns."""
     if legend:
         handles = [Line2D([], [], **{"markersize": 6, **look}) for look in legend.values()]
-        # Matplotlib leaves out a name that begins with `_`: the space, which SVG drops, lets it stay.
+        # Matplotlib leaves out a name that begins with `_`; the space, which SVG ignores, prevents this.
         figure.legend(handles, [f" {shorten(name)}" for name in legend], loc="outside upper left", ncols=2)
 
 
 def _svg(figure: Figure, label: str) -> Markup:
-    """Return the figure, with all that its text takes, as an element of a page; `label` names it for screen readers."""
+    """Return the figure, enlarged to hold all its text, as an SVG element; `label` names it for screen readers."""
     if layout := figure.get_layout_engine():
         layout.execute(figure)
-        figure.set_layout_engine("none")  # done: saving would do it again
+        figure.set_layout_engine("none")  # otherwise saving would compute the layout again
     file = io.StringIO()
-    # Where two figures of a page had an element of one id, the first's would be drawn in both.
+    # Element ids must differ between figures: a browser would draw the first element of an id in all of them.
     with matplotlib.rc_context({"svg.hashsalt": label}):
         figure.savefig(
             file,
@@ -376,7 +376,7 @@ def _svg(figure: Figure, label: str) -> Markup:
     head, _, drawing = file.getvalue().partition("</defs>")
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', head)
     if not box or "<style" not in head:
-        raise AssertionError("matplotlib's SVG begins in another way")
+        raise AssertionError("the beginning of matplotlib's SVG has changed")
     drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)
     size = f'{box[0]} width="{box[1]}" height="{box[2]}"'
     return Markup(f'<svg {size} role="img" aria-label="{escape(printable(label))}">{drawing}')

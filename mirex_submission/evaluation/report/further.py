@@ -1,4 +1,4 @@
-"""The figures of today's challenges on the page: of all tracks, of each stratum, and curves of reliability."""
+"""The section of further figures: for all tracks, for each stratum, and reliability curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mirex_submission.evaluation.report import figures
 
 @dataclass(frozen=True)
 class Cell:
-    """A figure as text, and its interval."""
+    """The text of a figure and of its interval."""
 
     value: str
     interval: str
@@ -22,7 +22,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of a system over a part; cells: None for a figure that is not defined."""
+    """The figures of a system over a part of the tracks; cells: None for an undefined figure."""
 
     system: str
     part: str
@@ -32,7 +32,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Further:
-    """What the section shows; header: names of the figures. clusters: what the intervals draw."""
+    """Content of the section; header: names of the figures. clusters: the bootstrap draws "tracks" or "groups"."""
 
     header: list[str]
     overall: list[Row]
@@ -43,7 +43,7 @@ class Further:
 
 
 def further(results: Results, systems: Sequence[SystemResult]) -> Further | None:
-    """Put the section together; None where the results have none of its figures."""
+    """Assemble the section; None if the results have none of its figures."""
     parts = [(system.name, part) for system in systems for part in system.parts]
     if not parts:
         return None
@@ -62,7 +62,7 @@ def further(results: Results, systems: Sequence[SystemResult]) -> Further | None
 
 
 def _stratum(part: tuple[str, PartFigures]) -> str:
-    return part[1].name  # the systems of a stratum stay in their order
+    return part[1].name  # sorting is stable: the systems of a stratum keep their order
 
 
 def _row(system: str, part: PartFigures, names: Sequence[str]) -> Row:

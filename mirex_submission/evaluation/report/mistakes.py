@@ -1,4 +1,4 @@
-"""The tracks on which a system was wrong and most sure of it: wrong labels, odd clips, classes that overlap."""
+"""The wrong predictions with the highest probability: they show wrong labels, untypical clips and similar classes."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from mirex_submission.features.inspect import find_features
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.protocol.outputs import class_key
 
-N_SHOWN = 6  # a system
+N_SHOWN = 6  # per system
 _N_CLASSES_SHOWN = 4
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A track that a system got wrong, with the probability it gave its prediction.
+    """A wrong prediction and its probability.
 
     probabilities : the likeliest classes and the true one, likeliest first.
-    n_others_right : of the n_others systems with a prediction for the same track, those that were right.
+    n_others : number of other systems with a prediction for the track.
+    n_others_right : number of these whose prediction is correct.
     """
 
     fold: str
@@ -39,7 +40,7 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Explained:
-    """Where the page that explains a mistake lies, and the clip for a player; or why there is none."""
+    """Link to the page that explains a mistake, and the clip as a data URL; or the reason why there is none."""
 
     link: str = ""
     audio: str = ""
@@ -48,7 +49,7 @@ class Explained:
 
 @dataclass(frozen=True)
 class Picture:
-    """A track's spectrogram as a data address, or why there is none."""
+    """Spectrogram of a track as a data URL, or the reason why there is none."""
 
     address: str = ""
     duration_s: float = 0.0
@@ -57,9 +58,9 @@ class Picture:
 
 
 def most_confident(system: str, folds: Sequence[FoldResult], tables: Mapping[str, Probabilities]) -> list[Mistake]:
-    """Return the wrong predictions of a system that have the highest probability, highest first.
+    """Return the wrong predictions of a system with the highest probability, highest first.
 
-    tables : fold's name to the probabilities of its tracks, for the folds where they are known.
+    tables : {name of a fold: probabilities of its tracks}, for the folds where they are known.
     """
     wrong = [
         (probability, fold.name, track)
@@ -76,7 +77,7 @@ def most_confident(system: str, folds: Sequence[FoldResult], tables: Mapping[str
 
 
 def picture(path: str) -> Picture:
-    """Return a small spectrogram of a track, of the bands that the networks get."""
+    """Return a small spectrogram of a track, with the Mel bands that the networks receive."""
     try:
         (features,), _ = find_features(path, None, rate_hz=None, specs_at=lambda rate_hz: (FeatureSpec(rate_hz),))
     except AudioError as error:

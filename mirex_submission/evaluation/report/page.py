@@ -1,8 +1,9 @@
-"""An evaluation as one page of HTML to read, print and send: figures, tests, and how they were made.
+"""The report of an evaluation as one HTML page to read, print and send: figures, tests, and how they were made.
 
-The page is made from `results.json`, from `runs.json` beside it where `crossval` ran the systems, and from the
-probabilities and audio that are at hand. It holds all its pictures, runs no script and loads nothing. Names, labels and
-paths come from strangers: the template escapes them all, and the page's own policy allows only styles and pictures.
+The page is made from `results.json`, from `runs.json` beside it if `crossval` ran the systems, and from the
+probabilities and audio files that exist. It contains all its images, runs no script and loads no other file. Names,
+labels and paths may come from untrusted files: the template escapes them all, and the page's Content-Security-Policy
+allows only styles and embedded images and audio.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from mirex_submission.evaluation.stress.results import STRESS
 from mirex_submission.system.atomic import check_writable, write_file, write_output
 from mirex_submission.system.progress import Progress, duration, printable
 
-Explain = Callable[[str, Mistake], Explained]  # of a system's name and one of its mistakes
+Explain = Callable[[str, Mistake], Explained]  # arguments: name of a system, and one of its mistakes
 
 
 def write_report(
@@ -37,39 +38,39 @@ def write_report(
     *,
     explain: Explain | None = None,
 ) -> list[str]:
-    """Write the page of the results in `folder` to `output`.
+    """Write the report of the results in `folder` to `output`.
 
     Parameters
     ----------
     folder : path
-        What `evaluate --out` or `crossval --out` wrote, or `audit --out`, or both.
+        Folder that `evaluate --out`, `crossval --out` or `audit --out` wrote.
     output : path
-        The page.
+        HTML file to write.
     command : sequence of str
-        The command that asked for it, which the page shows.
+        The command line, which the page shows.
     explain : callable, optional
         Explains a mistake that the page shows.
 
     Returns
     -------
     list of str
-        What is not on the page, and why.
+        What the page lacks, and why.
 
     Raises
     ------
     ListError
         The results or the record of the run cannot be read.
     StorageError
-        The disk does not take the page.
+        The page cannot be written to the disk.
     UsageError
-        The page would replace one of its own sources.
+        The page would overwrite one of its own sources.
     """
     folder = Path(folder)
     section = audit_section(folder)
     check_writable(output)
     for path in (folder / RESULTS, folder / RUNS, folder / AUDIT, folder / STRESS):
         if os.path.realpath(output) == os.path.realpath(path):
-            text = f"{output}: the report would replace what it is made from: give another file"
+            text = f"{output}: the report would overwrite a file that it is made from: give another file name"
             raise UsageError(text, code="report.replaces-results")
     notes = []
     if section and not (folder / RESULTS).exists():
@@ -100,7 +101,7 @@ def _explained(report: Report, explain: Explain) -> dict[str, list[Explained]]:
 
 
 def template(name: str) -> jinja2.Template:
-    """Return a template of this folder, which escapes all data."""
+    """Load a template of this folder; it escapes all data."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -114,7 +115,7 @@ def template(name: str) -> jinja2.Template:
 
 
 def _visible(value: Any) -> Any:
-    """Escape what is not printable in text of data: no name can reverse the page's letters, or hide."""
+    """Escape unprintable characters of data, so that no name can hide or reverse the text of the page."""
     return printable(value) if type(value) is str else value
 
 

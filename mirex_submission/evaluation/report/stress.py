@@ -1,4 +1,4 @@
-"""What altered audio changes, in the report: a curve for each deformation."""
+"""The stress test section of the report: a curve and table rows for each deformation of the audio."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirex_submission.evaluation.stress.results import StressPoint, StressRecord
 
 @dataclass(frozen=True)
 class Row:
-    """A deformation of one strength as people read it, and its point of each system, None where there is none."""
+    """A deformation of one strength, and the result of each system, None where there is none."""
 
     title: str
     n_tracks: int
@@ -26,7 +26,7 @@ class Row:
 
 @dataclass(frozen=True)
 class StressSection:
-    """What the page shows of a stress test; curves : title of each deformation to its figure."""
+    """Content of the section; curves : {title of a deformation: its figure}."""
 
     record: StressRecord
     curves: dict[str, Markup]
@@ -34,11 +34,11 @@ class StressSection:
 
 
 def stress_section(folder: Path) -> StressSection | None:
-    """Read the stress test in a folder, None if there is none. Raises ListError if it cannot be read."""
+    """Return the stress test in a folder, or None without one. Raises ListError if it cannot be read."""
     record = read_stress(folder)
     if not record:
         return None
-    # Best first, as elsewhere on the page, so that a system has one colour.
+    # Best first, as elsewhere on the page, so that a system keeps its colour.
     record = msgspec.structs.replace(record, systems=sorted(record.systems, key=lambda system: -system.accuracy))
     of_systems = [{(p.deformation, p.strength): p for p in system.points} for system in record.systems]
     keys = dict.fromkeys(key for points in of_systems for key in points)
@@ -58,7 +58,7 @@ def stress_section(folder: Path) -> StressSection | None:
 
 
 def _curve(name: str, strengths: Sequence[float], systems: Sequence[StressSystem]) -> Markup:
-    """Draw the accuracy of each system: without the deformation, between weaker and stronger where it has two sides."""
+    """Draw the accuracy of each system against the strength; unaltered audio stands between negative and positive."""
     n_before = sum(strength < 0 for strength in strengths)
     ticks = [f"{strength:g}" for strength in strengths]
     lines = {}
@@ -70,5 +70,5 @@ def _curve(name: str, strengths: Sequence[float], systems: Sequence[StressSystem
         )
     deformation = DEFORMATIONS[name]
     return figures.stress_curve(
-        f"{deformation.title}, {deformation.unit}", [*ticks[:n_before], "as it is", *ticks[n_before:]], lines
+        f"{deformation.title}, {deformation.unit}", [*ticks[:n_before], "unaltered", *ticks[n_before:]], lines
     )

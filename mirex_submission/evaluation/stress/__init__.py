@@ -1,1 +1,1 @@
-"""Whether an answer holds when the audio is altered."""
+"""Stress test: the accuracy of systems on altered audio."""

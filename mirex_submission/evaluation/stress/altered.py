@@ -1,4 +1,4 @@
-"""The altered audio of test tracks: made for a call of the systems' scripts, and removed after it."""
+"""The altered audio of test tracks: made for a step of the systems, and removed after it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mirex_submission.system.atomic import make_folder, remove, write_file
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.workers import Workers
 
-VERSION = 1  # of the deformations: another one makes all calls anew
-_MOST_S = 600  # of a clip: the rest is left out, which bounds memory and time
+VERSION = 1  # of the deformations: a new version repeats all steps
+_MOST_S = 600  # longest part of a clip that is used; limits memory and time
 _BLOCK_FRAMES = 1 << 18
 
 
@@ -36,7 +36,7 @@ class Variant:
     source : Path
         The fold's test list.
     folder : Path
-        Where the altered audio lies while it is needed.
+        Folder of the altered audio while it is needed.
     seed : int
         Seed of noise and excerpts.
     """
@@ -49,7 +49,7 @@ class Variant:
 
     @property
     def name(self) -> str:
-        """A name for files, such as `mp3.64`."""
+        """Name of the variant in file names, such as `mp3.64`."""
         return f"{self.deformation}.{self.strength:g}"
 
     @property
@@ -63,21 +63,21 @@ class Variant:
         write_file(self.test_list, "".join(f"{altered}\n" for _, altered in self._pairs()).encode())
 
     def _pairs(self) -> list[tuple[str, str]]:
-        """List each test track with its altered file, whose name a system may look at."""
+        """Return each test track with its altered file, which keeps its name, as a system may use the name."""
         paths = [track.path for track in lists.read_unlabelled(self.source)]
         return [(path, f"{self.folder}/{k:06d}/{Path(path).stem}.wav") for k, path in enumerate(paths)]
 
     def make(self, workers: Workers) -> list[str]:
-        """Make the altered audio; returns a note for each track that stays as it is.
+        """Make the altered audio; returns a note for each track that could not be altered.
 
         Raises
         ------
         StorageError
-            The disk does not take the files.
+            The files cannot be written.
         """
         import joblib
 
-        self.remove()  # what a killed run left
+        self.remove()  # a killed run may have left files
         tasks = (
             joblib.delayed(alter)(full_path(source), target, self.deformation, self.strength, (self.seed, k))
             for k, (source, target) in enumerate(self._pairs())
@@ -96,11 +96,11 @@ def variants(test_lists: dict[str, Path], folder: Path, *, quick: bool, seed: in
     Parameters
     ----------
     test_lists : dict of str to Path
-        Fold to its test list.
+        {fold: its test list}.
     folder : Path
         Folder for the altered audio.
     quick : bool
-        One strength of each deformation.
+        Use only one strength of each deformation.
     seed : int
         Seed of noise and excerpts.
     """
@@ -115,12 +115,12 @@ def variants(test_lists: dict[str, Path], folder: Path, *, quick: bool, seed: in
 
 
 def alter(source: str, target: str, deformation: str, strength: float, seed: Sequence[int]) -> str:
-    """Write the altered audio of a file as 16-bit WAV of the same rate; a file that cannot be read is linked.
+    """Write the altered audio of a file as 16-bit WAV of the same rate; an unreadable file is only linked.
 
     Returns
     -------
     str
-        Why it is only linked, or "".
+        Reason why it is only linked, or "".
     """
     import soundfile
 
@@ -138,14 +138,14 @@ def alter(source: str, target: str, deformation: str, strength: float, seed: Seq
 
 
 def _read(path: str) -> tuple[np.ndarray, int]:
-    """Read the samples of all channels, of a long file the first ten minutes. Raises AudioError."""
+    """Read the samples of all channels, at most ten minutes. Raises AudioError."""
     with open_file(path) as fd, open_sound(fd) as f:
         rate_hz, n_most, blocks, n = int(f.samplerate), _MOST_S * int(f.samplerate), [], 0
         while n < n_most:
             block = np.zeros((min(_BLOCK_FRAMES, n_most - n), f.channels), np.float32)
             try:
                 n_read = len(f.read(out=block))
-            except (RuntimeError, ValueError) as error:  # of libsndfile, and of PyAV
+            except (RuntimeError, ValueError) as error:  # from libsndfile and from PyAV
                 if not n:
                     raise AudioError(f"cannot be decoded: {error}", code="audio.undecodable") from error
                 n_read = 0

@@ -1,7 +1,7 @@
-"""What may happen to audio on its way to a listener, as functions of samples.
+"""Deformations of audio that occur in practice, as functions of samples.
 
-Each takes samples (float32 [shape=(n, n_channels)], full scale 1.0), their rate in Hz, a strength, and a random
-generator, and returns new samples; the same arguments give the same samples.
+Each function takes samples (float32 [shape=(n, n_channels)], full scale 1.0), their rate in Hz, a strength and a random
+generator, and returns new samples. The same arguments give the same samples.
 
 References
 ----------
@@ -17,19 +17,19 @@ from dataclasses import dataclass
 import numpy as np
 
 _MPEG_RATES_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
-_MPEG_KBPS = ((32000, 320, 32), (16000, 160, 8), (0, 64, 8))  # from this rate on: highest and lowest bit rate
+_MPEG_KBPS = ((32000, 320, 32), (16000, 160, 8), (0, 64, 8))  # (lowest sample rate, highest and lowest bit rate)
 _FILTER_ORDER = 10
 
 
 def mp3(samples: np.ndarray, rate_hz: int, kbps: float, rng: np.random.Generator) -> np.ndarray:
-    """Encode as MP3 of this bit rate, or the highest that the sampling rate allows, and decode again."""
+    """Encode as MP3 with this bit rate, or the highest that the sample rate allows, and decode again."""
     import soundfile
     import soxr
 
     coded_hz = min(_MPEG_RATES_HZ, key=lambda hz: abs(hz - rate_hz))
     highest, lowest = next((high, low) for from_hz, high, low in _MPEG_KBPS if coded_hz >= from_hz)
     file = io.BytesIO()
-    if samples.shape[1] > 2:  # more than MP3 has
+    if samples.shape[1] > 2:  # MP3 has at most two channels
         samples = samples.mean(axis=1, keepdims=True)
     soundfile.write(
         file, soxr.resample(samples, rate_hz, coded_hz), coded_hz, format="MP3", bitrate_mode="CONSTANT",
@@ -41,7 +41,7 @@ def mp3(samples: np.ndarray, rate_hz: int, kbps: float, rng: np.random.Generator
 
 
 def band_limit(samples: np.ndarray, rate_hz: int, highest_khz: float, rng: np.random.Generator) -> np.ndarray:
-    """Remove what lies above a frequency, as a lower sampling rate or a telephone does."""
+    """Remove all frequencies above a limit, as a lower sample rate or a telephone does."""
     from scipy import signal
 
     if 2000 * highest_khz >= rate_hz:
@@ -51,12 +51,12 @@ def band_limit(samples: np.ndarray, rate_hz: int, highest_khz: float, rng: np.ra
 
 
 def white_noise(samples: np.ndarray, rate_hz: int, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Add noise of the same power at all frequencies; the ratio is that of the powers of the whole clip."""
+    """Add noise with the same power at all frequencies; the ratio compares the powers of the whole clip."""
     return _mixed(samples, rng.standard_normal(samples.shape, np.float32), snr_db)
 
 
 def pink_noise(samples: np.ndarray, rate_hz: int, snr_db: float, rng: np.random.Generator) -> np.ndarray:
-    """Add noise of the same power in every octave above 20 Hz."""
+    """Add noise with the same power in every octave above 20 Hz."""
     from scipy import fft
 
     n = fft.next_fast_len(len(samples), real=True)
@@ -74,45 +74,45 @@ def _mixed(samples: np.ndarray, noise: np.ndarray, snr_db: float) -> np.ndarray:
 
 
 def gain(samples: np.ndarray, rate_hz: int, db: float, rng: np.random.Generator) -> np.ndarray:
-    """Play louder or softer; what then exceeds full scale is cut off where the file is written."""
+    """Change the level; samples above full scale are clipped when the file is written."""
     return samples * np.float32(10 ** (db / 20))
 
 
 def clipping(samples: np.ndarray, rate_hz: int, percent: float, rng: np.random.Generator) -> np.ndarray:
-    """Cut off the peaks: so many percent of the samples."""
+    """Clip the peaks: this percentage of the samples."""
     limit = np.quantile(np.abs(samples), 1 - percent / 100)
     return np.asarray(np.clip(samples, -limit, limit))
 
 
 def speed(samples: np.ndarray, rate_hz: int, percent: float, rng: np.random.Generator) -> np.ndarray:
-    """Play faster and higher, or slower and lower, as a tape or a turntable does."""
+    """Change speed and pitch together, as a tape or a turntable does."""
     import soxr
 
     return np.asarray(soxr.resample(samples, rate_hz * (1 + percent / 100), rate_hz))
 
 
 def pitch(samples: np.ndarray, rate_hz: int, semitones: float, rng: np.random.Generator) -> np.ndarray:
-    """Play higher or lower, and as fast as before."""
+    """Change the pitch without the speed."""
     from librosa.effects import pitch_shift
 
     return np.asarray(pitch_shift(samples.T, sr=rate_hz, n_steps=semitones).T)
 
 
 def excerpt(samples: np.ndarray, rate_hz: int, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Take an excerpt of this length, from anywhere; a shorter clip stays whole."""
+    """Take a random excerpt of this length; a shorter clip stays whole."""
     n = round(seconds * rate_hz)
     start = int(rng.integers(max(len(samples) - n, 0) + 1))
     return samples[start : start + n]
 
 
 def one_channel(samples: np.ndarray, rate_hz: int, number: float, rng: np.random.Generator) -> np.ndarray:
-    """Take one channel alone, counted from 1; of mono the only one."""
+    """Take a single channel, counted from 1; mono stays mono."""
     k = min(int(number), samples.shape[1]) - 1
     return samples[:, k : k + 1]
 
 
 def leading_silence(samples: np.ndarray, rate_hz: int, seconds: float, rng: np.random.Generator) -> np.ndarray:
-    """Begin with silence."""
+    """Add silence at the beginning."""
     return np.concatenate([np.zeros((round(seconds * rate_hz), samples.shape[1]), np.float32), samples])
 
 
@@ -125,11 +125,11 @@ class Deformation:
     alter : callable
         One of the functions above.
     title, unit : str
-        What people read, and the unit of the strengths.
+        Title in reports, and unit of the strengths.
     strengths : tuple of float
-        In the order of a curve.
+        In the order of the curve.
     quick : float
-        The one of `--stress quick`.
+        The strength of `--stress quick`.
     """
 
     alter: Callable[[np.ndarray, int, float, np.random.Generator], np.ndarray]

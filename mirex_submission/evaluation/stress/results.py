@@ -1,6 +1,6 @@
-"""What altered audio changes, as `stress.json` and `stress.csv` beside `results.json`.
+"""The results of a stress test: `stress.json` and `stress.csv` beside `results.json`.
 
-The classes below are the format: they write the file and read it.
+The classes below define the format, for writing and reading.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _COLUMNS = (
 
 
 class StressPoint(Struct, frozen=True):
-    """A system's answers for one deformation and strength, beside those for the same tracks as they are.
+    """A system's accuracy for one deformation and strength, compared with the same tracks unaltered.
 
     Parameters
     ----------
     deformation, strength
         As in DEFORMATIONS.
     n_tracks, n_right, accuracy, interval
-        Tests of the folds that were answered, and the accuracy with its 95 % interval (Wilson).
+        Tests of the folds with an output, and the accuracy with its 95 % interval (Wilson).
     change, change_interval
-        That accuracy minus the one without the deformation, with its 95 % interval.
+        This accuracy minus the accuracy without the deformation, with its 95 % interval.
     n_only_before, n_only_after, p
-        Tests that were right only without it, or only with it, and McNemar's exact p.
+        Number of tests that are correct only without, and only with the deformation; p of McNemar's exact test.
     """
 
     deformation: str
@@ -66,7 +66,7 @@ class StressPoint(Struct, frozen=True):
 
 
 class StressSystem(Struct, frozen=True):
-    """A system's accuracy without any deformation, over the folds that were called again, and with each."""
+    """A system's accuracy without any deformation, over the folds of the stress test, and a point for each variant."""
 
     name: str
     accuracy: Share
@@ -77,8 +77,8 @@ class StressSystem(Struct, frozen=True):
 class StressRecord(Struct, frozen=True):
     """The whole file.
 
-    left_out : `FOLD VARIANT` for want of time. unaltered : a note for each track that could not be altered. problems :
-    `SYSTEM FOLD VARIANT` to why a call does not count.
+    left_out : `FOLD VARIANT` left out because of the time limit. unaltered : a note for each track that could not be
+    altered. problems : {`SYSTEM FOLD VARIANT`: why the step failed}.
     """
 
     systems: list[StressSystem]
@@ -88,7 +88,7 @@ class StressRecord(Struct, frozen=True):
 
 
 def judge(stress: Stress, runs: Sequence[SystemRun], evaluation: Evaluation) -> StressRecord:
-    """Compare all answers for altered audio with the truth, and with the answers for the audio as it is.
+    """Compare the predictions for altered audio with the truth, and with the predictions for unaltered audio.
 
     Raises
     ------
@@ -110,11 +110,11 @@ def judge(stress: Stress, runs: Sequence[SystemRun], evaluation: Evaluation) -> 
             if answered:
                 was_right, is_right = (np.concatenate(part) for part in zip(*answered, strict=True))
                 points.append(_point(of_folds[0], was_right, is_right))
-        # Without the folds that have no point, which would make other tracks of it.
-        called = [
-            number for number, fold in enumerate(run.folds) if fold.output and run.plan.folds[number].again
+        # Only folds of the stress test, so that both accuracies use the same tracks.
+        tested = [
+            number for number, fold in enumerate(run.folds) if fold.output and run.plan.folds[number].stress_steps
         ] or range(len(before))
-        all_before = np.concatenate([before[number] for number in called])
+        all_before = np.concatenate([before[number] for number in tested])
         accuracy, interval = float(all_before.mean()), wilson_interval(int(all_before.sum()), len(all_before))
         systems.append(StressSystem(name, accuracy, interval, points))
     return StressRecord(systems, stress.left_out, sorted(stress.unaltered), stress.problems)
@@ -123,15 +123,15 @@ def judge(stress: Stress, runs: Sequence[SystemRun], evaluation: Evaluation) -> 
 def _right(
     variant: Variant, run: SystemRun, number: int, fold: Fold, before: np.ndarray, numbers: dict[str, int]
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return which tests of a fold were right before and are right now, None without an output."""
-    again = run.plan.folds[number].again.get(variant.name)
-    if not (run.folds[number].output and again and again.step.finished()):
+    """Return masks of the tests of a fold that are correct unaltered and altered, or None without an output."""
+    extra = run.plan.folds[number].stress_steps.get(variant.name)
+    if not (run.folds[number].output and extra and extra.step.finished()):
         return None
     known = KnownPaths(full_path(track.path) for track in fold.tracks)
     place = {full_path(track.path): k for k, track in enumerate(fold.tracks)}
     order = [place[known.find(track.path)] for track in lists.read_unlabelled(variant.source)]
     altered = [track.path for track in lists.read_unlabelled(variant.test_list)]
-    answers, _ = read_output(again.step.leaves[0], TestList(altered), numbers)
+    answers, _ = read_output(extra.step.outputs[0], TestList(altered), numbers)
     return before[order], answers == fold.truth[order]
 
 
@@ -171,27 +171,27 @@ def write_stress(record: StressRecord, folder: Path) -> None:
 
 
 def read_stress(folder: Path) -> StressRecord | None:
-    """Read `stress.json` in a folder, None where there is none. Raises ListError if it is not as it was written."""
+    """Read `stress.json` in a folder; None if there is none. Raises ListError for an invalid file."""
     path = folder / STRESS
     try:
         record = read_record(path, StressRecord)
         unknown = {point.deformation for system in record.systems for point in system.points} - DEFORMATIONS.keys()
         if unknown:
-            raise ValueError(f"no deformation {', '.join(sorted(unknown))}")
+            raise ValueError(f"unknown deformation {', '.join(sorted(unknown))}")
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        text = f"{path}: cannot be read: {reason_of(error)}: write it again with crossval --stress, or remove it"
+        text = f"{path}: cannot be read: {reason_of(error)}: run crossval --stress again, or remove the file"
         raise ListError(text, code="report.stress-invalid") from error
     return record
 
 
 def summary(record: StressRecord) -> str:
-    """Return a row for each deformation and strength: accuracy of each system, and its change."""
+    """Return a table to print: the accuracy of each system and its change, for each deformation and strength."""
     names = [system.name for system in record.systems]
     width = max(17, *map(len, names)) if names else 0
     lines = [f"{'altered audio':36}" + "".join(f"  {name:>{width}}" for name in names)]
-    lines.append(f"{'as it is':36}" + "".join(f"  {system.accuracy:>{width}.2%}" for system in record.systems))
+    lines.append(f"{'unaltered':36}" + "".join(f"  {system.accuracy:>{width}.2%}" for system in record.systems))
     of_systems = [{(p.deformation, p.strength): p for p in system.points} for system in record.systems]
     n_most = max((p.n_tracks for points in of_systems for p in points.values()), default=0)
     for key in dict.fromkeys(key for points in of_systems for key in points):
@@ -205,4 +205,9 @@ def summary(record: StressRecord) -> str:
         if n_tracks != {n_most}:
             title += f" ({'/'.join(map(str, sorted(n_tracks)))} tracks)"
         lines.append(f"{title:36}" + "".join(f"  {cell:>{width}}" for cell in cells))
-    return "\n".join([*lines, "In brackets: change in points; *: p < 0.05 (McNemar, one test at a time)."])
+    return "\n".join(
+        [
+            *lines,
+            "In brackets: change in percentage points; *: p < 0.05 (McNemar's test, uncorrected).",
+        ]
+    )

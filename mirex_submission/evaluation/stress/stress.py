@@ -1,7 +1,7 @@
-"""Calls every system's classify script again, on altered test audio, and compares the answers.
+"""Run every system's classify script again on altered test audio.
 
-The training is that of the cross-validation. Altered audio is made once for all systems, and lies on the disk only
-during their calls. A call that has ended well is not repeated.
+The models are those of the cross-validation. Altered audio is made once for all systems, and is on the disk only while
+their steps run. A step that has already succeeded is not repeated.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stress:
-    """The calls on altered audio of a cross-validation.
+    """The steps on altered audio of a cross-validation.
 
     Parameters
     ----------
     variants : dict of str to list of Variant
-        Of each fold.
+        {fold: its variants}.
     workers : Workers
         Processes that alter audio.
     limit_s : float
-        Time after which no more calls begin.
+        Time after which no step starts.
     left_out : list of str
-        Filled by `run`: what was not begun for want of time.
+        Filled by `run`: variants left out because of the time limit.
     unaltered : set of str
         Filled by `run`: a note for each track that could not be altered.
     problems : dict of str to str
-        Filled by `run`: `SYSTEM FOLD VARIANT` to why a call does not count.
+        Filled by `run`: {`SYSTEM FOLD VARIANT`: why the step failed}.
     """
 
     variants: dict[str, list[Variant]]
@@ -65,16 +65,16 @@ class Stress:
 
     @property
     def test_lists(self) -> Mapping[str, Mapping[str, Path]]:
-        """The test list of each variant of each fold."""
+        """The test list of each variant, as {fold: {variant: file}}."""
         return {
             fold: {variant.name: variant.test_list for variant in of_fold} for fold, of_fold in self.variants.items()
         }
 
     def run(self, runner: Runner, runs: Sequence[SystemRun]) -> None:
-        """Make the calls that have not ended well before: for each variant all systems, fold by fold."""
+        """Run the steps that have not succeeded yet: for each variant all systems, fold by fold."""
         ends_s = time.monotonic() + self.limit_s
         for name in dict.fromkeys(run.plan.submission.name for run in runs if not run.plan.submission.separate):
-            text = f"{name}: has no classify.sh: it cannot answer for altered audio without another training"
+            text = f"{name}: no stress test: without classify.sh it cannot classify altered audio with the same model"
             log.warning("%s", coded(text, code="stress.no-classify"))
         calls = {
             (k, fold): [(run.plan, run.plan.folds[number]) for run in runs if run.folds[number].output]
@@ -87,8 +87,8 @@ class Stress:
             progress.advance()
         progress.close()
         if self.left_out:
-            text = f"{len(self.left_out)} variants of test lists are left out after {duration(self.limit_s)}"
-            text = f"{text}: {self.left_out[0]} and later: the same command with a longer --stress-limit goes on"
+            text = f"{len(self.left_out)} altered test lists are left out, {self.left_out[0]} and later: the limit of "
+            text += f"{duration(self.limit_s)} was reached: repeat the command with a longer --stress-limit to resume"
             log.warning("%s", coded(text, code="stress.time-limit"))
         for run in runs:
             for plan in (plan for plan in run.plan.folds if plan.copied and not plan.pending):
@@ -98,9 +98,9 @@ class Stress:
         self, runner: Runner, variant: Variant, fold: str, plans: Sequence[tuple[Plan, FoldPlan]], ends_s: float
     ) -> None:
         pending = [
-            (plan, again)
+            (plan, extra)
             for plan, of_fold in plans
-            if (again := of_fold.again.get(variant.name)) and not again.step.finished()
+            if (extra := of_fold.stress_steps.get(variant.name)) and not extra.step.finished()
         ]
         if not pending or time.monotonic() > ends_s:
             variant.remove()  # a run that was killed may have left it
@@ -110,12 +110,12 @@ class Stress:
         notes = variant.make(self.workers)
         left_s = max(1.0, ends_s - time.monotonic())
         for note in set(notes) - self.unaltered:
-            log.warning("%s", coded(f"is not altered: {note}", code="stress.not-altered"))
+            log.warning("%s", coded(f"could not be altered, classified unaltered: {note}", code="stress.not-altered"))
         self.unaltered.update(notes)
         titles = [f"{plan.submission.name} {fold} {variant.name}" for plan, _ in pending]
         try:
             results = runner.side_by_side(
-                [partial(runner.again, *call, title, left_s) for call, title in zip(pending, titles, strict=True)]
+                [partial(runner.stress_step, *call, title, left_s) for call, title in zip(pending, titles, strict=True)]
             )
         finally:
             variant.remove()

@@ -1,4 +1,4 @@
-"""The command: what it writes and prints, and its exit statuses."""
+"""The command audit: its files, output and exit statuses."""
 
 import json
 
@@ -14,7 +14,7 @@ LABELS = "rock", "jazz"
 
 
 def write_task(folder, *, n=12):
-    """Two folds of clips; fold k tests every second one."""
+    """Write two folds of clips; each fold tests every second clip."""
     tested = {"fold1": {}, "fold2": {}}
     for k in range(n):
         path = folder / f"{k * 7919 % 1009:04d}.wav"
@@ -59,7 +59,7 @@ def test_planted_problems_are_found_by_the_command(planted, run_script, tmp_path
     assert of_strict["problems"] == audit["problems"]
 
 
-def test_a_clean_task_is_silent(tmp_path):
+def test_a_clean_task_has_no_problems(tmp_path):
     lists = write_folds(tmp_path / "lists", write_task(tmp_path))
     done = call("audit", lists, "--out", tmp_path / "out", "--strict")
     assert done.status == 0, done.stderr
@@ -78,14 +78,14 @@ def test_wrong_lists_are_status_3_with_their_lines(planted, tmp_path):
 @pytest.mark.parametrize(
     ("text", "code"), [(None, "audit.missing"), ("{", "audit.invalid"), ('{"problems": 3}', "audit.invalid")]
 )
-def test_a_file_that_is_no_audit_is_refused(tmp_path, text, code):
+def test_an_invalid_audit_file_is_refused(tmp_path, text, code):
     if text:
         (tmp_path / "audit.json").write_text(text)
     with pytest.raises(ListError, match=code):
         read_audit(tmp_path / "audit.json")
 
 
-def test_an_audit_that_can_decode_nothing_does_not_say_that_all_is_well(tmp_path):
+def test_an_audit_without_readable_audio_gives_a_warning(tmp_path):
     tested = {fold: {tmp_path / f"{fold}{k}.wav": LABELS[k % 2] for k in range(4)} for fold in ("fold1", "fold2")}
     lists = write_folds(tmp_path / "lists", tested)
     done = call("audit", lists, "--out", tmp_path, "--strict")

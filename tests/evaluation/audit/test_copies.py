@@ -1,4 +1,4 @@
-"""Copies are found whatever was done to them, and different music is not taken for one recording."""
+"""Copies are found after any alteration, and different music is not reported as one recording."""
 
 import shutil
 
@@ -21,7 +21,7 @@ def as_wav(path, y, rate_hz=RATE_HZ):
     soundfile.write(path, y, rate_hz, "PCM_16", format="WAV")
 
 
-# What becomes of a clip, and how many seconds of it are cut off before.
+# Alterations of a clip, and the seconds that are cut off at its beginning.
 ALTERATIONS = [
     (0.0, write_mp3),
     (5.0, write_mp3),
@@ -34,7 +34,7 @@ ALTERATIONS = [
 
 @pytest.fixture(scope="module")
 def altered(tmp_path_factory):
-    """Twelve clips of which half have an altered copy: the folder, and {clip: its copy and the seconds between}."""
+    """Twelve clips, half of them with an altered copy: the folder, and {clip: (its copy, offset in seconds)}."""
     folder = tmp_path_factory.mktemp("altered")
     planted = {}
     for k in range(12):
@@ -60,7 +60,7 @@ def test_all_altered_copies_are_found_with_their_offsets_and_nothing_else(altere
     assert not list(folder.glob(".*"))  # the fingerprints
 
 
-def test_an_index_in_parts_finds_the_same(altered, tmp_path, monkeypatch):
+def test_an_index_in_several_parts_finds_the_same_copies(altered, tmp_path, monkeypatch):
     folder, planted = altered
     fingerprints = [fingerprint(str(path)) for path in sorted(folder.iterdir())]
     results = []
@@ -82,7 +82,7 @@ def test_without_frames_there_are_no_candidates(tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [0.05, 0.4, 1.0])
-def test_short_tracks_do_no_harm(tmp_path, seconds):
+def test_very_short_tracks_do_not_fail(tmp_path, seconds):
     files = [tmp_path / f"{k}.wav" for k in range(3)]
     for k, file in enumerate(files):
         as_wav(file, clip(k, 4.0)[: int(seconds * RATE_HZ)])
@@ -93,7 +93,7 @@ def test_short_tracks_do_no_harm(tmp_path, seconds):
 
 @pytest.fixture(scope="module")
 def task(tmp_path_factory):
-    """Two folds with each kind of copies, and an unreadable track."""
+    """Two folds with every kind of copies, and an unreadable track."""
     folder = tmp_path_factory.mktemp("kinds")
     paths = [folder / f"{k}.wav" for k in range(8)]
     for k, path in enumerate(paths):
@@ -134,7 +134,7 @@ def test_severity_folds_and_offsets_of_each_kind(task, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(20))
-def test_a_clean_corpus_is_silent(tmp_path, seed):
+def test_a_clean_corpus_has_no_copies(tmp_path, seed):
     files = [tmp_path / f"{k}.wav" for k in range(40)]
     for k, file in enumerate(files):
         as_wav(file, clip([seed, k], 5.0))

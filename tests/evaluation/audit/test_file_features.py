@@ -1,4 +1,4 @@
-"""What is measured of a file: each figure against audio that was made to have it."""
+"""File features: each one is compared with audio that was made to have a known value."""
 
 import os
 
@@ -22,7 +22,7 @@ def low_passed(y, hz):
 
 @pytest.fixture
 def measured(tmp_path):
-    """Write samples to a file and measure it."""
+    """A function that writes samples to a file and measures it."""
 
     def measure(y, rate_hz=RATE_HZ, name="a.wav", subtype=None):
         soundfile.write(tmp_path / name, y, rate_hz, subtype)
@@ -60,12 +60,12 @@ def test_levels_silence_and_clipping(measured):
 
 
 @pytest.mark.parametrize("limit_hz", [3400, 5500, 8000])
-def test_a_band_limit_is_seen(measured, limit_hz):
+def test_a_band_limit_is_measured(measured, limit_hz):
     assert measured(NOISE).upper_band_limit == RATE_HZ / 2
     assert measured(low_passed(NOISE, limit_hz)).upper_band_limit == pytest.approx(limit_hz, abs=200)
 
 
-def test_a_band_limit_of_resampling_and_of_mp3_is_seen(measured, tmp_path):
+def test_a_band_limit_of_resampling_and_of_mp3_is_measured(measured, tmp_path):
     was_11_khz = soxr.resample(soxr.resample(NOISE, RATE_HZ, 11025), 11025, RATE_HZ)
     assert 5000 < measured(was_11_khz).upper_band_limit < 5700
     limits = []
@@ -75,7 +75,7 @@ def test_a_band_limit_of_resampling_and_of_mp3_is_seen(measured, tmp_path):
     assert limits[0] < limits[1] < 10_000
 
 
-def test_the_noise_floor_is_what_remains_between_the_notes(measured):
+def test_the_noise_floor_is_the_power_between_the_notes(measured):
     t = np.arange(3 * RATE_HZ) / RATE_HZ
     notes = sum(0.1 * np.sin(2 * np.pi * 440 * k * t) for k in (1, 2, 3))
     floors = [measured(notes + 0.03 * gain * NOISE).noise_floor for gain in (1, 0.1)]

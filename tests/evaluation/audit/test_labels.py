@@ -1,4 +1,4 @@
-"""Labels that look wrong: hand-computed cases, planted ones, and when they are a warning."""
+"""Labels that look wrong: cases computed by hand, planted wrong labels, and the severity."""
 
 import numpy as np
 import pytest
@@ -21,11 +21,11 @@ def test_thresholds_joint_and_margins_as_computed_by_hand():
     assert learned.doubtful.tolist() == [2, 5]
 
 
-def test_what_reaches_no_threshold_is_not_doubtful_and_of_two_the_likeliest_counts():
+def test_a_track_below_all_thresholds_is_not_doubtful_and_of_two_classes_the_likeliest_counts():
     labels = np.array([0, 0, 1, 1, 2])
     probabilities = np.array([[0.8, 0.1, 0.1], [0.3, 0.4, 0.3], [0.1, 0.9, 0.0], [0.6, 0.1, 0.3], [0.55, 0.25, 0.2]])
     learned = ConfidentLabels(labels, probabilities)
-    # Thresholds 0.55, 0.5 and 0.2: the second track reaches that of class 2 alone, which is not its likeliest one.
+    # Thresholds 0.55, 0.5 and 0.2: the second track reaches only that of class 2, which is not its likeliest class.
     assert np.allclose(learned.thresholds, [0.55, 0.5, 0.2])
     assert learned.confident.tolist() == [0, 2, 1, 0, 0]
     assert learned.doubtful.tolist() == [3, 4, 1]
@@ -35,7 +35,7 @@ def test_what_reaches_no_threshold_is_not_doubtful_and_of_two_the_likeliest_coun
 
 
 def answers(seed, *, n=180, sep=4.0, swapped=0.1):
-    """Out-of-fold probabilities of a trained classifier, labels of which some are swapped, and which."""
+    """Return out-of-fold probabilities of a trained classifier, labels with some swapped, and a mask of the swapped."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import cross_val_predict
 
@@ -53,7 +53,7 @@ def test_planted_wrong_labels_come_first():
     for seed in range(3):
         labels, probabilities, wrong = answers(seed)
         learned = ConfidentLabels(labels, probabilities)
-        assert learned.rather_wrong
+        assert learned.labels_seem_wrong
         hits += len(wrong & set(learned.doubtful.tolist()))
         first += len(wrong & set(learned.doubtful[: len(wrong)].tolist()))
         listed, planted = listed + len(learned.doubtful), planted + len(wrong)
@@ -61,8 +61,8 @@ def test_planted_wrong_labels_come_first():
 
 
 @pytest.mark.parametrize("sep", [1.0, 3.0, 6.0])
-def test_right_labels_give_no_warning_however_good_the_system_is(sep):
-    assert not any(ConfidentLabels(*answers(seed, sep=sep, swapped=0)[:2]).rather_wrong for seed in range(3))
+def test_correct_labels_give_no_warning_for_good_and_bad_systems(sep):
+    assert not any(ConfidentLabels(*answers(seed, sep=sep, swapped=0)[:2]).labels_seem_wrong for seed in range(3))
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_probabilities_beside_outputs_are_read_fold_by_fold(lists):
     assert doubtful_labels(read_task([folder])) == []
 
 
-def test_predictions_of_one_system_give_notes_and_of_several_votes(lists, tmp_path):
+def test_predictions_of_one_system_give_notes_and_of_several_systems_votes(lists, tmp_path):
     folder, wrong = lists
     for name in ("a", "b", "c"):
         (tmp_path / name).mkdir()

@@ -1,4 +1,4 @@
-"""What both sides of a fold share: groups, titles, folders; and names in several Unicode forms."""
+"""Leaks: groups, titles and folders in both training and test, and names in several Unicode forms."""
 
 import pytest
 from audit_corpus import write_folds
@@ -24,19 +24,19 @@ def found(problems):
 
 
 def numbered(n=12):
-    """Two folds of numbered files, a folder a class."""
+    """Return two folds of numbered files, with one folder per class."""
     return {
         f"fold{k}": {f"/none/{label}/{label}_{i:02d}.wav": label for i in range(k, n, 2) for label in ("rock", "jazz")}
         for k in (0, 1)
     }
 
 
-def test_numbered_files_in_folders_of_classes_are_no_leak(tmp_path):
+def test_numbered_files_in_folders_of_classes_are_not_a_leak(tmp_path):
     assert leaks(task_of(tmp_path, numbered())) == []
 
 
 @pytest.mark.parametrize("name", ["{:02d}", "track{}", "take {} a{}"])
-def test_numbers_that_repeat_in_each_folder_are_no_titles(tmp_path, name):
+def test_numbers_that_repeat_in_each_folder_are_not_titles(tmp_path, name):
     tested = {
         f"fold{k}": {f"/none/{label}{k}/{name.format(i, i)}.wav": label for i in range(6) for label in ("rock", "jazz")}
         for k in (0, 1)
@@ -44,7 +44,7 @@ def test_numbers_that_repeat_in_each_folder_are_no_titles(tmp_path, name):
     assert leaks(task_of(tmp_path, tested)) == []
 
 
-def test_artists_and_albums_on_both_sides(tmp_path):
+def test_artists_and_albums_in_training_and_test(tmp_path):
     tested = numbered(4)
     rock = [f"/none/rock/rock_{i:02d}.wav" for i in range(4)]
     jazz = [f"/none/jazz/jazz_{i:02d}.wav" for i in range(4)]
@@ -62,7 +62,7 @@ def test_artists_and_albums_on_both_sides(tmp_path):
     assert [(p.group, sorted(p.paths)) for p in problems][1:] == [("one album", jazz)]
 
 
-def test_titles_on_both_sides_however_they_are_written(tmp_path):
+def test_titles_in_training_and_test_in_any_spelling(tmp_path):
     tested = numbered(4)
     tested["fold0"]["/none/a/03 - La Vie en Rose.mp3"] = "rock"
     tested["fold1"]["/none/b/la_vie_en_rose (Live).wav"] = "rock"

@@ -1,4 +1,4 @@
-"""Shortcuts: what was planted predicts the label, what was not stays silent."""
+"""Shortcuts: planted features predict the label, and random features give no problem."""
 
 import json
 from pathlib import Path
@@ -24,7 +24,7 @@ PLANTED = {
 
 
 def task_of(seed, *, n=90, folds=3, name=lambda label, k, code: f"/audio/{code}.wav", group=lambda k: ""):
-    """Make a task of two classes in equal folds, and features that have nothing to do with them."""
+    """Make a task of two classes in balanced folds, and features that are independent of the labels."""
     rng = np.random.default_rng(seed)
     measured, tracks = {}, []
     for k in range(n):
@@ -64,7 +64,7 @@ def plant(task, measured, feature):
     }
 
 
-def test_what_has_nothing_to_do_with_the_label_is_silent():
+def test_independent_features_give_no_problem():
     task, measured = task_of(0)
     made, problems = shortcuts_of(measured, task)
     assert problems == []
@@ -83,7 +83,7 @@ def test_the_rate_of_false_alarms_in_20_clean_corpora():
 
 
 @pytest.mark.parametrize("feature", [feature for feature in PLANTED if feature != "modification date"])
-def test_what_was_planted_is_found_alone_and_in_all_together(feature):
+def test_a_planted_feature_is_found_alone_and_in_all_together(feature):
     task, measured = task_of(1)
     made, problems = shortcuts_of(plant(task, measured, feature), task)
     assert {problem.feature for problem in problems} == {ALL, feature}
@@ -92,14 +92,14 @@ def test_what_was_planted_is_found_alone_and_in_all_together(feature):
 
 
 @pytest.mark.parametrize("folder", ["audio", "rock_jazz"])
-def test_names_and_dates_are_notes_and_no_part_of_all_together(folder):
+def test_names_and_dates_give_notes_and_are_not_part_of_all_together(folder):
     task, measured = task_of(2, name=lambda label, k, code: f"/{folder}/{label}/{code}.wav")
     made, problems = shortcuts_of(plant(task, measured, "modification date"), task)
     notes = {problem.feature: problem for problem in problems}
     assert set(notes) == {"path tokens", "modification date"}
     assert {problem.severity for problem in problems} == {"note"}
     assert {problem.code for problem in problems} == {"audit.label-in-name"}
-    assert "90 of 90 tracks have their very label" in notes["path tokens"].message
+    assert "the label itself is in the names of 90 of 90 tracks" in notes["path tokens"].message
     accuracy = {shortcut.feature: shortcut.accuracy for shortcut in made}
     assert accuracy["path tokens"] == accuracy["modification date"] == 1 and accuracy[ALL] < 0.65
 
@@ -111,20 +111,20 @@ def test_names_and_dates_are_notes_and_no_part_of_all_together(folder):
         lambda label, k, code: f"/audio/{k // 2 + 1000 * (label == 'jazz')}.wav",
     ],
 )
-def test_labels_in_file_names_are_seen_as_words_and_as_numbers(name):
+def test_labels_in_file_names_are_found_as_words_and_as_numbers(name):
     task, measured = task_of(3, name=name)
     assert [problem.feature for problem in shortcuts_of(measured, task)[1]] == ["name tokens"]
 
 
-def test_tracks_of_a_group_are_no_independent_tests():
+def test_tracks_of_a_group_are_not_independent_tests():
     of_tracks = task_of(4)
-    # Pairs of every class in one fold; each group agrees in what is planted.
+    # Pairs of every class in one fold; all tracks of a group have the same planted value.
     of_groups = task_of(4, group=lambda k: f"artist {k % 6}")
     wide, narrow = (shortcuts_of(plant(*made, "loudness"), made[0])[0][0].interval for made in (of_groups, of_tracks))
     assert wide != narrow
 
 
-def test_chance_is_the_most_frequent_label_and_few_tracks_are_no_failure():
+def test_chance_is_the_most_frequent_label_and_few_tracks_do_not_fail():
     task, measured = task_of(5, n=12, folds=2)
     uneven = {file: of_file for k, (file, of_file) in enumerate(measured.items()) if k % 2 == 0 or k < 4}
     made, problems = shortcuts_of(uneven, task)

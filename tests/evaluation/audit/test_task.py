@@ -1,4 +1,4 @@
-"""The lists, groups and outputs of an audit are found, and read with every problem named."""
+"""Reading the lists, groups and outputs of an audit, with messages for every problem."""
 
 import pytest
 from audit_corpus import write_folds
@@ -53,7 +53,7 @@ def test_all_problems_of_all_lists_are_named_at_once(lists):
         read_task([lists / "fold2.train.txt", lists / "fold2.truth.txt"], groups=[("a", str(lists / "groups.txt"))])
 
 
-def test_groups_of_the_folder_or_given(lists, tmp_path):
+def test_groups_come_from_the_folder_or_from_an_option(lists, tmp_path):
     (lists / "groups.txt").write_text("/none/rock_1a.wav\tThe  Who\n/none/jazz_2a.wav\tBird\n")
     task = read_task([lists])
     assert list(task.groups) == ["group"]
@@ -62,7 +62,7 @@ def test_groups_of_the_folder_or_given(lists, tmp_path):
     album.write_text("/none/rock_1a.wav\tTommy\n")
     assert list(read_task([lists], groups=[("album", str(album))]).groups) == ["album"]
     album.write_text("rock_1a.wav\tTommy\n")
-    with pytest.raises(UsageError, match="none of the tracks"):
+    with pytest.raises(UsageError, match="no track of the lists"):
         read_task([lists], groups=[("album", str(album))])
 
 
@@ -79,7 +79,7 @@ def test_outputs_of_one_system_or_of_several(lists, tmp_path):
         name: [f"{fold}.txt" for fold in TESTED] for name in ("ours", "theirs")
     }
     assert list(read_task([lists], outputs=[(None, f"{out}/ours"), ("b", f"{out}/theirs")]).systems) == ["ours", "b"]
-    # As crossval leaves them: outputs and probabilities in folders of a system's folder.
+    # As crossval writes them: outputs and probabilities in subfolders of a system's folder.
     (tmp_path / "crossval" / "ours" / "probabilities").mkdir(parents=True)
     (tmp_path / "out" / "ours").rename(tmp_path / "crossval" / "ours" / "outputs")
     for fold in TESTED:
@@ -96,11 +96,11 @@ def test_outputs_of_one_system_or_of_several(lists, tmp_path):
 def test_two_lists_of_groups_need_two_names(lists):
     groups = str(lists / "groups.txt")
     (lists / "groups.txt").write_text("/none.wav\tx\n")
-    with pytest.raises(UsageError, match=r"a name of its own.*\[usage\.groups\]"):
+    with pytest.raises(UsageError, match=r"a different name.*\[usage\.groups\]"):
         read_task([lists], groups=[("group", groups), ("group", groups)])
 
 
 @pytest.mark.parametrize("n", [0, 3])
-def test_other_numbers_of_lists_are_refused(lists, n):
+def test_a_wrong_number_of_lists_is_refused(lists, n):
     with pytest.raises(UsageError, match=r"\[usage\.audit-lists\]"):
         read_task([lists] * n)

@@ -1,4 +1,4 @@
-"""Lists of three folds, submissions of shell scripts, and calls of crossval."""
+"""Fixtures: lists of three folds, submissions of shell scripts, and runs of crossval."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mirex_submission.cli.main import main
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
-    """Run crossval in the test's folder: its status, stdout and stderr."""
+    """A function that runs crossval in the test's folder and returns its status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args):
@@ -33,7 +33,7 @@ def lists(tmp_path):
 
 @pytest.fixture
 def submission(tmp_path):
-    """Write a submission of some scripts; returns its folder."""
+    """A function that writes a submission of some scripts and returns its folder."""
 
     def write(name="good", **scripts):
         folder = tmp_path / name / "commands"

@@ -1,4 +1,4 @@
-"""Cross-validations on the workers of real clusters, which the tests start: workers, runs and schedulers that die."""
+"""Cross-validations on workers of real clusters, which the tests start: workers, runs and schedulers are killed."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ SCRIPTS = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
 
 @pytest.fixture(scope="module")
 def dask(tmp_path_factory):
-    """The options of a Dask cluster of three workers, each of which has a GPU of its own."""
+    """The options of a Dask cluster of three workers, each with its own GPU."""
     pytest.importorskip("distributed")
     variables = {"CUDA_VISIBLE_DEVICES": "GPU-of-worker", "SLURM_JOB_ID": "77", "WHOSE": "worker"}
     with dask_cluster(tmp_path_factory.mktemp("dask"), n_workers=3, **variables) as (address, _):
@@ -52,12 +52,12 @@ def command(*options):
     return [*ours, *options]
 
 
-# Workers that die.
+# Killed workers.
 
 
 @pytest.mark.usefixtures("lists")
 @CLUSTERS
-def test_a_worker_killed_in_the_middle_costs_its_step_only_and_no_byte(call, submission, tmp_path, cluster):
+def test_a_killed_worker_repeats_only_its_step_with_the_same_bytes(call, submission, tmp_path, cluster):
     kill = f"[ -e {tmp_path}/killed ] || {{ touch {tmp_path}/killed; kill -9 $PPID; sleep 1000; }}"
     good = submission("good", **{**SCRIPTS, "train": f'case "$4" in *fold2*) {kill} ;; esac\n{TRAIN}'})
     other = submission("other", extractFeatures=EXTRACT, train="sleep 1\n" + TRAIN, classify=CLASSIFY)
@@ -88,7 +88,7 @@ def test_a_worker_killed_in_the_middle_costs_its_step_only_and_no_byte(call, sub
 @pytest.mark.slow
 @pytest.mark.usefixtures("lists")
 @CLUSTERS
-def test_a_step_that_kills_each_worker_fails_with_its_reason_and_the_others_go_on(call, submission, tmp_path, cluster):
+def test_a_step_that_kills_each_worker_fails_with_a_reason_and_the_others_continue(call, submission, tmp_path, cluster):
     kill = 'case "$4" in *fold2*) kill -9 $PPID; sleep 1000 ;; esac\n'
     folder = submission(train=f'{kill}cp "$4" "$3/model"\n', classify=CLASSIFY)
     status, _, stderr = call("--submission", f"Good={folder}", *cluster)
@@ -98,16 +98,14 @@ def test_a_step_that_kills_each_worker_fails_with_its_reason_and_the_others_go_o
     assert "Traceback" not in stderr
 
 
-# Runs that end.
+# Interrupted runs.
 
 
 @pytest.mark.usefixtures("lists")
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), pytest.param(signal.SIGKILL, -9, marks=pytest.mark.slow)]
 )
-def test_a_run_that_is_ended_leaves_nothing_running_on_the_workers_and_resumes(
-    submission, tmp_path, dask, number, status
-):
+def test_an_interrupted_run_stops_its_steps_on_the_workers_and_resumes(submission, tmp_path, dask, number, status):
     wait = f"[ -e {tmp_path}/go ] || {{ sleep 1000 & echo $! > {tmp_path}/pid; wait; }}"
     folder = submission(**{**SCRIPTS, "train": f'case "$4" in *fold2*) {wait} ;; esac\n{TRAIN}'})
     run = command("--submission", f"Good={folder}", *dask)
@@ -131,7 +129,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_on_the_workers_and_resumes(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("lists")
-def test_a_scheduler_that_dies_ends_the_run_and_its_steps(submission, tmp_path):
+def test_a_killed_scheduler_ends_the_run_and_its_steps(submission, tmp_path):
     pytest.importorskip("distributed")
     folder = submission(train=f"sleep 1000 & echo $! > {tmp_path}/pid; wait\n", classify=CLASSIFY)
     (tmp_path / "dask").mkdir()
@@ -146,7 +144,7 @@ def test_a_scheduler_that_dies_ends_the_run_and_its_steps(submission, tmp_path):
         wait_for(lambda: gone(int((tmp_path / "pid").read_text())))
 
 
-# What a step on a worker has.
+# Folder and environment of a step on a worker.
 
 
 @pytest.mark.usefixtures("lists")
@@ -163,11 +161,11 @@ def test_steps_have_the_callers_folder_and_environment_and_the_workers_gpu(
         assert not [line for line in seen if line.startswith("OMP_") and line.partition("=")[0] not in os.environ]
 
 
-# Clusters that cannot be used.
+# Unusable clusters.
 
 
 @pytest.mark.usefixtures("lists")
-def test_a_scheduler_that_cannot_be_reached_is_named_before_anything_is_called(call, submission, tmp_path):
+def test_an_unreachable_scheduler_is_named_before_any_step_runs(call, submission, tmp_path):
     pytest.importorskip("distributed")
     address = f"tcp://127.0.0.1:{free_port()}"
     began_s = time.monotonic()
@@ -185,7 +183,7 @@ def test_a_scheduler_needs_a_cluster(call, submission, tmp_path):
 @pytest.mark.usefixtures("lists")
 @CLUSTERS
 def test_workers_that_do_not_share_the_scratch_folder_are_named(call, submission, tmp_path, cluster):
-    """Below /proc/self/cwd each process sees another folder."""
+    """Use /proc/self/cwd, which is a different folder for each process."""
     folder = submission()
     status, _, stderr = call("--submission", str(folder), *cluster, "--scratch", "/proc/self/cwd/scratch")
     assert status == 2
@@ -196,7 +194,7 @@ def test_workers_that_do_not_share_the_scratch_folder_are_named(call, submission
 
 
 @pytest.mark.usefixtures("lists")
-def test_a_scratch_folder_in_use_is_refused_and_the_heartbeat_of_its_run_left_alone(call, submission, tmp_path, dask):
+def test_a_scratch_folder_in_use_is_refused_and_its_heartbeat_is_unchanged(call, submission, tmp_path, dask):
     (tmp_path / "scratch").mkdir()
     with open(tmp_path / "scratch/.lock", "w+b") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -206,12 +204,12 @@ def test_a_scratch_folder_in_use_is_refused_and_the_heartbeat_of_its_run_left_al
             assert heartbeat.read().startswith(heartbeat.run)
 
 
-# How a worker watches its run.
+# How a worker monitors its run.
 
 
 @pytest.fixture
 def beat(tmp_path, monkeypatch):
-    """A heartbeat of 0.1 s, the event that ends it, and a watch of it."""
+    """A heartbeat of 0.1 s, the event that ends it, and a watch on it."""
     monkeypatch.setattr(remote, "_BEAT_S", 0.1)
     monkeypatch.setattr(remote, "SILENCE_S", 1.0)
     stop, lease = threading.Event(), tmp_path / "step.worker"
@@ -226,7 +224,7 @@ def until_set(watch):
     return time.monotonic() - began_s
 
 
-def test_a_step_goes_on_as_long_as_its_run_lives(beat):
+def test_a_step_continues_as_long_as_its_run_is_alive(beat):
     _, stop, watch = beat
     for _ in range(15):
         assert not watch.is_set()
@@ -235,7 +233,7 @@ def test_a_step_goes_on_as_long_as_its_run_lives(beat):
     assert until_set(watch) < 5
 
 
-def test_a_step_ends_when_its_run_is_silent(beat):
+def test_a_step_stops_when_its_run_has_no_new_heartbeat(beat):
     heartbeat, stop, watch = beat
     stop.set()
     wait_for(lambda: heartbeat.read() == remote._ENDED)
@@ -244,7 +242,7 @@ def test_a_step_ends_when_its_run_is_silent(beat):
 
 
 @pytest.mark.parametrize("change", ["another run", "no file", "another worker", "no lease"])
-def test_a_step_ends_when_another_run_or_worker_has_taken_over(beat, tmp_path, change):
+def test_a_step_stops_when_another_run_or_worker_has_taken_over(beat, tmp_path, change):
     heartbeat, _, watch = beat
     assert not watch.is_set()
     if change == "another run":

@@ -1,4 +1,4 @@
-"""Cross-validations of small submissions in shell script, good and bad, and of our own."""
+"""Cross-validations of small shell-script submissions, good and bad, and of our own submission."""
 
 import csv
 import json
@@ -29,7 +29,7 @@ def test_a_submission_is_extracted_once_and_trained_and_classified_fold_by_fold(
     assert all("-numThreads 3" in line for line in (tmp_path / "good" / "called").read_text().splitlines())
 
 
-def test_runs_json_tells_all_that_was_done(call, submission, tmp_path, lists):
+def test_runs_json_records_every_step(call, submission, tmp_path, lists):
     folder = submission()
     call("--submission", str(folder))
     record = runs(tmp_path)
@@ -54,7 +54,7 @@ def test_runs_json_tells_all_that_was_done(call, submission, tmp_path, lists):
 
 
 @pytest.mark.usefixtures("lists")
-def test_what_a_submission_does_wrong_is_told_and_the_rest_goes_on(call, submission, tmp_path):
+def test_failures_of_a_submission_are_reported_and_the_others_continue(call, submission, tmp_path):
     good = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     only_fold_2 = 'case "$4" in *fold2*) {} ;; esac\n'.format
     systems = {
@@ -93,7 +93,7 @@ def test_what_a_submission_does_wrong_is_told_and_the_rest_goes_on(call, submiss
         name: [fold["faults"][0] if fold["faults"] else "" for fold in system["folds"].values()]
         for name, system in runs(tmp_path)["systems"].items()
     }
-    assert faults["fails"][1].startswith("train: status 1; its log, ") and faults["fails"][1].endswith(
+    assert faults["fails"][1].startswith("train: status 1; last line of its log ") and faults["fails"][1].endswith(
         "out of luck [crossval.status]"
     )
     assert re.search(r"/none/jazz_03\.wav.*\[output\.missing-track\]", faults["misses"][0])
@@ -111,7 +111,7 @@ def test_what_a_submission_does_wrong_is_told_and_the_rest_goes_on(call, submiss
 
 
 @pytest.mark.usefixtures("lists")
-def test_a_call_that_hangs_is_ended_with_its_child_and_the_next_folds_come(call, submission, tmp_path):
+def test_a_hanging_step_is_stopped_with_its_child_and_the_next_folds_run(call, submission, tmp_path):
     hang = f'case "$4" in *fold2*) sleep 1000 & echo $! > {tmp_path}/pid; wait ;; esac\n'
     scripts = {"train": hang + 'cp "$4" "$3/model"\n', "classify": CLASSIFY}
     status, _, stderr = call("--submission", str(submission(**scripts)), "--time-limit", "5s")
@@ -121,10 +121,10 @@ def test_a_call_that_hangs_is_ended_with_its_child_and_the_next_folds_come(call,
     wait_for(lambda: gone(int((tmp_path / "pid").read_text())))
 
 
-# Not again.
+# Finished steps are not repeated.
 
 
-def test_what_has_ended_well_is_not_called_again_as_long_as_all_is_as_it_was(call, submission, tmp_path, lists):
+def test_a_finished_step_is_not_repeated_as_long_as_nothing_has_changed(call, submission, tmp_path, lists):
     folder = submission()
     args = ("--submission", f"Good={folder}")
     made = tmp_path / "good" / "called"
@@ -154,7 +154,7 @@ def test_what_has_ended_well_is_not_called_again_as_long_as_all_is_as_it_was(cal
 
 
 @pytest.mark.usefixtures("lists")
-def test_options_of_a_system_go_to_its_training_and_another_training_is_another_call(call, submission, tmp_path):
+def test_options_of_a_system_go_to_its_training_and_other_options_are_another_step(call, submission, tmp_path):
     train = 'while [ $# -gt 2 ]; do shift; done\ncp "$2" "$1/model"\n'
     folder = submission(extractFeatures=EXTRACT, train=train, classify=CLASSIFY)
     systems = ("--submission", f"Plain={folder}", "--submission", f"More={folder}", "-numThreads", "5")
@@ -174,7 +174,7 @@ def test_options_of_a_system_go_to_its_training_and_another_training_is_another_
 
 
 @pytest.mark.usefixtures("lists")
-def test_systems_of_one_folder_are_extracted_once_and_each_has_a_training_and_options_of_its_own(
+def test_systems_of_one_folder_share_the_extraction_and_have_their_own_trainings_and_options(
     call, submission, tmp_path
 ):
     classify = 'shift 2; if [ "$1" = --wrong ]; then shift; set -- "$1" /dev/null "$3"; fi\n'
@@ -188,7 +188,7 @@ def test_systems_of_one_folder_are_extracted_once_and_each_has_a_training_and_op
 
 
 @pytest.mark.usefixtures("lists")
-def test_what_has_failed_is_called_again_and_nothing_else(call, submission, tmp_path):
+def test_only_failed_steps_are_repeated(call, submission, tmp_path):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     scripts["classify"] = f'case "$4" in *fold2*) [ -e {tmp_path}/mended ] ;; esac\n{CLASSIFY}'
     args = ("--submission", f"Good={submission(**scripts)}")
@@ -203,7 +203,7 @@ def test_what_has_failed_is_called_again_and_nothing_else(call, submission, tmp_
 
 
 @pytest.mark.usefixtures("lists")
-def test_an_output_of_an_earlier_time_is_not_taken_for_what_a_call_should_have_written(call, submission, tmp_path):
+def test_an_earlier_output_is_not_mistaken_for_the_output_of_a_step(call, submission, tmp_path):
     args = ("--submission", f"Good={submission()}")
     assert call(*args)[0] == 0
     submission(**{name.removesuffix(".sh"): text for name, text in GOOD.items()} | {"classify": "exit 0\n"})
@@ -224,7 +224,7 @@ def test_an_output_of_an_earlier_time_is_not_taken_for_what_a_call_should_have_w
     ],
     ids=str,
 )
-def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_path, number, status, jobs):
+def test_an_interrupted_run_stops_its_steps_and_resumes(submission, tmp_path, number, status, jobs):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     wait = f"[ -e {tmp_path}/go ] || {{ touch $3/half; sleep 1000 & echo $! > {tmp_path}/pid; wait; }}"
     scripts["train"] = f'[ ! -e $3/half ]\ncase "$4" in *fold2*) {wait} ;; esac\n{TRAIN}'
@@ -253,7 +253,7 @@ def test_a_run_that_is_ended_leaves_nothing_running_and_goes_on(submission, tmp_
 
 
 @pytest.mark.usefixtures("lists")
-def test_outputs_of_an_earlier_time_do_not_count_where_extraction_fails_now(call, submission, tmp_path):
+def test_earlier_outputs_do_not_count_if_the_extraction_fails(call, submission, tmp_path):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     args = ("--submission", f"Good={submission(**scripts)}")
     assert call(*args)[0] == 0
@@ -263,7 +263,7 @@ def test_outputs_of_an_earlier_time_do_not_count_where_extraction_fails_now(call
 
 
 @pytest.mark.usefixtures("lists")
-def test_another_extraction_begins_with_an_empty_scratch_folder(call, submission, tmp_path):
+def test_another_extraction_starts_with_an_empty_scratch_folder(call, submission, tmp_path):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     once = '[ ! -e "$3/features" ] && cp "$4" "$3/features"\n'
     args = ("--submission", f"Good={submission(**{**scripts, 'extractFeatures': once})}")
@@ -273,7 +273,7 @@ def test_another_extraction_begins_with_an_empty_scratch_folder(call, submission
 
 
 @pytest.mark.usefixtures("lists")
-def test_what_a_system_leaves_beside_its_output_or_links_to_harms_nobody(call, submission, tmp_path):
+def test_extra_files_and_links_of_a_system_do_no_harm(call, submission, tmp_path):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     beside = submission("beside", **{**scripts, "classify": f'{CLASSIFY}echo 1 > "${{5%.txt}}.scores.txt"\n'})
     classify = f'{ANSWER}! grep -qFf "$4" "$3/model"\nanswer < "$4" > "$3/result"\nln -sf "$3/result" "$5"\n'
@@ -283,7 +283,7 @@ def test_what_a_system_leaves_beside_its_output_or_links_to_harms_nobody(call, s
         status, _, stderr = call(*args)
         assert status == 0, stderr
         assert accuracies(tmp_path) == {"Beside": [4, 4, 4], "Linked": [4, 4, 4]}
-    assert stderr.count("done before") == 8
+    assert stderr.count("already done") == 8
 
 
 @pytest.mark.usefixtures("lists")
@@ -298,7 +298,7 @@ def test_other_lists_beside_those_of_the_folds_do_not_count(call, submission, tm
 
 
 @pytest.mark.usefixtures("lists")
-def test_a_folder_of_scripts_that_changes_itself_is_warned_of(call, submission):
+def test_a_folder_of_scripts_that_changes_itself_gives_a_warning(call, submission):
     train = f'date +%N >> "$(dirname "$0")/diary.txt"\n{TRAIN}'
     folder = submission(**{**{name.removesuffix(".sh"): text for name, text in GOOD.items()}, "train": train})
     status, _, stderr = call("--submission", str(folder))
@@ -307,7 +307,7 @@ def test_a_folder_of_scripts_that_changes_itself_is_warned_of(call, submission):
 
 
 @pytest.mark.usefixtures("lists")
-def test_a_damaged_record_of_a_call_is_none_and_control_characters_of_a_log_stay_in_it(call, submission, tmp_path):
+def test_a_damaged_record_is_ignored_and_control_characters_of_a_log_stay_in_it(call, submission, tmp_path):
     scripts = {name.removesuffix(".sh"): text for name, text in GOOD.items()}
     red = r"printf '\033[31mred'; exit 5"
     args = ("--submission", f"Good={submission(**{**scripts, 'classify': red})}")
@@ -327,17 +327,17 @@ def test_strict_does_not_hide_that_a_submission_failed(call, submission, tmp_pat
     assert status == 8 and "Half fold3: " in stderr
 
 
-# Side by side.
+# Folds in parallel.
 
 
 @pytest.mark.usefixtures("lists")
-def test_folds_run_side_by_side_each_in_a_scratch_folder_of_its_own(call, submission, tmp_path):
+def test_parallel_folds_have_their_own_scratch_folders(call, submission, tmp_path):
     meet = f"touch {tmp_path}/here.$$\nwhile [ $(ls {tmp_path} | grep -c here) -lt 3 ]; do sleep 0.05; done\n"
     scripts = {"extractFeatures": EXTRACT, "train": meet + TRAIN, "classify": CLASSIFY}
     status, _, stderr = call("--submission", f"Good={submission(**scripts)}", "--jobs", "3", "--time-limit", "2m")
     assert status == 0, stderr
     assert accuracies(tmp_path) == {"Good": [4, 4, 4]}
-    # As many folds at a time is no other task.
+    # Another number of parallel folds does not repeat any step.
     (tmp_path / "good/called").write_text("")
     assert call("--submission", f"Good={tmp_path}/good/commands", "--jobs", "1")[0] == 0
     assert called(tmp_path) == []
@@ -347,7 +347,7 @@ SHOW_GPU = 'echo "gpu ${CUDA_VISIBLE_DEVICES-unset}"\n'
 
 
 def gpus_of(tmp_path):
-    """What each fold's training saw."""
+    """Return the GPUs that the training of each fold could see."""
     logs = sorted((tmp_path / "out/Good/logs").glob("*.train.log"))
     return [next(line for line in log.read_text().splitlines() if line.startswith("gpu ")) for log in logs]
 
@@ -363,7 +363,7 @@ def gpus_of(tmp_path):
         ("3", None, ["--device", "cpu"], {"gpu -1"}),
     ],
 )
-def test_with_several_gpus_each_fold_has_one(call, submission, tmp_path, monkeypatch, jobs, visible, options, seen):
+def test_with_several_gpus_each_fold_gets_one(call, submission, tmp_path, monkeypatch, jobs, visible, options, seen):
     (tmp_path / "tools").mkdir()
     (tmp_path / "tools/nvidia-smi").write_text("#!/bin/sh\necho GPU-a\necho GPU-b\n")
     (tmp_path / "tools/nvidia-smi").chmod(0o755)
@@ -380,7 +380,7 @@ def test_with_several_gpus_each_fold_has_one(call, submission, tmp_path, monkeyp
 
 
 @pytest.mark.usefixtures("lists")
-def test_calls_have_the_callers_environment(submission, tmp_path):
+def test_steps_have_the_callers_environment(submission, tmp_path):
     scripts = {"train": 'env; cp "$4" "$3/model"\n', "classify": CLASSIFY}
     command = [sys.executable, "-m", "mirex_submission", "crossval", "lists", "--scratch", "scratch", "--out", "out"]
     given = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MKL_", "KERAS_"))}
@@ -392,7 +392,7 @@ def test_calls_have_the_callers_environment(submission, tmp_path):
     assert not [line for line in seen if line.startswith(("OMP_", "KERAS_", "MPLCONFIGDIR", "PYTHONSAFEPATH"))]
 
 
-# What is refused before anything is called.
+# Refused before any step runs.
 
 
 @pytest.mark.parametrize(
@@ -416,7 +416,7 @@ def test_calls_have_the_callers_environment(submission, tmp_path):
     ],
 )
 @pytest.mark.usefixtures("lists")
-def test_a_wrong_call_is_usage(call, submission, tmp_path, options, expected):
+def test_wrong_arguments_are_a_usage_error(call, submission, tmp_path, options, expected):
     submission()
     (tmp_path / "both").mkdir()
     (tmp_path / "both/trainAndClassify.sh").touch(0o755)
@@ -426,7 +426,7 @@ def test_a_wrong_call_is_usage(call, submission, tmp_path, options, expected):
     assert not (tmp_path / "scratch").exists()
 
 
-def test_a_fold_whose_name_no_model_of_ours_can_have_is_refused_before_anything_is_called(call, lists, tmp_path):
+def test_a_fold_name_that_cannot_be_a_model_name_is_refused_before_any_step_runs(call, lists, tmp_path):
     for part in ("train", "test", "truth"):
         (lists / f"fold1.{part}.txt").rename(lists / f"a b.{part}.txt")
     status, _, stderr = call()
@@ -434,7 +434,7 @@ def test_a_fold_whose_name_no_model_of_ours_can_have_is_refused_before_anything_
     assert not (tmp_path / "scratch").exists()
 
 
-def test_wrong_lists_are_status_3_before_anything_is_called(call, submission, tmp_path, lists):
+def test_wrong_lists_are_status_3_before_any_step_runs(call, submission, tmp_path, lists):
     (lists / "fold3.truth.txt").unlink()
     status, _, stderr = call("--submission", str(submission()))
     assert status == 3
@@ -460,7 +460,7 @@ def test_a_second_run_on_a_scratch_folder_is_refused(call, submission, tmp_path)
     assert call(*args)[0] == 0
 
 
-# Our own.
+# Our own submission.
 
 
 def table(path):
@@ -491,8 +491,8 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
     args += ["--classify-options", "second=--model 2"]
     done = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    # One extraction and one training a fold serve both.
-    again = sorted(re.findall(r"second (.+): done before", done.stderr))
+    # Both systems share the extraction and one training per fold.
+    again = sorted(re.findall(r"second (.+): already done", done.stderr))
     assert again == ["extract", "fold1 train", "fold2 train"]
     results = tmp_path / "scratch/results"
     systems = json.loads((results / "runs.json").read_text())["systems"]
@@ -511,12 +511,12 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
         assert [row["path"] for row in table(results / fold["probabilities"])] == tested
         [home] = (tmp_path / "scratch/submissions").iterdir()
         assert (home / "scratch/models" / model / "bundle.json").exists()
-    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
-    # A model that is gone is trained again, and gives the same.
+    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("already done") == 6
+    # A removed model is trained again, with the same result.
     (home / "scratch/models" / model / "bundle.json").unlink()
     (results / "second/outputs/fold2.txt").unlink()
     again = run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path)
-    assert again.returncode == 0 and again.stderr.count("done before") == 5
+    assert again.returncode == 0 and again.stderr.count("already done") == 5
     assert (
         json.loads((results / "runs.json").read_text())["systems"]["second"]["folds"]["fold2"]["sha256"]
         == (other["sha256"])
@@ -525,7 +525,7 @@ def test_our_own_submission_keeps_each_folds_model_probabilities_and_history(run
 
 @pytest.mark.usefixtures("lists")
 def test_recipes_are_systems_of_their_names(call, tmp_path):
-    """Of tracks that are nowhere."""
+    """The tracks do not exist: only the steps are checked."""
     assert call("--recipe", "paper", "--recipe", "modulation")[0] == 8
     systems = runs(tmp_path)["systems"]
     assert list(systems) == ["paper", "modulation"]
@@ -533,7 +533,7 @@ def test_recipes_are_systems_of_their_names(call, tmp_path):
 
 
 @pytest.mark.slow
-def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_script, corpus, tmp_path):
+def test_recipes_are_systems_of_their_names_with_their_own_features(run_script, corpus, tmp_path):
     labelled = [line.split("\t") for name in ("train", "truth") for line in corpus[name].read_text().splitlines()]
     write_lists(tmp_path / "lists", sorted(labelled, key=lambda pair: Path(pair[0]).name[::-1]), n_folds=2)
     options = ["--epochs", "2", "--segments-per-track", "8", "--no-picture"]
@@ -549,11 +549,11 @@ def test_recipes_are_systems_of_their_names_with_features_of_their_own(run_scrip
     assert {folder.name[:3] for folder in tmp_path.glob("scratch/submissions/*/scratch/features/*hz*")} == {
         "mel", "vqt", "220",
     }  # fmt: skip
-    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("done before") == 6
+    assert run_script("mirex-submission.sh", "crossval", *args, cwd=tmp_path).stderr.count("already done") == 6
     assert run_script("mirex-submission.sh", "report", "scratch/results", cwd=tmp_path).returncode == 0
 
 
-def test_probabilities_that_a_foreign_system_writes_beside_its_output_are_judged(call, lists, submission, tmp_path):
+def test_probabilities_that_another_system_writes_beside_its_output_are_scored(call, lists, submission, tmp_path):
     program = 'BEGIN { print "path,rock,jazz" } { print $0 ($NF ~ /^rock/ ? ",0.75,0.25" : ",0.25,0.75") }'
     table = f"""awk -F/ '{program}' "$4" """
     folder = submission(
@@ -565,12 +565,12 @@ def test_probabilities_that_a_foreign_system_writes_beside_its_output_are_judged
     assert system["parts"][0]["figures"]["brier_score"]["value"] == 2 * 0.25**2
     fold = runs(tmp_path)["systems"]["A"]["folds"]["fold1"]
     assert fold["probabilities"] == "A/outputs/fold1.csv" and fold["sha256"]["probabilities"]
-    # A later run without them does not take those of this one.
+    # A later run without probabilities does not use those of this one.
     assert call("--submission", f"A={submission()}")[0] == 0
     assert not json.loads((tmp_path / "out" / "results.json").read_text())["systems"][0]["parts"]
 
 
-def test_groups_that_are_wrong_are_known_before_the_first_step(call, lists, submission, tmp_path):
+def test_wrong_groups_are_refused_before_the_first_step(call, lists, submission, tmp_path):
     (tmp_path / "groups.txt").write_text("/elsewhere.wav\tx\n")
     status, _, stderr = call("--submission", f"A={submission()}", "--groups", "groups.txt")
     assert (status, "[usage.tags]" in stderr, (tmp_path / "good" / "called").exists()) == (2, True, False)

@@ -1,4 +1,4 @@
-"""Why a script of a submission cannot run, before the first step and after it."""
+"""Reasons why a script of a submission cannot run, found before the first step and after it."""
 
 import math
 import os
@@ -25,9 +25,9 @@ def script(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["#!/bin/bash", "#! /bin/sh", "#!/usr/bin/env bash", "#!/usr/bin/python3", "#!sh"])
-def test_a_script_with_windows_lines_is_refused_whatever_its_interpreter(script, line):
+def test_a_script_with_windows_line_ends_is_refused_with_any_interpreter(script, line):
     path = script(f"{line}\r\necho\r\n".encode())
-    with pytest.raises(UsageError, match=r"lines end as on Windows: run `sed .*\[crossval\.windows-lines\]") as error:
+    with pytest.raises(UsageError, match=r"it has Windows line ends: run `sed .*\[crossval\.windows-lines\]") as error:
         check_interpreter(path)
     subprocess.run(re.search(r"`(sed.*)`", str(error.value))[1], shell=True, check=True)
     assert b"\r" not in path.read_bytes()
@@ -39,12 +39,12 @@ def test_a_script_with_windows_lines_is_refused_whatever_its_interpreter(script,
         ("#!/opt/none/python3", "'/opt/none/python3' .*install"),
         ("#!/usr/bin/env no-such-python", "'no-such-python' .*install"),
         ("#!/usr/bin/env sh -e", "#!/usr/bin/env -S sh -e"),
-        ("#!/etc/passwd", "may not be executed"),
-        ("#!/usr", "may not be executed"),
+        ("#!/etc/passwd", "is not executable"),
+        ("#!/usr", "is not executable"),
         ("#!/opt/none/bash -e", "'/opt/none/bash' "),
     ],
 )
-def test_an_interpreter_that_is_not_there_is_refused_with_advice(script, line, advice):
+def test_a_missing_interpreter_is_refused_with_advice(script, line, advice):
     with pytest.raises(UsageError, match=rf"{advice}.*\[crossval\.no-interpreter\]"):
         check_interpreter(script(f"{line}\n".encode()))
 
@@ -65,7 +65,7 @@ def test_an_interpreter_that_is_not_there_is_refused_with_advice(script, line, a
         b"\x7fELF\r\n\0\xff",
     ],
 )
-def test_what_may_run_is_not_refused(script, content):
+def test_scripts_that_can_run_are_not_refused(script, content):
     check_interpreter(script(content))
 
 
@@ -77,16 +77,16 @@ def run(path, tmp_path):
 @pytest.mark.parametrize(
     ("content", "cause"),
     [
-        (b"#!/bin/sh -e\r\nexit 0\r\n", "its lines end as on Windows"),
-        (b"#!/bin/sh\nexit 3\r\n", "its lines end as on Windows"),
-        (b"cd /\r\n", "its lines end as on Windows"),
-        (b'#!/bin/sh\nmkdir -p "$0.d"\r\n', "its lines end as on Windows"),
+        (b"#!/bin/sh -e\r\nexit 0\r\n", "it has Windows line ends"),
+        (b"#!/bin/sh\nexit 3\r\n", "it has Windows line ends"),
+        (b"cd /\r\n", "it has Windows line ends"),
+        (b'#!/bin/sh\nmkdir -p "$0.d"\r\n', "it has Windows line ends"),
         (b"\xef\xbb\xbf#!/bin/bash\nexit 4\n", "byte order mark"),
-        (b"#!/bin/sh\nno-such-program\n", "a program that it calls, or the interpreter of one, is not there"),
-        (b"#!/bin/sh\n/etc/passwd\n", "a program that it calls cannot be executed"),
+        (b"#!/bin/sh\nno-such-program\n", "a program that it calls, or the interpreter of one, does not exist"),
+        (b"#!/bin/sh\n/etc/passwd\n", "a program that it calls is not executable"),
         (
             b'#!/bin/sh\nprintf \'#!/bin/no-python\\r\\n\' > "$0.py"; chmod +x "$0.py"\n"$0.py"\n',
-            "is not there",
+            "does not exist",
         ),
         (
             b'#!/bin/bash\nprintf \'#!/bin/sh\\r\\n\' > "$0.py"; chmod +x "$0.py"\n"$0.py"\n',
@@ -94,10 +94,10 @@ def run(path, tmp_path):
         ),
     ],
 )
-def test_a_step_that_fails_tells_what_its_script_shows(script, tmp_path, content, cause):
+def test_a_failed_step_names_a_cause_that_its_script_shows(script, tmp_path, content, cause):
     assert cause in run(script(content), tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"#!/bin/sh\nexit 3\n", b"#!/usr/bin/env -S python3\r\nraise SystemExit(1)\r\n"])
-def test_what_a_script_does_not_show_is_not_told(script, tmp_path, content):
-    assert re.match(r"status \d; its log, ", run(script(content), tmp_path))
+def test_a_failed_step_names_no_cause_that_its_script_does_not_show(script, tmp_path, content):
+    assert re.match(r"status \d; last line of its log ", run(script(content), tmp_path))

@@ -1,4 +1,4 @@
-"""One step of a cross-validation: when it is not repeated, and what is recorded."""
+"""One step of a cross-validation: its record, and when it is repeated."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from mirex_submission.evaluation.crossval.supervise import Stopped
 
 @pytest.fixture
 def script(tmp_path):
-    """Write a shell script; returns its path."""
+    """A function that writes a shell script and returns its path."""
 
     def write(text, name="call.sh"):
         path = tmp_path / name
@@ -26,18 +26,18 @@ def script(tmp_path):
 
 @pytest.fixture
 def step(tmp_path, script):
-    """A call that copies its list, counts itself, and has the status in the file `status`."""
+    """A step that copies its list, counts its runs, and exits with the status in the file `status`."""
     (tmp_path / "list").write_text("one\n")
     (tmp_path / "status").write_text("0")
     command = script('#!/bin/sh\ncd "$1"\necho . >> count\ncp list out\nexit "$(cat status)"\n')
 
-    def make(*more, after="", leaves=("out",), folder=None):
+    def make(*more, after="", outputs=("out",), folder=None):
         return Step(
             "copy",
             [command, str(tmp_path), *more],
             [tmp_path / "list"],
             after,
-            [tmp_path / name for name in leaves],
+            [tmp_path / name for name in outputs],
             folder,
             tmp_path / "log",
             tmp_path / "records" / "copy.json",
@@ -50,7 +50,7 @@ def run(step):
     return step.run(environment=os.environ, limit_s=math.inf, stop=threading.Event())
 
 
-def test_a_call_that_ended_well_is_finished_as_long_as_all_is_as_it_was(step, tmp_path):
+def test_a_successful_step_is_finished_as_long_as_nothing_has_changed(step, tmp_path):
     assert step().finished() is None
     made = run(step())
     assert (made.status, made.problem, made.attempts) == (0, None, 1)
@@ -68,7 +68,7 @@ def test_a_call_that_ended_well_is_finished_as_long_as_all_is_as_it_was(step, tm
     assert step().finished() is None and step().earlier_result() == made
 
 
-def test_a_call_that_failed_is_not_finished_and_its_attempts_are_counted(step, tmp_path):
+def test_a_failed_step_is_not_finished_and_its_attempts_are_counted(step, tmp_path):
     (tmp_path / "status").write_text("5")
     failed = run(step())
     assert failed.status == 5 and failed.problem.endswith(" [crossval.status]")
@@ -78,20 +78,20 @@ def test_a_call_that_failed_is_not_finished_and_its_attempts_are_counted(step, t
     assert run(step("more")).attempts == 1
 
 
-def test_a_call_that_does_not_write_what_it_has_to_failed(step, tmp_path):
-    made = run(step(leaves=("out", "probabilities")))
+def test_a_step_that_does_not_write_its_output_has_failed(step, tmp_path):
+    made = run(step(outputs=("out", "probabilities")))
     assert made.status == 0
     assert f"{tmp_path}/probabilities" in made.problem and made.problem.endswith("[crossval.no-output]")
 
 
-def test_a_fault_tells_the_last_line_of_the_log(tmp_path, script):
+def test_a_failure_quotes_the_last_line_of_the_log(tmp_path, script):
     command = [script("#!/bin/sh\nprintf 'first\\nno such thing: \\303\\244\\377 %1000s\\n\\n' x\nexit 1\n")]
     failed = run(Step("fail", command, [], "", [], None, tmp_path / "log", tmp_path / "record"))
     assert f"{tmp_path}/log" in failed.problem
     assert "first" not in failed.problem and len(failed.problem) < 400 + len(str(tmp_path)) + 80
 
 
-def test_a_call_that_was_begun_and_stopped_is_no_finished_one(step, tmp_path):
+def test_a_stopped_step_is_not_finished(step, tmp_path):
     stop = threading.Event()
     stop.set()
     (tmp_path / "call.sh").write_text("#!/bin/sh\nsleep 1000\n")
@@ -116,7 +116,7 @@ FORGED = [
 
 
 @pytest.mark.parametrize("forged", FORGED, ids=repr)
-def test_a_forged_record_is_none(step, tmp_path, forged):
+def test_a_forged_record_is_ignored(step, tmp_path, forged):
     run(step())
     path = tmp_path / "records" / "copy.json"
     record = json.loads(path.read_text())
@@ -127,7 +127,7 @@ def test_a_forged_record_is_none(step, tmp_path, forged):
     assert run(step()).problem is None
 
 
-def test_a_record_of_what_is_not_there_is_none(step, tmp_path):
+def test_a_record_of_missing_files_is_ignored(step, tmp_path):
     run(step())
     path = tmp_path / "records" / "copy.json"
     (tmp_path / "out").unlink()
@@ -136,7 +136,7 @@ def test_a_record_of_what_is_not_there_is_none(step, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "sparse"])
-def test_a_record_that_is_no_plausible_file_is_none_at_once(step, tmp_path, kind):
+def test_a_special_or_huge_record_is_ignored_at_once(step, tmp_path, kind):
     path = tmp_path / "records" / "copy.json"
     path.parent.mkdir()
     if kind == "pipe":
@@ -150,7 +150,7 @@ def test_a_record_that_is_no_plausible_file_is_none_at_once(step, tmp_path, kind
 
 
 @pytest.mark.parametrize("change", [lambda record: '{"key":', lambda record: json.dumps({**record, "attempts": "1"})])
-def test_a_record_that_is_damaged_is_none(step, tmp_path, change):
+def test_a_damaged_record_is_ignored(step, tmp_path, change):
     run(step())
     path = tmp_path / "records" / "copy.json"
     path.write_text(change(json.loads(path.read_text())))

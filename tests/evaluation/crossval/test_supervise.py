@@ -1,4 +1,4 @@
-"""One supervised command: what is measured, and that nothing of it goes on."""
+"""One supervised command: its measurements, and that no process of it survives."""
 
 import math
 import os
@@ -18,7 +18,7 @@ from mirex_submission.evaluation.crossval.supervise import Stopped, supervise
 
 @pytest.fixture
 def script(tmp_path):
-    """Write a shell script; returns its path."""
+    """A function that writes a shell script and returns its path."""
 
     def write(text, name="call.sh"):
         path = tmp_path / name
@@ -31,7 +31,7 @@ def script(tmp_path):
 
 @pytest.fixture
 def call(tmp_path):
-    """Supervise a command, with a log in the test's folder."""
+    """A function that supervises a command, with a log in the test's folder."""
 
     def run(*argv, limit_s=math.inf, stop=None, **environment):
         environment = {**os.environ, **environment}
@@ -64,17 +64,17 @@ def test_the_log_has_the_command_and_both_streams_in_their_order(call, script):
         ("#!/none/such\n", 126),
     ],
 )
-def test_the_status_is_a_shells(call, script, text, status):
+def test_the_status_is_that_of_a_shell(call, script, text, status):
     ended = call(script(text))
     assert ended.status == status or (status, ended.status) == (126, 127)  # shells differ
 
 
-def test_a_script_that_is_not_there_is_said_in_the_log(call, tmp_path):
+def test_a_missing_script_is_named_in_the_log(call, tmp_path):
     assert call(str(tmp_path / "none.sh")).status == 127
     assert "none.sh" in call.log.read_text().splitlines()[-1]
 
 
-def test_a_call_reads_nothing(call, script):
+def test_a_command_has_an_empty_stdin(call, script):
     assert call(script("#!/bin/sh\ncat\necho end\n")).status == 0
     assert call.log.read_text().splitlines()[1:] == ["end"]
 
@@ -83,7 +83,7 @@ def own_peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def test_time_and_memory_are_those_of_the_whole_tree(call, script):
+def test_time_and_memory_include_all_child_processes(call, script):
     burn = "import time; x = b'x' * 300_000_000\nwhile time.process_time() < 0.5: pass"
     ended = call(script(f'#!/bin/sh\n{sys.executable} -c "$1"\ntrue\n'), burn)
     assert ended.status == 0
@@ -93,7 +93,7 @@ def test_time_and_memory_are_those_of_the_whole_tree(call, script):
     assert call(script("#!/bin/sh\nsleep 0.3\n")).cpu_seconds < 0.3
 
 
-def test_memory_is_that_of_all_processes_at_a_time(call, script):
+def test_memory_is_the_sum_of_all_processes_at_the_same_time(call, script):
     hold = "import sys, time; x = b'x' * 200_000_000; sys.stdin.read(1); time.sleep(2)"
     ended = call(script(f'#!/bin/sh\n{sys.executable} -c "$1" &\n{sys.executable} -c "$1"\nwait\n'), hold)
     assert ended.status == 0
@@ -106,25 +106,25 @@ while [ ! -s "$1" ]; do sleep 0.02; done
 """
 
 
-def test_a_child_that_a_call_leaves_behind_is_ended_with_it(call, script, tmp_path):
+def test_a_background_child_is_killed_when_its_command_ends(call, script, tmp_path):
     assert call(script(LEAVES_A_CHILD), str(tmp_path / "pid")).status == 0
     wait_for(lambda: gone(pid_in(tmp_path / "pid")))
 
 
-def test_a_call_that_takes_too_long_is_ended_with_its_children_that_do_not_listen(call, script, tmp_path, monkeypatch):
+def test_a_command_over_its_time_limit_is_killed_with_children_that_ignore_sigterm(call, script, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "GRACE_S", 0.2)
     ended = call(script("#!/bin/sh\ntrap '' TERM\n" + LEAVES_A_CHILD + "wait\n"), str(tmp_path / "pid"), limit_s=3)
     assert ended.timed_out and ended.status == 137
     wait_for(lambda: gone(pid_in(tmp_path / "pid")))
 
 
-def test_a_call_has_time_to_put_its_things_in_order(call, script):
+def test_a_command_has_time_to_clean_up_after_sigterm(call, script):
     ended = call(script("#!/bin/sh\ntrap 'echo in order; exit 0' TERM\nsleep 1000 &\nwait\n"), limit_s=3)
     assert ended.timed_out and ended.status == 0
     assert call.log.read_text().endswith("in order\n")
 
 
-def test_a_caller_that_is_to_stop_ends_its_call(call, script, tmp_path):
+def test_a_caller_that_has_to_stop_ends_its_command(call, script, tmp_path):
     stop = threading.Event()
     waiting = threading.Thread(target=lambda: (pid_in(tmp_path / "pid"), stop.set()))
     waiting.start()
@@ -134,7 +134,7 @@ def test_a_caller_that_is_to_stop_ends_its_call(call, script, tmp_path):
     wait_for(lambda: gone(pid_in(tmp_path / "pid")))
 
 
-def test_a_call_does_not_outlive_a_caller_that_is_killed(script, tmp_path):
+def test_a_command_does_not_survive_a_killed_caller(script, tmp_path):
     caller = (
         "import math, os, sys, threading; from pathlib import Path\n"
         "from mirex_submission.evaluation.crossval.supervise import supervise\n"
@@ -149,14 +149,14 @@ def test_a_call_does_not_outlive_a_caller_that_is_killed(script, tmp_path):
     assert process.returncode == -signal.SIGKILL
 
 
-def test_a_log_that_cannot_be_written_is_said_so(call, script, tmp_path):
+def test_a_log_that_cannot_be_written_is_a_storage_error(call, script, tmp_path):
     (tmp_path / "logs").write_text("a file")
     with pytest.raises(StorageError, match="logs"):
         call(script("#!/bin/sh\n"))
 
 
 @pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "device", "folder"])
-def test_a_log_is_a_file_of_its_own_or_an_error(call, script, tmp_path, kind):
+def test_a_log_that_is_not_a_regular_file_is_an_error(call, script, tmp_path, kind):
     call.log.parent.mkdir()
     secret = tmp_path / "secret"
     secret.write_text("password\n")
@@ -174,7 +174,7 @@ def test_a_log_is_a_file_of_its_own_or_an_error(call, script, tmp_path, kind):
 
 
 @pytest.mark.parametrize("target", ["secret", "/dev/zero"])
-def test_the_last_line_is_that_of_the_log_that_was_written(call, script, tmp_path, target):
+def test_the_last_line_comes_from_the_written_log(call, script, tmp_path, target):
     (tmp_path / "secret").write_text("password\n")
     swap = f"rm {call.log}; ln -s {tmp_path / target} {call.log}"
     assert call(script(f"#!/bin/sh\necho before; {swap}; echo after\n")).last_line == "after"

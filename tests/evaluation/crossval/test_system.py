@@ -1,4 +1,4 @@
-"""A folder of scripts as a submission: what it has, and what each script is called with."""
+"""A folder of scripts as a submission: its scripts and their arguments."""
 
 import re
 
@@ -31,7 +31,7 @@ def test_scripts_are_found_in_upper_and_lower_case(folder):
     assert (theirs.name, theirs.own, theirs.separate) == ("theirs", False, True)
 
 
-def test_a_name_is_the_given_one_or_the_folders_however_it_is_spelled(folder, monkeypatch):
+def test_the_name_is_given_or_that_of_the_folder_in_any_spelling(folder, monkeypatch):
     (folder("trainAndClassify.sh") / "below").mkdir()
     monkeypatch.chdir(folder() / "below")
     assert find("..").name == "theirs"
@@ -39,7 +39,7 @@ def test_a_name_is_the_given_one_or_the_folders_however_it_is_spelled(folder, mo
     assert not find("..").separate
 
 
-def test_our_own_folder_is_known():
+def test_our_own_folder_is_recognised():
     ours = find(OWN_FOLDER)
     assert (ours.name, ours.own, ours.separate) == ("mirex_submission", True, True)
     assert set(ours.scripts) == {"extract", "train", "classify", "trainAndClassify"}
@@ -53,17 +53,17 @@ def test_our_own_folder_is_known():
         (["train.sh", "classify.sh"], 0o644, "crossval.not-executable"),
     ],
 )
-def test_a_folder_that_cannot_be_called_is_refused(folder, names, mode, code):
+def test_a_folder_without_usable_scripts_is_refused(folder, names, mode, code):
     with pytest.raises(UsageError, match=re.escape(f"[{code}]")):
         find(folder(*names, mode=mode))
 
 
-def test_a_folder_that_is_not_there_is_refused(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"none: .*\[crossval\.unreadable-submission\]"):
         find(tmp_path / "none")
 
 
-def test_the_digest_is_of_the_names_and_contents_of_its_files(folder):
+def test_the_digest_depends_on_the_names_and_contents_of_the_files(folder):
     names = ("train.sh", "classify.sh", "x", "y")
     first = find(folder(*names)).digest
     assert find(folder()).digest == first

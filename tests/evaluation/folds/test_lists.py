@@ -9,7 +9,7 @@ TRACKS = {f"/none/{label}_{n}.wav": label for n in range(3) for label in ("rock"
 
 
 def write(folder, names=("fold1", "fold2", "fold3")):
-    """Sound lists: fold k of n tests the tracks whose number is k."""
+    """Write correct lists: fold k of n tests the tracks whose number is k."""
     (folder / "features.txt").write_text("".join(f"{path}\n" for path in TRACKS))
     for k, name in enumerate(names):
         tested = [path for path in TRACKS if f"_{k % 3}" in path]
@@ -60,7 +60,7 @@ def test_paths_in_another_unicode_form_are_the_same_track_with_a_warning(tmp_pat
     assert caplog.messages and all("[folds.unicode-forms]" in message for message in caplog.messages)
 
 
-def test_a_track_in_training_and_test_is_seen_in_any_unicode_form(tmp_path):
+def test_a_track_in_training_and_test_is_detected_in_any_unicode_form(tmp_path):
     write(tmp_path)
     for path in tmp_path.iterdir():
         path.write_text(path.read_text().replace("jazz_0", CAFE[0]))
@@ -70,7 +70,7 @@ def test_a_track_in_training_and_test_is_seen_in_any_unicode_form(tmp_path):
         find_lists(tmp_path)
 
 
-def test_files_whose_names_differ_in_their_unicode_form_alone_stay_two_tracks(tmp_path, caplog):
+def test_files_whose_names_differ_only_in_their_unicode_form_stay_two_tracks(tmp_path, caplog):
     write(tmp_path)
     for path in tmp_path.iterdir():
         path.write_text(path.read_text().replace("jazz_0", CAFE[0]).replace("jazz_1", CAFE[1]))

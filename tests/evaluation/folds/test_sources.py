@@ -16,7 +16,7 @@ from mirex_submission.protocol.tables import read_table
 
 @pytest.fixture
 def files(tmp_path):
-    """Make empty files; audio is not opened here."""
+    """A function that makes empty files, as no audio is opened here."""
 
     def make(*names):
         for name in names:
@@ -28,7 +28,7 @@ def files(tmp_path):
 
 @pytest.fixture
 def table(tmp_path, files):
-    """Write a table over files that are there, a.wav to d.wav."""
+    """A function that writes a table of the existing files a.wav to d.wav."""
     files("a.wav", "b.wav", "c.wav", "d.wav")
 
     def write(text):
@@ -40,7 +40,7 @@ def table(tmp_path, files):
 
 
 def problems_of(error, path):
-    """(line, code) of each line of a message."""
+    """Return (line, code) of each line of a message."""
     lines = [line.removeprefix(f"{path}:") for line in str(error.value).splitlines()]
     return [(int(line.partition(":")[0]), line.rpartition(" ")[2].strip("[]")) for line in lines]
 
@@ -49,7 +49,7 @@ def rows(tracks):
     return [(os.path.basename(track.path), track.label, track.group) for track in tracks]
 
 
-def test_columns_stand_in_any_order_and_paths_become_absolute(table, tmp_path, monkeypatch):
+def test_columns_may_have_any_order_and_paths_become_absolute(table, tmp_path, monkeypatch):
     path = table(f"artist\tyear\tpath\tlabel\nBach\t1720\ta.wav\tbaroque\nWham!\t1984\t{tmp_path}/b.wav\tpop music\n")
     monkeypatch.chdir("/")
     tracks = read_table(path, group="artist")
@@ -57,7 +57,7 @@ def test_columns_stand_in_any_order_and_paths_become_absolute(table, tmp_path, m
     assert rows(tracks) == [("a.wav", "baroque", "bach"), ("b.wav", "pop music", "wham!")]
 
 
-def test_a_table_may_say_its_paths_from_another_folder(tmp_path, files):
+def test_paths_of_a_table_may_be_relative_to_another_folder(tmp_path, files):
     files("audio/a.wav", "lists/table.tsv")
     (tmp_path / "lists/table.tsv").write_text("path\tlabel\na.wav\trock\n")
     assert read_table(tmp_path / "lists/table.tsv", root=tmp_path / "audio")[0].path == f"{tmp_path}/audio/a.wav"
@@ -68,7 +68,7 @@ def test_without_a_group_column_each_track_is_its_own_group(table):
     assert [track.group for track in tracks] == [track.path for track in tracks]
 
 
-def test_groups_are_told_apart_by_letters_alone_and_an_empty_one_is_warned_of(table, caplog):
+def test_groups_are_compared_by_their_letters_and_an_empty_one_gives_a_warning(table, caplog):
     text = (
         "path\tlabel\tartist\na.wav\trock\tThe  Beach Boys\nb.wav\tjazz\tthe beach boys \nc.wav\tpop\t\nd.wav\tpop\t \n"
     )
@@ -78,7 +78,7 @@ def test_groups_are_told_apart_by_letters_alone_and_an_empty_one_is_warned_of(ta
     assert "2 track(s) without artist" in caplog.text and "[folds.no-group]" in caplog.text
 
 
-def test_every_fault_of_a_table_is_named_at_once_with_its_line(table, tmp_path):
+def test_all_problems_of_a_table_are_reported_together_with_their_lines(table, tmp_path):
     text = (
         b"path\tlabel\tartist\na.wav\trock\tX\n\nb.wav\tjazz\tX\nc.wav\t \tX\n\tjazz\tX\na.wav\tjazz\tY\n"
         b"nowhere.wav\trock\tX\n\xff.wav\trock\tX\n./a.wav\trock\tX\na\0.wav\trock\tX\n"
@@ -101,24 +101,24 @@ def test_every_fault_of_a_table_is_named_at_once_with_its_line(table, tmp_path):
     ("header", "named"),
     [("file\tlabel", "'path'"), ("path\tlabel", "'artist'"), ("path\tpath\tlabel\tartist", "2 col")],
 )
-def test_a_header_without_a_wanted_column_is_a_fault_that_names_the_columns(table, header, named):
+def test_a_missing_column_is_an_error_that_names_the_existing_columns(table, header, named):
     with pytest.raises(ListError, match=rf"table\.tsv:1: .*{named}.*\[folds\.columns\]"):
         read_table(table(f"{header}\na.wav\trock\n"), group="artist")
 
 
-def test_a_table_whose_files_are_all_elsewhere_is_one_fault(table):
+def test_a_table_whose_files_are_all_missing_is_one_problem(table):
     with pytest.raises(ListError, match=r"table\.tsv:2: .*--root.*\[folds\.no-file\]") as error:
         read_table(table("path\tlabel\nx/1.wav\trock\nx/2.wav\trock\nx/3.wav\tjazz\n"))
     assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "\n\n", "path\tlabel\n"])
-def test_a_table_without_tracks_is_a_fault(table, text):
+def test_a_table_without_tracks_is_an_error(table, text):
     with pytest.raises(ListError, match=r"table\.tsv"):
         read_table(table(text))
 
 
-def test_a_table_that_cannot_be_read_is_a_fault(tmp_path):
+def test_an_unreadable_table_is_an_error(tmp_path):
     for name in ("none.tsv", "none.csv", "none.xlsx", "none.parquet"):
         with pytest.raises(ListError, match=r"\[list\.unreadable\]"):
             read_table(tmp_path / name)
@@ -134,7 +134,7 @@ TRICKY = {
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "xlsx", "parquet"])
-def test_cells_of_any_format_are_text_as_they_stand(table, tmp_path, suffix):
+def test_cells_of_every_format_are_read_as_text(table, tmp_path, suffix):
     table("")
     path = tmp_path / f"other.{suffix}"
     frame = pd.DataFrame(TRICKY, dtype=object)
@@ -201,7 +201,7 @@ def test_without_the_package_of_a_format_the_extra_is_named(monkeypatch, tmp_pat
 
 
 class Loader:
-    """Stands in for mirdata: two loaders, as mirdata 1.0 has them, over tracks that a test gives."""
+    """A substitute for mirdata with two loaders, as in mirdata 1.0, and the tracks that a test gives."""
 
     def __init__(self, tracks):
         self.tracks = tracks
@@ -272,7 +272,7 @@ def test_an_unknown_loader_or_group_is_a_usage_error_that_names_the_choice(mirda
         ([{"audio_path": "x", "genre": "rock"}], "folds.no-audio"),
     ],
 )
-def test_a_loader_with_nothing_to_use_is_a_fault(mirdata, tmp_path, tracks, code):
+def test_a_loader_without_usable_tracks_is_an_error(mirdata, tmp_path, tracks, code):
     mirdata(tracks)
     with pytest.raises(ListError, match=re.escape(f"[{code}]")):
         from_mirdata("gtzan_genre", tmp_path)
@@ -299,7 +299,7 @@ def test_an_attribute_of_mirdata_in_two_unicode_forms_is_one_group(mirdata, tmp_
 
 
 @pytest.mark.parametrize(("on_disk", "listed"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
-def test_a_file_whose_name_has_another_unicode_form_is_taken_with_a_warning(
+def test_a_file_whose_name_has_another_unicode_form_is_used_with_a_warning(
     table, files, tmp_path, caplog, on_disk, listed
 ):
     files(f"{on_disk}/1.wav")
@@ -307,13 +307,13 @@ def test_a_file_whose_name_has_another_unicode_form_is_taken_with_a_warning(
     assert "another Unicode form" in caplog.text
 
 
-def test_a_label_in_two_unicode_forms_becomes_one_and_any_other_stays_as_it_is(table, caplog):
+def test_a_label_in_two_unicode_forms_becomes_one_and_other_labels_stay_unchanged(table, caplog):
     text = f"path\tlabel\na.wav\t{COMPOSED}\nb.wav\t{DECOMPOSED}\nc.wav\tcafe\u0301\n"
     tracks = one_form(read_table(table(text)))
     assert [track.label for track in tracks] == [COMPOSED, COMPOSED, "cafe\u0301"]
     assert caplog.text.count("[folds.unicode-forms]") == 1 and COMPOSED in caplog.text
 
 
-def test_names_in_one_unicode_form_are_not_warned_of(table, caplog):
+def test_names_in_one_unicode_form_give_no_warning(table, caplog):
     text = f"path\tlabel\tartist\na.wav\tcafe\u0301\t{DECOMPOSED}\nb.wav\tcafe\u0301\t{DECOMPOSED}\n"
     assert len(one_form(read_table(table(text), group="artist"))) == 2 and not caplog.text

@@ -1,4 +1,4 @@
-"""Folds: no group on both sides, equal shares of classes, the same whatever the order of tracks; and the command."""
+"""Folds: no group in training and test, equal shares of classes, independent of the order; and the command."""
 
 import dataclasses
 import itertools
@@ -20,7 +20,7 @@ from mirex_submission.protocol.groups import GroupedTrack
 
 
 def tracks_of(sizes):
-    """Tracks of sizes[group][class]."""
+    """Return sizes[group][class] tracks of each group and class."""
     return [
         GroupedTrack(f"/audio/g{g}c{c}n{n}.wav", f"class{c}", f"group{g}")
         for g, row in enumerate(sizes)
@@ -30,7 +30,7 @@ def tracks_of(sizes):
 
 
 def shares(made, n_classes):
-    """Tracks of each class in each test list [n_folds, n_classes]."""
+    """Return the number of tracks of each class in each test list [n_folds, n_classes]."""
     counts = [Counter(track.label for track in fold.test) for fold in made]
     return np.array([[count[f"class{c}"] for c in range(n_classes)] for count in counts])
 
@@ -43,9 +43,7 @@ collections = st.lists(st.tuples(*[st.integers(0, 4)] * 3).filter(any), min_size
 
 @given(collections, st.integers(2, 4), st.integers(0, 5), st.randoms())
 @settings(deadline=None)
-def test_each_track_is_tested_once_no_group_crosses_no_fold_is_empty_and_order_is_nothing(
-    sizes, n_folds, seed, shuffle
-):
+def test_each_track_is_tested_once_no_group_is_split_no_fold_is_empty_in_any_order(sizes, n_folds, seed, shuffle):
     tracks = tracks_of(sizes)
     made = folds.split(tracks, n_folds, seed=seed)
     assert sorted(t.path for fold in made for t in fold.test) == sorted(t.path for t in tracks)
@@ -56,21 +54,21 @@ def test_each_track_is_tested_once_no_group_crosses_no_fold_is_empty_and_order_i
     assert folds.split(tracks, n_folds, seed=seed) == made
 
 
-def test_tracks_without_groups_give_every_fold_of_each_class_as_many_but_for_one():
+def test_without_groups_the_folds_differ_by_at_most_one_track_of_each_class():
     tracks = [GroupedTrack(f"/{c}{n}.wav", f"class{c}", f"/{c}{n}.wav") for c in range(4) for n in range(10 + 7 * c)]
     counts = shares(folds.split(tracks, 3), 4)
     assert (np.ptp(counts, axis=0) <= 1).all()
     assert np.ptp(counts.sum(axis=1)) <= 1
 
 
-def test_artists_of_several_moods_are_dealt_so_that_every_fold_has_a_third_of_each():
+def test_artists_with_several_moods_give_every_fold_a_third_of_each_mood():
     counts = shares(folds.split(tracks_of(MOOD_LIKE), 3), 4)
     assert np.abs(counts - np.sum(MOOD_LIKE, axis=0) / 3).max() <= 1
 
 
 @pytest.mark.slow
-def test_small_collections_are_nearly_always_dealt_as_well_as_can_be():
-    """Against all ways to deal them; StratifiedGroupKFold's greedy pass leaves more classes out."""
+def test_small_collections_nearly_always_get_the_best_possible_folds():
+    """Compared with all possible folds; StratifiedGroupKFold's greedy pass leaves more classes out."""
     missing, least = 0, 0
     for k in range(25):
         rng = np.random.default_rng(k)
@@ -83,7 +81,7 @@ def test_small_collections_are_nearly_always_dealt_as_well_as_can_be():
     assert least <= missing <= least + 2
 
 
-def test_the_time_of_a_large_collection_does_not_grow_with_its_square():
+def test_the_time_does_not_grow_with_the_square_of_the_collection():
     def seconds(n_tracks):
         sizes = np.eye(16)[np.arange(n_tracks) % 16]
         started_s = time.process_time()
@@ -105,12 +103,12 @@ def test_seeds_and_repeats_give_other_folds():
 
 
 @pytest.mark.parametrize(("n_folds", "more"), [(1, {}), (3, {}), (2, {"seed": -1}), (2, {"repeats": 0})])
-def test_more_folds_than_groups_and_numbers_that_mean_nothing_are_usage_errors(n_folds, more):
+def test_more_folds_than_groups_and_numbers_out_of_range_are_usage_errors(n_folds, more):
     with pytest.raises(UsageError):
         folds.split(tracks_of([(1, 1), (1, 2)]), n_folds, **more)
 
 
-def test_more_classes_than_can_be_counted_are_refused_before_memory_is_taken():
+def test_too_many_classes_are_refused_before_memory_is_allocated():
     tracks = [GroupedTrack(f"/{n}.wav", f"title {n}", f"/{n}.wav") for n in range(70_000)]
     with pytest.raises(ListError, match=r"70,000 classes.*\[list\.many-classes\]"):
         folds.split(tracks, 2)
@@ -129,7 +127,7 @@ def written(tmp_path):
     return tmp_path / "lists", tracks, made
 
 
-def test_lists_are_those_of_mirex_and_are_read_as_they_were_made(written):
+def test_lists_have_the_format_of_mirex_and_give_the_same_folds_when_read(written):
     folder, tracks, made = written
     kinds = [f"fold{k}.{part}.txt" for k in (1, 2) for part in ("test", "train", "truth")]
     assert {path.name for path in folder.iterdir()} == {"features.txt", "groups.txt", *kinds}
@@ -147,14 +145,14 @@ def test_tracks_without_groups_have_no_list_of_groups(tmp_path):
     assert not (tmp_path / "groups.txt").exists()
 
 
-def test_lists_of_other_folds_in_the_folder_are_refused_and_the_same_are_written_again(written):
+def test_a_folder_with_lists_of_other_folds_is_refused_but_equal_folds_are_written_again(written):
     folder, _, made = written
     folds.write(made, folder)
     with pytest.raises(UsageError, match=r"\(fold2\.test\.txt, .*\[folds\.other-lists\]"):
         folds.write(made[:1], folder)
 
 
-def test_every_fault_of_the_lists_is_found_in_what_is_read(written):
+def test_every_problem_of_the_written_lists_is_reported(written):
     folder, tracks, made = written
     crossing, other = made[0].train[0], made[0].test[0]
     with open(folder / "fold1.test.txt", "a") as test, open(folder / "fold2.train.txt", "a") as train:
@@ -172,7 +170,7 @@ def test_every_fault_of_the_lists_is_found_in_what_is_read(written):
     assert len(re.findall(r"fold2\.test\.txt:\d+: .*\[folds\.no-truth-of-track\]", message)) == len(made[1].test) - 1
 
 
-def test_folds_may_be_spelled_in_another_unicode_form_than_the_table(tmp_path, caplog):
+def test_lists_may_have_another_unicode_form_than_the_table(tmp_path, caplog):
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     tracks = [
         GroupedTrack(f"/{composed}/{label}{n}.wav", label, f"artist{n}")
@@ -192,14 +190,14 @@ def test_folds_may_be_spelled_in_another_unicode_form_than_the_table(tmp_path, c
         check.read(tmp_path, tracks)
 
 
-def test_a_group_that_crosses_is_named_with_both_lines(written):
+def test_a_group_in_training_and_test_is_named_with_both_lines(written):
     folder, tracks, made = written
     group = next(g for g, n in Counter(t.group for t in made[0].test).items() if n > 1)
     moved, left = [track for track in made[0].test if track.group == group][:2]
     (folder / "fold1.train.txt").write_text(f"{moved.path}\t{moved.label}\n")
     with pytest.raises(
         ListError,
-        match=rf"fold1\.test\.txt:\d+: {left.path}: line 1 .*'{group}' too: {moved.path}.*\[folds\.crossing-group\]",
+        match=rf"fold1\.test\.txt:\d+: {left.path}: line 1 .*'{group}': {moved.path}.*\[folds\.crossing-group\]",
     ):
         check.read(folder, tracks)
 
@@ -217,14 +215,14 @@ def test_each_track_is_tested_once(written):
         assert any(line.startswith(start) and line.endswith(" [folds.tested-once]") for line in lines)
 
 
-def test_lists_that_do_not_go_together_are_faults(written):
+def test_lists_that_contradict_each_other_are_errors(written):
     folder, tracks, _ = written
     (folder / "features.txt").write_text("/none.wav\n")
     with pytest.raises(ListError, match=r"fold1\.train\.txt:1: .*\[folds\.not-in-features\]"):
         check.read(folder, tracks)
 
 
-def test_groups_of_folds_that_were_here_before_are_taken_away(tmp_path):
+def test_the_list_of_groups_of_earlier_folds_is_removed(tmp_path):
     tracks = tracks_of(MOOD_LIKE)
     folds.write(folds.split(tracks, 2), tmp_path)
     assert (tmp_path / "groups.txt").exists()
@@ -233,13 +231,13 @@ def test_groups_of_folds_that_were_here_before_are_taken_away(tmp_path):
     assert not (tmp_path / "groups.txt").exists()
 
 
-def test_repeats_that_are_the_same_folds_are_warned_of():
+def test_repeats_with_equal_folds_give_a_warning():
     made = folds.split(tracks_of([(1, 1), (1, 1)]), 2, repeats=2)
     [warning] = check.warnings(made)
-    assert warning.startswith("repeat2 has the folds of repeat1: ") and warning.endswith("[folds.equal-repeats]")
+    assert warning.startswith("repeat2 has the same folds as repeat1: ") and warning.endswith("[folds.equal-repeats]")
 
 
-def test_a_folder_without_folds_and_a_fold_without_lists_are_faults(written, tmp_path):
+def test_a_folder_without_folds_and_a_fold_without_lists_are_errors(written, tmp_path):
     folder, tracks, _ = written
     with pytest.raises(ListError, match=r"\[folds\.no-lists\]"):
         check.read(tmp_path, tracks)
@@ -258,13 +256,13 @@ def test_the_table_counts_tracks_of_each_class_and_groups():
     )
 
 
-def test_classes_that_a_side_lacks_are_warned_of_with_the_number_of_their_groups():
+def test_missing_classes_give_a_warning_with_the_number_of_their_groups():
     made = folds.split(tracks_of([(2, 1), (2, 0), (2, 0)]), 3)
     lonely = next(fold.name for fold in made if any(track.label == "class1" for track in fold.test))
     others = ", ".join(fold.name for fold in made if fold.name != lonely)
     expected = [f"in no test list of {others}: ", f"in no train list of {lonely}: "]
     for warning, where in zip(check.warnings(made), expected, strict=True):
-        assert warning.startswith(f"class 'class1', of 1 group(s), is {where}")
+        assert warning.startswith(f"class 'class1' (1 group(s)) is {where}")
         assert warning.endswith(" [folds.missing-class]")
     assert check.warnings(folds.split(tracks_of(MOOD_LIKE), 3)) == []
 
@@ -274,7 +272,7 @@ def test_classes_that_a_side_lacks_are_warned_of_with_the_number_of_their_groups
 
 @pytest.fixture
 def collection(tmp_path):
-    """A table with a blank in its audio's paths, and the audio in folders by class: twelve tracks of six artists."""
+    """A table with blanks in its paths, and audio in one folder per class: twelve tracks of six artists."""
     folder = tmp_path / "my audio"
     lines = ["path\tlabel\tartist"]
     for n in range(12):
@@ -311,7 +309,7 @@ def test_the_command_writes_the_same_lists_from_a_table_in_any_order_and_prints_
         assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
 
 
-def test_the_command_makes_folds_of_folders_and_checks_what_others_made(collection, run_script, tmp_path):
+def test_the_command_makes_folds_of_folders_and_checks_folds_of_others(collection, run_script, tmp_path):
     out = tmp_path / "lists"
     done = command(run_script, "--from-folders", collection, "--out", out, "--folds", 2, "--repeat", 2, "--seed", 5)
     assert done.returncode == 0, done.stderr
@@ -338,7 +336,9 @@ def test_the_command_makes_folds_of_folders_and_checks_what_others_made(collecti
         (["nowhere.tsv", "--out", "x"], 3, "list.unreadable"),
     ],
 )
-def test_a_wrong_call_has_a_status_and_a_code_and_writes_nothing(collection, run_script, tmp_path, args, status, code):
+def test_wrong_arguments_give_a_status_and_a_code_and_write_nothing(
+    collection, run_script, tmp_path, args, status, code
+):
     here = tmp_path / "here"
     here.mkdir()
     args = [collection / "table.tsv" if arg == "TABLE" else arg for arg in args]

@@ -1,4 +1,4 @@
-"""The commands evaluate and validate: what they take, say and return."""
+"""The commands evaluate, validate and report: their arguments, messages and exit statuses."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from mirex_submission.cli.main import main
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
-    """Run a command in an empty folder: its status, stdout and stderr."""
+    """A function that runs a command in an empty folder and returns its status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args):
@@ -28,7 +28,7 @@ def call(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def task(tmp_path, call):
-    """A truth of two folds, a system that is right, and one that lacks a track and invents a label."""
+    """The truth of two folds, a correct system, and one that lacks a track and predicts an unknown label."""
     for fold in (1, 2):
         lines = [f"/a/track{fold}{n}.wav\t{'xy'[n % 2]}\n" for n in range(4)]
         for folder, kept in (
@@ -52,14 +52,14 @@ EVALUATE = ("evaluate", "--truth", "truth", "--out", "out")
         (["--system", "right=right", "--out", "."], "[usage.out-among-outputs]"),
     ],
 )
-def test_evaluate_that_would_spoil_its_files_is_usage(call, tmp_path, args, expected):
+def test_evaluate_refuses_to_overwrite_its_own_inputs(call, tmp_path, args, expected):
     status, _, stderr = call(*EVALUATE, *args)
     assert (status, expected in stderr) == (2, True), stderr
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.usefixtures("task")
-def test_evaluate_writes_the_figures_and_prints_a_line_a_system(call, tmp_path):
+def test_evaluate_writes_the_figures_and_prints_one_line_per_system(call, tmp_path):
     status, stdout, stderr = call(*EVALUATE, "--system", "A=right", "--system", "B=faulty", "--seed", "3")
     assert status == 0
     assert [line.split()[0] for line in stdout.splitlines()] == ["system", "A", "B"]
@@ -70,15 +70,15 @@ def test_evaluate_writes_the_figures_and_prints_a_line_a_system(call, tmp_path):
 
 
 @pytest.mark.usefixtures("task")
-def test_findings_of_a_kind_are_told_once_a_file_with_their_number(call, tmp_path):
+def test_problems_of_a_kind_are_one_warning_per_file_with_their_number(call, tmp_path):
     (tmp_path / "faulty" / "1.txt").write_text("/a/track10.wav\tx\n")
     _, _, stderr = call(*EVALUATE, "--system", "B=faulty")
     [line] = [line for line in stderr.splitlines() if "[output.missing-track]" in line and "faulty/1.txt: " in line]
-    assert line.endswith(" (and 2 more such) [output.missing-track]")
+    assert line.endswith(" (and 2 more of this kind) [output.missing-track]")
 
 
 @pytest.mark.usefixtures("task")
-def test_strict_is_status_3_if_anything_was_found_and_the_figures_are_written_all_the_same(call, tmp_path):
+def test_strict_is_status_3_for_any_problem_and_the_figures_are_written_anyway(call, tmp_path):
     assert call(*EVALUATE, "--strict", "--system", "A=right")[0] == 0
     status, _, stderr = call(*EVALUATE, "--strict", "--system", "B=faulty")
     assert status == 3
@@ -97,14 +97,14 @@ def test_strict_is_status_3_if_anything_was_found_and_the_figures_are_written_al
         (["--system", "A=right", "--system", "A=faulty"], "[usage.system-twice]"),
     ],
 )
-def test_a_wrong_call_is_usage(call, systems, expected):
+def test_wrong_arguments_are_a_usage_error(call, systems, expected):
     status, _, stderr = call(*EVALUATE, *systems)
     assert status == 2
     assert expected in stderr
 
 
 @pytest.mark.usefixtures("task")
-def test_names_of_other_outputs_are_given_by_a_pattern_and_single_files_are_a_single_fold(call, tmp_path):
+def test_outputs_can_be_given_as_a_pattern_or_as_a_single_file(call, tmp_path):
     for fold in (1, 2):
         (tmp_path / f"right/{fold}.txt").rename(tmp_path / f"right/results.{fold}.csv")
     status, _, stderr = call(*EVALUATE, "--system", "A=right")
@@ -117,12 +117,12 @@ def test_names_of_other_outputs_are_given_by_a_pattern_and_single_files_are_a_si
 
 
 @pytest.mark.usefixtures("task")
-def test_a_folder_that_is_not_there_is_status_3(call):
+def test_a_missing_folder_is_status_3(call):
     assert call(*EVALUATE, "--system", "A=missing")[0] == 3
 
 
 @pytest.mark.usefixtures("task")
-def test_validate_is_status_0_for_a_sound_output_and_3_with_every_fault_named_for_another(call, tmp_path):
+def test_validate_is_status_0_for_a_correct_output_and_3_with_every_problem_otherwise(call, tmp_path):
     (tmp_path / "test.txt").write_text("".join(f"/a/track1{n}.wav\n" for n in range(4)))
     status, stdout, stderr = call("validate", "test.txt", "truth/2.txt", "right/1.txt")
     assert (status, stdout) == (0, "")
@@ -134,7 +134,7 @@ def test_validate_is_status_0_for_a_sound_output_and_3_with_every_fault_named_fo
 
 
 @pytest.mark.usefixtures("task")
-def test_report_writes_its_page_beside_the_results_or_where_it_is_told(call, tmp_path):
+def test_report_writes_its_page_beside_the_results_or_to_the_given_file(call, tmp_path):
     call(*EVALUATE, "--system", "A=right", "--seed", "3")
     status, stdout, stderr = call("report", "out")
     assert (status, stdout) == (0, "")
@@ -153,7 +153,7 @@ def test_report_writes_its_page_beside_the_results_or_where_it_is_told(call, tmp
     ("stdout", "status", "expected"),
     [("/dev/full", 7, "No space left on device"), ("a closed pipe", 141, "")],
 )
-def test_what_cannot_be_printed_is_a_status_and_no_traceback(tmp_path, stdout, status, expected):
+def test_a_failed_write_to_stdout_is_a_status_and_no_traceback(tmp_path, stdout, status, expected):
     if stdout == "/dev/full":
         to = os.open(stdout, os.O_WRONLY)
     else:
@@ -184,7 +184,7 @@ def test_no_escape_code_of_a_label_or_path_reaches_the_terminal_or_a_text_file(c
     for text in (stdout, stderr, (tmp_path / "out/A/report.txt").read_text()):
         assert_printable(text)
     assert r"rock\x1b[2J\x1b]0;title\x07\u202e" in (tmp_path / "out/A/report.txt").read_text()
-    # As the truth spells them, for the organisers' programs.
+    # These files keep the spelling of the truth, for the organisers' programs.
     assert {"=1+1,0.0000", f"rock{ESCAPE},0.0000"} <= set(
         (tmp_path / "out/PerClassResults.csv").read_text().split("\n")
     )
@@ -206,7 +206,7 @@ def test_no_escape_code_of_a_folder_reaches_the_table_of_folds(call, tmp_path, n
     assert len({len(line) for line in stdout.splitlines()}) == 1
 
 
-def test_a_very_long_line_of_an_output_is_not_quoted_whole(call, tmp_path):
+def test_a_very_long_line_of_an_output_is_quoted_shortened(call, tmp_path):
     (tmp_path / "list.txt").write_text("/a/one.wav\tx\n/a/two.wav\ty\n")
     (tmp_path / "test.txt").write_text("/a/one.wav\n")
     for line in ("x" * 1_000_000, f"/a/one.wav\t{'x' * 1_000_000}", f"{'x' * 1_000_000}\ty"):

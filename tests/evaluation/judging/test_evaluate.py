@@ -1,4 +1,4 @@
-"""Truth and outputs to all figures: those of a real MIREX task, and what is counted where an output is wrong."""
+"""Evaluation: the figures of a real MIREX task, and the counting of wrong outputs."""
 
 import json
 import logging
@@ -118,7 +118,7 @@ OUTPUTS = {"GT1": "results.{fold}.txt", "HNOS1": "results.tcca.{fold}.txt"}
 
 
 def write_lists(folder, lists):
-    """Write {file name: [(path, label)]}; returns the folder."""
+    """Write {file name: [(path, label)]}; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, entries in lists.items():
         (folder / name).write_text("".join(f"{path}\t{label}\n" for path, label in entries), encoding="utf-8")
@@ -126,7 +126,7 @@ def write_lists(folder, lists):
 
 
 def expand(fold, system):
-    """(truth, output) of a fold that give its matrix; HNOS1 answered all, so that its columns hold all tracks."""
+    """Return (truth, output) of a fold that give its matrix; HNOS1 has all predictions: its columns hold all tracks."""
     matrix, sizes = np.array(CONFUSION[system][fold]), np.sum(CONFUSION["HNOS1"][fold], axis=0)
     truth, output = [], []
     for c, label in enumerate(CLASSES):
@@ -162,7 +162,7 @@ def test_the_figures_of_a_real_task_are_the_organisers_to_the_last_bit(latin, na
     assert int(overall.n_tracks.sum()) == (3226 if name == "GT1" else 3227)
 
 
-def test_of_a_real_task_the_one_missing_track_is_the_one_finding(latin):
+def test_the_only_problem_of_a_real_task_is_its_missing_track(latin):
     [finding] = latin.findings
     assert finding.kind is Kind.MISSING_TRACK
     assert finding.where.endswith("GT1/results.b.txt")
@@ -178,7 +178,7 @@ def test_two_systems_are_compared_over_classes_and_folds_and_track_by_track(lati
     assert pair.n_only_first - pair.n_only_second == n_right["GT1"] - n_right["HNOS1"] == 1572 - 1797
 
 
-def test_the_intervals_hold_their_figures(latin):
+def test_the_intervals_contain_their_figures(latin):
     for system in latin.systems:
         for score, (low, high) in [
             *zip(system.folds, system.fold_intervals, strict=True), (system.overall, system.overall_interval)
@@ -192,7 +192,7 @@ def test_the_intervals_hold_their_figures(latin):
 
 @pytest.fixture
 def task(tmp_path):
-    """Evaluate one system, of which each fold's output is given as text or left out, on two folds of four tracks."""
+    """A function that evaluates one system on two folds of four tracks; outputs are given as text or left out."""
     truth = {
         f"fold{fold}.truth.txt": [(f"/a/track{fold}{n}.wav", ("Hip-Hop", "R&B")[n % 2]) for n in range(4)]
         for fold in (1, 2)
@@ -245,7 +245,7 @@ def test_all_right(task):
     ],
     ids=["blank", "label", "track", "repeated", "empty", "no label"],
 )
-def test_what_the_evaluator_fails_on_is_found_and_the_rest_counts(task, change, accuracies, kinds):
+def test_problems_for_the_evaluator_are_reported_and_the_other_lines_count(task, change, accuracies, kinds):
     system, kinds_of_findings = task(change)
     assert (figures(system), kinds_of_findings) == (accuracies, kinds)
 
@@ -256,13 +256,13 @@ def test_a_fold_without_an_output_counts_as_wrong_in_its_fold_only(task):
     assert system.outputs[1] is None
 
 
-def test_all_outputs_empty_is_0_and_not_a_division_by_it(task):
+def test_empty_outputs_score_0_without_a_division_by_zero(task):
     system, kinds = task(lambda text: "\n", fold_2=False)
     assert (figures(system), kinds) == ([0.0, 0.0, 0.0], [Kind.EMPTY, Kind.NO_OUTPUT])
     assert system.overall_interval == (0.0, 1.0)
 
 
-def test_colliding_names_in_the_truth_are_found_and_told_apart(tmp_path):
+def test_colliding_names_in_the_truth_are_reported_and_distinguished(tmp_path):
     tracks = [(f"/gtzan/blues.{n:05}.wav", label) for n, label in enumerate(["blues", "rock", "jazz"])]
     truth = write_lists(tmp_path / "truth", {"1.txt": tracks[:2], "2.txt": tracks[2:]})
     folder = write_lists(tmp_path / "s", {"1.txt": tracks[1::-1], "2.txt": tracks[2:]})
@@ -273,7 +273,7 @@ def test_colliding_names_in_the_truth_are_found_and_told_apart(tmp_path):
     ]  # fmt: skip
 
 
-def test_a_truth_with_two_unicode_forms_of_a_label_has_two_classes_and_says_so(tmp_path):
+def test_two_unicode_forms_of_a_label_are_two_classes_with_a_warning(tmp_path):
     composed, decomposed = "canci\u00f3n", "cancio\u0301n"
     tracks = [("/one.wav", composed), ("/two.wav", decomposed)]
     truth = write_lists(tmp_path / "truth", {"1.txt": tracks})
@@ -283,7 +283,7 @@ def test_a_truth_with_two_unicode_forms_of_a_label_has_two_classes_and_says_so(t
     assert [finding.kind for finding in evaluation.findings] == [Kind.TWO_FORMS]
 
 
-def test_another_unicode_form_than_the_truths_counts_and_is_found(tmp_path):
+def test_another_unicode_form_than_in_the_truth_counts_and_is_reported(tmp_path):
     composed, decomposed = "canci\u00f3n", "cancio\u0301n"
     truth = write_lists(tmp_path / "truth", {"1.txt": [("/one.wav", composed), ("/two.wav", "rock")]})
     folder = write_lists(tmp_path / "s", {"1.txt": [("/one.wav", decomposed), ("/two.wav", "rock")]})
@@ -294,7 +294,7 @@ def test_another_unicode_form_than_the_truths_counts_and_is_found(tmp_path):
 
 
 @pytest.mark.parametrize(("of_truth", "of_output", "n"), [(0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 0)])
-def test_a_byte_order_mark_is_found_unless_truth_and_output_have_one(tmp_path, of_truth, of_output, n):
+def test_a_byte_order_mark_is_reported_unless_truth_and_output_have_one(tmp_path, of_truth, of_output, n):
     for name, marked in (("truth", of_truth), ("s", of_output)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "1.txt").write_bytes(b"\xef\xbb\xbf" * marked + b"one.wav\trock\ntwo.wav\tpop\n")
@@ -303,7 +303,7 @@ def test_a_byte_order_mark_is_found_unless_truth_and_output_have_one(tmp_path, o
     assert figures(evaluation.systems[0]) == [1.0, 1.0]
 
 
-def test_a_truth_of_more_classes_than_can_be_counted_is_refused_before_memory_is_taken(tmp_path):
+def test_too_many_classes_are_refused_before_memory_is_allocated(tmp_path):
     truth = write_lists(tmp_path / "truth", {"1.txt": [(f"/track{n}.wav", f"title{n}") for n in range(70_000)]})
     with pytest.raises(ListError, match=r"70,000 classes.*\[list\.many-classes\]"):
         evaluate(truth, {"s": truth})
@@ -323,7 +323,7 @@ def test_a_track_of_several_repeats_is_one_cluster_and_one_pair_of_mcnemars_test
     assert (pair.first, pair.n_only_first, pair.second, pair.n_only_second) == ("half", 0, "right", 15)
 
 
-def test_a_truth_that_is_wrong_is_a_fault_and_says_nothing_twice(tmp_path, caplog, monkeypatch):
+def test_a_wrong_truth_is_an_error_that_repeats_nothing(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(logging.getLogger("mirex_submission"), "propagate", True)
     folder = write_lists(tmp_path / "s", {"1.txt": [("/a/b c.wav", "x")]})
     truth = write_lists(tmp_path / "truth", {"1.txt": [("/a/b c.wav", "x")]})
@@ -347,7 +347,7 @@ answers = st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from(["x", "y", 
 
 @given(st.lists(answers, min_size=1, max_size=3))
 @settings(deadline=None, max_examples=30)
-def test_the_figures_of_any_answers_are_those_of_plain_counting(tmp_path_factory, folds):
+def test_the_figures_of_random_outputs_equal_plain_counting(tmp_path_factory, folds):
     folder = tmp_path_factory.mktemp("any")
     named = {
         f"{k}.txt": [(f"/a/track{k}_{n}.wav", *pair) for n, pair in enumerate(fold)] for k, fold in enumerate(folds)

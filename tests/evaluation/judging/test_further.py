@@ -17,7 +17,7 @@ HEAD = "path,x,y\n"
 
 @pytest.fixture
 def call(tmp_path, monkeypatch, capsys):
-    """Run evaluate in the test's folder: its status, stdout and stderr."""
+    """A function that runs evaluate in the test's folder and returns its status, stdout and stderr."""
     monkeypatch.chdir(tmp_path)
 
     def run(*args):
@@ -32,7 +32,7 @@ def call(tmp_path, monkeypatch, capsys):
 
 @pytest.fixture
 def task(tmp_path):
-    """Two folds of four tracks, and a foreign system with probabilities beside its outputs."""
+    """Two folds of four tracks, and a system of others with probabilities beside its outputs."""
     for fold in "12":
         tracks = [(f"/a/track{fold}{n}.wav", "xy"[n % 2]) for n in range(4)]
         rows = [(path, 0.9 if label == "x" else 0.25) for path, label in tracks]
@@ -49,7 +49,7 @@ def results(folder):
     return {(part["kind"], part["name"]): part for part in system["parts"]}
 
 
-def test_a_foreign_table_beside_the_output_gives_figures_everywhere(call, task):
+def test_a_table_of_probabilities_beside_the_output_adds_figures_everywhere(call, task):
     (task / "A" / "2.csv").write_text((task / "A" / "2.csv").read_text().replace("path,", "path,label,", 1).replace(
         ".wav,", ".wav,x,"
     ))  # fmt: skip
@@ -70,14 +70,14 @@ def test_a_foreign_table_beside_the_output_gives_figures_everywhere(call, task):
 @pytest.mark.parametrize(
     ("old", "new", "where", "expected"),
     [
-        ("/a/track10.wav,0.9,0.09999999999999998\n", "", "1.csv: no row of the track '/a/track10.wav'", "missing"),
+        ("/a/track10.wav,0.9,0.09999999999999998\n", "", "1.csv: no row for the track '/a/track10.wav'", "missing"),
         ("0.9,0.09999999999999998", "0.9,0.2", "1.csv:2: the probabilities sum to 1.1", "invalid"),
-        ("0.9,0.09999999999999998", "nan,0.1", "1.csv:2: nan is no probability", "invalid"),
-        ("0.9,0.09999999999999998", "1.1,-0.1", "1.csv:2: 1.1 is no probability", "invalid"),
+        ("0.9,0.09999999999999998", "nan,0.1", "1.csv:2: nan is not a probability", "invalid"),
+        ("0.9,0.09999999999999998", "1.1,-0.1", "1.csv:2: 1.1 is not a probability", "invalid"),
         ("0.9,0.09999999999999998", "0.9", "1.csv:2: 2 cells", "invalid"),
         ("0.9,0.09999999999999998", "high,low", "1.csv:2: could not convert", "invalid"),
-        ("track11.wav", "track10.wav", "1.csv:3: '/a/track10.wav' is in line 2 too", "invalid"),
-        ("path,x,y", "path,x,polka", "1.csv:1: a column of 'polka'", "class"),
+        ("track11.wav", "track10.wav", "1.csv:3: the track '/a/track10.wav' is also in line 2", "invalid"),
+        ("path,x,y", "path,x,polka", "1.csv:1: the column 'polka' is not a class", "class"),
         ("path,x,y", "path,x,X", "1.csv:1: two columns for the class 'X'", "invalid"),
         ("path,x,y", "file,x,y", "1.csv:1: the first line is not `path`", "invalid"),
     ],
@@ -103,13 +103,13 @@ def test_a_class_without_a_column_has_probability_0(call, task):
     assert results(task)["fold", "1"]["figures"]["log_loss"]["value"] == pytest.approx(36.04 / 2, abs=0.01)
 
 
-def test_an_output_is_no_table_of_itself(task):
+def test_an_output_is_not_taken_as_its_own_table(task):
     assert beside(task / "A" / "1.csv") is None and beside(task / "A" / "1.txt") == task / "A" / "1.csv"
     (task / "A" / "1.csv").write_text("\ufeff" + HEAD + "/a/b,0.5,0.5\n", encoding="utf-8")
     assert read_probabilities(task / "A" / "1.csv").of("/a//b", "y") == 0.5
 
 
-def test_without_probabilities_nothing_is_added_and_files_of_before_go(call, task):
+def test_without_probabilities_nothing_is_added_and_earlier_files_are_removed(call, task):
     call()
     for fold in "12":
         (task / "A" / f"{fold}.csv").unlink()
@@ -127,8 +127,8 @@ def test_groups_and_strata(call, task):
     (task / "strata.tsv").write_text("path\tcodec\tyear\n" + "".join(lines))
     status, stdout, stderr = call("--groups", "groups.txt", "--strata", "strata.tsv")
     assert status == 0 and "over groups" in stdout and "codec=mp3" in stdout
-    assert "1 of 8 tracks are not there, each its own group" in stderr
-    assert "year: 7 of 8 tracks are not there, each in no stratum" in stderr and stderr.count("[strata.") == 2
+    assert "1 of 8 tracks are missing and count as groups of their own" in stderr
+    assert "year: 7 of 8 tracks are missing and count as in no stratum" in stderr and stderr.count("[strata.") == 2
     strata = {name: part["n_tracks"] for (kind, name), part in results(task).items() if kind == "stratum"}
     assert strata == {"codec=flac": 3, "codec=mp3": 5, "year=1970": 1}
     figure = results(task)["all", ""]["figures"]["accuracy"]
@@ -146,7 +146,11 @@ def test_groups_and_strata(call, task):
         ("--strata", "path\tcodec\n/elsewhere.wav\tx\n", "[usage.tags]"),
         ("--strata", "path\n/a/track10.wav\n", "table:1: the columns 'path'"),
         ("--strata", "file\tcodec\n/a/track10.wav\tx\n", "[strata.columns]"),
-        ("--strata", "path\tcodec\n/a/track10.wav\tx\n/a/track10.wav\ty\n", "table:3: '/a/track10.wav' is in line 2"),
+        (
+            "--strata",
+            "path\tcodec\n/a/track10.wav\tx\n/a/track10.wav\ty\n",
+            "table:3: the track '/a/track10.wav' is also in line 2",
+        ),
     ],
 )
 def test_wrong_groups_and_strata_are_refused_before_anything_is_written(call, task, option, text, expected):
@@ -156,7 +160,7 @@ def test_wrong_groups_and_strata_are_refused_before_anything_is_written(call, ta
     assert not (task / "out").exists()
 
 
-def test_so_many_strata_are_refused(call, task):
+def test_too_many_strata_are_refused(call, task):
     tracks = [f"/a/track1{n}.wav" for n in range(300)]
     (task / "truth" / "1.txt").write_text("".join(f"{path}\tx\n" for path in tracks))
     shutil.rmtree(task / "A")
@@ -168,7 +172,7 @@ def test_so_many_strata_are_refused(call, task):
     assert status == 3 and "[strata.many]" in stderr
 
 
-def test_wiki_tables_are_all_that_is_printed_and_escape_markup(call, task):
+def test_with_wiki_only_escaped_wiki_tables_are_printed(call, task):
     for folder in ("truth", "A"):
         path = task / folder / "1.txt"
         path.write_text(path.read_text().replace("\tx", "\tR|B [[x]] {{y}} ''z''"))
@@ -196,7 +200,7 @@ def test_results_of_an_earlier_version_are_read(call, task):
     write_report("out", "out/report.html", ["report"])
 
 
-def test_a_table_that_cannot_be_read_is_a_list_error(tmp_path):
+def test_an_unreadable_table_is_a_list_error(tmp_path):
     (tmp_path / "p.csv").write_bytes(b"path,x\n\xff,1\n")
     with pytest.raises(ListError, match=r"p\.csv:\d: .*utf-8"):
         read_probabilities(tmp_path / "p.csv")

@@ -1,4 +1,4 @@
-"""Accuracy and confusion as the organisers' evaluator counts them, and the bootstrap's interval."""
+"""Accuracy and confusion matrices as the organisers' evaluator counts them, and bootstrap intervals."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ N_CLASSES = 4
 
 
 def score(pairs, n_classes=N_CLASSES):
-    """The figures of one fold of (truth, prediction) pairs."""
+    """Return the figures of one fold of (truth, prediction) pairs."""
     truth, predicted = np.array(pairs).T
     return fold_score(truth, predicted, n_classes)
 
@@ -57,7 +57,7 @@ def test_without_any_prediction_all_figures_are_0():
 
 
 def test_the_recalls_are_added_in_the_order_of_the_classes():
-    # 0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1: the evaluator's last digit needs its order. NumPy's sum takes another one.
+    # 0.1 + 0.2 + 0.3 is not 0.3 + 0.2 + 0.1: the evaluator's order decides the last digit.
     n_right = [1, 2, 3, 7, 9, 1, 2, 3, 7, 9, 3]
     fold = score([(k, k if n < right else 0) for k, right in enumerate(n_right) for n in range(10)], len(n_right))
     total = 0.0
@@ -71,7 +71,7 @@ pairs = st.lists(st.tuples(classes, st.integers(NO_PREDICTION, N_CLASSES - 1)), 
 
 
 @given(pairs)
-def test_every_figure_is_that_of_plain_counting(pairs):
+def test_every_figure_equals_plain_counting(pairs):
     fold = score(pairs)
     expected = [[pairs.count((true, predicted)) for true in range(N_CLASSES)] for predicted in range(N_CLASSES)]
     np.testing.assert_array_equal(fold.confusion, expected)
@@ -83,7 +83,7 @@ def test_every_figure_is_that_of_plain_counting(pairs):
 
 
 @given(pairs.filter(lambda pairs: all(predicted != NO_PREDICTION for _, predicted in pairs)), st.randoms())
-def test_with_all_predictions_the_matrix_is_scikit_learns_transposed_whatever_the_order(pairs, random):
+def test_a_complete_matrix_is_the_transpose_of_scikit_learns_in_any_order(pairs, random):
     truth, predicted = zip(*pairs, strict=True)
     expected = confusion_matrix(truth, predicted, labels=list(range(N_CLASSES))).T
     random.shuffle(pairs)
@@ -104,7 +104,7 @@ def right(n_right, n_tracks):
     return np.arange(n_tracks) < n_right
 
 
-def test_the_interval_of_tracks_tested_once_is_that_of_the_binomial_distribution():
+def test_the_interval_of_tracks_tested_once_is_the_binomial_interval():
     low, high = bootstrap_interval(right(240, 400), np.arange(400), seed=0)
     expected = stats.binom.ppf([0.025, 0.975], 400, 0.6) / 400
     np.testing.assert_allclose([low, high], expected, atol=2 / 400)  # the 10,000 draws err by a track or so
@@ -117,7 +117,7 @@ def test_a_track_tested_in_every_repeat_is_no_more_evidence_than_one_tested_once
     assert apart[1] - apart[0] < 0.5 * (once[1] - once[0])
 
 
-def test_the_interval_is_that_of_resampling_track_by_track():
+def test_the_interval_equals_resampling_track_by_track():
     rng = np.random.default_rng(5)
     tracks = rng.integers(0, 60, 200)
     came_right = rng.random(200) < 0.3 + 0.5 * (tracks % 2)
@@ -136,16 +136,16 @@ def test_the_interval_depends_on_the_seed_and_nothing_else():
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 9)), min_size=1, max_size=40), st.integers(0, 99))
-def test_an_interval_lies_between_0_and_1_and_shrinks_to_a_point_where_all_is_right(tests, seed):
+def test_an_interval_lies_between_0_and_1_and_is_a_point_if_all_is_correct(tests, seed):
     came_right, tracks = map(np.array, zip(*tests, strict=True))
     low, high = bootstrap_interval(came_right, tracks, seed=seed)
     assert 0 <= low <= high <= 1
-    # One track tells nothing of the others.
+    # From one track nothing can be inferred about others.
     certain = (1, 1) if len(set(tracks)) > 1 else (0, 1)
     assert bootstrap_interval(np.ones(len(tracks), bool), tracks, seed=seed) == certain
 
 
-def test_of_nothing_nothing_is_known():
+def test_without_tests_the_interval_is_0_to_1():
     assert bootstrap_interval(np.empty(0, bool), np.empty(0, int), seed=0) == (0.0, 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Which list belongs to which fold: equal stems, patterns, and single files."""
+"""Assignment of files to folds: equal stems, patterns, and single files."""
 
 import pytest
 
@@ -8,7 +8,7 @@ from mirex_submission.evaluation.judging.pairing import fold_truths, outputs_of
 
 @pytest.fixture
 def pair(tmp_path):
-    """{fold: the system's file} for the names of the files in the truth's and in a system's folder."""
+    """A function from the file names in the folders of the truth and of a system to {fold: the system's file}."""
 
     def run(truths, outputs, truth_pattern="", output_pattern=""):
         for folder, names in (("truth", truths), ("system", outputs)):
@@ -72,7 +72,7 @@ def test_folds_are_in_the_order_of_their_numbers(pair):
     assert list(pair(names, names)) == [f"fold{k}" for k in range(1, 13)]
 
 
-def test_folds_without_an_output_are_none_whichever_they_are(pair):
+def test_any_fold_without_an_output_is_none(pair):
     repeats = [f"repeat{r}.fold{f}.truth.txt" for r in (1, 2) for f in (1, 2, 3)]
     pairs = pair(repeats, ["repeat1.fold1.txt", "repeat1.fold3.txt", "repeat2.fold1.txt"])
     assert {fold for fold, path in pairs.items() if path} == {"repeat1.fold1", "repeat1.fold3", "repeat2.fold1"}
@@ -84,14 +84,14 @@ def test_a_system_without_any_output_has_none_for_each_fold(pair):
 
 
 @pytest.mark.parametrize("outputs", [["first.txt", "second.txt"], ["a.txt", "b.one.txt"], ["01.txt"]])
-def test_a_file_of_no_fold_where_a_fold_has_none_is_an_error_that_names_it(pair, outputs):
+def test_an_output_of_no_fold_is_an_error_that_names_it_if_a_fold_has_no_output(pair, outputs):
     with pytest.raises(ListError, match=r"\[folds\.unpaired-output\]") as caught:
         pair(["a.gt.txt", "b.gt.txt"], outputs)
     assert all(name in str(caught.value) for name in outputs if name != "a.txt")
     assert "a, b" in str(caught.value) and "{fold}" in str(caught.value)
 
 
-def test_a_folder_that_is_not_there_or_has_no_truth_is_an_error(tmp_path):
+def test_a_missing_folder_and_a_folder_without_truth_are_errors(tmp_path):
     for source in (tmp_path / "missing", tmp_path / "missing" / "{fold}.txt"):
         with pytest.raises(ListError, match=r"missing: .*\[folds\.unreadable-folder\]"):
             fold_truths(source)

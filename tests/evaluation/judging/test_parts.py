@@ -1,4 +1,4 @@
-"""Figures of probabilities, groups and strata: by hand, against scikit-learn, and with intervals that cover."""
+"""Figures of probabilities, groups and strata: by hand, against scikit-learn, and the coverage of intervals."""
 
 import numpy as np
 import pytest
@@ -56,29 +56,29 @@ def test_bins_are_closed_on_the_right():
     assert [(round(15 * b.low), b.n_tracks) for b in part.reliability] == [(8, 1), (9, 1), (14, 1)]
 
 
-def test_figures_are_those_of_scikit_learn_and_draws_without_resampling_are_the_figures():
+def test_figures_equal_scikit_learns_and_identity_resamples_give_the_figures():
     truth, p = drawn()
     tests = answers(truth, p)
-    found = values(judge_part(tests, "all", "", seed=0))
+    computed = values(judge_part(tests, "all", "", seed=0))
     rates = np.eye(4)[truth]
-    assert found == pytest.approx(
+    assert computed == pytest.approx(
         {
             "accuracy": (p.argmax(axis=1) == truth).mean(),
             "balanced_accuracy": balanced_accuracy_score(truth, p.argmax(axis=1)),
             "top2_accuracy": top_k_accuracy_score(truth, p, k=2),
             "log_loss": log_loss(truth, p),
             "brier_score": ((p - rates) ** 2).sum(axis=1).mean(),
-            "calibration_error": found["calibration_error"],
+            "calibration_error": computed["calibration_error"],
             "auroc": roc_auc_score(truth, p, multi_class="ovr"),
         }
     )
     once = np.ones((len(truth), 1))
     statistics = {**dict(parts._of_predictions(tests)), **dict(parts._of_probabilities(tests))}
     for name, (_, statistic) in statistics.items():
-        assert statistic(once)[0] == pytest.approx(found[name]), name
+        assert statistic(once)[0] == pytest.approx(computed[name]), name
 
 
-def test_intervals_of_the_auroc_are_those_of_computing_it_anew_for_each_draw():
+def test_intervals_of_the_auroc_are_close_to_an_exact_auroc_for_each_resample():
     truth, p = drawn(n=60, n_classes=3)
     interval = judge_part(answers(truth, p), "all", "", seed=0).figures["auroc"].by_track
     rng, areas = np.random.default_rng(1), []
@@ -90,7 +90,7 @@ def test_intervals_of_the_auroc_are_those_of_computing_it_anew_for_each_draw():
     assert interval == pytest.approx(np.quantile(areas, [0.025, 0.975]), abs=0.02)
 
 
-def test_groups_that_are_alike_within_give_wider_intervals():
+def test_groups_of_similar_tracks_give_wider_intervals():
     truth, p = drawn(n=40)
     grouped = answers(np.tile(truth, 5), np.tile(p, (5, 1)), groups=np.tile(np.arange(40), 5))
     for name, figure in judge_part(grouped, "all", "", seed=0).figures.items():
@@ -98,33 +98,33 @@ def test_groups_that_are_alike_within_give_wider_intervals():
         assert 1.5 < (high_of_groups - low_of_groups) / (high - low) < 3, name
 
 
-def test_parts_count_what_mirex_counts_and_what_is_known():
+def test_parts_count_tracks_as_mirex_does_and_known_probabilities():
     truth, p = drawn(n=9)
     p[:3] = np.nan  # a fold without probabilities
     predicted = truth.copy()
     predicted[[0, 8]] = NO_PREDICTION
     tests = answers(truth, p, predicted)
-    found = judge_parts(tests, [("a", 3), ("b", 6)], [("codec=mp3", np.arange(9) < 4)], seed=0)
-    assert [(x.kind, x.name, x.n_tracks, x.n_known, x.figures["accuracy"].value) for x in found] == [
+    computed = judge_parts(tests, [("a", 3), ("b", 6)], [("codec=mp3", np.arange(9) < 4)], seed=0)
+    assert [(x.kind, x.name, x.n_tracks, x.n_known, x.figures["accuracy"].value) for x in computed] == [
         ("all", "", 7, 6, 1.0),
         ("fold", "a", 3, 0, 2 / 3),
         ("fold", "b", 6, 6, 5 / 6),
         ("stratum", "codec=mp3", 3, 1, 1.0),
     ]
-    assert set(found[1].figures) == {"accuracy", "balanced_accuracy"} and "auroc" not in found[3].figures
+    assert set(computed[1].figures) == {"accuracy", "balanced_accuracy"} and "auroc" not in computed[3].figures
 
 
-def test_nothing_to_count_gives_no_figures():
+def test_a_part_without_tests_has_no_figures():
     part = judge_part(answers([0, 1], [[np.nan] * 2] * 2, [NO_PREDICTION] * 2), "all", "", seed=0)
     assert (part.n_tracks, part.figures, part.reliability) == (0, {}, [])
 
 
-def test_48_of_48_right_are_not_certain():
+def test_48_of_48_correct_tests_have_an_interval_with_width():
     low, high = accuracy_interval(np.ones(48, bool), np.arange(48), seed=0)
     z2 = 1.959963985**2
     assert (low, high) == (pytest.approx(48 / (48 + z2)), 1.0)
     assert accuracy_interval(np.zeros(48, bool), np.arange(48), seed=0) == (0.0, pytest.approx(z2 / (48 + z2)))
-    # As of 8 groups, and as of 48 tracks that three repeats test.
+    # Once as 8 groups, and once as 48 tracks that three repeats test.
     assert accuracy_interval(np.ones(48, bool), np.arange(48) % 8, seed=0) == wilson_interval(8, 8)
     assert accuracy_interval(np.ones(144, bool), np.arange(144) % 48, seed=0) == (low, high)
     assert accuracy_interval(np.empty(0, bool), np.empty(0, int), seed=0) == (0.0, 1.0)
@@ -132,7 +132,7 @@ def test_48_of_48_right_are_not_certain():
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=1, max_size=30))
 @settings(max_examples=60, deadline=None)
-def test_an_interval_holds_the_accuracy_and_is_no_point_at_the_ends(tests):
+def test_an_interval_contains_the_accuracy_and_has_width_at_0_and_1(tests):
     right, clusters = map(np.array, zip(*tests, strict=True))
     low, high = accuracy_interval(right, clusters, seed=0)
     assert 0 <= low <= high <= 1
@@ -150,7 +150,7 @@ def test_the_difference_of_two_systems_is_paired():
 
 
 @pytest.mark.parametrize("n_groups", [1, 2, 3, 5, 10])
-def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(n_groups):
+def test_intervals_of_few_groups_have_their_nominal_coverage(n_groups):
     rng = np.random.default_rng(n_groups)
     n_held, clusters = 0, np.repeat(np.arange(n_groups), 8)
     for seed in range(200):
@@ -162,7 +162,7 @@ def test_intervals_of_few_groups_hold_the_truth_as_often_as_they_say(n_groups):
     assert n_held >= 0.9 * 200
 
 
-def test_no_interval_of_one_group_or_of_groups_that_are_alike_is_a_point():
+def test_intervals_of_one_group_or_of_equal_groups_have_width():
     one_group = np.zeros(12, int)
     right = np.stack([np.arange(12) % 2, np.arange(12) % 3 > 0], axis=1).astype(bool)
     low, high = accuracy_interval(right[:, 0], one_group, seed=0)

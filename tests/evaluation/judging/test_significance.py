@@ -69,13 +69,13 @@ def test_a_worked_example_with_ties():
 
 
 def range_tail(q):
-    """P(the range of three standard normal variables exceeds q), by its defining integral."""
+    """Return P(the range of three standard normal variables exceeds q), by its defining integral."""
     x = np.linspace(-12, 12, 200_001)
     density = 3 * stats.norm.pdf(x) * (stats.norm.cdf(x + q) - stats.norm.cdf(x)) ** 2
     return 1 - np.trapezoid(density, x)
 
 
-def test_a_significant_difference_is_one_whose_interval_leaves_out_0():
+def test_a_difference_is_significant_if_its_interval_excludes_0():
     comparison = friedman_tkhsd(np.tile([0.9, 0.5, 0.1], (8, 1)), ["best", "middle", "worst"])
     assert 1 < comparison.critical_difference < 2  # 3.3145 / sqrt(8)
     assert [d.significant for d in comparison.differences] == [False, True, False]
@@ -83,12 +83,12 @@ def test_a_significant_difference_is_one_whose_interval_leaves_out_0():
         assert d.significant == (d.p < 0.05) == (d.low > 0) == (d.mean > comparison.critical_difference)
 
 
-def test_systems_come_best_mean_score_first_and_the_best_has_the_highest_mean_rank():
+def test_systems_are_sorted_best_mean_score_first_and_the_best_has_the_highest_mean_rank():
     scores = np.array([[0.2, 0.9, 0.5], [0.3, 0.8, 0.4]])
     assert friedman_tkhsd(scores, ["low", "high", "middle"]).mean_ranks == {"high": 3.0, "middle": 2.0, "low": 1.0}
 
 
-def test_nothing_but_ties_is_no_difference():
+def test_ties_in_all_rows_give_no_difference():
     comparison = friedman_tkhsd(np.full((5, 3), 0.5), names(3))
     assert (comparison.chi_square, comparison.p, comparison.critical_difference) == (0.0, 1.0, 0.0)
     assert all((d.p, d.mean, d.significant) == (1.0, 0.0, False) for d in comparison.differences)
@@ -103,7 +103,7 @@ def test_nothing_but_ties_is_no_difference():
         (40, 3, None),
     ],
 )
-def test_too_few_rows_are_warned_of(n_rows, k, warned):
+def test_too_few_rows_give_a_warning(n_rows, k, warned):
     scores = np.arange(k) + np.zeros((n_rows, 1))
     warning = friedman_tkhsd(scores, names(k)).warning
     assert warning is None if warned is None else warned in warning
@@ -121,7 +121,7 @@ def test_with_3_folds_two_systems_cannot_differ_significantly():
     )
 )
 @settings(deadline=None, max_examples=40)
-def test_friedmans_statistic_is_scipys_with_ties_too(table):
+def test_friedmans_statistic_equals_scipys_also_with_ties(table):
     comparison = friedman_tkhsd(table, names(table.shape[1]))
     expected = stats.friedmanchisquare(*table.T)
     assert comparison.chi_square == pytest.approx(expected.statistic, rel=1e-9, abs=1e-9)
@@ -161,13 +161,13 @@ def test_mcnemar_of_many_tracks_is_close_to_the_chi_square_with_edwards_correcti
     assert pair.p == pytest.approx(stats.chi2.sf((60 - 1) ** 2 / 600, 1), rel=0.01)
 
 
-def test_mcnemar_without_discordant_tracks_finds_nothing():
+def test_mcnemar_without_discordant_tracks_has_p_1():
     [pair] = mcnemar(tracks(5, 0, 0, 5), names(2))
     assert (pair.n_only_first, pair.n_only_second, pair.p) == (0, 0, 1.0)
 
 
 def test_pairs_are_corrected_by_holms_procedure():
-    # Only-first counts against the last system of 12:0, 9:1 and the first two between them 3:0.
+    # Discordant tracks: 12:0 and 9:1 against the last system, and 3:0 between the first two.
     right = np.zeros((40, 3), bool)
     right[:12, 0] = True
     right[:9, 1] = True

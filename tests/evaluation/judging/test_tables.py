@@ -17,7 +17,7 @@ LABELS = ["Hip-Hop", "blues,old", "R&B"]
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory):
-    """The folder of an evaluation of three systems on two folds of six tracks, and the evaluation."""
+    """The folder of an evaluation (three systems, two folds of six tracks), and the evaluation."""
     folder = tmp_path_factory.mktemp("tables")
     answers = {"good": [0, 1, 2, 0, 1, 0], "bad": [1, 1, 0, 2, 2, 0], "gaps": [0, 1, 2, None, None, None]}
     for fold in (1, 2):
@@ -112,7 +112,7 @@ def test_one_system_has_no_significance_table(written, tmp_path):
     }
 
 
-def test_the_text_report_has_every_figure_and_matrix_and_what_was_found(written):
+def test_the_text_report_has_every_figure_matrix_and_problem(written):
     folder, _ = written
     text = (folder / "gaps" / "report.txt").read_text(encoding="utf-8")
     fold, other, overall = text.split("Accuracy: ")[1:]
@@ -128,7 +128,7 @@ def test_the_text_report_has_every_figure_and_matrix_and_what_was_found(written)
     assert text.count("leaves it out of the overall figure") == 6
 
 
-def test_results_json_has_every_figure_in_full_and_where_it_comes_from(written):
+def test_results_json_has_every_figure_in_full_and_its_sources(written):
     folder, evaluation = written
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))
     assert record["classes"] == ["blues,old", "Hip-Hop", "R&B"]
@@ -156,7 +156,7 @@ def test_results_json_has_every_figure_in_full_and_where_it_comes_from(written):
     ]  # fmt: skip
 
 
-def test_results_json_has_what_each_system_answered_for_each_track(written):
+def test_results_json_has_the_prediction_of_each_system_for_each_track(written):
     folder, _ = written
     first, *_, last = json.loads((folder / "results.json").read_text(encoding="utf-8"))["folds"][0]["tracks"]
     assert first == {
@@ -168,7 +168,7 @@ def test_results_json_has_what_each_system_answered_for_each_track(written):
     assert last["label"] == "R&B"
 
 
-def test_the_summary_has_a_line_a_system_best_first(written):
+def test_the_summary_has_one_line_per_system_best_first(written):
     _, evaluation = written
     _, *lines = summary(evaluation).split("\n")
     assert [line.split()[0] for line in lines] == ["gaps", "good", "bad"]
@@ -202,14 +202,14 @@ def test_more_than_26_classes_have_keys_of_two_letters(tmp_path):
     assert "  AX   : class49\n" in text
 
 
-def test_a_folder_that_cannot_be_written_is_a_fault_of_the_disk(written, tmp_path):
+def test_a_folder_that_cannot_be_written_is_a_storage_error(written, tmp_path):
     _, evaluation = written
     (tmp_path / "file").touch()
     with pytest.raises(StorageError, match=str(tmp_path / "file")):
         write_results(evaluation, tmp_path / "file")
 
 
-def test_no_table_of_an_earlier_evaluation_stays_among_those_of_this_one(written, tmp_path):
+def test_outdated_tables_of_an_earlier_evaluation_are_removed(written, tmp_path):
     folder, evaluation = written
     write_results(evaluation, tmp_path)
     pairwise = sorted(path.name for path in tmp_path.glob("*.friedmanTKHSD.csv"))

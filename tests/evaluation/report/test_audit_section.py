@@ -1,4 +1,4 @@
-"""The report's section of an audit, and the page of an audit alone."""
+"""The audit section of the report, and the page of an audit alone."""
 
 import msgspec
 import pytest
@@ -36,7 +36,7 @@ def test_results_with_an_audit_beside_them(tmp_path):
     write_audit(folder)
     write_report(folder, tmp_path / "page.html", ["report"])
     page = (tmp_path / "page.html").read_text()
-    reader = Reader(page)  # which checks that all tags are closed
+    reader = Reader(page)  # checks that all tags are closed
     assert 'href="#audit"' in page and "<script" not in page
     assert {"summary", "audit", "provenance"} <= {attributes.get("id") for _, attributes in reader.tags}
 
@@ -52,7 +52,7 @@ def test_an_audit_alone_is_a_page_of_its_own(tmp_path):
         write_report(tmp_path, tmp_path / AUDIT, ["report"])
 
 
-def test_a_folder_without_both_is_refused(tmp_path):
+def test_a_folder_without_results_and_audit_is_refused(tmp_path):
     with pytest.raises(ListError, match="results-missing"):
         write_report(tmp_path, tmp_path / "report.html", ["report"])
     (tmp_path / AUDIT).write_text("{}")

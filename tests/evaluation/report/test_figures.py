@@ -1,4 +1,4 @@
-"""The report's figures: legible with few and with many classes, and no name runs over."""
+"""The report's figures: legible with few and with many classes, and long names fit."""
 
 import os
 import re
@@ -18,12 +18,12 @@ TEXT = r'<text style="font-size: ([\d.]+)px[^>]*?x="([\d.-]+)" y="([\d.-]+)"[^>]
 
 
 def texts(figure):
-    """Return (x, y, font size, text) of each text of a figure, where it stands."""
+    """Return (x, y, font size, text) of each text of a figure."""
     return [(float(x), float(y), float(size), text.strip()) for size, x, y, text in re.findall(TEXT, figure)]
 
 
 def width(text, size):
-    """Return how wide DejaVu Sans draws a text, in pixels."""
+    """Return the width of a text in DejaVu Sans, in pixels."""
     return text_to_path.get_text_width_height_descent(text, FontProperties(family="DejaVu Sans", size=size), False)[0]
 
 
@@ -50,14 +50,14 @@ def test_counts_of_2_to_50_classes_can_be_read_in_their_cells(n_classes, largest
 
 
 def test_a_matrix_is_shaded_by_the_column_and_shows_no_zeros():
-    # 3 of 4 tracks of the first class are right, 1 of 400 of the second: alike small counts, unlike shares.
+    # 3 of 4 tracks of the first class are correct, 1 of 400 of the second: similar counts, different shares.
     figure = plots.confusion(["a", "b"], np.array([[3, 399], [1, 1]]), np.array([0, 2]), "A")
     ink = {count: "#ffffff" in style for style, count in re.findall(r'<text style="([^"]*)"[^>]*>(\d+)</text>', figure)}
     assert ink == {"3": True, "399": True, "1": False, "2": False}
-    assert "0" not in names(figure) and "(no answer)" in names(figure)
+    assert "0" not in names(figure) and "(no prediction)" in names(figure)
 
 
-def test_of_500_classes_the_most_confused_pairs_are_drawn_within_seconds():
+def test_the_most_confused_pairs_of_500_classes_are_drawn_within_seconds():
     n = 500
     counts = np.eye(n, dtype=int) * 9
     counts[3, 7], counts[499, 0] = 5, 4
@@ -74,7 +74,7 @@ def test_the_most_frequent_confusions_are_named_in_order():
     assert most_confused(np.eye(3, dtype=int), 9) == []
 
 
-def test_no_two_systems_look_alike():
+def test_no_two_systems_share_colour_and_marker():
     looks = [plots._look(k) for k in range(60)]
     assert len({(look["color"], look["marker"]) for look in looks}) == 60
 
@@ -86,7 +86,7 @@ def test_systems_stand_in_their_rows_with_their_intervals():
 
 
 @pytest.mark.parametrize(("seconds", "unit"), [(90, "seconds"), (600, "minutes"), (90_000, "hours")])
-def test_run_times_are_in_a_unit_that_can_be_read(seconds, unit):
+def test_run_times_are_drawn_in_a_suitable_unit(seconds, unit):
     figure = plots.run_times({"A": {"train": seconds, "classify": 1.0}, "B": {"classify": 2.0}})
     assert any(text.startswith(unit) for text in names(figure)) and {"train", "classify"} <= set(names(figure))
 
@@ -99,7 +99,7 @@ def test_learning_curves_of_one_epoch_and_of_a_diverged_training_are_drawn():
 
 
 @pytest.mark.parametrize("frames", [np.zeros((1, 40)), np.random.default_rng(0).normal(size=(5000, 40))])
-def test_a_spectrogram_is_small_whatever_the_clip(frames):
+def test_a_spectrogram_is_small_for_short_and_long_clips(frames):
     address = plots.spectrogram(frames.astype(np.float32))
     assert address.startswith("data:image/png;base64,") and len(address) < 60_000
 
@@ -112,7 +112,7 @@ def test_a_long_name_keeps_both_ends_and_fits():
 
 
 @pytest.mark.filterwarnings("ignore:Glyph")
-def test_room_is_made_for_ideographs_that_the_font_lacks():
+def test_ideographs_that_the_font_lacks_get_enough_room():
     short = shorten("発酵する音楽のとても長い名前と種類")
     assert len(short.strip()) == 11 and short.strip().startswith("発") and short.endswith("類")
     assert width(short, 11) >= 11 * 11  # a square each

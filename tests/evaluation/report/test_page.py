@@ -1,4 +1,4 @@
-"""The report: a page that holds everything, shows what is known, and lets no stranger's text become more than text."""
+"""The report: a self-contained page, complete as far as data exist, in which untrusted text stays text."""
 
 import json
 import os
@@ -37,7 +37,7 @@ COMMAND = ["mirex-submission", "report", "RESULTS"]
 
 @pytest.fixture(scope="module")
 def hostile(tmp_path_factory):
-    """A page of labels, names and paths that try to be more than text: its folder, and what it holds."""
+    """The page of labels, names and paths that contain markup: its folder and its Reader."""
     folder = make_results(tmp_path_factory.mktemp("hostile"), HOSTILE, ["<i onclick=x>", "_b&amp;$y$"])
     notes = write_report(folder, folder / "report.html", COMMAND)
     assert notes == []
@@ -46,7 +46,7 @@ def hostile(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """The page of 50 classes and 4 systems, one of them with a long name: its folder."""
+    """The folder of a page with 50 classes and 4 systems, one of them with a long name."""
     names = ["model1", "all", "svm_of_mfcc_contrast_chroma_and_tempogram", "GT1"]
     labels = [f"genre_number_{k:02}" for k in range(50)]
     folder = make_results(tmp_path_factory.mktemp("many"), labels, names, n_tracks=3)
@@ -55,7 +55,7 @@ def many(tmp_path_factory):
 
 
 def plain(folder, system="A", answers="xyyy"):
-    """Results of one system on one fold of four tracks, as evaluate alone leaves them; returns the folder."""
+    """Write the results of `evaluate` for one system on one fold of four tracks; return the folder."""
     paths = [f"/none/track{n}.wav" for n in range(4)]
     write_predictions(folder / "truth" / "1.txt", [Track(p, c) for p, c in zip(paths, "xxyy", strict=True)])
     write_predictions(folder / system / "1.txt", [Track(p, c) for p, c in zip(paths, answers, strict=True)])
@@ -67,7 +67,7 @@ def page_of(folder):
     return Reader((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def test_one_page_without_script_that_loads_nothing_and_has_every_section(hostile):
+def test_the_page_has_every_section_and_no_script_and_loads_nothing(hostile):
     _, page = hostile
     assert {"script", "link", "iframe", "object", "embed", "base", "form"} & {tag for tag, _ in page.tags} == set()
     for tag, attributes in page.tags:
@@ -80,16 +80,22 @@ def test_one_page_without_script_that_loads_nothing_and_has_every_section(hostil
     assert policy.startswith("default-src 'none';") and "script" not in policy
 
 
-def test_every_figure_is_named_and_says_how_it_is_read(hostile):
+def test_every_figure_has_a_name_and_a_caption_that_explains_it(hostile):
     _, page = hostile
     assert [tag for tag, _ in page.tags].count("figure") == [tag for tag, _ in page.tags].count("figcaption") == 11
     assert all(a["role"] == "img" and a["aria-label"] for tag, a in page.tags if tag == "svg")
-    for text in ("its 95 % interval", "Two systems differ significantly where their lines do not meet", "Little power:",
-                 "Read down a column", "lower is better", "added up over the folds"):  # fmt: skip
+    for text in (
+        "its 95 % interval",
+        "Two systems differ significantly if their lines do not overlap",
+        "Low statistical power:",
+        "Read down a column",
+        "lower is better",
+        "added up over the folds",
+    ):
         assert text in page.text(tag="figcaption")
 
 
-def test_what_strangers_wrote_stays_text_and_is_all_there(hostile):
+def test_untrusted_text_is_escaped_and_complete(hostile):
     folder, page = hostile
     for label in HOSTILE:
         assert label.replace("\u202e", r"\u202e") in page.text(section="classes"), label
@@ -114,7 +120,7 @@ def test_the_summary_is_sorted_and_has_the_figures_of_the_results(hostile):
     assert len(rows) == 2 and text.index(rows[0]) < text.index(rows[1])
 
 
-def test_what_gave_the_page_is_on_it(hostile):
+def test_commands_versions_and_hashes_are_on_the_page(hostile):
     folder, page = hostile
     text = page.text(section="provenance")
     results = json.loads((folder / "results.json").read_text())
@@ -127,13 +133,13 @@ def test_what_gave_the_page_is_on_it(hostile):
         assert part in text, part
 
 
-def test_times_memory_and_failed_calls_are_added_up(hostile):
+def test_times_memory_and_failed_steps_are_added_up(hostile):
     _, page = hostile
     assert "<i onclick=x> train 3 9 min 36 s 3 min 13 s 210 MB –" in page.text(section="times")
     assert "_b&amp;$y$ classify 3 7.5 s 2.5 s 210 MB 3" in page.text(section="times")
 
 
-def test_a_training_that_served_several_systems_is_said_so_and_drawn_once(tmp_path):
+def test_a_training_that_several_systems_share_is_marked_and_drawn_once(tmp_path):
     folder = make_results(tmp_path, ["x", "y"], ["all", "two", "other"])
     runs = json.loads((folder / "runs.json").read_text())
     for fold, of_fold in runs["systems"]["two"]["folds"].items():
@@ -142,13 +148,13 @@ def test_a_training_that_served_several_systems_is_said_so_and_drawn_once(tmp_pa
     write_report(folder, folder / "report.html", COMMAND)
     page = page_of(folder)
     times = page.text(section="times")
-    assert "all train (one call for it and two) 3" in times and "two train (one call for it and all) 3" in times
+    assert "all train (shared with two) 3" in times and "two train (shared with all) 3" in times
     assert "other train 3" in times and "two classify 3" in times
-    drawn = re.findall(r"(\w+)\. Above the loss", page.text(section="training"))
+    drawn = re.findall(r"(\w+)\. Above: loss", page.text(section="training"))
     assert len(drawn) == 2 and "other" in drawn
 
 
-def test_files_that_a_later_run_has_changed_are_left_out_and_faults_are_told(tmp_path):
+def test_files_changed_by_a_later_run_are_left_out_and_failures_are_listed(tmp_path):
     folder = make_results(tmp_path, ["x", "y"], ["one", "two"])
     runs = json.loads((folder / "runs.json").read_text())
     fold = runs["systems"]["one"]["folds"]["fold1"]
@@ -166,7 +172,7 @@ def test_files_that_a_later_run_has_changed_are_left_out_and_faults_are_told(tmp
 @pytest.mark.parametrize(
     "systems", ["[1]", '{"A": null}', '{"A": {"folds": {"1": {"calls": [3]}}}}', '{"A": {"extraction": 3}}']
 )
-def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path, systems):
+def test_an_invalid_record_of_runs_is_an_error_that_names_it(tmp_path, systems):
     folder = plain(tmp_path)
     (folder / "runs.json").write_text(f'{{"systems": {systems}}}')
     with pytest.raises(ListError, match=r"runs\.json: ") as caught:
@@ -175,7 +181,7 @@ def test_a_record_of_runs_that_makes_no_sense_is_an_error_that_says_so(tmp_path,
 
 
 @pytest.mark.parametrize("name", ["results.json", "runs.json"])
-def test_a_report_does_not_replace_what_it_is_made_from(tmp_path, name):
+def test_a_report_does_not_overwrite_its_sources(tmp_path, name):
     folder = plain(tmp_path)
     before = (folder / name).read_bytes() if (folder / name).exists() else None
     with pytest.raises(UsageError) as caught:
@@ -184,7 +190,7 @@ def test_a_report_does_not_replace_what_it_is_made_from(tmp_path, name):
     assert before is None or (folder / name).read_bytes() == before
 
 
-def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_audio(tmp_path):
+def test_the_most_confident_mistakes_come_first_with_a_spectrogram_if_there_is_audio(tmp_path):
     folder = plain(tmp_path, answers="yyxy")
     rows = [("/none/track0.wav", "y", (0.4, 0.6)), ("/none/track1.wav", "y", (0.1, 0.9)),
             ("/none/track2.wav", "x", (0.7, 0.3)), ("/none/track3.wav", "y", (0.0, 1.0))]  # fmt: skip
@@ -192,21 +198,21 @@ def test_the_most_confident_mistakes_come_first_with_a_picture_where_there_is_au
     write_report(folder, folder / "report.html", COMMAND)
     text = page_of(folder).text(section="mistakes")
     assert re.findall(r"/none/track\d", text) == ["/none/track1", "/none/track2", "/none/track0"]
-    assert "x , taken for y (90.0 %) y 90.0 % x 10.0 %" in text
-    assert text.count("No picture: cannot be read: No such file or directory") == 3
+    assert "x , predicted as y (90.0 %) y 90.0 % x 10.0 %" in text
+    assert text.count("No spectrogram: cannot be read: No such file or directory") == 3
 
     results = (folder / "results.json").read_text()
-    soundfile.write(tmp_path / "heard.wav", np.sin(np.arange(22050) / 9), 22050)
-    (folder / "results.json").write_text(results.replace("/none/track2.wav", str(tmp_path / "heard.wav")))
-    rows[2] = (str(tmp_path / "heard.wav"), *rows[2][1:])
+    soundfile.write(tmp_path / "tone.wav", np.sin(np.arange(22050) / 9), 22050)
+    (folder / "results.json").write_text(results.replace("/none/track2.wav", str(tmp_path / "tone.wav")))
+    rows[2] = (str(tmp_path / "tone.wav"), *rows[2][1:])
     write_probabilities(folder / "A" / "1.csv", ["x", "y"], rows)
     write_report(folder, folder / "report.html", COMMAND)
     page = page_of(folder)
-    assert [a["alt"] for tag, a in page.tags if tag == "img"] == [f"Spectrogram of {tmp_path}/heard.wav"]
+    assert [a["alt"] for tag, a in page.tags if tag == "img"] == [f"Spectrogram of {tmp_path}/tone.wav"]
     assert "1.0 s, 0 to 11.0 kHz" in page.text(section="mistakes")
 
 
-def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
+def test_sections_without_data_say_so_and_the_others_are_complete(tmp_path):
     folder = plain(tmp_path)
     notes = write_report(folder, folder / "report.html", COMMAND)
     page = page_of(folder)
@@ -214,9 +220,9 @@ def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
     assert all(note in page.text(section="provenance") for note in notes)
     for section in ("training", "times", "mistakes"):
         assert "Not known" in page.text(section=section)
-    assert "There is one system" in page.text(section="significance")
-    assert "A is right on 75.0 % of its answers" in page.text(tag="header")
-    assert "1 × x taken for y" in page.text(section="confusion")
+    assert "There is only one system" in page.text(section="significance")
+    assert "A has an accuracy of 75.0 %" in page.text(tag="header")
+    assert "1 × x predicted as y" in page.text(section="confusion")
 
 
 @pytest.mark.parametrize(
@@ -234,7 +240,7 @@ def test_what_is_not_known_is_said_and_the_rest_is_there(tmp_path):
         (None, 'path,label,x,y\n"/none', 2),
     ],
 )
-def test_a_damaged_file_of_a_run_costs_only_what_it_holds(tmp_path, history, probabilities, line):
+def test_a_damaged_file_of_a_run_removes_only_its_own_section(tmp_path, history, probabilities, line):
     folder = plain(tmp_path)
     files = {"history": history, "probabilities": probabilities}
     for name, content in files.items():
@@ -263,7 +269,7 @@ SECRET = {
 
 @pytest.fixture
 def named(tmp_path):
-    """Results whose runs.json names a history and probabilities: `put` says which path, and what lies there."""
+    """A function that writes a page from a runs.json with a path, where `put` creates a file; it returns the notes."""
 
     def run(name, path, put=lambda path: None):
         folder = plain(tmp_path / "results")
@@ -281,7 +287,7 @@ def named(tmp_path):
 @pytest.mark.parametrize(
     "path", ["{}/secret", "../secret", "a/../../secret", "link", "below/secret", "/dev/zero", "\0"]
 )
-def test_a_record_of_runs_names_files_of_its_folder_alone(named, tmp_path, name, path):
+def test_files_outside_the_folder_of_the_results_are_not_read(named, tmp_path, name, path):
     def put(path):
         if path.name == "link":
             path.symlink_to(tmp_path / "secret")
@@ -292,7 +298,7 @@ def test_a_record_of_runs_names_files_of_its_folder_alone(named, tmp_path, name,
     assert note.endswith("[report.file-outside]")
 
 
-def test_a_name_that_no_file_can_have_is_no_traceback(named):
+def test_a_file_name_that_is_too_long_gives_no_traceback(named):
     [note] = named("history", "a" * 5000)
     assert note.endswith("[report.history-unreadable]")
     assert named("probabilities", "a" * 5000) == []
@@ -320,7 +326,7 @@ def test_only_regular_files_of_plausible_size_are_read(named, name, kind):
 
 @pytest.mark.parametrize("file", ["results.json", "runs.json"])
 @pytest.mark.parametrize("kind", ["pipe", "device", "huge", "zeros", "nested", "digits"])
-def test_results_that_are_no_plausible_files_are_an_error_at_once(tmp_path, file, kind):
+def test_special_huge_or_nested_results_are_an_error_at_once(tmp_path, file, kind):
     folder = plain(tmp_path)
     path = folder / file
     path.unlink(missing_ok=True)
@@ -337,7 +343,7 @@ def test_results_that_are_no_plausible_files_are_an_error_at_once(tmp_path, file
         write_report(folder, folder / "report.html", COMMAND)
 
 
-def test_probabilities_beside_an_output_are_read_where_the_output_is_the_one_of_the_results(tmp_path):
+def test_probabilities_are_read_only_beside_an_output_of_the_results(tmp_path):
     folder = plain(tmp_path / "results")
     write_probabilities(folder / "A" / "1.csv", ["x", "secret"], [("/none/track1.wav", "y", (0, 1))])
     results = (folder / "results.json").read_text()
@@ -349,7 +355,7 @@ def test_probabilities_beside_an_output_are_read_where_the_output_is_the_one_of_
     assert note.endswith("[report.no-probabilities]") and "secret" not in page_of(folder).text(section="mistakes")
 
 
-def test_results_that_cannot_be_read_are_an_error_that_says_what_to_give(tmp_path):
+def test_unreadable_results_are_an_error_that_names_the_file(tmp_path):
     codes = []
     for name, content in ((None, ""), ("results.json", '{"format": 0}'), ("runs.json", "{")):
         if name == "runs.json":
@@ -363,7 +369,7 @@ def test_results_that_cannot_be_read_are_an_error_that_says_what_to_give(tmp_pat
     assert not (tmp_path / "report.html").exists()
 
 
-def test_the_figures_of_500_classes_are_drawn_and_say_what_they_leave_out(tmp_path):
+def test_the_figures_of_500_classes_are_drawn_and_name_what_they_leave_out(tmp_path):
     labels = [f"class{k:03}" for k in range(500)]
     tracks = [Track(f"/none/{label}.wav", label) for label in labels]
     write_predictions(tmp_path / "truth/1.txt", tracks)
@@ -389,7 +395,7 @@ def test_the_installed_package_has_the_template_and_its_style(tmp_path):
     assert {"provenance.html.jinja", "report.css", "report.html.jinja", "page.py"} <= built
 
 
-# Elements that reach beyond the window, but for what scrolls in a box of its own; and text beyond its figure.
+# Elements that reach beyond the window, except inside scrolling boxes; and text that reaches beyond its figure.
 OUTSIDE = """[...document.querySelectorAll("body *")]
     .filter(e => e.matches(".scroll") || !e.closest(".scroll"))
     .filter(e => e.getBoundingClientRect().right > innerWidth + 0.5).map(e => e.outerHTML.slice(0, 80))"""

@@ -1,4 +1,4 @@
-"""Each deformation does what its name says, and nothing else."""
+"""Each deformation changes the audio as its name says, and nothing else."""
 
 import numpy as np
 import pytest
@@ -64,10 +64,10 @@ def test_a_band_limit_removes_what_is_above_and_keeps_what_is_below(noise):
 
 @pytest.mark.parametrize("name", ["white-noise", "pink-noise"])
 @pytest.mark.parametrize("snr_db", [30, 10])
-def test_noise_has_its_distance_and_its_colour(tone, name, snr_db):
+def test_noise_has_its_signal_to_noise_ratio_and_its_colour(tone, name, snr_db):
     added = alter(name, tone, snr_db) - tone
     assert rms_db(tone) - rms_db(added) == pytest.approx(snr_db, abs=0.05)
-    # Half of the band of white noise has half of its power, of pink noise that of one octave of nine.
+    # Half the bandwidth has half the power of white noise, and one of nine octaves of pink noise.
     assert spectrum_share(added, RATE / 4) == pytest.approx(0.5 if name == "white-noise" else 0.11, abs=0.02)
     silence = np.zeros_like(tone)
     assert alter(name, silence, snr_db) is silence
@@ -90,12 +90,12 @@ def test_speed_changes_length_and_pitch_together(tone, percent):
 
 
 @pytest.mark.parametrize("semitones", [-2, 1])
-def test_pitch_changes_alone(tone, semitones):
+def test_pitch_changes_without_the_speed(tone, semitones):
     altered = alter("pitch", tone, semitones)
     assert len(altered) == len(tone) and pitch_hz(altered) == pytest.approx(500 * 2 ** (semitones / 12), rel=0.01)
 
 
-def test_an_excerpt_is_a_part_of_the_clip_and_a_short_clip_stays_whole(noise):
+def test_an_excerpt_is_part_of_the_clip_and_a_short_clip_stays_whole(noise):
     altered = alter("excerpt", noise, 1, seed=3)
     assert len(altered) == RATE
     starts = np.flatnonzero(noise[:, 0] == altered[0, 0])

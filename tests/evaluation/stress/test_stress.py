@@ -1,4 +1,4 @@
-"""Systems on altered audio: curves as they must be, resumed calls, and what is left behind."""
+"""Systems on altered audio: known accuracies, resumed steps, and the removal of altered audio."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ from mirex_submission.evaluation.stress.results import read_stress
 RATE = 16000
 TRAIN = 'echo "train" >> "$(dirname "$0")/../called"\n[ -e "$3/features" ] && touch "$3/trained"\n'
 EXTRACT = 'touch "$3/features"\n'
-# It answers by what lies above 6 kHz, and only where its training is.
+# This system classifies by the power above 6 kHz, and only in its trained folder.
 CLASSIFY = """#!{python}
 import os, sys
 import numpy as np, soundfile
@@ -37,7 +37,7 @@ FEW = {name: deformations.DEFORMATIONS[name] for name in ("band-limit", "gain")}
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """Lists of two folds of 12 clips and two systems, one whose classification is fragile, one without classify.sh."""
+    """Lists of two folds of 12 clips, and two systems: one with a fragile classification, one without classify.sh."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(deformations, "DEFORMATIONS", FEW)
     for module in ("altered", "results"):
@@ -78,7 +78,7 @@ def calls(folder, name):
     return (folder / "called").read_text().split().count(name)
 
 
-def test_a_system_that_is_fragile_in_one_band_shows_exactly_that_curve(folder, capsys):
+def test_a_system_that_depends_on_one_band_has_exactly_the_expected_curve(folder, capsys):
     assert crossval("--submission", "fragile", "--submission", "whole", "--stress", "--jobs", "2") == 0
     shown = capsys.readouterr()
     assert "[stress.no-classify]" in shown.err and "band limit 5.5 kHz" in shown.out
@@ -90,12 +90,12 @@ def test_a_system_that_is_fragile_in_one_band_shows_exactly_that_curve(folder, c
     lost = of["band-limit", 4]
     assert (lost.n_only_before, lost.n_only_after, lost.change) == (6, 0, -0.5)
     assert lost.p == pytest.approx(2 * 0.5**6)  # six losses and no gain, both sides
-    # Of twelve tests six are lost: the bootstrap is a binomial distribution, widened by Student's t of 11 degrees.
+    # Six of twelve tests become wrong: the bootstrap is binomial, widened by Student's t with 11 degrees of freedom.
     assert lost.change_interval == pytest.approx((-0.5 - 0.2932, -0.5 + 0.2932), abs=0.001)
     assert of["gain", 6].interval[0] == pytest.approx(0.7575, abs=1e-3)  # Wilson's of 12 out of 12
     rows = (folder / "out/stress.csv").read_text().splitlines()
     assert len(rows) == 1 + len(of) and rows[0].startswith("system,deformation,strength,unit")
-    # Nothing of it stays on the disk but lists.
+    # Only lists stay on the disk.
     assert not list(folder.rglob("scratch/**/*.wav"))
     assert not list(folder.glob("scratch/submissions/*/stress/*"))
     assert not list(folder.glob("scratch/submissions/*/folds/fragile.*"))
@@ -104,7 +104,7 @@ def test_a_system_that_is_fragile_in_one_band_shows_exactly_that_curve(folder, c
     assert 'id="stress"' in page and "accuracy against band limit, kHz" in page
 
 
-def test_what_has_ended_well_is_not_repeated_and_a_time_limit_leaves_the_rest_for_later(folder, capsys):
+def test_finished_steps_are_not_repeated_and_a_time_limit_leaves_the_rest_for_later(folder, capsys):
     assert crossval("--submission", "fragile", "--stress", "quick", "--stress-limit", "0.000001s") == 0
     assert "[stress.time-limit]" in capsys.readouterr().err
     assert read_stress(folder / "out").left_out == [
@@ -117,12 +117,12 @@ def test_what_has_ended_well_is_not_repeated_and_a_time_limit_leaves_the_rest_fo
     assert crossval("--submission", "fragile", "--stress", "quick") == 0
     assert calls(folder, "classify") == 6 and calls(folder, "train") == 2
     assert json.loads((folder / "out/stress.json").read_text()) == first
-    # The trained folders are gone: more strengths need another training, and only they are classified.
+    # The trained folders are removed: more strengths need another training, and only they are classified.
     assert crossval("--submission", "fragile", "--stress", "all") == 0
     assert calls(folder, "train") == 4 and len(points(folder)) == 7
 
 
-def test_a_track_that_cannot_be_read_stays_as_it_is_and_a_call_that_fails_is_status_8(folder, capsys):
+def test_an_unreadable_track_stays_unaltered_and_a_failed_step_is_status_8(folder, capsys):
     (folder / "audio/dark/dark0.wav").write_bytes(b"no audio at all")
     assert crossval("--submission", "fragile", "--stress", "quick") == 0
     (note,) = read_stress(folder / "out").unaltered
