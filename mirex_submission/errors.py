@@ -6,10 +6,19 @@ such as ``[list.no-tab]``: docs/problems.md lists them all.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+N_EXAMPLES = 3  # shown in a message
+
 
 def coded(text: str, *, code: str) -> str:
     """Append the code of a problem to its text."""
     return f"{text} [{code}]" if code else text
+
+
+def examples(names: Collection[str]) -> str:
+    """Join the first few names for a message."""
+    return ", ".join(list(names)[:N_EXAMPLES]) + (", ..." if len(names) > N_EXAMPLES else "")
 
 
 def reason_of(error: Exception) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -79,14 +80,19 @@ def native_rate(path: str) -> int:
     return read_header(path).rate_hz
 
 
-def decode(path: str, *, rate_hz: int | None = None) -> Waveform:
-    """Decode a whole file at once; `Recording` gives the same samples block by block."""
+def decode(path: str, *, rate_hz: int | None = None, most_s: float = math.inf) -> Waveform:
+    """Decode a file at once, and keep its first `most_s` seconds; `Recording` gives the same samples block by block."""
 
-    def whole(recording: Recording) -> np.ndarray:
-        blocks = list(recording)
-        return np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+    def beginning(recording: Recording) -> np.ndarray:
+        blocks, n = [], 0
+        for block in recording:  # to the end, where some problems become known
+            if n < most_s * recording.rate_hz:
+                blocks.append(block)
+                n += len(block)
+        samples = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
+        return samples if n <= most_s * recording.rate_hz else samples[: int(most_s * recording.rate_hz)]
 
-    samples, recording = decoded(whole, path, rate_hz=rate_hz)
+    samples, recording = decoded(beginning, path, rate_hz=rate_hz)
     return Waveform(samples, recording.rate_hz, recording.note)
 
 

@@ -12,9 +12,9 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from mirex_submission.errors import AudioError, ListError, coded, reason_of
+from mirex_submission.errors import AudioError, ListError, coded, examples, reason_of
 from mirex_submission.features.audio import read_header
-from mirex_submission.protocol.groups import GroupedTrack, check_names, examples, grouped
+from mirex_submission.protocol.groups import GroupedTrack, check_names, grouped
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from mirex_submission.errors import ListError, UsageError
 from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, check_no_loose_audio, from_folders
-from mirex_submission.protocol.groups import GroupedTrack, warn_of_ungrouped
+from mirex_submission.protocol.groups import GroupedTrack, check_names, warn_of_ungrouped
 from mirex_submission.protocol.in_memory import InMemoryList, ListSource, TrackTable, as_list
 from mirex_submission.protocol.lists import AUDIO
 from mirex_submission.protocol.tables import BINARY, LABEL, PATH, SUFFIXES, TableOptions, read_table, separator_of
@@ -132,7 +132,9 @@ def _single(source: str | os.PathLike[str], *, labelled: bool) -> GroupedTrack:
     if labelled:
         text = f"{source}: an audio file, not a list: labels are needed, in a list, a table or a folder for each class"
         raise ListError(text, code="list.audio")
-    return GroupedTrack(full_path(source))
+    track = GroupedTrack(full_path(source))
+    check_names([track])
+    return track
 
 
 def _listed(source: str | os.PathLike[str], tracks: Sequence[GroupedTrack], *, labelled: bool) -> InMemoryList:

@@ -159,12 +159,12 @@ def _windows(blocks: Iterable[np.ndarray], n: int) -> Iterator[np.ndarray]:
         while n_new > n:  # at least one sample after it: what ends here is for the last window
             samples = np.concatenate(kept)
             start = n_kept - n_new
-            yield _as_float(samples[start : start + n])
+            yield as_float(samples[start : start + n])
             kept = [samples[start:]]
             n_new, n_kept = n_new - n, n_kept - start
-    yield _as_float(np.concatenate(kept)[-n:])
+    yield as_float(np.concatenate(kept)[-n:])
 
 
-def _as_float(samples: np.ndarray) -> np.ndarray:
+def as_float(samples: np.ndarray) -> np.ndarray:
     floats = samples.astype(np.float32)
     return floats * np.float32(2.0**-15) if samples.dtype == np.int16 else floats

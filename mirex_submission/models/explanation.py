@@ -12,6 +12,7 @@ from mirex_submission.errors import AudioError
 from mirex_submission.features import audio, extraction, scan
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import WINDOW_S, FeatureSpec, Spec
+from mirex_submission.features.views import as_float
 from mirex_submission.models.bundle import AnyBundle
 from mirex_submission.models.neighbours import Neighbours, nearest
 from mirex_submission.models.occlusion import Occlusion, Regions, n_questions, occlude
@@ -121,16 +122,16 @@ def explain_clip(
     specs = bundle.specs
     computed = features_of(path, specs, limit_s)
     with scan.without_output():
-        whole = audio.decode(path, rate_hz=specs[0].rate_hz)
+        first = audio.decode(path, rate_hz=specs[0].rate_hz, most_s=MOST_S)
     headers = [header for header, _ in computed]
     model = WaveformModel(bundle, predictor, headers)
-    samples = _first_samples(whole)
-    if len(samples) < model.least_s * whole.rate_hz:
-        text = f"{path}: lasts {len(samples) / whole.rate_hz:.2f} s: at least {model.least_s:.2f} s can be explained"
+    samples = as_float(first.samples)
+    if len(samples) < model.least_s * first.rate_hz:
+        text = f"{path}: lasts {len(samples) / first.rate_hz:.2f} s: at least {model.least_s:.2f} s can be explained"
         raise AudioError(text, code="audio.too-short")
     features = model.features(samples)
     predicted, probabilities = predictor.predict(features)
-    regions = Regions(samples, whole.rate_hz)
+    regions = Regions(samples, first.rate_hz)
     progress = Progress("explanation", n_questions(regions), unit="questions to the model")
     occlusion = occlude(
         regions,
@@ -139,7 +140,7 @@ def explain_clip(
         advance=progress.advance,
     )
     progress.close()
-    spec = specs[0] if isinstance(specs[0], FeatureSpec) else FeatureSpec(whole.rate_hz)
+    spec = specs[0] if isinstance(specs[0], FeatureSpec) else FeatureSpec(first.rate_hz)
     labels = {track.content: track.label for track in bundle.tracks}
     return Explanation(
         path=path,
@@ -168,10 +169,3 @@ def features_of(path: str, specs: Sequence[Spec], limit_s: float = Workers.limit
             return extraction.compute(path, specs)
     except AudioError as error:
         raise AudioError(f"{path}: {error.text}", code=error.code) from error
-
-
-def _first_samples(whole: audio.Waveform) -> np.ndarray:
-    """Return the beginning of a waveform, float32 with full scale 1.0."""
-    samples = whole.samples[: MOST_S * whole.rate_hz]
-    floats = samples.astype(np.float32)
-    return floats * np.float32(2.0**-15) if samples.dtype == np.int16 else floats

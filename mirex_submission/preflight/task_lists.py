@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from mirex_submission.errors import ListError, UsageError, coded
+from mirex_submission.errors import ListError, UsageError, coded, examples
 from mirex_submission.features.copies import contents_of_copies, copies
 from mirex_submission.features.list_sources import groups_of_folders, open_list
 from mirex_submission.preflight.checks import ERROR, NOTE, WARNING, Problem
-from mirex_submission.protocol import lists, nema
+from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.system.paths import full_path
@@ -174,21 +174,17 @@ def copy_warnings(where: str, contents: Mapping[str, str], labels: Mapping[str, 
     others = [f"{a} = {b}" for a, b in pairs if labels[a] == labels[b]]
     warnings = []
     if conflicts:
-        text = f"{where}{len(conflicts)} track(s) hold the same audio as a track of another class: {_shown(conflicts)}"
+        text = f"{where}{len(conflicts)} tracks hold the same audio as one of another class: {examples(conflicts)}"
         warnings.append(coded(text, code="list.same-audio-two-labels"))
     if others:
-        text = f"{where}{len(others)} track(s) hold the same audio as another track of their class: {_shown(others)}"
+        text = f"{where}{len(others)} track(s) hold the same audio as another track of their class: {examples(others)}"
         warnings.append(coded(text, code="list.same-audio"))
     return warnings
-
-
-def _shown(examples: Sequence[str]) -> str:
-    return ", ".join(examples[: nema.N_EXAMPLES]) + (", ..." if len(examples) > nema.N_EXAMPLES else "")
 
 
 def _warning(task_list: TaskList, paths: Collection[str], text: str, *, code: str) -> list[str]:
     if not paths:
         return []
     entries = [task_list.by_full_path[path] for path in paths]
-    shown = _shown([f"line {entry.line} ({entry.path})" for entry in entries])
+    shown = examples([f"line {entry.line} ({entry.path})" for entry in entries])
     return [coded(f"{task_list.path}: {len(entries)} track(s) are {text}: {shown}", code=code)]

@@ -8,9 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from mirex_submission.errors import ListError, coded
+from mirex_submission.errors import ListError, coded, examples
 from mirex_submission.protocol.lists import Track
-from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.unicode_forms import nfc
 
 log = logging.getLogger(__name__)
@@ -66,8 +65,3 @@ def check_names(tracks: Sequence[GroupedTrack]) -> None:
     if paths:
         lines = (f"{path!r}: a list cannot hold this path or its label: rename the file or folder" for path in paths)
         raise ListError("\n".join(coded(line, code="folds.unlistable-name") for line in lines))
-
-
-def examples(paths: Sequence[str]) -> str:
-    """Join the first few paths or names for a message."""
-    return ", ".join(paths[:N_EXAMPLES]) + (", ..." if len(paths) > N_EXAMPLES else "")

@@ -13,12 +13,13 @@ import logging
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from mirex_submission.errors import ListError, coded, reason_of
+from mirex_submission.errors import ListError, coded, examples, reason_of
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
 from mirex_submission.protocol.misread import misreadings
@@ -164,9 +165,13 @@ def read_labelled(
     if for_evaluator:
         check_paths(list_path, tracks)
     if respelled:
-        shown_lines = ", ".join(respelled[: nema.N_EXAMPLES])
         text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which is used"
-        warn(coded(f"{text}: {shown_lines}", code="list.unicode-label"))
+        warn(coded(f"{text}: {examples(respelled)}", code="list.unicode-label"))
+    single = [label for label, n in Counter(track.label for track in tracks).items() if n == 1]
+    if for_evaluator and single:
+        text = f"{list_path}: {len(single):,} of {len(labels):,} classes have a single track"
+        text = f"{text} ({examples(single)}): a model can learn little about them: check the labels, or add tracks"
+        warn(coded(text, code="list.single-track"))
     evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
     for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
         warn(warning)
@@ -294,6 +299,6 @@ def is_path(path: str, number: int, problems: Problems) -> bool:
 def _warnings(
     list_path: str | os.PathLike[str], duplicates: Sequence[tuple[int, int, str]], evaluator_warnings: Iterable[str]
 ) -> list[str]:
-    examples = ", ".join(f"line {a} repeats line {b} ({path})" for a, b, path in duplicates[: nema.N_EXAMPLES])
-    repeated = [coded(f"{len(duplicates)} duplicate line(s): {examples}", code="list.duplicate")] if duplicates else []
+    lines = [f"line {a} repeats line {b} ({path})" for a, b, path in duplicates]
+    repeated = [coded(f"{len(lines)} duplicate line(s): {examples(lines)}", code="list.duplicate")] if lines else []
     return [f"{list_path}: {warning}" for warning in (*repeated, *evaluator_warnings)]

@@ -10,12 +10,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from mirex_submission.errors import coded
+from mirex_submission.errors import coded, examples
 
 _WHITE_SPACE = re.compile(r"[ \t\n\x0b\f\r]")
 _WINDOWS_PATH = re.compile(r"[A-Z]:\\")
 MIN_NAME_LENGTH = 3  # the evaluator takes the first three characters of every file name, and fails on fewer
-N_EXAMPLES = 3
 
 
 def file_name(path: str) -> str:
@@ -114,9 +113,6 @@ def _present(*warnings: str) -> list[str]:
     return [warning for warning in warnings if warning]
 
 
-def _line(text: str, examples: Sequence[str], *, code: str) -> str:
-    """Return a warning with a count and three examples; empty if there are no examples."""
-    if not examples:
-        return ""
-    shown = ", ".join(examples[:N_EXAMPLES])
-    return coded(f"{len(examples)} {text}: {shown}{', ...' if len(examples) > N_EXAMPLES else ''}", code=code)
+def _line(text: str, entries: Sequence[str], *, code: str) -> str:
+    """Return a warning with a count and examples; empty if there are no entries."""
+    return coded(f"{len(entries)} {text}: {examples(entries)}", code=code) if entries else ""

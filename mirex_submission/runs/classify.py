@@ -24,6 +24,7 @@ from mirex_submission.runs.scratch import scratch_folder
 from mirex_submission.system.atomic import check_writable, clear_leftovers, write_output
 from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_none_left, check_options, checked_path, with_fields
+from mirex_submission.system.standard_streams import is_closed
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,6 +144,8 @@ def output_files(
         None if path is None else checked_path(name, path)
         for name, path in (("output", output), ("probabilities", probabilities))
     ]
+    if STDOUT in files and is_closed(1):
+        raise UsageError("-: standard output is closed: give the name of a file as OUTPUT", code="usage.output")
     for path in on_disk(files):
         real = os.path.realpath(path)
         if any(real.startswith(f"{folder}/") for folder in kept):

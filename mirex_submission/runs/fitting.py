@@ -146,7 +146,7 @@ def train(
         out = _held_out(split.trained, recipe, split.groups)
         job = _Job(scratch, recipe, spec, training, run, classes, split, out, packages)
         if _train_job(job, engine, shapes, store, ends_s):
-            counts = len(readable), len(tracks), len(classes)
+            counts = len(split.trained), len(tracks), len(classes)
             text = "trained model %s on %d of %d tracks, %d classes; the model is in %s"
             log.info(text, recipe.model, *counts, job.folder)
     return job.folder

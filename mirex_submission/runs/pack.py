@@ -27,7 +27,7 @@ import numpy as np
 import psutil
 import soundfile
 
-from mirex_submission.errors import InstallationError, UsageError
+from mirex_submission.errors import InstallationError, UsageError, examples
 from mirex_submission.features import kernel as feature_kernel
 from mirex_submission.models import bundle as bundles
 from mirex_submission.models import card, resources
@@ -112,10 +112,24 @@ def _model_folder(model: str | os.PathLike[str], name: str | None) -> Path:
 
 
 def _check_output(path: Path) -> None:
-    if path.is_dir() and os.listdir(path) and not (path / _RESOURCES).is_file():
-        raise UsageError(f"{path}: not a pack, and its files would be lost: give another OUT", code="pack.output")
+    """Raise UsageError if the output is there already and is more than a former pack, which would be replaced."""
+    if path.is_dir() and (others := _foreign_files(path)):
+        text = f"{path}: holds files that would be lost: {examples(others)}: move them away, or give another OUT"
+        raise UsageError(text, code="pack.output")
     if path.exists() and not path.is_dir():
         raise UsageError(f"{path}: is a file, but a pack is a folder: give another OUT", code="pack.output")
+
+
+def _foreign_files(path: Path) -> list[str]:
+    """Return the files in a folder that `pack` did not write, by the hashes in its resources.json."""
+    inside = [file for file in path.rglob("*") if not file.is_dir() or file.is_symlink()]
+    files = {str(file.relative_to(path)): file for file in inside if file.parent.name != "__pycache__"}
+    try:
+        written = json.loads((path / _RESOURCES).read_bytes())["files_sha256"]
+        own = {_RESOURCES, *(name for name in files if name in written and sha256(files[name]) == written[name])}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        own = set()
+    return sorted(files.keys() - own)
 
 
 def _requirements(bundle: AnyBundle) -> list[str]:
@@ -266,6 +280,7 @@ def _write_resources(new: Path, described: dict[str, Any], measured: dict[str, A
         "measured": measured,
         "size_bytes": {"model": _size(new / "model"), "wheels": _size(new / "wheels"), "pack": _size(new)},
         "model_sha256": hashlib.sha256((new / "model/bundle.json").read_bytes()).hexdigest(),
+        "files_sha256": {str(path.relative_to(new)): sha256(path) for path in sorted(new.rglob("*")) if path.is_file()},
     }
     write_file(new / _RESOURCES, (json.dumps(record, ensure_ascii=False, indent=1) + "\n").encode())
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mirex_submission.errors import ListError, UsageError
+from mirex_submission.errors import ListError, UsageError, examples
 from mirex_submission.evaluation.options import GROUPS, CrossvalOptions, FoldsOptions
-from mirex_submission.protocol.groups import GroupedTrack, examples
+from mirex_submission.protocol.groups import GroupedTrack
 from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import RunOptions, TrainingOptions
 from mirex_submission.runs.train import estimate, train

@@ -96,7 +96,7 @@ def train(
         _store(folder, recipe, stores, classes, split, key)
         log.info(
             "trained recipe %s on %d of %d tracks, %d classes; the model is in %s",
-            recipe.name, len(readable), len(tracks), len(classes), folder,
+            recipe.name, len(split.trained), len(tracks), len(classes), folder,
         )  # fmt: skip
     return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -51,35 +52,43 @@ class Progress:
         Number of units.
     unit : str
         Name of the units, such as "tracks".
+    alike : bool
+        Whether all units take about as long, so that the time left can be told.
     """
 
-    def __init__(self, task: str, total: int, *, unit: str) -> None:
-        self.task, self.total, self.unit = task, total, unit
+    def __init__(self, task: str, total: int, *, unit: str, alike: bool = True) -> None:
+        self.task, self.total, self.unit, self._alike = task, total, unit, alike
         self.done = 0
         self._first: tuple[int, float] | None = None
         self.started_s = self._printed_s = time.monotonic()
         self._on_terminal = sys.stderr.isatty() and log.isEnabledFor(logging.INFO)
 
     def advance(self, n: int = 1, *, note: str = "") -> None:
-        """Count `n` more finished units; `note`, such as the loss, is the end of the line."""
+        """Count `n` more finished units, perhaps none; `note`, such as the loss, is the end of the line."""
         self.done += n
         now_s = time.monotonic()
-        if self._first is None:  # the rate leaves out the first unit, which includes start-up and compilation
+        if self._first is None and n:  # the rate leaves out the first unit, which includes start-up and compilation
             self._first = (self.done, now_s)
         if now_s - self._printed_s < (TERMINAL_INTERVAL_S if self._on_terminal else LOG_INTERVAL_S):
             return
         self._printed_s = now_s
-        n_before, since_s = self._first if self.done > self._first[0] else (0, self.started_s)
-        rate = (self.done - n_before) / (now_s - since_s)
-        left = duration((self.total - self.done) / rate)
-        line = f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {rate:.3g} a second, {left} left"
+        line = f"{self.task}: {self.done:,} of {self.total:,} {self.unit}, {self._times(now_s)}"
         if note:
             line += f", {note}"
         if self._on_terminal:
+            line = line[: shutil.get_terminal_size().columns - 1]  # a longer one would not be overwritten
             sys.stderr.write(f"\r{line}\x1b[K")
             sys.stderr.flush()
         else:
             log.info("%s", line)
+
+    def _times(self, now_s: float) -> str:
+        """Return the rate and the time left, or the time that has passed if units are not alike."""
+        if not self._alike or self._first is None:
+            return f"{duration(now_s - self.started_s)} so far"
+        n_before, since_s = self._first if self.done > self._first[0] else (0, self.started_s)
+        rate = (self.done - n_before) / (now_s - since_s)
+        return f"{rate:.3g} a second, {duration((self.total - self.done) / rate)} left"
 
     def over(self, units: Iterable[_Unit]) -> Iterator[_Unit]:
         """Yield units, and count each one once it is dealt with."""

@@ -7,6 +7,13 @@ import os
 import sys
 from collections.abc import Iterator
 
+_closed: set[int] = set()  # descriptors that this module had to open
+
+
+def is_closed(fd: int) -> bool:
+    """Return whether a standard stream was closed when this process started, so that its output is lost."""
+    return fd in _closed
+
 
 def open_descriptors() -> None:
     """Open the descriptors 0 to 2 that are closed; otherwise the first file that is opened would become stderr."""
@@ -15,6 +22,7 @@ def open_descriptors() -> None:
             os.fstat(fd)
         except OSError:
             os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # worker processes need them too
+            _closed.add(fd)
 
 
 @contextlib.contextmanager

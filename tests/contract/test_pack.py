@@ -18,8 +18,10 @@ import numpy as np
 import pytest
 from command_line import call
 
+from mirex_submission.errors import UsageError
 from mirex_submission.models import bundle as bundles
 from mirex_submission.networks.sizes import weight_shapes
+from mirex_submission.runs import pack
 
 LABEL = "Tester_HERE_task1"
 # Requirements in setup.py for training, evaluation and pictures.
@@ -217,11 +219,24 @@ def test_dcase_gets_tensors_if_pytorch_is_loaded(packed, expected, monkeypatch):
     assert labels == [label for label, _ in expected.by_path.values()]
 
 
+def test_a_former_pack_is_replaced_unless_it_holds_files_of_the_user(packed, tmp_path):
+    folder = tmp_path / "pack"
+    shutil.copytree(packed / "dcase", folder)
+    pack._check_output(folder)
+    (folder / "abstract.pdf").touch()
+    (folder / "README.md").write_text("by us")
+    with pytest.raises(UsageError, match=r"README\.md, abstract\.pdf: .*\[pack\.output\]"):
+        pack._check_output(folder)
+
+
 def test_a_folder_that_is_not_a_pack_is_not_replaced(packed, scratch, tmp_path):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine/thesis.txt").write_text("years of work")
     done = call("pack", "--offline", "--name", "one", scratch, tmp_path / "mine")
     assert done.status == 2 and "[pack.output]" in done.stderr and os.listdir(tmp_path / "mine") == ["thesis.txt"]
+    (tmp_path / "mine/resources.json").write_text('{"cpu": 4}')  # a common name
+    done = call("pack", "--offline", "--name", "one", scratch, tmp_path / "mine")
+    assert done.status == 2 and "thesis.txt" in done.stderr and len(os.listdir(tmp_path / "mine")) == 2
     done = call("pack", "--offline", scratch, tmp_path / "other")
     assert done.status == 5 and "[model.missing]" in done.stderr and not (tmp_path / "other").exists()
 

@@ -1,5 +1,6 @@
 """Decoding: every format, sample format and channel count to mono float32; resampling; files without audio."""
 
+import math
 import os
 
 import numpy as np
@@ -84,6 +85,15 @@ def test_mono_is_the_mean_of_any_number_of_channels(tmp_path, n_channels):
     original = tones(n_channels)
     samples = decode(write(tmp_path / "a.wav", original, subtype="FLOAT")).samples
     np.testing.assert_allclose(samples, original.mean(axis=1), rtol=0, atol=1e-6)
+
+
+def test_only_the_beginning_is_kept_if_that_is_asked_for(tmp_path):
+    samples = np.random.default_rng(0).normal(0, 0.1, 30 * 44100)
+    soundfile.write(tmp_path / "a.wav", samples, 44100)
+    for rate_hz in (44100, 22050):
+        whole, first = (decode(str(tmp_path / "a.wav"), rate_hz=rate_hz, most_s=s) for s in (math.inf, 2.5))
+        np.testing.assert_array_equal(first.samples, whole.samples[: int(2.5 * rate_hz)])
+        assert len(whole.samples) == 30 * rate_hz
 
 
 def test_float_wav_beyond_full_scale_is_not_clipped(tmp_path):

@@ -64,6 +64,9 @@ def test_an_audio_file_is_one_track_and_no_training_list(music):
     (music / "rock/d.wav").rename(music / "rock/d")
     assert paths("music/rock/d") == [f"{music}/rock/d"]  # by its content
     assert "[list.audio]" in problem(labelled, "music/rock/d")
+    odd = os.fsdecode(b"music/rock/\xff.wav")
+    os.rename("music/rock/d", odd)
+    assert "[folds.unlistable-name]" in problem(paths, odd)
     (music / "empty.wav").touch()
     assert paths("music/empty.wav") == [f"{music}/empty.wav"]
 

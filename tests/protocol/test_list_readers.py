@@ -339,3 +339,14 @@ def test_a_million_lines_take_less_than_500_mb(tmp_path, record_property, reader
     record_property("seconds", seconds)
     print(f"{reader}: {seconds:.1f} s of CPU, {peak_mib:.0f} MiB")
     assert n_read == n and peak_mib < most_mib
+
+
+def test_classes_of_a_single_track_are_a_warning_in_a_run(tmp_path, caplog):
+    path = tmp_path / "train.txt"
+    path.write_text("".join(f"{k}.wav\tclass {k}\n" for k in range(10_000)) + "x.wav\tclass 0\n")
+    read_labelled(path)
+    assert "9,999 of 10,000 classes have a single track (class 1, class 2, class 3, ...)" in caplog.text
+    assert "[list.single-track]" in caplog.text
+    caplog.clear()
+    read_labelled(path, for_evaluator=False)
+    assert "list.single-track" not in caplog.text

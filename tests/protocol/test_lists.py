@@ -35,10 +35,10 @@ def list_file(tmp_path):
 
 @pytest.fixture
 def warnings(caplog, monkeypatch):
-    """Return the warnings logged so far."""
+    """Return the warnings logged so far, but those of classes with a single track, which short lists have."""
     monkeypatch.setattr(logging.getLogger("mirex_submission"), "propagate", True)
     caplog.set_level(logging.WARNING, "mirex_submission")
-    return lambda: caplog.messages
+    return lambda: [message for message in caplog.messages if "[list.single-track]" not in message]
 
 
 def problems_of(read, path):

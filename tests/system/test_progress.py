@@ -60,6 +60,16 @@ def test_a_line_says_task_count_unit_rate_time_left_and_note(log_lines, monkeypa
     assert re.fullmatch(rf"extraction: 3,500 of 7,000 tracks, {number} a second, \d+ s left, 2 failed", second)
 
 
+def test_units_that_are_not_alike_have_the_time_so_far_and_no_time_left(log_lines, monkeypatch):
+    monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0.0)
+    counted = Progress("crossval", 7, unit="steps", alike=False)
+    counted.advance(0, note="fold1 train: epoch 3")
+    counted.advance()
+    first, second = log_lines()
+    assert re.fullmatch(r"crossval: 0 of 7 steps, \d+ s so far, fold1 train: epoch 3", first)
+    assert re.fullmatch(r"crossval: 1 of 7 steps, \d+ s so far", second)
+
+
 def test_a_log_gets_a_line_only_now_and_then(log_lines):
     counted = Progress("extraction", 1000, unit="tracks")
     for _ in range(1000):

@@ -27,6 +27,14 @@ def test_python_and_libraries_can_write_and_nothing_stays_changed(tmp_path, clos
     assert (tmp_path / "done").read_text() == repr(missing)
 
 
+def test_predictions_for_a_closed_standard_output_are_an_error(tmp_path, corpus):
+    command = '"$0" -m mirex_submission classify "$1" "$2" - >&-'
+    run = subprocess.run(
+        ["bash", "-c", command, sys.executable, tmp_path, corpus["test"]], capture_output=True, text=True
+    )
+    assert run.returncode == 2 and "standard output is closed" in run.stderr and "[usage.output]" in run.stderr
+
+
 @pytest.mark.parametrize(
     "closing", [*(pytest.param(x, marks=pytest.mark.slow) for x in ("2>&-", "1>&- 2>&-")), "0>&- 1>&- 2>&-"]
 )

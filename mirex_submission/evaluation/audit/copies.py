@@ -7,13 +7,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mirex_submission.errors import examples
 from mirex_submission.evaluation.audit.fingerprints import HOP_S, SAME, correlation, fingerprint
 from mirex_submission.evaluation.audit.index import Index
 from mirex_submission.evaluation.audit.records import Problem, Severity
 from mirex_submission.evaluation.audit.task import AuditTask
 from mirex_submission.features.copies import contents_of_copies
 from mirex_submission.features.scan import scan
-from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.protocol.outputs import class_key
 from mirex_submission.system.atomic import temporary_file
 from mirex_submission.system.progress import Progress
@@ -112,15 +112,15 @@ def _problem(task: AuditTask, files: Collection[str], relation: str, *, code: st
     tracks = [task.tracks[file] for file in files]
     labels = {class_key(track.label) for track in tracks if track.label}
     folds = task.crossed(files)
-    shown = ", ".join(f"{track.path} ({track.label})" if track.label else track.path for track in tracks[:N_EXAMPLES])
-    text = f"{len(tracks)} tracks {relation}: {shown}{', ...' if len(tracks) > N_EXAMPLES else ''}"
+    names = [f"{track.path} ({track.label})" if track.label else track.path for track in tracks]
+    text = f"{len(tracks)} tracks {relation}: {examples(names)}"
     severity: Severity = "note"
     if len(labels) > 1:
         severity = "error"
         text += f": they have {len(labels)} different labels: correct the labels, or remove the tracks"
     elif folds:
         severity = "warning"
-        text += f": a system trains on one and is tested on another in {', '.join(folds[:N_EXAMPLES])}: keep only one"
+        text += f": a system trains on one and is tested on another in {examples(folds)}: keep only one"
     else:
         text += ": the same music counts several times: keep only one"
     return Problem(

@@ -22,12 +22,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mirex_submission.errors import coded
+from mirex_submission.errors import coded, examples
 from mirex_submission.evaluation.audit.records import Problem
 from mirex_submission.evaluation.audit.task import AuditTask, AuditTrack
 from mirex_submission.evaluation.judging.probabilities import beside, read_probabilities
 from mirex_submission.protocol.lists import Track
-from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.protocol.outputs import (
     NO_PREDICTION,
     TestList,
@@ -204,12 +203,11 @@ def _problem(
     suggested = [classes[learned.confident[k]] for k in doubtful]
     paths = [tracks[k].path for k in doubtful]
     n_wrong = (learned.joint[number].sum() - learned.joint[number, number]) * len(tracks)
-    shown = ", ".join(f"{path} ({label}?)" for path, label in zip(paths[:N_EXAMPLES], suggested, strict=False))
+    shown = examples([f"{path} ({label}?)" for path, label in zip(paths, suggested, strict=True)])
     n_labelled = np.count_nonzero(learned.labels == number)
     text = (
         f"label {classes[number]!r}: the systems predict another class for {len(paths)} of {n_labelled} "
         f"tracks, and about {n_wrong:.0f} labels may be wrong: listen to these first: {shown}"
-        f"{', ...' if len(paths) > N_EXAMPLES else ''}"
     )
     return Problem(
         code="audit.doubtful-label",

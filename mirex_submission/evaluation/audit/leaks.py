@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 from typing import TypeVar
 
+from mirex_submission.errors import examples
 from mirex_submission.evaluation.audit.records import Problem
 from mirex_submission.evaluation.audit.task import AuditTask, AuditTrack, group_key
-from mirex_submission.protocol.nema import N_EXAMPLES
 from mirex_submission.system.unicode_forms import nfc
 
 Thing = TypeVar("Thing")
@@ -38,8 +38,8 @@ def _split_groups(task: AuditTask, kind: str) -> Iterator[Problem]:
         if folds:
             name = group_of[tracks[0].file]
             text = (
-                f"{kind} {name!r} is in training and test of {_shown(folds)}, with {len(tracks)} tracks: a system can "
-                "recognise it instead of the class: make the folds with `folds --group`"
+                f"{kind} {name!r} is in training and test of {examples(folds)}, with {len(tracks)} tracks: a system "
+                "can recognise it instead of the class: make the folds with `folds --group`"
             )
             yield Problem(
                 code="audit.split-group",
@@ -64,7 +64,8 @@ def _split_titles(task: AuditTask) -> Iterator[Problem]:
             continue
         labels = {track.label for track in tracks}
         text = (
-            f"title {title!r} is in training and test of {_shown(folds)}: {_shown([track.path for track in tracks])}: "
+            f"title {title!r} is in training and test of {examples(folds)}: "
+            f"{examples([track.path for track in tracks])}: "
             "if it is the same piece of music, keep its tracks in the same fold"
         )
         yield Problem(
@@ -102,7 +103,7 @@ def _split_folders(task: AuditTask) -> Iterator[Problem]:
         folds = task.crossed(track.file for track in tracks)
         if folds:
             text = (
-                f"folder {folder} is in training and test of {_shown(folds)}, with {len(tracks)} tracks: if it is an "
+                f"folder {folder} is in training and test of {examples(folds)}, with {len(tracks)} tracks: if it is an "
                 "album or an artist, give it as a group with `folds --group`"
             )
             yield Problem(
@@ -156,7 +157,3 @@ def _grouped_by(things: Iterable[Thing], name_of: Callable[[Thing], str]) -> dic
         groups[name_of(thing)].append(thing)
     groups.pop("", None)
     return groups
-
-
-def _shown(names: Collection[str]) -> str:
-    return ", ".join(list(names)[:N_EXAMPLES]) + (", ..." if len(names) > N_EXAMPLES else "")

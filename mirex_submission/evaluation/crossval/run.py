@@ -26,7 +26,7 @@ from mirex_submission.errors import StorageError, UsageError, coded
 from mirex_submission.evaluation.crossval.plan import FoldPlan, Plan, StressStep
 from mirex_submission.evaluation.crossval.remote import remote_runner
 from mirex_submission.evaluation.crossval.step import Step, StepCall, StepResult
-from mirex_submission.evaluation.crossval.supervise import Stopped
+from mirex_submission.evaluation.crossval.supervise import Stopped, watched
 from mirex_submission.evaluation.crossval.system import OWN_FOLDER, Submission
 from mirex_submission.system.atomic import make_folder, remove, storage_error, write_file
 from mirex_submission.system.cluster import ClusterOptions
@@ -121,7 +121,7 @@ def run(
     ):
         gpus = _gpus(environment) if cluster.local and n_jobs > 1 else []
         n_steps = sum(bool(plan.extraction) + sum(len(fold.steps) for fold in plan.folds) for plan in plans)
-        progress = Progress("crossval", n_steps, unit="steps")
+        progress = Progress("crossval", n_steps, unit="steps", alike=False)
         runner = Runner(run_step, pool, stop, progress, limit_s, environment, n_jobs, gpus)
         try:
             runs = _results(systems, [partial(runner.system, plan) for plan in plans])
@@ -300,7 +300,8 @@ class Runner:
             if result:
                 log.info("%s: already done", title)
                 return result
-            result = self._call(title, StepCall(step, prepare, environment, min(limit_s, self._limit_s)))
+            with watched(step.log, lambda line: self._progress.advance(0, note=f"{title}: {line}")):
+                result = self._call(title, StepCall(step, prepare, environment, min(limit_s, self._limit_s)))
         if result.problem:
             log.warning("%s: %s", title, result.problem)
         else:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shlex
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 import psutil
 
@@ -27,7 +28,9 @@ from mirex_submission.system.progress import printable
 GRACE_S = 10.0  # from SIGTERM to SIGKILL
 _POLL_S = 0.05
 _MEMORY_POLL_S = 0.5
+_WATCH_S = 1.0
 _LONGEST_LINE = 400
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d ")  # at the beginning of the lines of our own logs
 # The shell replaces itself with the script, even one without an interpreter line. Before that, it starts a guard
 # process without a parent: the guard reads from a pipe that only the caller holds open, and kills the group when the
 # pipe closes.
@@ -185,7 +188,26 @@ def _begin_log(log: Path, argv: Sequence[str]) -> BinaryIO:
     return stream
 
 
-def _last_line(stream: BinaryIO) -> str:
+@contextlib.contextmanager
+def watched(log: Path, show: Callable[[str], object]) -> Iterator[None]:
+    """Call `show` with the last line of a log, without its time, again and again while the block runs."""
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_WATCH_S):
+            with contextlib.suppress(OSError), open(open_inner(log), "rb", buffering=0) as stream:
+                show(_TIME.sub("", _last_line(stream), count=1))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
+
+
+def _last_line(stream: IO[bytes]) -> str:
     # Read from the open file: another file may have its name by now.
     size = os.fstat(stream.fileno()).st_size
     tail = os.pread(stream.fileno(), _LONGEST_LINE, max(0, size - _LONGEST_LINE))

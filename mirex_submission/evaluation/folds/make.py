@@ -7,13 +7,13 @@ import os
 from collections import defaultdict
 from collections.abc import Sequence
 
-from mirex_submission.errors import UsageError, coded
+from mirex_submission.errors import UsageError, coded, examples
 from mirex_submission.evaluation.folds import check, sources, split
 from mirex_submission.evaluation.folds.split import Fold
 from mirex_submission.evaluation.options import FoldsOptions
 from mirex_submission.features.folders import from_folders
 from mirex_submission.protocol import nema
-from mirex_submission.protocol.groups import GroupedTrack, examples, grouped, one_form, warn_of_ungrouped
+from mirex_submission.protocol.groups import GroupedTrack, grouped, one_form, warn_of_ungrouped
 from mirex_submission.protocol.tables import LABEL, PATH, read_table
 
 log = logging.getLogger(__name__)

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mirex_submission.errors import UsageError, coded
-from mirex_submission.protocol.groups import examples
+from mirex_submission.errors import UsageError, coded, examples
 from mirex_submission.protocol.lists import Problems, is_path, read_labelled
 from mirex_submission.protocol.tables import read_frame
 from mirex_submission.system.paths import full_path

@@ -7,13 +7,14 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from processes import gone, wait_for
 
 from mirex_submission.errors import StorageError
 from mirex_submission.evaluation.crossval import supervise as module
-from mirex_submission.evaluation.crossval.supervise import Stopped, supervise
+from mirex_submission.evaluation.crossval.supervise import Stopped, supervise, watched
 
 
 @pytest.fixture
@@ -53,6 +54,19 @@ def test_the_log_has_the_command_and_both_streams_in_their_order(call, script):
     command, *lines = call.log.read_text().splitlines()
     assert command.startswith("$ /") and command.endswith("/call.sh 'a b'")
     assert lines == ["one", "two", "a b word"]
+
+
+def test_a_log_is_watched_while_its_command_runs_but_not_through_a_link(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_WATCH_S", 0.01)
+    log, lines = tmp_path / "log", []
+    with watched(log, lines.append):
+        log.write_text("2026-11-28 12:00:00 headers: 1 of 9\n2026-11-28 12:00:15 extraction: 3 of 9 tracks\n")
+        wait_for(lambda: lines)
+        (tmp_path / "secret").write_text("a secret")
+        log.unlink()
+        log.symlink_to(tmp_path / "secret")
+        time.sleep(0.1)
+    assert set(lines) == {"extraction: 3 of 9 tracks"}
 
 
 @pytest.mark.parametrize(
