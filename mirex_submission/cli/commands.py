@@ -19,7 +19,6 @@ from mirex_submission.runs.options import (
     FeatureOptions,
     RunOptions,
     TaskLists,
-    TrainAndClassifyOptions,
     TrainingOptions,
     check_recipe,
 )
@@ -88,15 +87,15 @@ def _add_tables(parser: argparse.ArgumentParser, *, labelled: bool = True) -> No
 
 def add_train(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "feature_list?", "train_list")
-    _add_training(parser, TrainingOptions)
+    _add_training(parser)
     parser.add_argument("--dry-run", action="store_true", help="print what would be done and how long it would take")
 
 
-def _add_training(parser: argparse.ArgumentParser, training: type[TrainingOptions]) -> None:
+def _add_training(parser: argparse.ArgumentParser) -> None:
     add_options(parser, FeatureOptions, title="features")
     _add_recipe_options(parser)
     _add_tables(parser)
-    add_options(parser, training, title="run")
+    add_options(parser, TrainingOptions, title="run")
     add_options(parser, RunOptions, "device", "engine", "strict", "no_check", "track_limit")
 
 
@@ -163,7 +162,8 @@ def explain(args: argparse.Namespace) -> None:
 
 def add_train_and_classify(parser: argparse.ArgumentParser) -> None:
     add_lists(parser, "train_list", "test_list", "output")
-    _add_training(parser, TrainAndClassifyOptions)
+    _add_training(parser)
+    add_options(parser, ClassificationOptions, "probabilities", "format", "confidence", title="classification")
 
 
 def train_and_classify(args: argparse.Namespace) -> None:
@@ -176,7 +176,8 @@ def train_and_classify(args: argparse.Namespace) -> None:
         args.output,
         features=read_options(args, FeatureOptions),
         recipe=_recipe(args),
-        training=read_options(args, TrainAndClassifyOptions),
+        training=read_options(args, TrainingOptions),
+        classification=read_options(args, ClassificationOptions),
         tables=read_options(args, TableOptions),
         run=read_options(args, RunOptions),
     )

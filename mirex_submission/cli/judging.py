@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mirex_submission.cli.options import add_options, path, read_options
 from mirex_submission.evaluation.options import AuditOptions, CrossvalOptions, EvaluateOptions, FoldsOptions
+from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.options import RunOptions
 from mirex_submission.training.recipe import RECIPES
 
@@ -65,15 +66,18 @@ def evaluate(args: argparse.Namespace) -> None:
 
 
 def add_validate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line")
-    parser.add_argument("train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line")
+    parser.add_argument("test_list", type=path, metavar="TESTLIST", help="one path a line; or a folder, a table")
+    parser.add_argument(
+        "train_list", type=path, metavar="TRAINLIST", help="path<TAB>label a line; or a folder, a table"
+    )
     parser.add_argument("output", type=path, metavar="OUTPUT", help="predictions for TESTLIST")
+    add_options(parser, TableOptions, "path_column", "label_column", "root", title="tables in place of lists")
 
 
 def validate(args: argparse.Namespace) -> None:
     from mirex_submission.evaluation.judging.validate import validate
 
-    n_tracks = validate(args.test_list, args.train_list, args.output)
+    n_tracks = validate(args.test_list, args.train_list, args.output, tables=read_options(args, TableOptions))
     log.info("%s: the evaluator would read it and count all %d tracks", args.output, n_tracks)
 
 

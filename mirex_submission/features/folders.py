@@ -97,11 +97,17 @@ def audio_below(folder: str | os.PathLike[str]) -> list[str]:
     return paths
 
 
-def loose_audio(folder: str | os.PathLike[str]) -> list[str]:
-    """Find the audio files that lie in a folder itself, which is in no folder of a class."""
-    with os.scandir(folder) as entries:
-        paths = sorted(entry.path for entry in entries if not _is_hidden(entry.name) and not entry.is_dir())
-    return [path for path in paths if not _reason_against(path)]
+def check_no_loose_audio(folder: str | os.PathLike[str]) -> None:
+    """Raise ListError if audio files lie in a folder itself, beside the folders of the classes."""
+    paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not _is_hidden(name)]
+    loose = [path for path in paths if not os.path.isdir(path) and not _reason_against(path)]
+    if loose:
+        text = (
+            f"{folder}: {len(loose)} audio file(s) lie beside the folders: if the folders are the classes, these files "
+            "have none; if not, no file has one: move the files into the folders of their classes, or give a table "
+            "with the columns path and label"
+        )
+        raise ListError(f"{text}: {examples(loose)}", code="list.two-readings")
 
 
 def _audio(top: str, left_out: dict[str, list[str]]) -> Iterator[str]:

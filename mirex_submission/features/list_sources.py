@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mirex_submission.errors import ListError, UsageError
-from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, from_folders, loose_audio
-from mirex_submission.protocol.groups import GroupedTrack, examples, warn_of_ungrouped
+from mirex_submission.features.folders import AUDIO_SUFFIXES, audio_below, check_no_loose_audio, from_folders
+from mirex_submission.protocol.groups import GroupedTrack, warn_of_ungrouped
 from mirex_submission.protocol.in_memory import InMemoryList, ListSource, TrackTable, as_list
 from mirex_submission.protocol.lists import AUDIO
-from mirex_submission.protocol.tables import BINARY, LABEL, PATH, SUFFIXES, TableOptions, read_table
+from mirex_submission.protocol.tables import BINARY, LABEL, PATH, SUFFIXES, TableOptions, read_table, separator_of
 from mirex_submission.system.file_types import file_type
 from mirex_submission.system.paths import full_path
 
@@ -122,16 +122,9 @@ def _of_folder(folder: str | os.PathLike[str], *, labelled: bool, groups: bool) 
     if not labelled:
         return [GroupedTrack(path) for path in audio_below(folder)]
     tracks = from_folders(folder, groups=groups)
-    loose = loose_audio(folder)
     if groups:
         warn_of_ungrouped(os.fspath(folder), tracks, "a folder below its class")
-    if loose:
-        text = (
-            f"{folder}: {len(loose)} audio file(s) lie beside the folders: if the folders are the classes, these files "
-            "have none; if not, no file has one: move the files into the folders of their classes, or give a table "
-            "with the columns path and label"
-        )
-        raise ListError(f"{text}: {examples(loose)}", code="list.two-readings")
+    check_no_loose_audio(folder)
     return tracks
 
 
@@ -175,22 +168,28 @@ def _is_table(path: str | os.PathLike[str], head: bytes, tables: TableOptions, *
     is_chosen = bool(tables.path_column or (labelled and tables.label_column))
     if suffix in BINARY:
         return True
-    if not head or (suffix not in SUFFIXES and not is_chosen):
+    if not head or b"\0" in head or (suffix not in SUFFIXES and not is_chosen):  # the list reader names UTF-16
         return False
     lines = (line for line in head.decode("utf-8-sig", errors="replace").splitlines() if line.strip())
     first = next(lines, "")
-    cells = next(csv.reader([first])) if suffix == ".csv" else first.split("\t")
+    cells = next(csv.reader([first], delimiter=separator_of(first))) if suffix == ".csv" else first.split("\t")
     columns = [tables.path_column or PATH, *([tables.label_column or LABEL] if labelled else [])]
     entry = first.rpartition("\t")[0] if labelled else first
     is_entry = bool(entry) and os.path.exists(entry)
-    choose = "to read it as a table give --path-column" + (" and --label-column" if labelled else "")
+    options = "--path-column" + (" and --label-column" if labelled else "")
     if set(columns) <= set(cells):
         if is_entry and not is_chosen:
             text = f"{path}: a table with the column(s) {', '.join(columns)}, or a list whose first track is {entry!r}"
-            raise ListError(f"{text}: {choose}; to read it as a list name it .txt", code="list.two-readings")
+            advice = f"to read it as a table give {options}; to read it as a list name it .txt"
+            raise ListError(f"{text}: {advice}", code="list.two-readings")
         return True
-    if len(cells) > 1 and not is_entry and not any("/" in cell or "." in cell for cell in cells):
+    has_path = any("/" in cell or "." in cell for cell in cells)
+    is_row = (labelled and "\t" not in first) or any(
+        os.path.isfile(os.path.join(folder, cell)) for folder in ("", os.path.dirname(path)) for cell in cells if cell
+    )
+    if len(cells) > 1 and not is_entry and (is_row or not has_path):
         shown = ", ".join(map(repr, cells))
         text = f"{path}: as a list, its first line names no file; as a table, it has no column(s) {', '.join(columns)}"
-        raise ListError(f"{text}, but {shown}: {choose}", code="list.two-readings")
+        advice = f"name its columns with {options}, or write {separator_of(first).join(columns)!r} above its first line"
+        raise ListError(f"{text}, but {shown}: {advice}", code="list.two-readings")
     return False

@@ -71,6 +71,12 @@ def _frames(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
     return powers
 
 
+def multiply_accumulates(spec: MelSpec | FeatureSpec) -> int:
+    """Count those of a frame: window, real Fourier transform (n log2(n)), power, and triangular filters."""
+    n = spec.window
+    return int(n + n * np.log2(n) + 4 * (n // 2 + 1))
+
+
 def band_powers(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
     """Compute the Mel band powers of every whole frame, by the compiled kernel or by librosa; see `kernel`."""
     return kernel.band_powers(samples, spec) if kernel.compiled else librosa_band_powers(samples, spec)

@@ -101,6 +101,18 @@ def modulation_energies(levels: np.ndarray, frame_rate_hz: float, grid: Grid) ->
     return np.asarray(np.log(by_region + _OFFSET).transpose(2, 1, 0), np.float32)
 
 
+def multiply_accumulates(n_bands: int, n_frames: int, frame_rate_hz: float, grid: Grid) -> int:
+    """Count the multiply-accumulates of `modulation_energies`: matrix products, and n log2(n) for each transform."""
+    n_padded, _ = _margins(n_frames, _MARGIN_FRAMES)
+    n_filters = 2 * len(grid.scales) - 1
+    total = n_bands * n_padded * np.log2(n_padded)
+    for rate_hz in grid.rates_hz:
+        n_left = len(_rate_filter(n_padded, frame_rate_hz, rate_hz)[0])
+        n_products = n_filters * n_bands * n_left * (2 if rate_hz else 1)  # of real and imaginary parts
+        total += n_bands * (2 * n_left * np.log2(n_left) + n_products)
+    return int(total)
+
+
 def _margins(n: int, least: int) -> tuple[int, tuple[int, int]]:
     """Return a length that transforms fast and has room for `least` more than n, and the margins at both ends."""
     n_padded = scipy.fft.next_fast_len(n + least)

@@ -11,10 +11,13 @@ import functools
 import numpy as np
 
 from mirex_submission.features.logmel import band_powers
+from mirex_submission.features.logmel import multiply_accumulates as logmel_multiply_accumulates
 from mirex_submission.features.modulation import Grid, modulation_energies
+from mirex_submission.features.modulation import multiply_accumulates as modulation_multiply_accumulates
 from mirex_submission.features.spec import VIEW_RATES_HZ, MelSpec
 from mirex_submission.features.views import View
 from mirex_submission.features.vqt import VqtSpec, vqt_magnitudes
+from mirex_submission.features.vqt import multiply_accumulates as vqt_multiply_accumulates
 
 MEL_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16, 32), (0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.4), n_regions=8)
 VQT_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16), (0, 1 / 96, 1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3), n_regions=7)
@@ -51,6 +54,19 @@ def vqt_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     spec = vqt_spec(rate_hz)
     levels = np.log1p(vqt_magnitudes(_with_noise(samples), spec) * np.float32(300))
     return modulation_energies(levels, rate_hz / spec.hop, VQT_GRID).ravel()
+
+
+def multiply_accumulates(name: str, rate_hz: int, n_samples: int) -> int:
+    """Count the multiply-accumulates of one of the two views for a clip of `n_samples`."""
+    if name == "mel-modulation":
+        mel, grid = mel_spec(rate_hz), MEL_GRID
+        n_bands, n_frames, frame_rate_hz = mel.n_bands, 1 + n_samples // mel.hop, rate_hz / mel.hop
+        of_map = n_frames * logmel_multiply_accumulates(mel)
+    else:
+        vqt, grid = vqt_spec(rate_hz), VQT_GRID
+        n_bands, n_frames, frame_rate_hz = vqt.n_bins, 1 + n_samples // vqt.hop, rate_hz / vqt.hop
+        of_map = vqt_multiply_accumulates(n_samples, vqt)
+    return of_map + modulation_multiply_accumulates(n_bands, n_frames, frame_rate_hz, grid)
 
 
 def mel_spec(rate_hz: int) -> MelSpec:

@@ -89,6 +89,13 @@ def vqt_magnitudes(samples: np.ndarray, spec: VqtSpec) -> np.ndarray:
     return magnitudes
 
 
+def multiply_accumulates(n_samples: int, spec: VqtSpec) -> int:
+    """Count the multiply-accumulates of `vqt_magnitudes`: the filters, and n log2(n) for each transform."""
+    n_frames = 1 + n_samples // spec.hop
+    # A product of complex numbers has four of real ones.
+    return int(n_frames * sum(o.n_fft * np.log2(o.n_fft) + 4 * o.filters.size for o in _octaves(spec)))
+
+
 @functools.lru_cache(maxsize=4)
 def _octaves(spec: VqtSpec) -> tuple[_Octave, ...]:
     """Make the filters of each octave, the highest first."""

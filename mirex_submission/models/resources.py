@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from mirex_submission.errors import AudioError
+from mirex_submission.features import logmel, modulation_views
 from mirex_submission.features.audio import read_header
-from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
+from mirex_submission.features.views import OWN
 from mirex_submission.models import card
 from mirex_submission.models.bundle import AnyBundle, Bundle, TrainedTrack, ViewBundle, load_classifier, load_weights
-from mirex_submission.networks.sizes import ARCHITECTURES, operations
+from mirex_submission.networks.sizes import ARCHITECTURES, multiply_accumulates
 from mirex_submission.training.segments import n_segments
 
 CLIP_S = 30  # for which operations are counted and time is measured
+_FEATURE_NOTE = "n log2(n) for each Fourier transform of n samples, and matrix products; decoding is not counted"
 
 
 def describe(folder: Path, bundle: AnyBundle) -> dict[str, Any]:
@@ -43,26 +44,23 @@ def _networks(folder: Path, bundle: Bundle) -> dict[str, Any]:
         name: sum(w.size for key, w in load_weights(folder, bundle, name).items() if not key.startswith("standardise"))
         for name in recipe.networks
     }
+    of_log_mel = logmel.multiply_accumulates(spec) * spec.rate_hz // spec.hop
     counted = None
     if set(recipe.networks) <= set(ARCHITECTURES):
         shape = {"n_bands": spec.n_bands, "n_frames": spec.n_frames, "n_classes": len(bundle.classes)}
-        a_segment = sum(operations(name, **shape)[0] // 2 for name in recipe.networks)
+        a_segment = sum(multiply_accumulates(name, **shape) for name in recipe.networks)
         counted = a_segment * n_segments(spec.rows_in(CLIP_S), spec, recipe) // CLIP_S
     return {
         "networks": list(recipe.networks),
         "parameters": sum(parameters.values()),
         "parameters_of_networks": parameters,
         "multiply_accumulates_per_second_of_audio": counted,
-        "multiply_accumulates_note": f"of the networks, for the segments of a clip of {CLIP_S} s; null: not known",
-        "feature_multiply_accumulates_per_second_of_audio": _log_mel(spec),
+        "multiply_accumulates_note": (
+            f"of the networks, every output of every layer, for the segments of a clip of {CLIP_S} s; null: not known"
+        ),
+        "feature_multiply_accumulates_per_second_of_audio": of_log_mel,
+        "feature_multiply_accumulates_note": _FEATURE_NOTE,
     }
-
-
-def _log_mel(spec: FeatureSpec) -> int:
-    """Count window, real FFT by radix 2 (n log2 n), power and triangular filters of the frames of a second."""
-    n = spec.window
-    a_frame = n + n * math.log2(n) + 4 * (n // 2 + 1)
-    return round(a_frame * spec.rate_hz / spec.hop)
 
 
 def _classifier(folder: Path, bundle: ViewBundle) -> dict[str, Any]:
@@ -70,13 +68,20 @@ def _classifier(folder: Path, bundle: ViewBundle) -> dict[str, Any]:
     arrays = machine.arrays()
     components = sum(arrays[f"{spec.view}/components"].size for spec in bundle.specs)
     a_track = components + machine.vectors.size + machine.vectors.shape[0] * len(bundle.classes)
+    of_views = None
+    if set(bundle.recipe.views) <= set(OWN):
+        counts = [
+            modulation_views.multiply_accumulates(spec.view, spec.rate_hz, CLIP_S * spec.rate_hz)
+            for spec in bundle.specs
+        ]
+        of_views = sum(counts) // CLIP_S
     return {
         "views": list(bundle.recipe.views),
         "parameters": sum(array.size for array in arrays.values()),
         "multiply_accumulates_per_second_of_audio": a_track // CLIP_S,
-        "multiply_accumulates_note": (
-            f"of projection and classifier, for a clip of {CLIP_S} s; those of the views, by FFT, are not counted"
-        ),
+        "multiply_accumulates_note": f"of projection and classifier, for a clip of {CLIP_S} s",
+        "feature_multiply_accumulates_per_second_of_audio": of_views,
+        "feature_multiply_accumulates_note": _FEATURE_NOTE,
     }
 
 

@@ -57,6 +57,18 @@ def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -
     return [n_cells(p) * p.filters for p in pipelines]
 
 
+def multiply_accumulates(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> int:
+    """Count the multiply-accumulates of a prediction of a segment by its layers, as challenges count them.
+
+    Every output of a convolution counts, also those that the pooling after it drops.
+    """
+    pipelines = ARCHITECTURES[architecture]
+    convolutions = sum(
+        p.filters * math.prod(p.kernel) * (n_bands - p.kernel[0] + 1) * (n_frames - p.kernel[1] + 1) for p in pipelines
+    )
+    return convolutions + DENSE_UNITS * (sum(output_sizes(pipelines, n_bands, n_frames)) + n_classes)
+
+
 def operations(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> tuple[int, int]:
     """Count the floating-point operations that a segment needs at least: to predict it, and to train on it.
 

@@ -1,9 +1,9 @@
 """Tracks from a table: TSV, CSV, Excel or Parquet.
 
 A table has a header with the columns `path`, `label` and any other, such as `artist` or `album`; options name others.
-Its suffix tells its format: `.csv`, `.xlsx` and `.parquet`; any other file is UTF-8 text with a tab between columns and
-no quotes. All cells are text, also those like `NA` or `1`. A relative path is relative to the folder of the table, or
-to one that is given.
+Its suffix tells its format: `.csv` (commas, semicolons or tabs), `.xlsx` and `.parquet`; any other file is UTF-8 text
+with a tab between columns and no quotes. All cells are text, also those like `NA` or `1`. A relative path is relative
+to the folder of the table, or to one that is given.
 """
 
 from __future__ import annotations
@@ -116,16 +116,24 @@ def read_table(
 
 def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
     """Read a table as text; the index of a row is its line, or its row in a binary table."""
-    import pandas as pd
+    try:
+        import pandas as pd
+    except ModuleNotFoundError:  # a packed submission has none
+        text = (
+            f"{path}: a table, for which the Python package pandas is missing: give a list, a folder or an audio file"
+        )
+        raise UsageError(text, code="folds.table-package") from None
 
     suffix = path.suffix.lower()
     if suffix not in BINARY:
-        return _text_frame(problems, separator="," if suffix == ".csv" else "\t")
+        return _text_frame(problems, is_csv=suffix == ".csv")
     try:
         if suffix == ".xlsx":
             frame = pd.read_excel(path, dtype=str, keep_default_na=False, engine="openpyxl")
         else:
             frame = pd.read_parquet(path, engine="pyarrow")
+            if frame.index.names != [None]:  # pandas writes an index as columns
+                frame = frame.reset_index()
     except ImportError as error:
         raise UsageError(f"{path}: {error}: {install_extra('tables')}", code="folds.table-package") from None
     except OSError as error:
@@ -136,10 +144,22 @@ def read_frame(path: Path, problems: Problems) -> pd.DataFrame:
         problem = f"{path}: not a {suffix} table: {error}"
         raise ListError(f"{problem}: save it again, or as TSV", code="folds.damaged-table") from None
     frame.index = pd.RangeIndex(2, len(frame) + 2)  # as a spreadsheet numbers the rows below the header
-    return frame.astype(object).where(frame.notna(), "").map(str)
+    return frame.astype(object).where(frame.notna(), "").map(_cell_text)
 
 
-def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
+def _cell_text(cell: object) -> str:
+    """Return a cell of Parquet as text. A gap in a column of whole numbers makes them floats."""
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return cell.decode("utf-8", "surrogateescape") if isinstance(cell, bytes) else str(cell)
+
+
+def separator_of(line: str) -> str:
+    """Return the separator of a CSV file by its first line; Excel writes `;` where the comma is the decimal point."""
+    return max(",;\t", key=line.count)
+
+
+def _text_frame(problems: Problems, *, is_csv: bool) -> pd.DataFrame:
     """Read a text table. Blank lines count for nothing; a line that ends early has empty cells."""
     import csv
 
@@ -152,11 +172,11 @@ def _text_frame(problems: Problems, *, separator: str) -> pd.DataFrame:
     try:
         rows = pd.read_csv(
             io.StringIO("".join(f"{line}\n" for _, line in lines)),
-            sep=separator,
+            sep=separator_of(lines[0][1]) if is_csv else "\t",
             header=None,
             dtype=str,
             keep_default_na=False,
-            quoting=csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE,
+            quoting=csv.QUOTE_MINIMAL if is_csv else csv.QUOTE_NONE,
         )
     except pd.errors.EmptyDataError:  # of a line that pandas takes for blank
         problems.finish(n_entries=0, expected="path<TAB>label")

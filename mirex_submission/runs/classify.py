@@ -95,11 +95,7 @@ def classify(
     classification, tables = with_fields(fields, classification), with_fields(fields, tables)
     run = with_fields(fields, run)
     check_none_left(fields)
-    if classification.confidence is not None and classification.format == "mirex" and output is not None:
-        raise UsageError(
-            "--confidence: MIREX's format has no place for sets of labels: add --format csv or --format jsonl",
-            code="usage.confidence",
-        )
+    check_confidence(classification, output)
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
@@ -116,6 +112,15 @@ def classify(
             )  # fmt: skip
             checks.begin(planned, Headers(run.threads, run.track_limit))
         return classify_paths(scratch, paths, *files, classification=classification, model=model, run=run)
+
+
+def check_confidence(classification: ClassificationOptions, output: str | os.PathLike[str] | None) -> None:
+    """Check that the output has a place for the sets of labels. Raises UsageError."""
+    if classification.confidence is not None and classification.format == "mirex" and output is not None:
+        raise UsageError(
+            "--confidence: MIREX's format has no place for sets of labels: add --format csv or --format jsonl",
+            code="usage.confidence",
+        )
 
 
 def output_files(
@@ -138,7 +143,7 @@ def output_files(
         None if path is None else checked_path(name, path)
         for name, path in (("output", output), ("probabilities", probabilities))
     ]
-    for path in _on_disk(files):
+    for path in on_disk(files):
         real = os.path.realpath(path)
         if any(real.startswith(f"{folder}/") for folder in kept):
             raise UsageError(
@@ -152,7 +157,8 @@ def output_files(
     return files[0], files[1]
 
 
-def _on_disk(files: Iterable[str | None]) -> list[str]:
+def on_disk(files: Iterable[str | None]) -> list[str]:
+    """Return the outputs that are files: neither left out nor standard output."""
     return [file for file in files if file and file != STDOUT]
 
 
@@ -174,7 +180,7 @@ def classify_paths(
     from mirex_submission.runs.label_sets import label_sets
     from mirex_submission.system.workers import Workers
 
-    for file in _on_disk((output, probabilities)):
+    for file in on_disk((output, probabilities)):
         check_writable(file)
     clear_leftovers(scratch)
     model, predictor = _newest_predictor(scratch, classification, model, run)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import shutil
@@ -21,7 +22,8 @@ from mirex_submission.runs.classify import classify
 from mirex_submission.runs.options import ClassificationOptions, RunOptions
 from mirex_submission.system.atomic import make_folder, storage_error, write_output
 
-PREDICTIONS, PROBABILITIES, RESULTS = "predictions.txt", "probabilities.csv", "results.json"
+PREDICTIONS = {"mirex": "predictions.txt", "csv": "predictions.csv", "jsonl": "predictions.jsonl"}
+PROBABILITIES, RESULTS = "probabilities.csv", "results.json"
 
 
 def predict(
@@ -29,6 +31,7 @@ def predict(
     source: ListSource,
     output: str | os.PathLike[str] | None = None,
     *,
+    classification: ClassificationOptions = ClassificationOptions(),
     run: RunOptions = RunOptions(),
 ) -> Classification:
     """Predict the label of each track with the model in a folder, which is only read.
@@ -42,6 +45,8 @@ def predict(
     output : path, optional
         File for `path<TAB>label` a line. Or a folder (one that is there, or a name that ends with `/`) for three files:
         this one, the probabilities as CSV, and both as JSON.
+    classification : ClassificationOptions
+        Its `format` and `confidence` are for the file of lines.
     run : RunOptions
         Threads, device and strictness.
 
@@ -63,8 +68,8 @@ def predict(
             return classify(
                 scratch,
                 source,
-                folder / PREDICTIONS if folder else output,
-                classification=ClassificationOptions(probabilities=os.fspath(table)),
+                folder / PREDICTIONS[classification.format] if folder else output,
+                classification=dataclasses.replace(classification, probabilities=os.fspath(table)),
                 run=run,
             )
         finally:  # also where more than half of the tracks are unreadable

@@ -45,10 +45,6 @@ def _name() -> Any:
     return option(None, "name of the model, to keep several in one scratch folder", convert=opt.file_name)
 
 
-def _probabilities() -> Any:
-    return option(None, "CSV file for the class probabilities", convert=opt.path, metavar="CSV")
-
-
 @dataclass(frozen=True)
 class RunOptions(Options):
     """How a run uses the machine, and what it tolerates.
@@ -190,13 +186,6 @@ class TrainingOptions(Options):
 
 
 @dataclass(frozen=True)
-class TrainAndClassifyOptions(TrainingOptions):
-    """The options of a training, and the file of probabilities that the classification after it writes."""
-
-    probabilities: str | None = _probabilities()
-
-
-@dataclass(frozen=True)
 class ClassificationOptions(Options):
     """How a test list is classified.
 
@@ -222,7 +211,7 @@ class ClassificationOptions(Options):
         None, "one network of a model `all` (default: as trained)", convert=model, metavar="1|2|3|all|NAME"
     )
     vote: str | None = option(None, "how segments decide a track (default: as trained)", choices=VOTES)
-    probabilities: str | None = _probabilities()
+    probabilities: str | None = option(None, "CSV file for the class probabilities", convert=opt.path, metavar="CSV")
     format: str = option("mirex", "format of OUTPUT: csv and jsonl hold probabilities, seconds, notes", choices=FORMATS)
     confidence: float | None = option(
         None, "add the set of labels that holds the truth with this probability", convert=opt.share, metavar="P"

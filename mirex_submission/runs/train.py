@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import logging
 import os
@@ -15,12 +16,11 @@ from mirex_submission.protocol.in_memory import InMemoryList, ListSource, as_lis
 from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.tables import TableOptions
 from mirex_submission.runs.classification import Classification
-from mirex_submission.runs.classify import classify_paths, load_model, output_files
+from mirex_submission.runs.classify import check_confidence, classify_paths, load_model, on_disk, output_files
 from mirex_submission.runs.options import (
     ClassificationOptions,
     FeatureOptions,
     RunOptions,
-    TrainAndClassifyOptions,
     TrainingOptions,
     check_recipe,
 )
@@ -124,19 +124,28 @@ def train_and_classify(
     *,
     features: FeatureOptions = FeatureOptions(),
     recipe: AnyRecipe | str = Recipe(),
-    training: TrainAndClassifyOptions = TrainAndClassifyOptions(),
+    training: TrainingOptions = TrainingOptions(),
+    classification: ClassificationOptions = ClassificationOptions(),
     tables: TableOptions = TableOptions(),
     run: RunOptions = RunOptions(),
 ) -> Classification:
-    """Train a model, then classify a test list with it; see `train` and `classify`."""
-    recipe = check_training_options(features, recipe, training, run, tables=tables, kind=TrainAndClassifyOptions)
+    """Train a model, then classify a test list with it; see `train` and `classify`.
+
+    The model has the name, the networks and the vote of the training, not those of `classification`.
+    """
+    recipe = check_training_options(features, recipe, training, run, tables=tables)
+    check_options(classification=(classification, ClassificationOptions))
+    classification = dataclasses.replace(classification, name=training.name, model=None, vote=None)
+    check_confidence(classification, output)
+    if classification.confidence is not None and not training.calibrate:
+        raise UsageError("--confidence requires --calibrate", code="usage.confidence")
     scratch = scratch_folder(scratch)
     with prepared(scratch, threads=run.threads):
         from mirex_submission.features.headers import Headers
 
         inputs = [source for source in (train_list, test_list, training.groups) if source is not None]
-        outputs = output_files(scratch, checked_path("output", output), training.probabilities, inputs=inputs)
-        for file in filter(None, outputs):
+        outputs = output_files(scratch, checked_path("output", output), classification.probabilities, inputs=inputs)
+        for file in on_disk(outputs):
             check_writable(file)  # fails now, and not after the training
         tracks, test_paths, groups = _read(train_list, test_list, training, recipe, tables, for_evaluator=True)
         train_paths = [track.path for track in tracks]
@@ -148,7 +157,6 @@ def train_and_classify(
         _check(scratch, specs, paths, tracks, headers, recipe=recipe, training=training, run=run, readable=train_paths)
         del headers
         _fit(scratch, tracks, recipe, specs, training=training, run=run, groups=groups)
-        classification = ClassificationOptions(name=training.name)
         model = load_model(scratch, classification, run)
         return classify_paths(scratch, test_paths, *outputs, classification=classification, model=model, run=run)
 
@@ -233,9 +241,8 @@ def check_training_options(
     run: RunOptions,
     *,
     tables: TableOptions = TableOptions(),
-    kind: type[TrainingOptions] = TrainingOptions,
 ) -> AnyRecipe:
-    """Check the options of a training, of which `training` has to be of `kind`; return the recipe.
+    """Check the options of a training; return the recipe.
 
     Raises
     ------
@@ -244,7 +251,7 @@ def check_training_options(
     """
     check_options(
         features=(features, FeatureOptions),
-        training=(training, kind),
+        training=(training, TrainingOptions),
         tables=(tables, TableOptions),
         run=(run, RunOptions),
     )

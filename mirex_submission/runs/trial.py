@@ -151,6 +151,7 @@ def own_scratch(scratch: Path) -> Path:
 def _folds(source: str, folder: Path, options: TrialOptions) -> list[GroupedTrack]:
     """Write the folds, and return all tracks. Raises ListError where a class cannot be trained and tested."""
     from mirex_submission.evaluation.folds.make import labelled_tracks, write_folds
+    from mirex_submission.features.folders import check_no_loose_audio
 
     columns = {name: getattr(options, name) for name in ("path_column", "label_column", "group_column", "root")}
     folds = FoldsOptions(
@@ -162,6 +163,8 @@ def _folds(source: str, folder: Path, options: TrialOptions) -> list[GroupedTrac
         seed=options.seed,
     )
     tracks = labelled_tracks(folds)
+    if os.path.isdir(source):
+        check_no_loose_audio(source)
     groups: dict[str, set[str]] = {}
     for track in tracks:
         groups.setdefault(track.label, set()).add(track.group)

@@ -15,7 +15,6 @@ from mirex_submission.runs.options import (
     ExtractionOptions,
     FeatureOptions,
     RunOptions,
-    TrainAndClassifyOptions,
     TrainingOptions,
 )
 from mirex_submission.system import option as opt
@@ -27,7 +26,7 @@ COMMANDS = {
     "train": ((FeatureOptions, Recipe, TrainingOptions), ("device", "engine", "strict", "no_check")),
     "classify": ((ClassificationOptions,), ("device", "engine", "strict", "no_check")),
     "train-and-classify": (
-        (FeatureOptions, Recipe, TrainAndClassifyOptions),
+        (FeatureOptions, Recipe, TrainingOptions),
         ("device", "engine", "strict", "no_check"),
     ),
     "check": ((FeatureOptions, Recipe), ("device", "engine", "strict")),
@@ -35,8 +34,7 @@ COMMANDS = {
     "doctor": ((), ("device",)),
 }
 ALL = (
-    FeatureOptions, Recipe, ExtractionOptions, TrainingOptions, TrainAndClassifyOptions, ClassificationOptions,
-    RunOptions,
+    FeatureOptions, Recipe, ExtractionOptions, TrainingOptions, ClassificationOptions, RunOptions,
 )  # fmt: skip
 # Values of every kind of option, and what none takes.
 TEXTS = (

@@ -106,6 +106,36 @@ def test_sets_as_csv_json_lines_and_from_python(calibrated, tracks, tmp_path):
     np.testing.assert_array_equal(without.probabilities, result.probabilities)
 
 
+def test_predict_gives_the_same_sets_in_a_file_and_in_a_folder(calibrated, tracks, tmp_path):
+    scratch, _ = calibrated
+    options = ("--confidence", 0.5, "--format", "jsonl")
+    assert call("classify", *options, scratch, tracks / "test.txt", tmp_path / "expected").status == 0
+    expected = [json.loads(line)["labels"] for line in (tmp_path / "expected").read_text().splitlines()]
+    for output, file in ((tmp_path / "file", "file"), (f"{tmp_path}/folder/", "folder/predictions.jsonl")):
+        done = call("predict", *options, scratch / "model", tracks / "test.txt", output)
+        assert done.status == 0, done.stderr
+        lines = (tmp_path / file).read_text().splitlines()
+        assert [json.loads(line)["labels"] for line in lines] == expected
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir()) == [
+        "predictions.jsonl", "probabilities.csv", "results.json",
+    ]  # fmt: skip
+
+
+def test_train_and_classify_gives_the_sets_of_the_model_that_it_trains(calibrated, tracks, tmp_path):
+    scratch, recipe = calibrated
+    options = ("--confidence", 0.5, "--format", "csv")
+    lists = (tracks / "train.txt", tracks / "test.txt")
+    done = call("train-and-classify", *OF_RECIPE[recipe], *options, tmp_path / "s", *lists, tmp_path / "refused")
+    assert done.status == 2 and "--confidence requires --calibrate [usage.confidence]" in done.stderr
+    assert not (tmp_path / "s").exists() and not (tmp_path / "refused").exists()
+    arguments = ("--calibrate", *OF_RECIPE[recipe], *options)
+    done = call("train-and-classify", *arguments, scratch, *lists, tmp_path / "one")
+    assert done.status == 0, done.stderr
+    assert call("classify", *options, scratch, tracks / "test.txt", tmp_path / "two").status == 0
+    rows = [list(csv.DictReader((tmp_path / name).read_text().splitlines())) for name in ("one", "two")]
+    assert rows[0] and [row["labels"] for row in rows[0]] == [row["labels"] for row in rows[1]]
+
+
 def test_too_high_a_confidence_gives_all_labels_with_a_warning(calibrated, tracks, tmp_path):
     scratch, _ = calibrated
     (tmp_path / "test.txt").write_text(f"{tracks / 'broken.wav'}\n" + (tracks / "test.txt").read_text())

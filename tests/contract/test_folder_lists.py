@@ -124,6 +124,25 @@ def test_check_extract_and_train_and_classify_take_folders(listed, tmp_path):
     assert done.status == 0 and len(done.stdout.splitlines()) == 9
 
 
+def test_validate_and_audit_take_folders_and_tables(scratch, listed, tmp_path):
+    output, rows = tmp_path / "out.txt", ["file,class"]
+    for path in listed.glob("music/*/*/*.wav"):  # no blanks in the paths
+        plain = tmp_path / "plain" / path.parts[-3] / path.name
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        plain.symlink_to(path.resolve())
+        rows.append(f"plain/{path.parts[-3]}/{path.name},{path.parts[-3]}")
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    assert call("classify", scratch, listed / "new", output).status == 0
+    for training, columns in (("plain", ()), ("table.csv", ("--path-column", "file", "--label-column", "class"))):
+        done = call("validate", *columns, listed / "new", tmp_path / training, output)
+        assert done.status == 0 and "count all 9 tracks" in done.stderr, done.stderr
+    done = call("audit", tmp_path / "plain", listed / "new", "--out", tmp_path / "audit")
+    assert done.status == 0 and json.loads((tmp_path / "audit/audit.json").read_text()), done.stderr
+    output.write_text(output.read_text().partition("\n")[2])
+    done = call("validate", listed / "new", tmp_path / "plain", output)
+    assert done.status == 3 and "out.txt" in done.stderr
+
+
 @pytest.fixture
 def folder(tmp_path, corpus):
     """Make a folder of links to one clip."""
@@ -146,7 +165,7 @@ def folder(tmp_path, corpus):
         ((), ("classify",), "list.folder"),
         (("rock/a.wav", "rock/b.wav"), ("train", "try"), "list.one-class"),
         (("rock/a.wav", "jazz/b.wav"), ("try",), "folds.few-groups"),
-        (("rock/a.wav", "jazz/b.wav", "c.wav"), ("train",), "list.two-readings"),
+        (("rock/a.wav", "jazz/b.wav", "c.wav"), ("train", "try"), "list.two-readings"),
         ((".rock/a.wav", ".jazz/b.wav"), ("train", "try"), "folds.no-audio"),
         (("train/rock/a.wav", "test/rock/b.wav"), ("train", "try"), "folds.parts"),
     ],

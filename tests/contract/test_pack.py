@@ -109,8 +109,8 @@ def test_a_pack_declares_parameters_operations_time_memory_and_training_data(pac
     n_trained = sum(int(np.prod(s)) for name, s in weights.items() if not name.startswith("standardise"))
     assert declared["parameters"] == n_trained
     # Model 2: 32 filters of 14 x 15 with a pooling of 1 x 17, and of 4 x 8 with 15 x 1; then 200 units, 4 classes.
-    frequency, time_ = 32 * 27 * (66 // 17), 32 * (37 // 15) * 73
-    a_segment = frequency * 17 * 14 * 15 + time_ * 15 * 4 * 8 + (frequency + time_) * 200 + 200 * 4
+    convolutions = 32 * 14 * 15 * 27 * 66 + 32 * 4 * 8 * 37 * 73
+    a_segment = convolutions + 32 * (27 * (66 // 17) + (37 // 15) * 73) * 200 + 200 * 4
     assert declared["multiply_accumulates_per_second_of_audio"] == a_segment  # 30 segments of a clip of 30 s
     data = declared["training_data"]
     assert (data["tracks"], data["hours_are_of_tracks"]) == (16, 16) and data["classes"]["bells"] == 4

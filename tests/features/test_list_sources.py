@@ -85,6 +85,40 @@ def test_a_table_of_any_format_is_a_list_of_either_kind(music, suffix):
     assert "[folds.columns]" in problem(paths, table, path_column="file") or suffix in ("tsv", "csv")
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_a_csv_file_has_any_of_the_usual_separators(music, separator):
+    rows = [("path", "label"), (f'"{NAMES[0]}"', "jazz"), (NAMES[3], '"rock, hard; loud"')]
+    text = "\ufeff" + "".join(separator.join(row) + "\r\n" for row in rows)
+    (music / "t.csv").write_text(text, encoding="utf-8", newline="")
+    assert labelled(music / "t.csv") == [
+        (f"{music}/{NAMES[0]}", "jazz", 2),
+        (f"{music}/{NAMES[3]}", "rock, hard; loud", 3),
+    ]
+    assert paths(music / "t.csv") == [f"{music}/{NAMES[0]}", f"{music}/{NAMES[3]}"]
+
+
+@pytest.mark.parametrize(("separator", "read"), [(",", labelled), (";", labelled), (",", paths), ("\t", paths)])
+def test_a_table_without_its_first_line_is_one_error(music, separator, read):
+    rows = "".join(f"{name}{separator}jazz\n" for name in NAMES)
+    (music / "t.csv").write_text(rows)
+    text = problem(read, music / "t.csv")
+    assert text.endswith("above its first line [list.two-readings]") and "\n" not in text and "'jazz'" in text
+
+
+def test_a_table_in_utf16_is_named(music):
+    (music / "t.csv").write_text("path,label\na.wav,jazz\n", encoding="utf-16")
+    assert "UTF-16" in problem(labelled, music / "t.csv") and "UTF-16" in problem(paths, music / "t.csv")
+
+
+def test_the_index_and_the_numbers_of_a_parquet_file_are_what_they_were(music):
+    frame = pd.DataFrame({"path": [*NAMES[:3]], "label": [1, None, 2], "artist": [b"Ann", None, b"Bob"]})
+    frame = frame.dropna(subset="label")
+    frame.set_index("path").to_parquet(music / "t.parquet")
+    assert [label for _, label, _ in labelled(music / "t.parquet")] == ["1", "2"]
+    source = open_list("l", music / "t.parquet", labelled=True, tables=TableOptions(group_column="artist"))
+    assert sorted(source.groups.values()) == ["ann", "bob"]
+
+
 def test_named_columns_make_a_table_of_any_text_file(music, tmp_path):
     (tmp_path / "songs").write_text(f"genre\tfile\njazz\t{NAMES[0]}\nrock\tgone.wav\n")
     named = {"path_column": "file", "label_column": "genre", "root": str(music)}
@@ -137,6 +171,12 @@ def test_audio_beside_the_folders_of_classes_is_an_error_that_names_both_reading
     text = problem(labelled, "music")
     assert "loose.wav" in text and "if not," in text and text.endswith("[list.two-readings]")
     assert len(paths("music")) == 5
+
+
+def test_a_link_to_itself_beside_the_folders_of_classes_is_left_out(music, caplog):
+    (music / "self").symlink_to("self")
+    assert len(labelled("music")) == 4 and len(paths("music")) == 4
+    assert "folds.left-out" in caplog.text and "self" in caplog.text
 
 
 def test_groups_that_a_source_cannot_have_are_refused(music, tmp_path):

@@ -13,6 +13,7 @@ from mirex_submission.evaluation.folds.lists import find_lists
 from mirex_submission.evaluation.judging.pairing import FoldTruth, outputs_of
 from mirex_submission.evaluation.judging.probabilities import CROSSVAL_OUTPUTS
 from mirex_submission.evaluation.names import check_system_names
+from mirex_submission.features.list_sources import open_list
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.lists import Problems, Track
 from mirex_submission.system.paths import full_path
@@ -115,7 +116,8 @@ def read_task(
     Parameters
     ----------
     sources : sequence of path-like
-        A folder of the lists of all folds; or a training list, and the truth or the test list, which has no labels.
+        A folder of the lists of all folds; or a training list, and the truth or the test list, which has no labels. Of
+        the two lists, each may be a folder of music or a table too.
     groups : sequence of (str, str)
         Name of a kind of groups, and a list of path and group; by default the `groups.txt` of the folder.
     outputs : sequence of (str or None, str)
@@ -146,7 +148,7 @@ def read_task(
         text = f"--groups: {', '.join(names)}: give each list a different name, such as artist=FILE album=FILE"
         raise UsageError(text, code="usage.groups")
     readers = [_labelled(path) for _, path in groups]
-    readers += [reader for _, train, test in files for reader in (_labelled(train), _maybe_labelled(test))]
+    readers += [reader for _, train, test in files for reader in (_training(train), _maybe_labelled(test))]
     all_lists = lists.read_all(*readers)
     of_groups = {
         name: {full_path(track.path): track.label for track in listed}
@@ -177,12 +179,17 @@ def _labelled(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
     return lambda: lists.read_labelled(path, min_classes=1, for_evaluator=False)
 
 
+def _training(path: Path) -> Callable[[], list[Track]]:
+    return lambda: lists.read_labelled(open_list("TRAINLIST", path, labelled=True), min_classes=1, for_evaluator=False)
+
+
 def _maybe_labelled(path: Path) -> Callable[[], list[Track]]:
     """Return a function that reads a truth list, or a test list (without tabs), whose tracks get the label ""."""
 
     def read() -> list[Track]:
-        is_labelled = any(b"\t" in line for _, line in lists.numbered_lines(path))
-        return _labelled(path)() if is_labelled else lists.read_unlabelled(path)
+        source = open_list("TESTLIST", path, labelled=False)
+        is_labelled = source is path and any(b"\t" in line for _, line in lists.numbered_lines(path))
+        return _labelled(path)() if is_labelled else lists.read_unlabelled(source)
 
     return read
 

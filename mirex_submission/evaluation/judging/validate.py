@@ -5,21 +5,32 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from mirex_submission.features.list_sources import open_list
 from mirex_submission.protocol import lists
 from mirex_submission.protocol.findings import Finding
+from mirex_submission.protocol.in_memory import ListSource
 from mirex_submission.protocol.lists import Track
 from mirex_submission.protocol.outputs import TestList, check_names, class_names, class_numbers, read_output
+from mirex_submission.protocol.tables import TableOptions
 
 
 def validate(
-    test_list: str | os.PathLike[str], train_list: str | os.PathLike[str], output: str | os.PathLike[str]
+    test_list: ListSource,
+    train_list: ListSource,
+    output: str | os.PathLike[str],
+    *,
+    tables: TableOptions = TableOptions(),
 ) -> int:
     """Check an output against its test and training list.
 
     Parameters
     ----------
-    test_list, train_list, output : path-like
-        The three files.
+    test_list, train_list : list file, folder, table or audio file, or tracks in memory
+        As `classify` and `train` take them.
+    output : path-like
+        The output.
+    tables : TableOptions
+        Columns of tables.
 
     Returns
     -------
@@ -32,11 +43,13 @@ def validate(
         With every problem, one line `file:line: ...` each. If a list has problems, only those are given: the output
         can be checked only against correct lists.
     """
+    tests = open_list("test_list", test_list, labelled=False, tables=tables)
+    training = open_list("train_list", train_list, labelled=True, tables=tables)
     tracks, labelled = lists.read_all(
-        lambda: lists.read_unlabelled(test_list), lambda: lists.read_labelled(train_list, for_evaluator=False)
+        lambda: lists.read_unlabelled(tests), lambda: lists.read_labelled(training, for_evaluator=False)
     )
-    findings: list[Finding] = check_names((test_list, track) for track in tracks)
-    findings += check_names((train_list, track) for track in labelled)
+    findings: list[Finding] = check_names((tests, track) for track in tracks)
+    findings += check_names((training, track) for track in labelled)
     findings += output_findings(tracks, labelled, output)
     if findings:
         raise lists.list_error(output, [str(finding) for finding in findings])
