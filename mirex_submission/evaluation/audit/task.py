@@ -116,8 +116,8 @@ def read_task(
     Parameters
     ----------
     sources : sequence of path-like
-        A folder of the lists of all folds; or a training list, and the truth or the test list, which has no labels. Of
-        the two lists, each may be a folder of music or a table too.
+        A folder with the lists of all folds; or a training list, and the truth or the test list (without labels). Each
+        of the two may also be a folder of music or a table.
     groups : sequence of (str, str)
         Name of a kind of groups, and a list of path and group; by default the `groups.txt` of the folder.
     outputs : sequence of (str or None, str)

@@ -26,11 +26,11 @@ def validate(
     Parameters
     ----------
     test_list, train_list : list file, folder, table or audio file, or tracks in memory
-        As `classify` and `train` take them.
+        Same types as for `classify` and `train`.
     output : path-like
-        The output.
+        The output file.
     tables : TableOptions
-        Columns of tables.
+        Columns to read from tables.
 
     Returns
     -------
