@@ -1,4 +1,4 @@
-# The submission as an image for a CPU, or with --build-arg DEVICE=gpu for NVIDIA's GPUs (docs/image.md):
+# The submission as an image for a CPU, or with --build-arg DEVICE=gpu for NVIDIA's GPUs (docs/deployment.md):
 # bin/docker-build.sh builds it, bin/docker-run.sh runs it. Packages are those of requirements-cpu.txt or -gpu.txt, each
 # with its hash. With --build-arg BASE=python:3.11-slim-bookworm@sha256:... the base cannot change either.
 ARG DEVICE=cpu

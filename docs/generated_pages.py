@@ -25,9 +25,10 @@ MARK = "<!-- generated -->"
 
 
 def readme() -> str:
-    """Return the README with links that lead from a page of the site."""
+    """Return the README with links that lead from a page of the site; files that are no page lose their link."""
     text = (PROJECT / "README.md").read_text(encoding="utf-8")
-    return re.sub(r"\]\((?!\w+:|#)(docs/)?", lambda link: "](" if link[1] else "](../", text)
+    text = re.sub(r"\[([^]]*)\]\((?!\w+:|docs/)[^)]*\)", r"\1", text)
+    return text.replace("](docs/", "](")
 
 
 def changelog() -> str:

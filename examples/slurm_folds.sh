@@ -7,7 +7,7 @@
 #     sbatch --array=1-3 --dependency=afterok:$job examples/slurm_folds.sh LISTS SCRATCH OUT   # then the folds
 #     bin/mirex-submission.sh evaluate --truth LISTS --system ours=OUT --out OUT/evaluation    # when all are done
 #
-# MIREX is the command that each task runs (default: bin/mirex-submission.sh). With the image (docs/image.md):
+# MIREX is the command that each task runs (default: bin/mirex-submission.sh). With the image (docs/deployment.md):
 #
 #     export MIREX="apptainer run --containall --bind /audio:/audio:ro,$PWD mirex-submission.sif"
 #

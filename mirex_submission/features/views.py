@@ -1,7 +1,7 @@
 """Views: descriptors of a clip as one vector, from which a classifier without segments learns.
 
 Two are built in (modulation_views.py), and installed packages add others: any function from a waveform to a vector,
-such as an embedding, as a `View` under an entry point (docs/views.md).
+such as an embedding, as a `View` under an entry point (docs/python.md).
 
 A track longer than `spec.WINDOW_S` is cut into windows of that length, the last of which ends where the track ends, so
 that memory is bounded; all windows count alike.

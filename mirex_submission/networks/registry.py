@@ -1,6 +1,6 @@
 """Networks that installed packages add to the paper's three.
 
-A package registers a function, from standardised segments to features, as an entry point (docs/networks.md).
+A package registers a function, from standardised segments to features, as an entry point (docs/python.md).
 """
 
 from __future__ import annotations

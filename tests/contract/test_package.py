@@ -55,7 +55,7 @@ def build(folder, kind, out, environment=NO_COMPILER):
 @pytest.fixture(scope="module")
 def sdist(checkout, tmp_path_factory):
     wanted = {str(path.relative_to(checkout)) for path in checkout.rglob("*") if path.is_file()}
-    for left in ("build/lib/fourth_network.py", "fourth_network.egg-info/PKG-INFO"):  # by docs/networks.md
+    for left in ("build/lib/fourth_network.py", "fourth_network.egg-info/PKG-INFO"):  # by docs/python.md
         path = checkout / "examples/fourth_network" / left
         path.parent.mkdir(parents=True)
         path.touch()

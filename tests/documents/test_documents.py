@@ -18,8 +18,9 @@ DOCUMENTS = ["README.md", *(f"docs/{name}" for name in PAGES)]
 # Options of other programs in the documents: Ray and Dask, Slurm, ruff, pip, docker and podman, Apptainer.
 FOREIGN = {
     "--address", "--head", "--nthreads", "--array", "--cpus-per-task", "--kill-on-bad-exit", "--nodes",
-    "--ntasks-per-node", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind", "--containall", "--no-home",
-    "--nv", "--xla", "--hash", "--ignore-installed", "--only-binary", "--report", "--require-hashes",
+    "--ntasks-per-node", "--parsable", "--dependency", "--check", "--no-deps", "--format", "--gpus", "--rm", "--bind",
+    "--containall", "--no-home", "--nv", "--xla", "--hash", "--ignore-installed", "--only-binary", "--report",
+    "--require-hashes",
 }  # fmt: skip
 
 
