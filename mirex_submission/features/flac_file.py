@@ -6,13 +6,12 @@ import os
 import re
 from typing import NamedTuple
 
-from mirex_submission.features.parts import Part, Stream, breaks_off, too_short, with_length
+from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off, too_short, with_length
 from mirex_submission.features.starts import BLOCK, next_start, places
 
 _MARKER = b"fLaC\0\0\0\x22"  # the marker, and the type and size of the first block of metadata
 _TOTAL_AT = 21  # of five bytes, whose last 36 bits are the number of samples
 _HEAD = 42
-_FEW_BYTES = 4096
 _FRAME = re.compile(rb"\xff[\xf8\xf9](?=[\x10-\xff][\0-\xaf])")
 _MOST_HEAD = 16  # bytes of a frame's header
 _BLOCK_SAMPLES = {1: 192, **{k: 576 << k - 2 for k in range(2, 6)}, **{k: 256 << k - 8 for k in range(8, 16)}}
@@ -37,7 +36,7 @@ def part(fd: int, start: int, size: int) -> Part:
         return Part([Stream(start, size)], size)
     info = _info(head)
     stop = next(places(fd, _MARKER, start + 1, size), size)
-    tail = info.frame_bytes + _FEW_BYTES
+    tail = info.frame_bytes + FEW_BYTES
     last_at, n = _last_frame(fd, max(start, stop - tail), stop, info)
     if info.n_samples and n == info.n_samples:
         stop = next_start(fd, last_at + _MOST_HEAD, stop)
