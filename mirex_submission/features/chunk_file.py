@@ -32,6 +32,7 @@ class _Samples(NamedTuple):
 
 _UNKNOWN = 0x7FFF0000  # a length of so much, or more, says that the recorder did not know it
 _RF64_SIZE_AT, _RF64_LENGTH_AT = 20, 28  # of the file and of the samples, in the chunk that comes first
+_MOST_CHUNKS = 1000  # a file with more is none of audio
 _ODD_BYTES = 8  # some programs count the head of the file, or leave out a padding byte
 _LAYOUTS = {
     b"RIFF": _Layout(12, struct.Struct("<I"), b"data"),
@@ -47,7 +48,9 @@ def part(fd: int, start: int, size: int) -> Part:
     magic = os.pread(fd, 4, start)
     layout = _LAYOUTS[magic]
     position, has_samples = start + layout.n_before, False
-    while position == start + layout.n_before or format_at(fd, position) is None:
+    for k in range(_MOST_CHUNKS):
+        if k and format_at(fd, position):
+            break
         after, n = _chunk(fd, position, layout)
         is_samples = not has_samples and os.pread(fd, 4, position) == layout.samples
         if n < 0 or (n > size - after and not is_samples):
@@ -107,10 +110,10 @@ def _is_length_given_twice(fd: int, start: int, samples: _Samples, size: int, la
     else:
         stop = start + 8 + _integer(fd, layout.size.format, start + 4)
     position = samples.start + samples.n
-    while position + _ODD_BYTES < stop <= size:
+    for _ in range(_MOST_CHUNKS):
         after, n = _chunk(fd, position, layout)
-        if n < 0:
-            return False
+        if n < 0 or not position + _ODD_BYTES < stop <= size:
+            break
         position = after + n + n % 2
     return abs(position - stop) <= _ODD_BYTES and stop <= size + 1
 
@@ -134,13 +137,15 @@ def _can_end(fd: int, end: int, size: int, layout: _Layout | None) -> bool:
     """
     # Chunks begin at even places. Music may begin with zeros, or pause: they are padding only before a chunk.
     for position in (end, end + 1, after_zeros(fd, end, size)):
-        while position < size:
+        for _ in range(_MOST_CHUNKS):
+            if position >= size:
+                if position <= size + 1:
+                    return True
+                break
             if format_at(fd, position) or after_padding(fd, position, size) != after_zeros(fd, position, size):
                 return True
             after, n = _chunk(fd, position, layout) if layout else (0, -1)
             if not 0 <= n <= size - position:
                 break
             position = after + n + (n & 1 if layout is not _LAYOUTS[b"caff"] else 0)
-        else:
-            return position <= size + 1
     return False

@@ -15,7 +15,17 @@ _HEAD = 42
 _FRAME = re.compile(rb"\xff[\xf8\xf9](?=[\x10-\xff][\0-\xaf])")
 _MOST_HEAD = 16  # bytes of a frame's header
 _BLOCK_SAMPLES = {1: 192, **{k: 576 << k - 2 for k in range(2, 6)}, **{k: 256 << k - 8 for k in range(8, 16)}}
+_MOST_CANDIDATES = 200  # for a frame in a block of the file: by chance there are few
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
+
+
+def _crc8_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte << 1 & 0xFF ^ (7 if byte & 0x80 else 0)
+    return byte
+
+
+_CRC8 = bytes(map(_crc8_of, range(256)))
 
 
 class _Info(NamedTuple):
@@ -71,7 +81,7 @@ def _info(head: bytes) -> _Info:
 def _last_frame(fd: int, start: int, stop: int, info: _Info) -> tuple[int, int]:
     """Return where the last frame between two places begins, and the number of samples up to its end; else 0, 0."""
     data = os.pread(fd, stop - start, start)
-    for match in reversed(list(_FRAME.finditer(data))):
+    for match in reversed(list(_FRAME.finditer(data))[-_MOST_CANDIDATES:]):
         n = _samples_after(data[match.start() : match.start() + _MOST_HEAD], info)
         if n:
             return start + match.start(), n
@@ -110,7 +120,5 @@ def _samples_after(head: bytes, info: _Info) -> int:
 def _crc8(data: bytes) -> int:
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc << 1 & 0xFF ^ (7 if crc & 0x80 else 0)
+        crc = _CRC8[crc ^ byte]
     return crc

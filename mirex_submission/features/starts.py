@@ -11,7 +11,7 @@ from mirex_submission.features.parts import Window
 
 BLOCK = 1 << 16
 _HEAD = 64  # bytes in which a pattern matches
-_MOST_TAGS = 100  # in a row: more are no file of audio
+_MOST_TAGS = 20  # in a row: more are no file of audio
 _ODD = b"".join(b"\\x%02x" % byte for byte in range(256) if byte & 8)
 # Samples can contain any four bytes by chance: of each format, seven bytes or more are fixed.
 _SEARCHED = {
@@ -123,9 +123,11 @@ def after_padding(fd: int, start: int, size: int) -> int:
     for _ in range(_MOST_TAGS):
         if start >= size or format_at(fd, start):
             break
-        after = after_zeros(fd, mpeg.after_tag(fd, start), size)
+        after_tag = mpeg.after_tag(fd, start)
+        after = after_zeros(fd, after_tag, size)
         if after == start:
             break
         # The size of an MP4 file's first box begins with zeros.
-        start = next((place for place in range(max(start + 1, after - 3), after) if format_at(fd, place)), after)
+        zeros = range(max(after_tag, start + 1, after - 3), after)
+        start = next((place for place in zeros if format_at(fd, place)), after)
     return min(start, size)

@@ -17,7 +17,7 @@ from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off
 from mirex_submission.features.starts import after_padding, format_at, next_start
 from mirex_submission.system.file_types import HEAD, file_type
 
-_MOST_STREAMS = 1000
+_MOST_STREAMS = 1000  # and steps to find them: a file with more is no joined audio, and looking for all takes long
 _FEW_FRAMES = 2  # of MPEG: a length may count some more than there are
 
 
@@ -33,7 +33,9 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
     notes: list[str] = []
     first = mpeg.after_id3(fd, 0)
     n_others, position, search_at = 0, 0, 0
-    while position < size and len(streams) < _MOST_STREAMS:
+    n_steps = 0
+    while position < size and max(n_steps, len(streams)) < _MOST_STREAMS:
+        n_steps += 1
         start = after_padding(fd, position, size)
         of_format = format_at(fd, start)
         if of_format:
@@ -53,7 +55,7 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
         if streams and position < streams[-1].stop:
             streams[-1] = replace(streams[-1], stop=position)
         search_at = position + 1
-    if len(streams) >= _MOST_STREAMS:
+    if streams and max(n_steps, len(streams)) >= _MOST_STREAMS:
         del streams[_MOST_STREAMS:]
         n_others += size - streams[-1].stop
     if len(streams) > 1:

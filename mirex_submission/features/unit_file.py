@@ -10,6 +10,7 @@ from mirex_submission.features.units import FRAMES, TO_THE_END, is_row, unit_at
 
 _MOST_DAMAGE = 1024  # bytes behind which no other frame is looked for
 _MOST_DAMAGES = 1000
+_MOST_UNITS = 300_000  # frames of two hours: the decoder gets whatever follows
 # FFmpeg finds its way behind units that are damaged or unknown. libsndfile, which decodes these, does not.
 _CUT = {"voc"}
 
@@ -21,11 +22,13 @@ def part(fd: int, start: int, size: int, name: str) -> Part:
 
 def _units(fd: int, start: int, size: int, name: str) -> Part:
     window, position = Window(fd), start
-    while position < size and (position == start or not format_at(fd, position)):
+    for _ in range(_MOST_UNITS):
         unit = unit_at(window, position, name)
-        if not unit.size:
+        if position >= size or not unit.size or (position > start and format_at(fd, position)):
             break
         position += unit.size
+    else:
+        position = size
     stop, n_others, notes = min(position, size), 0, []
     if size + FEW_BYTES < position < TO_THE_END:
         notes.append(breaks_off(f"{size - start:,} of {position - start:,} bytes are there"))
@@ -41,7 +44,9 @@ def _frames(fd: int, start: int, size: int, name: str) -> Part:
     window, position, kind = Window(fd), start, None
     starts: list[int] = []
     n_others, n_damages = 0, 0
-    while position < size:
+    for _ in range(_MOST_UNITS):
+        if position >= size:
+            break
         unit = unit_at(window, position, name)
         if starts and unit.size and unit.kind == kind:
             position += unit.size
@@ -55,6 +60,8 @@ def _frames(fd: int, start: int, size: int, name: str) -> Part:
         if not starts or unit_at(window, position, name).kind != kind:
             starts.append(position)
             kind = unit_at(window, position, name).kind
+    else:
+        position = size
     stop = min(position, size)
     streams = [Stream(*of_stream) for of_stream in itertools.pairwise([*starts, stop])]
     return Part(streams, stop, n_others=n_others)
