@@ -367,9 +367,7 @@ def test_what_only_pyav_decodes_is_no_sound_behind_another_file(tmp_path, files,
     # The end of FLAC and Ogg is not told by a size: single frames behind it may be its own, damaged.
     is_unknown = first in ("flac", "ogg") and structure in ("adts", "loas", "ac3", "transport")
     code = "audio.left-out" if is_unknown else "audio.undecodable"
-    waveform = check(
-        tmp_path, files[first][0] + other, 1.5, code="audio.left-out" if is_unknown else "audio.undecodable"
-    )
+    waveform = check(tmp_path, files[first][0] + other, 1.5, code=code)
     assert is_unknown or f"stream 2 of 2, {len(other):,} of {len(files[first][0] + other):,} bytes" in waveform.note
 
 
@@ -378,6 +376,7 @@ def test_what_only_pyav_decodes_is_no_sound_behind_another_file(tmp_path, files,
 def test_files_behind_what_only_pyav_decodes_are_used(tmp_path, files, without_av, structure, second):
     waveform = check(tmp_path, STRUCTURES[structure] + files[second][1], 2, code="audio.joined")
     assert f"stream 1 of 2, {len(STRUCTURES[structure]):,} of" in waveform.note
+    assert native_rate(str(tmp_path / "a.bin")) == 48000
 
 
 @pytest.mark.parametrize("structure", STRUCTURES)
