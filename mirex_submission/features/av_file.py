@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -15,13 +17,24 @@ def is_installed() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
+@contextlib.contextmanager
+def _as_value_error() -> Iterator[None]:
+    """Raise ValueError for each error of FFmpeg: some of PyAV's classes are no kind of any other."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise ValueError(str(error)) from error
+
+
 class AvFile:
     """The first audio stream of a file, with the part of soundfile.SoundFile's interface that decoding needs.
 
     Raises
     ------
-    ValueError or OSError
-        PyAV's errors are both: it has no audio, or none that FFmpeg decodes; also while it is read.
+    ValueError
+        It has no audio, or none that FFmpeg decodes; also while it is read.
     """
 
     subtype = "FLOAT"
@@ -32,7 +45,8 @@ class AvFile:
 
         av.logging.set_level(None)  # its lines name no track
         # A playlist or a container must not make FFmpeg open other files or addresses.
-        self._container: Any = av.open(file, options={"protocol_whitelist": "none"})
+        with _as_value_error():
+            self._container: Any = av.open(file, options={"protocol_whitelist": "none"})
         if not self._container.streams.audio:
             raise ValueError("no audio in it")
         stream = self._container.streams.audio[0]
@@ -55,7 +69,8 @@ class AvFile:
     def read(self, out: np.ndarray) -> np.ndarray:
         """Fill `out` [shape=(n, n_channels), float32] with the next samples, and return the part that is filled."""
         while not len(self._rest):
-            block = next(self._blocks, None)
+            with _as_value_error():
+                block = next(self._blocks, None)
             if block is None:
                 return out[:0]
             self._rest = block

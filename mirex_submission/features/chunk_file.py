@@ -9,10 +9,8 @@ import os
 import struct
 from typing import NamedTuple
 
-from mirex_submission.features.parts import Part, Stream, breaks_off, too_short, with_length
+from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off, too_short, with_length
 from mirex_submission.features.starts import after_padding, after_zeros, format_at, next_start
-
-FEW_BYTES = 4096
 
 
 class _Layout(NamedTuple):
@@ -33,7 +31,9 @@ class _Samples(NamedTuple):
 
 
 _UNKNOWN = 0x7FFF0000  # a length of so much, or more, says that the recorder did not know it
-_RF64_LENGTH_AT = 28  # of the samples, in the chunk that comes first
+_RF64_SIZE_AT, _RF64_LENGTH_AT = 20, 28  # of the file and of the samples, in the chunk that comes first
+_MOST_CHUNKS = 1000  # a file with more is none of audio
+_ODD_BYTES = 8  # some programs count the head of the file, or leave out a padding byte
 _LAYOUTS = {
     b"RIFF": _Layout(12, struct.Struct("<I"), b"data"),
     b"RIFX": _Layout(12, struct.Struct(">I"), b"data"),
@@ -47,10 +47,12 @@ def part(fd: int, start: int, size: int) -> Part:
     """Read the file of chunks that begins at `start` in a file of `size` bytes."""
     magic = os.pread(fd, 4, start)
     layout = _LAYOUTS[magic]
-    position = start + layout.n_before
-    while position == start + layout.n_before or format_at(fd, position) is None:
+    position, has_samples = start + layout.n_before, False
+    for k in range(_MOST_CHUNKS):
+        if k and format_at(fd, position):
+            break
         after, n = _chunk(fd, position, layout)
-        is_samples = os.pread(fd, 4, position) == layout.samples
+        is_samples = not has_samples and os.pread(fd, 4, position) == layout.samples
         if n < 0 or (n > size - after and not is_samples):
             break
         if is_samples:
@@ -60,7 +62,7 @@ def part(fd: int, start: int, size: int) -> Part:
             of_samples = _part_of_samples(fd, start, samples, size, layout)
             if of_samples:
                 return of_samples
-            n = samples.n
+            n, has_samples = samples.n, True
         position = after + n
         if n & 1 and magic != b"caff" and format_at(fd, position) is None:
             position += 1
@@ -81,7 +83,7 @@ def au_part(fd: int, start: int, size: int) -> Part:
 def _part_of_samples(fd: int, start: int, samples: _Samples, size: int, layout: _Layout | None) -> Part | None:
     """Find where samples end of which the header tells something wrong; None if it is right."""
     end = samples.start + samples.n
-    if _can_end(fd, end, size, layout):
+    if _is_length_given_twice(fd, start, samples, size, layout) or _can_end(fd, end, size, layout):
         return None
     stop = next_start(fd, samples.start, size)
     if stop == size and 0 <= size - end <= FEW_BYTES:
@@ -97,6 +99,23 @@ def _part_of_samples(fd: int, start: int, samples: _Samples, size: int, layout: 
     elif samples.n < _UNKNOWN and samples.n - n_there > FEW_BYTES:
         part.notes.append(breaks_off(f"{n_there:,} of {samples.n:,} bytes of samples are there"))
     return part
+
+
+def _is_length_given_twice(fd: int, start: int, samples: _Samples, size: int, layout: _Layout | None) -> bool:
+    """Tell whether the header's size of the whole file agrees with the length of the samples and what follows them."""
+    if not samples.n or layout is None or layout is _LAYOUTS[b"caff"]:
+        return False
+    if layout is _LAYOUTS[b"RF64"]:
+        stop = start + 8 + _integer(fd, "<q", start + _RF64_SIZE_AT)
+    else:
+        stop = start + 8 + _integer(fd, layout.size.format, start + 4)
+    position = samples.start + samples.n
+    for _ in range(_MOST_CHUNKS):
+        after, n = _chunk(fd, position, layout)
+        if n < 0 or not position + _ODD_BYTES < stop <= size:
+            break
+        position = after + n + n % 2
+    return abs(position - stop) <= _ODD_BYTES and stop <= size + 1
 
 
 def _integer(fd: int, form: str, at: int) -> int:
@@ -118,13 +137,15 @@ def _can_end(fd: int, end: int, size: int, layout: _Layout | None) -> bool:
     """
     # Chunks begin at even places. Music may begin with zeros, or pause: they are padding only before a chunk.
     for position in (end, end + 1, after_zeros(fd, end, size)):
-        while position < size:
+        for _ in range(_MOST_CHUNKS):
+            if position >= size:
+                if position <= size + 1:
+                    return True
+                break
             if format_at(fd, position) or after_padding(fd, position, size) != after_zeros(fd, position, size):
                 return True
             after, n = _chunk(fd, position, layout) if layout else (0, -1)
             if not 0 <= n <= size - position:
                 break
             position = after + n + (n & 1 if layout is not _LAYOUTS[b"caff"] else 0)
-        else:
-            return position <= size + 1
     return False

@@ -6,17 +6,26 @@ import os
 import re
 from typing import NamedTuple
 
-from mirex_submission.features.parts import Part, Stream, breaks_off, too_short, with_length
+from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off, too_short, with_length
 from mirex_submission.features.starts import BLOCK, next_start, places
 
 _MARKER = b"fLaC\0\0\0\x22"  # the marker, and the type and size of the first block of metadata
 _TOTAL_AT = 21  # of five bytes, whose last 36 bits are the number of samples
 _HEAD = 42
-_FEW_BYTES = 4096
 _FRAME = re.compile(rb"\xff[\xf8\xf9](?=[\x10-\xff][\0-\xaf])")
 _MOST_HEAD = 16  # bytes of a frame's header
 _BLOCK_SAMPLES = {1: 192, **{k: 576 << k - 2 for k in range(2, 6)}, **{k: 256 << k - 8 for k in range(8, 16)}}
+_MOST_CANDIDATES = 200  # for a frame in a block of the file: by chance there are few
 _BITS = (0, 8, 12, 0, 16, 20, 24, 32)
+
+
+def _crc8_of(byte: int) -> int:
+    for _ in range(8):
+        byte = byte << 1 & 0xFF ^ (7 if byte & 0x80 else 0)
+    return byte
+
+
+_CRC8 = bytes(map(_crc8_of, range(256)))
 
 
 class _Info(NamedTuple):
@@ -37,7 +46,7 @@ def part(fd: int, start: int, size: int) -> Part:
         return Part([Stream(start, size)], size)
     info = _info(head)
     stop = next(places(fd, _MARKER, start + 1, size), size)
-    tail = info.frame_bytes + _FEW_BYTES
+    tail = info.frame_bytes + FEW_BYTES
     last_at, n = _last_frame(fd, max(start, stop - tail), stop, info)
     if info.n_samples and n == info.n_samples:
         stop = next_start(fd, last_at + _MOST_HEAD, stop)
@@ -72,7 +81,7 @@ def _info(head: bytes) -> _Info:
 def _last_frame(fd: int, start: int, stop: int, info: _Info) -> tuple[int, int]:
     """Return where the last frame between two places begins, and the number of samples up to its end; else 0, 0."""
     data = os.pread(fd, stop - start, start)
-    for match in reversed(list(_FRAME.finditer(data))):
+    for match in reversed(list(_FRAME.finditer(data))[-_MOST_CANDIDATES:]):
         n = _samples_after(data[match.start() : match.start() + _MOST_HEAD], info)
         if n:
             return start + match.start(), n
@@ -111,7 +120,5 @@ def _samples_after(head: bytes, info: _Info) -> int:
 def _crc8(data: bytes) -> int:
     crc = 0
     for byte in data:
-        crc ^= byte
-        for _ in range(8):
-            crc = crc << 1 & 0xFF ^ (7 if crc & 0x80 else 0)
+        crc = _CRC8[crc ^ byte]
     return crc

@@ -11,6 +11,10 @@ import os
 import struct
 from typing import NamedTuple
 
+import numpy as np
+
+from mirex_submission.features.parts import Window
+
 _KBIT = {  # by whether the version is 1, and layer
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
@@ -21,8 +25,8 @@ _KBIT = {  # by whether the version is 1, and layer
 }
 _RATES_HZ = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}  # by version bits
 _HEAD = 48  # bytes from a frame's begin to the end of a Xing tag's number of frames, at most
-_BLOCK = 1 << 16
 _LEAST_START = 4  # frames that begin a stream: a single one is often there by chance
+MOST_START_BYTES = (_LEAST_START - 1) * 2881 + 4  # of these, up to the head of the last one
 _MOST_DAMAGE = 1024  # bytes behind which libmpg123 looks for no other frame
 _LEAST_FRAMES = 10  # fewer are damage, or what a Xing frame did not count
 
@@ -120,15 +124,12 @@ def streams(fd: int, start: int, size: int) -> tuple[list[MpegStream], int, int,
         last frame begins; and the number of bytes before that are neither frames nor tags.
     """
     streams: list[MpegStream] = []
+    window = Window(fd)
     n_others, position, last_at, in_step = 0, start, start, False
-    block, block_at = b"", 0
     while position < size:
-        head = block[position - block_at : position - block_at + _HEAD]
-        if len(head) < _HEAD:
-            block, block_at = os.pread(fd, _BLOCK, position), position
-            head = block[:_HEAD]
+        head = window.at(position, _HEAD)
         frame = _frame(head[:4])
-        if frame and (in_step or _frame(os.pread(fd, 4, position + frame.size))):
+        if frame and (in_step or _frame(window.at(position + frame.size, 4))):
             n_tagged = frame.tagged(head)
             if not streams or streams[-1].ends_before(frame, n_tagged):
                 streams.append(MpegStream(position, frame, head))
@@ -189,8 +190,39 @@ def after_tag(fd: int, start: int) -> int:
 
 def _next_frame(fd: int, start: int, stop: int) -> int:
     """Return where the next frame begins from which on some follow each other; 0 if none does before `stop`."""
-    block = os.pread(fd, stop - start, start)
-    place = block.find(b"\xff")
-    while place >= 0 and not is_start(fd, start + place):
-        place = block.find(b"\xff", place + 1)
-    return start + place if place >= 0 else 0
+    place = first_start(os.pread(fd, stop - start + MOST_START_BYTES, start), stop - start, layers=(1, 2, 3))
+    return 0 if place is None else start + place
+
+
+@functools.cache
+def _tables() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return bytes, layer and a number of the kind of the frames, by the last 13 bits of their bytes 2 and 3."""
+    frames = [_frame(bytes([0xFF, 0xE0 | k >> 8, k & 0xFF, 0])) for k in range(1 << 13)]
+    kinds = {frame.kind: number for number, frame in enumerate(filter(None, frames), start=1)}
+    return (
+        np.array([frame.size if frame else 0 for frame in frames]),
+        np.array([frame.kind[1] if frame else 0 for frame in frames]),
+        np.array([kinds[frame.kind] if frame else 0 for frame in frames]),
+    )
+
+
+def first_start(block: bytes, stop: int, layers: tuple[int, ...] = (3,)) -> int | None:
+    """Return the first place before `stop` from which on some frames of one kind follow each other in a block.
+
+    All places are tried at once: repeated heads of frames may make a candidate of every fourth byte.
+    """
+    sizes, of_layers, kinds = _tables()
+    data = np.frombuffer(block, np.uint8)
+    starts = np.flatnonzero(data[: max(0, min(stop, len(data) - 3))] == 0xFF)
+    places, of_starts = starts, None
+    for _ in range(_LEAST_START):
+        inside = places < len(data) - 3
+        starts, places = starts[inside], places[inside]
+        numbers = (data[places + 1].astype(np.intp) & 0x1F) << 8 | data[places + 2]
+        is_head = (data[places] == 0xFF) & (data[places + 1] >= 0xE0) & np.isin(of_layers[numbers], layers)
+        of_places = 2 * kinds[numbers] + (data[places + 3] >= 0xC0)  # whether it is mono
+        if of_starts is not None:
+            is_head &= of_places == of_starts[inside]
+        starts, of_starts = starts[is_head], of_places[is_head]
+        places = places[is_head] + sizes[numbers[is_head]]
+    return int(starts[0]) if len(starts) else None

@@ -77,7 +77,10 @@ def open_first(fd: int, size: int) -> Sound:
         if f.frames > 0:
             return f
     streams, _ = streams_of(fd, size)
-    return open_sound(fd, streams[0] if streams else None)
+    for stream in streams[:-1]:
+        with contextlib.suppress(AudioError):
+            return open_sound(fd, stream)
+    return open_sound(fd, streams[-1] if streams else None)
 
 
 def open_sound(fd: int, stream: Stream | None = None) -> Sound:

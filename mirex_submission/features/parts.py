@@ -8,6 +8,10 @@ from dataclasses import dataclass, field
 
 from mirex_submission.errors import coded
 
+# So few bytes that belong to no stream are padding or damage: the decoder's own note names damage.
+FEW_BYTES = 4096
+_WINDOW_BYTES = 1 << 12
+
 
 @dataclass(frozen=True)
 class Stream:
@@ -52,6 +56,20 @@ class StreamFile(io.RawIOBase):
         buffer[: len(data)] = data
         self._position += len(data)
         return len(data)
+
+
+class Window:
+    """The bytes of a file at any place, read some thousand at a time."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd, self._start, self._block = fd, 0, b""
+
+    def at(self, place: int, n: int) -> bytes:
+        """Return the `n` bytes at a place, fewer at the end of the file."""
+        k = place - self._start
+        if not 0 <= k <= len(self._block) - n:
+            self._start, self._block, k = place, os.pread(self._fd, _WINDOW_BYTES, place), 0
+        return self._block[k : k + n]
 
 
 @dataclass

@@ -6,6 +6,7 @@ Audio is decoded in worker processes only: a decoder that crashes costs one trac
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import os
 import signal
@@ -127,25 +128,64 @@ def _load(measure: Callable[[Item], Result]) -> str:
     return method()
 
 
+class _Expired(Exception):
+    """The time for a track is over."""
+
+
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """End the block with an AudioError after this time. In other threads than the main one there is no limit."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+    """End the block with an AudioError after this time."""
+    is_main = threading.current_thread() is threading.main_thread()
+    try:
+        with _alarm(seconds) if is_main else _watched(seconds):
+            yield
+    except _Expired:
+        text = f"not decoded within {duration(seconds)}: raise --track-limit, or shorten the track"
+        raise AudioError(text, code="audio.track-limit") from None
+
+
+# An exception in a function that a decoder calls is lost: it is raised once more every second.
+_AGAIN_S = 1.0
+
+
+@contextlib.contextmanager
+def _alarm(seconds: float) -> Iterator[None]:
+    """Raise _Expired in the main thread after this time."""
 
     def end(*_: object) -> None:
-        text = f"not decoded within {duration(seconds)}: raise --track-limit, or shorten the track"
-        raise AudioError(text, code="audio.track-limit")
+        raise _Expired
 
     before = signal.signal(signal.SIGALRM, end)
-    # Once more every second: an exception in a function that a decoder calls is lost.
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+    signal.setitimer(signal.ITIMER_REAL, seconds, _AGAIN_S)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _watched(seconds: float) -> Iterator[None]:
+    """Raise _Expired after this time in the calling thread, as one of Dask: signals reach only the main thread."""
+    thread, lock, ended = ctypes.c_ulong(threading.get_ident()), threading.Lock(), threading.Event()
+
+    def watch() -> None:
+        wait_s = seconds
+        while not ended.wait(wait_s):
+            wait_s = _AGAIN_S
+            with lock:
+                if not ended.is_set():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, ctypes.py_object(_Expired))
+
+    try:
+        threading.Thread(target=watch, daemon=True).start()
+        yield
+    finally:
+        while not ended.is_set():
+            # The exception may come at this moment, too.
+            with contextlib.suppress(_Expired), lock:
+                ended.set()
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(thread, None)  # one that is on its way
 
 
 @contextlib.contextmanager

@@ -6,12 +6,15 @@ import os
 import re
 from collections.abc import Iterator
 
-from mirex_submission.features import mpeg
+from mirex_submission.features import mpeg, units
+from mirex_submission.features.parts import Window
 
 BLOCK = 1 << 16
 _HEAD = 64  # bytes in which a pattern matches
-# Samples can contain any four bytes by chance: of each format, eight bytes or more are fixed.
-_FORMATS = {
+_MOST_TAGS = 20  # in a row: more are no file of audio
+_ODD = b"".join(b"\\x%02x" % byte for byte in range(256) if byte & 8)
+# Samples can contain any four bytes by chance: of each format, seven bytes or more are fixed.
+_SEARCHED = {
     rb"RIFF.{4}WAVE": "chunks",
     rb"RF64.{4}WAVE": "chunks",
     rb"RIFX.{4}WAVE": "chunks",
@@ -21,36 +24,74 @@ _FORMATS = {
     rb"fLaC[\0\x80]\0\0\x22": "flac",
     rb"OggS\0[\x02\x06]\0{8}": "ogg",
     rb"\0\0.[\x08-\xff]ftyp[ -~]{4}": "mp4",
+    rb"\x1a\x45\xdf\xa3.{1,40}?\x42\x82[\x80-\x90](?:matroska|webm)": "matroska",
+    rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9\0\xaa\0\x62\xce\x6c": "asf",
+    rb"RIFF.{4}AVI ": "avi",
+    rb"FLV\x01[\0\x01\x04\x05]\0\0\0\x09": "flv",
+    # Its first block: no samples are before it, and no other channels.
+    rb"wvpk.{3}\0[\x02-\x10]\x04.{6}\0{4}.{5}[" + _ODD + rb"]": "wavpack",
+    rb"\.RMF\0\0\0[\x10-\x20]\0[\0\x01]": "real",
+    rb"#!AMR\n[\x04\x0c\x14\x1c\x24\x2c\x34\x3c\x44\x7c]": "amr",
+    rb"#!AMR-WB\n": "amr_wb",
+    rb"Creative Voice File\x1a": "voc",
+    rb"TTA1[\x01-\x03]\0[\x01-\x10]\0[\x08\x10\x18\x20]\0": "sized",
+    rb"MAC [\x80-\xa0]\x0f..\x34\0\0\0": "sized",
+    rb"DSD \x1c\0{7}": "sized",
+    rb"FRM8.{8}DSD ": "sized",
+    rb"riff\x2e\x91\xcf\x11\xa5\xd6": "sized",
+    rb"FORM.{4}(?:8SVX|16SV)": "sized",
+    rb"NIST_1A\n   1024\n": "sized",
+    rb"2BIT.{8}[\0\xff]{2}\0[\x08\x10\x20][\0\xff]{2}": "sized",
+    rb"Extended Instrument: ": "sized",
+    rb"ALawSoundFile\*\*\0": "sized",
+    rb"MATLAB 5\.0 MAT-file": "sized",
+}
+# Fewer bytes are fixed: they count only where a file is expected.
+_EXPECTED = {
+    rb"\.SoX[\x1c-\xff]\0\0\0": "sized",
+    rb" paf\0{4}|fap \0{4}": "sized",
+    rb"\x64\xa3[\x01-\x04]\0|\0[\x01-\x04]\xa3\x64": "sized",  # IRCAM
+    rb"PVF1\n": "sized",
+    rb"\xf0\x7e.\x01.{16}\xf7": "sized",  # MIDI Sample Dump
+    rb"\x01\x04[ -~]{16}": "sized",  # Akai MPC 2000
 }
 _TAGS = (rb"ID3[\x02-\x04]\0.[\0-\x7f]{4}", rb"APETAGEX[\xd0\xe8][\x03\x07]\0\0")
-_BY_FORMAT = tuple((re.compile(pattern, re.DOTALL), name) for pattern, name in _FORMATS.items())
+_NAMES = (*_SEARCHED.values(), *_EXPECTED.values())
+_START = re.compile(b"|".join(b"(%b)" % pattern for pattern in (*_SEARCHED, *_EXPECTED)), re.DOTALL)
 # Each branch begins with a byte and not with a group: else the search is several times as slow.
-_START_OR_TAG = re.compile(b"|".join([*_FORMATS, *_TAGS]), re.DOTALL)
+_START_OR_TAG = re.compile(b"|".join([*_SEARCHED, *_TAGS]), re.DOTALL)
 # The search for plain bytes is many times as fast: most blocks have none of them.
-_WORDS = (b"WAVE", b"AIF", b"caff", b".snd", b"fLaC", b"OggS", b"ftyp", b"ID3", b"APETAGEX")
-# Frames of layer III, whose bit rate and sampling rate are valid.
-_FRAME = re.compile(rb"\xff[\xe2\xe3\xf2\xf3\xfa\xfb](?=[\x10-\xeb])")
+_WORDS = tuple(
+    b"WAVE|AIF|caff|.snd|fLaC|OggS|ftyp|ID3|APETAGEX|webm|matroska|\x30\x26\xb2\x75|AVI |FLV\x01|wvpk|.RMF|!AMR|"
+    b"Creative V|TTA1|MAC |DSD |riff|8SVX|16SV|NIST|2BIT|Extended I|ALawS|MATLAB".split(b"|")
+)
 
 
 def format_at(fd: int, start: int) -> str | None:
     """Name the format of a file that begins at this place of another one; None if none does."""
     head = os.pread(fd, _HEAD, start)
-    if head[:1] == b"\xff":
-        return "mpeg" if mpeg.is_start(fd, start) else None
-    return next((name for pattern, name in _BY_FORMAT if pattern.match(head)), None)
+    match = _START.match(head)
+    if match and match.lastindex:
+        return _NAMES[match.lastindex - 1]
+    if head[:1] == b"\xff" and mpeg.is_start(fd, start):
+        return "mpeg"
+    of_frames = (name for name, sync in units.FRAMES.items() if head.startswith(sync))
+    return next((name for name in of_frames if units.is_row(Window(fd), start, name)), None)
 
 
 def next_start(fd: int, start: int, size: int) -> int:
     """Return where the next file or its tag begins, from `start` on; `size` if there is none."""
     for block_start in range(start, size, BLOCK):
-        block = os.pread(fd, min(BLOCK + _HEAD, size - block_start), block_start)
-        match = _START_OR_TAG.search(block) if any(word in block for word in _WORDS) else None
+        block = os.pread(fd, min(BLOCK + mpeg.MOST_START_BYTES, size - block_start), block_start)
+        match = None
+        if any(word in block for word in _WORDS):
+            match = _START_OR_TAG.search(block, 0, BLOCK + _HEAD)
         stop = min(match.start() if match else len(block), BLOCK)
-        for frame in _FRAME.finditer(block, 0, stop):
-            if mpeg.is_start(fd, block_start + frame.start()):
-                return block_start + frame.start()
-        if match and match.start() < BLOCK:
-            return block_start + match.start()
+        place = mpeg.first_start(block, stop)
+        if place is None and match and match.start() < BLOCK:
+            place = match.start()
+        if place is not None:
+            return block_start + place
     return size
 
 
@@ -66,19 +107,27 @@ def places(fd: int, marker: bytes, start: int, size: int) -> Iterator[int]:
 
 def after_zeros(fd: int, start: int, size: int) -> int:
     """Return the place of the first byte from `start` on that is not zero."""
-    for block_start in range(start, size, BLOCK):
-        rest = os.pread(fd, BLOCK, block_start).lstrip(b"\0")
-        if rest:
-            return min(block_start + BLOCK, size) - len(rest)
-    return size
+    n = _HEAD  # most often there are no zeros
+    while start < size:
+        rest = os.pread(fd, min(n, size - start), start)
+        n_zeros = len(rest) - len(rest.lstrip(b"\0"))
+        start += n_zeros
+        if n_zeros < len(rest) or not rest:
+            break
+        n = BLOCK
+    return start
 
 
 def after_padding(fd: int, start: int, size: int) -> int:
     """Return where tags and zeros that begin at `start` end."""
-    while start < size and format_at(fd, start) is None:
-        after = after_zeros(fd, mpeg.after_tag(fd, start), size)
+    for _ in range(_MOST_TAGS):
+        if start >= size or format_at(fd, start):
+            break
+        after_tag = mpeg.after_tag(fd, start)
+        after = after_zeros(fd, after_tag, size)
         if after == start:
             break
         # The size of an MP4 file's first box begins with zeros.
-        start = next((place for place in range(max(start + 1, after - 3), after) if format_at(fd, place)), after)
+        zeros = range(max(after_tag, start + 1, after - 3), after)
+        start = next((place for place in zeros if format_at(fd, place)), after)
     return min(start, size)

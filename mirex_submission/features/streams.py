@@ -7,18 +7,17 @@ tells where its part of the file ends.
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from mirex_submission.errors import coded
-from mirex_submission.features import chunk_file, flac_file, mpeg, ogg_file
-from mirex_submission.features.parts import Part, Stream, breaks_off
+from mirex_submission.features import chunk_file, flac_file, mpeg, ogg_file, sized_file, unit_file, units
+from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off
 from mirex_submission.features.starts import after_padding, format_at, next_start
 from mirex_submission.system.file_types import HEAD, file_type
 
-# So few bytes that belong to no stream are padding or damage: the decoder's own note names damage.
-_FEW_BYTES = 4096
+_MOST_STREAMS = 1000  # and steps to find them: a file with more is no joined audio, and looking for all takes long
 _FEW_FRAMES = 2  # of MPEG: a length may count some more than there are
 
 
@@ -34,7 +33,9 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
     notes: list[str] = []
     first = mpeg.after_id3(fd, 0)
     n_others, position, search_at = 0, 0, 0
-    while position < size:
+    n_steps = 0
+    while position < size and max(n_steps, len(streams)) < _MOST_STREAMS:
+        n_steps += 1
         start = after_padding(fd, position, size)
         of_format = format_at(fd, start)
         if of_format:
@@ -54,13 +55,16 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
         if streams and position < streams[-1].stop:
             streams[-1] = replace(streams[-1], stop=position)
         search_at = position + 1
+    if streams and max(n_steps, len(streams)) >= _MOST_STREAMS:
+        del streams[_MOST_STREAMS:]
+        n_others += size - streams[-1].stop
     if len(streams) > 1:
         text = f"{len(streams)} streams joined in one file: all that can be decoded are used"
         notes.insert(0, coded(text, code="audio.joined"))
-    if streams and n_others > _FEW_BYTES:
+    if streams and n_others > FEW_BYTES:
         text = f"{n_others:,} of {size:,} bytes belong to no stream and are not used"
         notes.append(coded(text, code="audio.left-out"))
-    is_plain = len(streams) == 1 and not streams[0].head and streams[0].start == first
+    is_plain = len(streams) == 1 and not streams[0].head and streams[0].start == first and n_others <= FEW_BYTES
     return [] if is_plain else streams, notes
 
 
@@ -75,24 +79,12 @@ def _mpeg(fd: int, start: int, size: int) -> Part:
     return Part(streams, min(stop, size), notes, n_others, last_at)
 
 
-def _mp4(fd: int, start: int, size: int) -> Part:
-    """Read an MP4 file's boxes (ISO 14496-12)."""
-    position = start
-    while position < size and (position == start or format_at(fd, position) is None):
-        head = os.pread(fd, 16, position).ljust(16, b"\0")
-        n, name, n_long = struct.unpack(">I4sQ", head)
-        if not name.isalnum() or n in range(2, 8):
-            break
-        position = size if n == 0 else position + (n_long if n == 1 else n)
-    stop = min(position, size)
-    return Part([Stream(start, stop)], stop)
-
-
 _PARTS: dict[str, Callable[[int, int, int], Part]] = {
     "chunks": chunk_file.part,
     "au": chunk_file.au_part,
     "flac": flac_file.part,
     "ogg": ogg_file.part,
-    "mp4": _mp4,
     "mpeg": _mpeg,
+    "sized": sized_file.part,
+    **{name: partial(unit_file.part, name=name) for name in units.ROWS},
 }

@@ -9,6 +9,7 @@ relative path starts at the folder in which the command was called.
 from __future__ import annotations
 
 import codecs
+import functools
 import logging
 import os
 import re
@@ -126,15 +127,16 @@ def read_labelled(
     duplicates = []
     spellings: dict[str, str] = {}
     respelled: list[str] = []
+    swapped: list[tuple[int, str]] = []
+    is_file = functools.cache(os.path.isfile)  # of labels, which are few where the columns are right
     for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
             problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
             continue
-        if not tracks and os.path.isfile(label) and not os.path.lexists(path):
-            text = f"{shortened(path)!r} is not a file, but the text after the tab is: the columns are swapped"
-            problems.add(number, text, "write path<TAB>label", code="list.swapped")
-            problems.finish(n_entries=0, expected="path<TAB>label")
+        if is_file(label) and not os.path.isfile(path):
+            swapped.append((number, path))
+            continue
         if not label.strip():
             problems.add(number, "an empty label", "write path<TAB>label", code="list.no-label")
             continue
@@ -155,6 +157,7 @@ def read_labelled(
             other = f"{shortened(earlier.label)!r} in line {earlier.line}"
             conflict = f"{shortened(path)!r} is {shortened(label)!r} here and {other}"
             problems.add(number, conflict, "keep one of the two lines", code="list.two-labels")
+    _add_swapped(problems, swapped)
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not problems.lines:
         classes = f"{len(labels)} class ({', '.join(map(repr, labels))})"
@@ -176,6 +179,16 @@ def read_labelled(
     for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
         warn(warning)
     return tracks
+
+
+def _add_swapped(problems: Problems, swapped: Sequence[tuple[int, str]]) -> None:
+    """Add one problem for all lines (number and supposed path) that have the label before the path."""
+    if swapped:
+        (number, path), *others = swapped
+        lines = examples([str(line) for line, _ in others])
+        more = f", and in {len(others):,} more lines ({lines})" if others else ""
+        text = f"{shortened(path)!r} is not a file, but the text after the tab is: the columns are swapped{more}"
+        problems.add(number, text, "write path<TAB>label", code="list.swapped")
 
 
 def read_all(*reads: Callable[[], Any]) -> list[Any]:

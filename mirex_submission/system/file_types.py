@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from typing import NamedTuple
 
@@ -66,4 +67,5 @@ HEAD = 512  # bytes that suffice
 
 def file_type(head: bytes) -> FileType | None:
     """Name the type of a file with these first bytes; None if it is unknown."""
+    head = head.removeprefix(codecs.BOM_UTF8)
     return next((of_type for pattern, of_type in _TYPES if re.match(pattern, head)), None)

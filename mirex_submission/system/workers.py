@@ -47,7 +47,7 @@ class Workers:
     backend : {"loky", "dask", "ray"}
         This machine, or a cluster.
     limit_s : float
-        Most seconds for one track, where its task runs in the main thread of a process, as on this machine.
+        Most seconds for one track.
     scheduler : str, optional
         Address of the Dask scheduler or the Ray head; default: $DASK_SCHEDULER_ADDRESS or $RAY_ADDRESS, for Ray also
         a cluster on this machine.

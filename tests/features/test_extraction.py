@@ -9,6 +9,9 @@ import resource
 import signal
 import subprocess
 import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import joblib
 import numpy as np
@@ -18,7 +21,7 @@ import soundfile
 from mirex_submission.errors import ResourceError, StorageError
 from mirex_submission.features import extraction, kernel
 from mirex_submission.features.audio import decode
-from mirex_submission.features.extraction import extract
+from mirex_submission.features.extraction import extract, extract_track
 from mirex_submission.features.logmel import log_mel
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import AudioState, FeatureStore, content_hash
@@ -379,7 +382,7 @@ def test_a_second_run_opens_no_audio_but_to_verify_it(tmp_path, verify):
 
 OPENED = """
 import json, sys
-from mirex_submission.features.extraction import extract
+from mirex_submission.features.extraction import extract, extract_track
 from mirex_submission.features.spec import FeatureSpec
 from mirex_submission.features.store import FeatureStore
 from mirex_submission.system.workers import Workers
@@ -414,3 +417,21 @@ def test_a_track_that_takes_too_long_is_unreadable(tmp_path):
     store = FeatureStore(tmp_path / "scratch", SPEC)
     records = extract([str(slow), good], [store], Workers(1, limit_s=0.3))
     assert records[str(slow)].reason.endswith(" [audio.track-limit]") and records[good].content
+
+
+def test_the_time_limit_holds_in_other_threads_than_the_main_one(tmp_path):
+    # As in a worker of Dask.
+    (good,) = write_tracks(tmp_path / "a", 1)
+    slow = tmp_path / "slow.flac"
+    soundfile.write(slow, np.zeros(3 * 3600 * 8000, np.int16), 8000)
+    store = FeatureStore(tmp_path / "scratch", SPEC)
+    before = threading.active_count()
+    with ThreadPoolExecutor(1) as thread:
+        limits = {str(slow): 0.3, good: 30.0}
+        records = [thread.submit(extract_track, track, [store], limits[track]).result() for track in 2 * list(limits)]
+    codes = [record.reason.rpartition(" ")[2] for record in records]
+    assert codes == ["[audio.track-limit]", "", "[audio.track-limit]", ""]
+    until = time.monotonic() + 30
+    while threading.active_count() > before:  # nothing watches a track that is done
+        assert time.monotonic() < until
+        time.sleep(0.02)

@@ -18,6 +18,7 @@ FILES = {
     "git-annex": b"/annex/objects/SHA256E-s132344--ab12.wav\n",
     "HTML": b"<!DOCTYPE html><html><body>403</body></html>\n",
     "web page": b'\n<?xml version="1.0"?>\n<!-- moved -->\n<html><head>',
+    "a web": b"\xef\xbb\xbf<html><body>not found</body></html>",
     "XML": b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
     "JSON": b'{"error": "not found"}',
     "macOS": b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(300),

@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -151,13 +152,54 @@ def test_a_path_may_begin_with_the_signature_of_a_file_type(folder, start, monke
     assert read_paths("list.txt") == [f"{start}/a.wav"]
 
 
-def test_swapped_columns_are_one_problem(folder):
+@pytest.mark.parametrize(
+    ("swapped", "others"),
+    [
+        ([1], ""),
+        ([4], ""),
+        ([2, 5], ", and in 1 more lines (5)"),
+        ([2, 3, 5, 6], ", and in 3 more lines (3, 5, 6)"),
+        (range(1, 7), ", and in 5 more lines (2, 3, 4, ...)"),
+    ],
+)
+def test_swapped_columns_are_one_problem_wherever_they_are(folder, swapped, others):
+    rows = [(f"{folder}/{name}", name[:4]) for name in NAMES]
     path = folder / "list.txt"
-    path.write_text("".join(f"{name[:4]}\t{folder}/{name}\n" for name in NAMES))
+    path.write_text("".join("\t".join(row[::-1] if k in swapped else row) + "\n" for k, row in enumerate(rows, 1)))
+    assert causes(read_labelled, path) == [(swapped[0], "[list.swapped]")]
+    with pytest.raises(ListError, match=re.escape(f"the columns are swapped{others}: write path<TAB>label")):
+        read_labelled(path)
+
+
+def test_swapped_columns_are_seen_beside_folders_named_as_the_classes(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    (folder / "rock").mkdir()
+    path = folder / "list.txt"
+    path.write_text(f"rock\t{folder}/{NAMES[0]}\n{folder}/{NAMES[1]}\tjazz\n")
     assert causes(read_labelled, path) == [(1, "[list.swapped]")]
-    (folder / "rock").mkdir()  # a folder with the name of a label does not matter
     path.write_text(f"{folder}/{NAMES[0]}\trock\n{folder}/{NAMES[1]}\tjazz\n")
     assert len(read_labelled(path)) == 2
+
+
+@pytest.mark.parametrize("start", ["~", "$MUSIC", "${MUSIC}", "$HOME"])
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_path_that_only_a_shell_knows_is_one_problem(folder, monkeypatch, start, labelled):
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.setenv("MUSIC", str(folder))
+    path = written(folder, [f"{start}/{name}" for name in NAMES], labelled=labelled)
+    read = read_labelled if labelled else read_paths
+    assert causes(read, path) == [(1, "[list.home]")]
+    with pytest.raises(ListError, match=re.escape(f"no file '{start}/{NAMES[0]}'") + ".*in 5 more lines: write full"):
+        read(path)
+
+
+def test_a_path_may_begin_as_a_variable(folder, monkeypatch):
+    monkeypatch.setenv("MUSIC", "/elsewhere")
+    (folder / "$MUSIC").mkdir()
+    (folder / "$MUSIC/a.wav").touch()
+    (folder / "list.txt").write_text("$MUSIC/a.wav\n$UNKNOWN/b.wav\n")
+    monkeypatch.chdir(folder)
+    assert len(read_paths("list.txt")) == 2
 
 
 @pytest.mark.parametrize("labelled", [False, True])
