@@ -62,7 +62,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_what_would_become_larger_than_its_file_is_no_file_of_arrays(kind):
+def test_arrays_larger_than_their_file_are_refused(kind):
     data = BOMBS[kind]()
     tracemalloc.start()
     with pytest.raises(ValueError, match=r"no \.npz file"):
