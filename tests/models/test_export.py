@@ -271,7 +271,7 @@ def test_an_export_that_differs_too_much_from_keras_is_not_written(untrained, tm
 
 
 def test_a_nan_probability_is_not_written(tmp_path):
-    with pytest.raises(MirexError, match=r"a probability is nan .*\[model\.export-differs\]"):
+    with pytest.raises(MirexError, match=r"a probability differs by nan .*\[model\.export-differs\]"):
         exporting._verify([0.0, float("nan"), 0.0], "a track", tmp_path)
 
 
