@@ -308,5 +308,5 @@ def test_the_pickles_of_these_tests_would_run(tmp_path):
         found = np.load(io.BytesIO(data), allow_pickle=True)
         (found if data is npy else found["dense/bias"])[0].close()
         assert made.exists()
-        with pytest.raises(ValueError, match=r"no \.npz file"):
+        with pytest.raises(ValueError, match=r"not an \.npz file"):
             from_bytes(data)

@@ -186,7 +186,7 @@ def test_groups_that_a_source_cannot_have_are_refused(music, tmp_path):
         with pytest.raises(UsageError, match=r"\[usage\.groups\]"):
             open_list("l", source, labelled=True, tables=by_column)
         assert open_list("l", source if source != [("a", "b")] else ["a"], labelled=False, tables=by_column)
-    with pytest.raises(UsageError, match=r"no folder.*\[usage\.groups\]"):
+    with pytest.raises(UsageError, match=r"not a folder.*\[usage\.groups\]"):
         open_list("l", "list.txt", labelled=True, groups=True)
     assert groups_of_folders("folder", TableOptions()) and not groups_of_folders("list.txt", TableOptions())
     with pytest.raises(UsageError, match="one of the two"):

@@ -65,7 +65,7 @@ BOMBS = {
 def test_arrays_larger_than_their_file_are_refused(kind):
     data = BOMBS[kind]()
     tracemalloc.start()
-    with pytest.raises(ValueError, match=r"no \.npz file"):
+    with pytest.raises(ValueError, match=r"not an \.npz file"):
         from_bytes(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
