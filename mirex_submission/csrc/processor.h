@@ -1,9 +1,9 @@
-/* What both kernels need to know of the processor: how many floats its vectors can have. */
+/* The number of floats in the processor's vectors, for both kernels. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
-/* Whether this processor runs what is compiled for so many lanes. */
+/* Returns whether this processor can run the code for this number of lanes. */
 static int can_run(int lanes)
 {
 #ifdef __x86_64__
@@ -16,7 +16,7 @@ static int can_run(int lanes)
     return lanes == 4;
 }
 
-/* The module, with LANES: the lanes that this processor runs, fewest first. */
+/* Makes the module, with LANES: the numbers of lanes that this processor can run, smallest first. */
 static PyObject *module_with_lanes(struct PyModuleDef *definition)
 {
     PyObject *const module = PyModule_Create(definition), *const list = module ? PyList_New(0) : NULL;

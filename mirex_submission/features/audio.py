@@ -1,4 +1,4 @@
-"""Audio files to mono float32 at the working rate. Every way to fail is one AudioError with one reason and its code."""
+"""Audio files to mono float32 at the working rate. Every failure is an AudioError with a reason and a code."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ from mirex_submission.features.streams import streams_of
 
 Result = TypeVar("Result")
 
-# What is handed on at a time: most clips whole, of a longer one so much that memory does not grow with its length.
+# Samples of one block of output: most clips are one block, and memory does not grow with the length of longer ones.
 _CLIP_SAMPLES = 1 << 21
-_BLOCK_SAMPLES = 1 << 17  # decoded at a time, of all channels together: stays in the cache until it is mixed
+_BLOCK_SAMPLES = 1 << 17  # decoded at a time, all channels together: they stay in the cache until they are mixed
 _PROBE_FRAMES = 1024
-MAX_SAMPLE = 2.0**31  # float files scaled like integers are odd but valid; beyond is no audio
-_LEAST_BYTES_S = 100  # a second of anything but silence takes more: a longer duration in the header is not believed
-# Some kilobytes of FLAC can hold days of silence, whose features would fill memory and disk.
+MAX_SAMPLE = 2.0**31  # float files scaled like integers are unusual but valid; larger values are not audio
+_LEAST_BYTES_S = 100  # a second of any sound takes more bytes, so a longer duration in a header is wrong
+# A few kilobytes of FLAC can encode days of silence, whose features would fill memory and disk.
 MAX_DURATION_H = 6
-_MAX_SAMPLES = 3600 * MAX_DURATION_H * 48_000 * 8  # of all channels together: eight of 48 kHz
-# The mean of independent channels has the power sum(powers) / n^2. It has so small a share of that only if they cancel:
-# two of the same level have then a correlation below -0.94. Vorbis leaves some 0.03 of two opposite channels.
+_MAX_SAMPLES = 3600 * MAX_DURATION_H * 48_000 * 8  # all channels together: eight channels at 48 kHz
+# The mean of independent channels has the power sum(powers) / n^2. A share of it below this limit means that the
+# channels cancel: two of the same level then have a correlation below -0.94. Vorbis leaves about 0.03 of two opposite
+# channels.
 _CANCELLED = 0.06
-_POWER_STEP = 17  # every so many frames suffice to compare powers
+_POWER_STEP = 17  # one frame in so many is enough to compare powers
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Waveform:
         float32 with full scale 1.0, or int16.
     rate_hz : int
     note : str
-        What is odd about the audio, or "".
+        Problems of the audio, or "".
     """
 
     samples: np.ndarray
@@ -56,7 +57,7 @@ class Waveform:
 
 @dataclass(frozen=True, slots=True)
 class AudioHeader:
-    """What a file's header says: its sampling rate, and the longest duration that can be believed."""
+    """Sampling rate from a file's header, and its duration, at most the longest plausible one."""
 
     rate_hz: int
     duration_s: float
@@ -66,9 +67,9 @@ def read_header(path: str) -> AudioHeader:
     """Read a file's header. Raises AudioError."""
     with open_file(path) as fd:
         size = os.fstat(fd).st_size
-        of_mpeg = mpeg.header(fd, mpeg.after_id3(fd, 0), size)
-        if of_mpeg:  # libmpg123 would print its notes in this process, and nobody would know of which track
-            rate_hz, duration_s = of_mpeg
+        mpeg_header = mpeg.header(fd, mpeg.after_id3(fd, 0), size)
+        if mpeg_header:  # libmpg123 would print its notes on stderr, without the name of the track
+            rate_hz, duration_s = mpeg_header
         else:
             with open_first(fd, size) as f:
                 rate_hz, duration_s = int(f.samplerate), max(f.frames, 0) / f.samplerate
@@ -99,19 +100,19 @@ def decode(path: str, *, rate_hz: int | None = None, most_s: float = math.inf) -
 def decoded(
     compute: Callable[[Recording], Result], path: str, *, rate_hz: int | None = None, fd: int | None = None
 ) -> tuple[Result, Recording]:
-    """Compute something of a file's samples; once more of one channel alone, if the channels cancel in the mean.
+    """Compute a result from a file's samples; if the channels cancel in their mean, repeat it with one channel.
 
     Parameters
     ----------
     compute : callable
-        Takes a Recording, which it iterates to its end.
+        Function of a Recording, which it iterates to its end.
     path, rate_hz, fd
-        As `Recording` has them.
+        See `Recording`.
 
     Returns
     -------
     (object, Recording)
-        What `compute` returned, and the Recording.
+        Result of `compute`, and the Recording.
 
     Raises
     ------
@@ -136,31 +137,31 @@ class ChannelsCancel(AudioError):
 
 
 class Recording:
-    """A file decoded to mono (the mean of its channels), resampled to `rate_hz` where it has another rate.
+    """A file decoded to mono (the mean of its channels) and resampled to `rate_hz`.
 
-    Iteration gives its samples in blocks, np.ndarray [shape=(n,)]: float32 with full scale 1.0, or int16 where the file
-    has one channel of 16 bits and that rate, which is several times as fast. Of streams that are joined in a file, all
-    are used. A file that breaks off is used up to there, with a note if the decoder reports it: half a clip is better
-    than none. Of an endless file, MAX_DURATION_H are used. Samples that are no audio (NaN, infinity, beyond any scale)
-    count as zero. Iteration raises AudioError for a file that cannot be decoded, is empty or silent, or whose channels
-    cancel each other (ChannelsCancel); all but the first are known at its end.
+    Iteration yields the samples in blocks, np.ndarray [shape=(n,)]: float32 with full scale 1.0, or int16 if the file
+    has one channel of 16 bits and needs no resampling, which is several times as fast. All streams that are joined in
+    one file are used. A truncated file is used up to its end, with a note if the decoder reports it. At most
+    MAX_DURATION_H of a file are used. Invalid samples (NaN, infinite, beyond MAX_SAMPLE) count as zero. Iteration
+    raises AudioError for a file that cannot be decoded, is empty or silent, or whose channels cancel each other
+    (ChannelsCancel); all but the first are only known at the end.
 
     Parameters
     ----------
     path : str
     rate_hz : int, optional
-        Rate of the samples; by default that of the file's first stream.
+        Rate of the samples; default: the rate of the file's first stream.
     fd : int, optional
         Descriptor of the file, if it is open already.
     channels : mapping of int to int
-        The channel to use alone, of streams whose channels cancel.
+        For each stream whose channels cancel, the one channel to use.
 
     Attributes
     ----------
     rate_hz, n_samples : int
         Rate and number of the samples so far.
     note : str
-        What is odd about the audio, or "", after the last block.
+        Problems of the audio, or "", after the last block.
     """
 
     def __init__(
@@ -187,17 +188,17 @@ class Recording:
         self.note = "; ".join(notes)
         if has_sound:
             return
-        if notes:  # each has its code
+        if notes:  # every note ends with its code
             raise AudioError(self.note)
         if self.n_samples:
             raise AudioError("silent: every sample is zero", code="audio.silent")
         raise AudioError("empty: no samples", code="audio.empty")
 
     def _blocks(self, fd: int, notes: list[str]) -> Iterator[np.ndarray]:
-        """Yield the samples of all streams; add to `notes` what is odd about them."""
+        """Yield the samples of all streams; add their problems to `notes`."""
         size = os.fstat(fd).st_size
-        streams, of_streams = streams_of(fd, size)
-        notes += of_streams
+        streams, stream_notes = streams_of(fd, size)
+        notes += stream_notes
         for k, stream in enumerate(streams or [None]):
             try:
                 sound = open_sound(fd, stream)
@@ -221,7 +222,7 @@ class Recording:
 
 
 class _Mono:
-    """A stream's samples at its own rate: float32, or int16 if it has that and `as_floats` is false."""
+    """A stream's samples at its own rate: int16 if it has one channel of 16 bits and not `as_floats`, else float32."""
 
     def __init__(self, fd: int, stream: Stream | None, f: Sound, *, as_floats: bool, channel: int | None) -> None:
         self._fd, self._stream, self._f, self._channel = fd, stream, f, channel
@@ -231,7 +232,7 @@ class _Mono:
         self._powers, self._cancelled_power = np.zeros(f.channels), 0.0
 
     def blocks(self, n_most: int) -> Iterator[np.ndarray]:
-        """Yield the samples, `n_most` at most."""
+        """Yield at most `n_most` samples."""
         f, as_is = self._f, self._as_is
         buffer = np.empty((max(1, _BLOCK_SAMPLES // f.channels), f.channels), self._dtype)
         size = f.frames if 0 < f.frames <= _CLIP_SAMPLES else _CLIP_SAMPLES
@@ -240,7 +241,7 @@ class _Mono:
             mono, n = np.empty(min(size, n_most - self._n_read), np.int16 if as_is else np.float32), 0
             while n < len(mono) and is_more:
                 room = mono[n:, None] if as_is else buffer[: len(mono) - n]
-                # libsndfile fills with zeros what it has no samples for: little is asked for behind the last ones.
+                # libsndfile fills the buffer with zeros behind the last samples, so only few are requested there.
                 room = room[: max(f.frames - self._n_read, _PROBE_FRAMES)]
                 block = self._read(room)
                 filled = mono[n : n + len(block)]
@@ -256,7 +257,7 @@ class _Mono:
         self._is_cut = self._n_read == n_most
 
     def notes(self) -> list[str]:
-        """Return what is odd about the samples."""
+        """Return the problems of the samples."""
         notes = []
         if self._broken:
             text = f"damaged after {self._n_read / self._f.samplerate:.1f} s ({self._broken})"
@@ -265,7 +266,7 @@ class _Mono:
             text = f"only its first {self._n_read / self._f.samplerate / 3600:.3g} hours are used"
             notes.append(coded(text, code="audio.too-long"))
         if self._n_bad:
-            text = f"{self._n_bad} samples are no audio (NaN, infinite or absurd) and count as zero"
+            text = f"{self._n_bad} samples are invalid (NaN, infinite or beyond 2^31) and count as zero"
             notes.append(coded(text, code="audio.not-finite"))
         if self._channel is not None:
             text = f"the channels cancel each other in their mean: channel {self._channel + 1} of {self._f.channels} "
@@ -274,7 +275,7 @@ class _Mono:
 
     @property
     def loudest(self) -> int | None:
-        """The loudest channel, if the channels cancel in their mean where most of the sound is."""
+        """The loudest channel, if the channels cancel in most of the sound; else None."""
         cancels = self._cancelled_power > 0.5 * self._powers.sum()
         return int(self._powers.argmax()) if cancels and self._channel is None else None
 
@@ -291,9 +292,9 @@ class _Mono:
         self._n_bad += mix(block, mono)
         if block.shape[1] > 1:
             scale = 2.0**-15 if block.dtype == np.int16 else 1.0
-            some = block[::_POWER_STEP].astype(np.float64) * scale
-            some[~(np.abs(some) <= MAX_SAMPLE)] = 0.0
-            powers = (some**2).sum(axis=0)
+            sampled = block[::_POWER_STEP].astype(np.float64) * scale
+            sampled[~(np.abs(sampled) <= MAX_SAMPLE)] = 0.0
+            powers = (sampled**2).sum(axis=0)
             self._powers += powers
             mean_power = float((mono[::_POWER_STEP].astype(np.float64) ** 2).sum())
             if mean_power < _CANCELLED * powers.sum() / len(powers) ** 2:
@@ -301,7 +302,7 @@ class _Mono:
 
 
 def mix(block: np.ndarray, mono: np.ndarray) -> int:
-    """Fill `mono` with the mean of the channels. A mean that is no audio (NaN, infinite, beyond MAX_SAMPLE) is zero.
+    """Fill `mono` with the mean of the channels. An invalid mean (NaN, infinite, beyond MAX_SAMPLE) becomes zero.
 
     Parameters
     ----------
@@ -313,13 +314,13 @@ def mix(block: np.ndarray, mono: np.ndarray) -> int:
     Returns
     -------
     int
-        Number of samples that are no audio.
+        Number of invalid samples.
     """
     is_int16 = block.dtype == np.int16
     scale = (2.0**-15 if is_int16 else 1.0) / block.shape[1]
     if kernel.compiled:
         return int(kernel.compiled.mix(block, is_int16, block.shape[1], scale, MAX_SAMPLE, mono))
-    with np.errstate(invalid="ignore", over="ignore"):  # the next line counts what is not finite
+    with np.errstate(invalid="ignore", over="ignore"):  # the next lines find values that are not finite
         np.dot(block.astype(np.float32, copy=False), np.full(block.shape[1], scale, np.float32), out=mono)
         bad = ~(np.abs(mono) <= MAX_SAMPLE)
     mono[bad] = 0.0
@@ -327,9 +328,9 @@ def mix(block: np.ndarray, mono: np.ndarray) -> int:
 
 
 def _salvaged(fd: int, stream: Stream | None, n_before: int, n: int) -> np.ndarray:
-    """Decode what can be decoded of the `n` frames after the first `n_before`, float32 [shape=(n, n_channels)].
+    """Decode as many as possible of the `n` frames after the first `n_before`, float32 [shape=(n, n_channels)].
 
-    A decoder that fails does not tell how far it came: the buffer does, filled with NaN before.
+    A decoder that fails does not report how many frames it has decoded. So the buffer is filled with NaN before.
     """
     with open_sound(fd, stream) as f, contextlib.suppress(soundfile.SoundFileError, RuntimeError, ValueError, OSError):
         buffer, before = np.full((n, f.channels), np.nan, np.float32), np.empty((_PROBE_FRAMES, f.channels), np.float32)
@@ -340,11 +341,11 @@ def _salvaged(fd: int, stream: Stream | None, n_before: int, n: int) -> np.ndarr
 
 
 def _resampled(blocks: Iterable[np.ndarray], native_hz: int, rate_hz: int) -> Iterator[np.ndarray]:
-    """Resample blocks. However the samples are divided, the result is bit-identical."""
+    """Resample blocks; the result is bit-identical for any division into blocks."""
     resampler = soxr.ResampleStream(native_hz, rate_hz, 1, dtype="float32")
     parts: list[np.ndarray] = []
     for block in blocks:
-        for k in range(0, len(block), _BLOCK_SAMPLES):  # of a size that stays in the cache
+        for k in range(0, len(block), _BLOCK_SAMPLES):  # small enough for the cache
             parts.append(resampler.resample_chunk(block[k : k + _BLOCK_SAMPLES]))
             if sum(map(len, parts)) >= _CLIP_SAMPLES:
                 yield np.concatenate(parts)

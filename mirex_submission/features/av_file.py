@@ -1,4 +1,4 @@
-"""Audio that libsndfile does not decode, such as AAC in MP4, by PyAV (FFmpeg), which is an optional package."""
+"""Decoding by PyAV (FFmpeg), an optional package, of audio that libsndfile does not decode, such as AAC in MP4."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class AvFile:
     Raises
     ------
     ValueError
-        It has no audio, or none that FFmpeg decodes; also while it is read.
+        The file has no audio, or none that FFmpeg decodes; also during reading.
     """
 
     subtype = "FLOAT"
@@ -43,7 +43,7 @@ class AvFile:
     def __init__(self, file: io.RawIOBase) -> None:
         import av
 
-        av.logging.set_level(None)  # its lines name no track
+        av.logging.set_level(None)  # FFmpeg's messages do not name the track
         # A playlist or a container must not make FFmpeg open other files or addresses.
         with _as_value_error():
             self._container: Any = av.open(file, options={"protocol_whitelist": "none"})

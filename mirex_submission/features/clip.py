@@ -35,17 +35,17 @@ def log_mel(
     rate_hz : int, optional
         Sampling rate of a waveform; a file has its own.
     n_bands : int
-        Mel bands from 0 Hz to half the working rate; the paper has 40.
+        Number of Mel bands from 0 Hz to half the working rate; the paper has 40.
     n_frames : int
-        Frames a segment; the paper has 80. A clip shorter than a segment is repeated until it fills one.
+        Frames of a segment; the paper has 80. A clip shorter than a segment is repeated until it fills one.
     working_rate_hz : int, optional
-        11025, 22050 or 44100, to which the samples are resampled. By default the first of them that the source's own
-        rate does not exceed, or 44100.
+        Rate to which the samples are resampled: 11025, 22050 or 44100. Default: the lowest of these that is not below
+        the source's own rate, or else 44100.
 
     Returns
     -------
     np.ndarray [shape=(n_frames of the clip, n_bands), float32]
-        Power of the bands, as log10.
+        log10 of the power of each band.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def log_mel(
 
     if isinstance(source, (str, bytes, os.PathLike)):
         if rate_hz is not None:
-            text = "rate_hz goes with a waveform; a file has its own, and working_rate_hz is the features'"
+            text = "rate_hz is for waveforms only; a file has its own rate: leave it out, or give working_rate_hz"
             raise UsageError(text, code="usage.waveform-rate")
         return _of_file(os.fsdecode(source), spec_of)
     lowest_hz, highest_hz = RATES_HZ
@@ -115,7 +115,7 @@ def _float_samples(waveform: np.ndarray) -> np.ndarray:
         raise UsageError(
             f"a waveform of {waveform.dtype}: give floats with full scale 1.0, or int16", code="usage.waveform"
         )
-    with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused below
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, and are refused below
         samples = waveform.astype(np.float32, copy=False)
     if np.issubdtype(waveform.dtype, np.int16):
         samples *= np.float32(2.0**-15)

@@ -17,7 +17,7 @@ _SAMPLE_BYTES = 4096
 
 
 def contents_of_copies(files: Iterable[str]) -> dict[str, str]:
-    """Hash the files of which there is a copy; others differ in size or in some bytes in the middle.
+    """Hash all files that have a copy; files that differ in size or in some bytes in the middle are not read whole.
 
     Returns
     -------
@@ -29,12 +29,12 @@ def contents_of_copies(files: Iterable[str]) -> dict[str, str]:
     return _shared(samples, content_hash)
 
 
-def _shared(files: Iterable[str], of: Callable[[str], Value]) -> dict[str, Value]:
-    """Return what `of` returns for files that share it with another file."""
+def _shared(files: Iterable[str], compute: Callable[[str], Value]) -> dict[str, Value]:
+    """Compute a value of each file, and return the values that at least two files share."""
     values: dict[str, Value] = {}
     for file in files:
         try:
-            values[file] = of(file)
+            values[file] = compute(file)
         except (OSError, ValueError, AudioError):
             continue
     n_files = Counter(values.values())
@@ -47,7 +47,7 @@ def _middle(file: str) -> bytes:
 
 
 def copies(contents: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Pair each file with the first one of the same content."""
+    """Pair each file with the first file of the same content."""
     first: dict[str, str] = {}
     pairs = [(file, first.setdefault(content, file)) for file, content in contents.items()]
     return [(file, other) for file, other in pairs if file != other]

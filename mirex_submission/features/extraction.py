@@ -1,9 +1,9 @@
-"""Features of many tracks: in parallel, and only what the stores do not have yet.
+"""Extraction of the features of many tracks, in parallel; features that are already stored are skipped.
 
 A run may need several kinds of features, each in its store: a file is decoded once for all of them. Each track is one
-idempotent unit of work. A worker commits its own files and returns a record; it never raises for bad audio, because one
-exception would end the work of all. Workers with the compiled kernel load NumPy and the decoder, but neither librosa
-nor TensorFlow.
+idempotent unit of work. A worker writes its own files and returns a record. It does not raise errors for unreadable
+audio, because one exception would end the work of all. Workers with the compiled kernel load NumPy and the decoder, but
+neither librosa nor TensorFlow.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TRACKS_A_PROCESS = 8  # for fewer, the start of one more process (half a second
 
 @dataclass(frozen=True, slots=True)
 class Extracted:
-    """What became of one track.
+    """Result of the extraction of one track.
 
     Parameters
     ----------
@@ -47,9 +47,9 @@ class Extracted:
     content : str
         Hash of its audio, or "" if there are no features.
     reason : str
-        Why there are no features, with its code.
+        Reason why there are no features, with its code.
     note : str
-        What is odd about audio that is used all the same, with its code.
+        Problems of audio that is used nevertheless, with their codes.
     duration_s : float
         Duration of the audio, if it was extracted now.
     seconds : float
@@ -65,22 +65,22 @@ class Extracted:
 
 
 def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: bool = False) -> dict[str, Extracted]:
-    """Make sure that every store holds the features of every readable track.
+    """Extract the features of every readable track into every store that lacks them.
 
     Parameters
     ----------
     paths : iterable of str
     stores : sequence of FeatureStore
-        Each of another kind of features, all at one working rate.
+        One store for each kind of features, all at one working rate.
     workers : Workers
-        Where tracks are extracted. None are started if the stores have all features.
+        Processes that extract. None are started if the stores have all features.
     verify : bool
-        Read all stored features and the audio that they were made from; else their headers, sizes and times suffice.
+        Read all stored features and their audio completely; by default only headers, sizes and times are compared.
 
     Returns
     -------
     dict of str to Extracted
-        What became of each distinct path, in their order.
+        Result for each distinct path, in their order.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
     _warn_of_other_forms(distinct)
     tracks = [first for first, *_ in spellings.values()]
     records = _look_up(tracks, stores, verify=verify)
-    # Full paths: a worker that is used again has the current folder of an earlier run.
+    # Workers get full paths, because a reused worker has the current folder of an earlier run.
     todo = [path for path, (first, *_) in spellings.items() if first not in records]
     n_stored = len(records)
     log.info("extraction: %d tracks to do, %d stored already, at %d Hz", len(todo), n_stored, stores[0].spec.rate_hz)
@@ -133,7 +133,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
 def _warn_of_other_forms(paths: Sequence[str]) -> None:
     others = list(filter(in_other_form, paths))
     if others:
-        text = f"{len(others)} path(s) exist in another Unicode form only, and that is used: {', '.join(others[:3])}"
+        text = f"{len(others)} path(s) exist only in another Unicode form, which is used: {', '.join(others[:3])}"
         log.warning("%s", coded(text, code="list.unicode-path"))
 
 
@@ -151,7 +151,7 @@ def _look_up(tracks: Sequence[str], stores: Stores, *, verify: bool) -> dict[str
 
 
 def _stored(path: str, stores: Stores, *, verify: bool = False) -> Header | None:
-    """Read the header of a track whose features are fresh in all stores, of one state of its audio."""
+    """Read the header of a track, if its features are fresh in all stores and were made from the same audio."""
     headers = [store.verified(path) if verify else store.fresh(path) for store in stores]
     contents = {header.content for header in headers if header}
     return headers[0] if all(headers) and len(contents) == 1 else None
@@ -160,10 +160,10 @@ def _stored(path: str, stores: Stores, *, verify: bool = False) -> Header | None
 def compute(path: str, specs: Sequence[Spec]) -> list[tuple[Header, np.ndarray]]:
     """Decode one track and compute its features of each kind [shape=(n_rows, n_columns), float32].
 
-    The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, and UsageError where a view is missing.
+    The specs are one FeatureSpec, or ViewSpecs of one rate. Raises AudioError, or UsageError if a view is missing.
     """
     try:
-        with without_output(), open_file(path) as fd:  # one file, even if another one takes its name meanwhile
+        with without_output(), open_file(path) as fd:  # opened once, so that a replaced file cannot mix two contents
             state = AudioState.of(fd)
             matrices, recording = audio.decoded(
                 lambda recording: _matrices(recording, specs), path, rate_hz=specs[0].rate_hz, fd=fd
@@ -195,21 +195,21 @@ def _matrices(recording: audio.Recording, specs: Sequence[Spec]) -> list[np.ndar
 
 
 def extract_track(path: str, stores: Stores, limit_s: float = Workers.limit_s, *, again: bool = False) -> Extracted:
-    """Compute the features of one track and store them, in the stores that lack them, or (`again`) in all.
+    """Compute the features of one track and store them in the stores that lack them, or with `again` in all stores.
 
     Raises
     ------
     StorageError
-        The disk takes no features, nor would it of other tracks.
+        The features cannot be written, which would happen for other tracks too.
     UsageError, ResourceError, ImportError
-        A view, open files or a library are missing, for other tracks too.
+        A view, open files or a library are missing, which would happen for other tracks too.
     """
     return _record(measured(partial(_store_features, stores=stores, again=again), path, limit_s))
 
 
 def _store_features(path: str, *, stores: Stores, again: bool) -> Extracted:
     missing = [] if again else [store for store in stores if not store.fresh(path)]
-    # Of features that are there, each from other audio or damaged, all are made again.
+    # If no features are missing, some are damaged or from different audio: then all are computed again.
     missing = missing or list(stores)
     for store, (header, matrix) in zip(missing, compute(path, [store.spec for store in missing]), strict=True):
         store.write(header, matrix)
@@ -222,22 +222,22 @@ def _record(scanned: Scanned[str, Extracted]) -> Extracted:
 
 
 def read_or_fail(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray]:
-    """Do as `read`. Raises StorageError where the features are lost."""
+    """Read the stored header and matrix of a track as `read` does. Raises StorageError if that fails."""
     stored = read(path, store)
     if stored is None:
         raise StorageError(
-            f"{store.file_of(path)}: the features of {path} are damaged or gone, and stay so after another "
-            "extraction: check the disk",
+            f"{store.file_of(path)}: the features of {path} are damaged or missing, even after another extraction: "
+            "check the disk",
             code="features.lost",
         )
     return stored
 
 
 def read(path: str, store: FeatureStore[Spec]) -> tuple[Header, np.ndarray] | None:
-    """Read the stored header and matrix of a track; if they are damaged, make them again. None if that fails."""
+    """Read the stored header and matrix of a track, and extract damaged ones again; return None if that fails."""
     stored = store.read(path)
     if stored is None:
-        text = f"{path}: its stored features are damaged or gone and are made again"
+        text = f"{path}: its stored features are damaged or missing, and are extracted again"
         log.warning("%s", coded(text, code="features.damaged"))
         extract_track(path, [store])
         stored = store.read(path)

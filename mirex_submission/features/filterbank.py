@@ -1,7 +1,7 @@
 """The Mel filterbank in NumPy: triangles of unit area, evenly spaced on Slaney's Mel scale up to half the rate.
 
-It equals `librosa.filters.mel`, which a test proves. It is written here because the compiled kernel needs it, and a
-process with the kernel never loads librosa: that takes more than a second.
+A test proves that it equals `librosa.filters.mel`. It is here because the compiled kernel needs it, and a process with
+the kernel does not load librosa, which takes more than a second.
 
 References
 ----------
@@ -14,7 +14,7 @@ import functools
 
 import numpy as np
 
-# Slaney's Mel scale: linear below 1 kHz (3 Mel a 200 Hz), logarithmic above (27 Mel for a factor of 6.4).
+# Slaney's Mel scale: linear below 1 kHz (3 Mel per 200 Hz), logarithmic above (27 Mel per factor of 6.4).
 _MEL_PER_HZ = 3.0 / 200.0
 _BREAK_HZ = 1000.0
 _BREAK_MEL = _BREAK_HZ * _MEL_PER_HZ
@@ -32,7 +32,7 @@ def mel_to_hz(mel: np.ndarray) -> np.ndarray:
 
 
 def band_edges_hz(rate_hz: int, n_bands: int, lowest_hz: float = 0.0) -> np.ndarray:
-    """Compute the frequencies in Hz between which the bands lie.
+    """Compute the frequencies in Hz at which the bands begin, peak and end.
 
     Returns
     -------

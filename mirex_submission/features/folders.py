@@ -1,6 +1,6 @@
-"""Tracks from folders: labelled ones from folders named by their class, or all audio below a folder.
+"""Tracks from folders: labelled tracks from folders named by their class, or all audio below a folder.
 
-Every file and class that is left out is named in a warning.
+A warning names every file and class that is left out.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from mirex_submission.protocol.groups import GroupedTrack, check_names, grouped
 
 log = logging.getLogger(__name__)
 
-# A file with one of these is a track even if it cannot be decoded: extraction names it then. Others are asked.
+# A file with one of these suffixes is always a track, and extraction reports it if it is unreadable. Other files are
+# tracks if their header can be read.
 AUDIO_SUFFIXES = (".aif", ".aiff", ".au", ".flac", ".mp3", ".oga", ".ogg", ".opus", ".wav")
-# What file servers, Windows and archives of macOS put beside the files of a user.
+# File servers, Windows and archives of macOS add these to the files of a user.
 _OF_SYSTEMS = frozenset(
     (
         "@eaDir",
@@ -49,15 +50,15 @@ def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> lis
     Parameters
     ----------
     folder : path-like
-        Holds a folder for each class.
+        Folder with a folder for each class.
     groups : bool
-        Whether tracks below one folder of a class, such as that of an artist, are a group, in whichever class folders
-        of its name are; else, and if it lies in no such folder, a track is its own group.
+        Make the folders below the classes, such as those of artists, groups; folders of the same name in several
+        classes are one group. A track in no such folder is its own group; by default all tracks are.
 
     Raises
     ------
     ListError
-        If there is no audio file, a folder cannot be read, a name cannot stand in a list, or the folders are not
+        There is no audio file, a folder cannot be read, a list cannot have one of the names, or the folders are not
         classes but parts of a collection, such as `train` and `test`.
     """
     top = os.path.abspath(folder)
@@ -72,14 +73,14 @@ def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> lis
     _warn_of_left_out(top, left_out)
     if not tracks:
         problem = f"{top}: no audio file in a folder below"
-        raise ListError(f"{problem}: give the folder that holds a folder for each class", code="folds.no-audio")
+        raise ListError(f"{problem}: give the folder that has a folder for each class", code="folds.no-audio")
     _check_level(top, tracks)
     lost = sorted(
         {name for name in os.listdir(top) if os.path.isdir(os.path.join(top, name))} - {t.label for t in tracks}
     )
     lost = [name for name in lost if not _is_hidden(name)]
     if lost:
-        problem = f"{top}: {len(lost)} class(es) left out, for their folders have no audio file: {', '.join(lost)}"
+        problem = f"{top}: {len(lost)} class(es) left out, because their folders have no audio file: {', '.join(lost)}"
         log.warning("%s", coded(problem, code="folds.lost-class"))
     check_names(tracks)
     return sorted(tracks, key=lambda track: track.path)
@@ -98,20 +99,20 @@ def audio_below(folder: str | os.PathLike[str]) -> list[str]:
 
 
 def check_no_loose_audio(folder: str | os.PathLike[str]) -> None:
-    """Raise ListError if audio files lie in a folder itself, beside the folders of the classes."""
+    """Raise ListError if audio files are in a folder itself, beside the folders of the classes."""
     paths = [os.path.join(folder, name) for name in sorted(os.listdir(folder)) if not _is_hidden(name)]
     loose = [path for path in paths if not os.path.isdir(path) and not _reason_against(path)]
     if loose:
         text = (
-            f"{folder}: {len(loose)} audio file(s) lie beside the folders: if the folders are the classes, these files "
-            "have none; if not, no file has one: move the files into the folders of their classes, or give a table "
+            f"{folder}: {len(loose)} audio file(s) are beside the folders: if the folders are classes, these files "
+            "have no class; if not, no file has one: move the files into the folders of their classes, or give a table "
             "with the columns path and label"
         )
         raise ListError(f"{text}: {examples(loose)}", code="list.two-readings")
 
 
 def _audio(top: str, left_out: dict[str, list[str]]) -> Iterator[str]:
-    """Yield the path of each track below a folder; the reason against each other file is put into `left_out`."""
+    """Yield the path of each track below a folder; add all other files to `left_out`, keyed by the reason."""
     for parent, names in _folders(top, left_out):
         for name in sorted(names):
             path = os.path.join(parent, name)
@@ -129,7 +130,7 @@ def _warn_of_left_out(top: str, left_out: Mapping[str, Sequence[str]]) -> None:
 
 
 def _folders(top: str, left_out: dict[str, list[str]]) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder that is not hidden, once, with the names of its files; linked ones after the others."""
+    """Yield each visible folder once, with the names of its files; linked folders come last."""
     read = {_identity(above) for above in Path(os.path.realpath(top)).parents}
     n_hidden, links = 0, deque([top])
     while links:
@@ -163,10 +164,10 @@ def _identity(folder: str | os.PathLike[str]) -> tuple[int, int]:
 
 
 def _reason_against(path: str) -> str:
-    """Return why a file is no track, "" for a track."""
+    """Return why a file is not a track; "" for a track."""
     suffix = os.path.splitext(path)[1].lower()
     if not os.path.isfile(path):
-        return "a broken link, or no regular file"
+        return "a broken link, or not a regular file"
     if suffix in AUDIO_SUFFIXES:
         return ""
     try:
@@ -177,7 +178,7 @@ def _reason_against(path: str) -> str:
 
 
 def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
-    """Raise ListError if the folders in `top` are parts of a collection, or one alone, with the classes below them."""
+    """Raise ListError if the folders in `top` are not classes, but parts of a collection with the classes below."""
     depths: dict[str, int] = {}
     for track in tracks:
         depth = os.path.relpath(track.path, top).count(os.sep)
@@ -191,7 +192,7 @@ def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
         parts = parts if len(parts) > 1 else []
     if parts:
         parts.sort()
-        problem = f"{top}: {', '.join(parts)}: not named by a class, but part(s) of a collection above the classes"
+        problem = f"{top}: {', '.join(parts)}: not the name of a class, but a part of a collection above the classes"
         part = os.path.join(top, parts[0])
         advice = f"give one of them, such as {part} (folds: --from-folders {part})"
         raise ListError(f"{problem}: {advice}, or a table with the columns path and label", code="folds.parts")

@@ -1,4 +1,4 @@
-"""The headers of audio files: read once a run, many at a time, for a disk or a network may be slow to answer."""
+"""The headers of audio files: read once in a run, many at a time, because a disk or a network may be slow."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mirex_submission.system.progress import Progress, duration
 
 
 class Headers:
-    """The headers that were read so far.
+    """A cache of the headers of audio files.
 
     Parameters
     ----------
     threads : int
-        Number of files to read side by side.
+        Number of files to read at a time.
     limit_s : float
-        A file that is not read when nothing has been for so many seconds is given up: a network may never answer.
+        Time limit: if no file was read for so many seconds, the open ones are given up. A network may never answer.
     """
 
     def __init__(self, threads: int, limit_s: float = 1800.0) -> None:
@@ -30,7 +30,7 @@ class Headers:
         self._known: dict[str, AudioHeader | str] = {}
 
     def of(self, paths: Iterable[str]) -> dict[str, AudioHeader | str]:
-        """Read the headers of the distinct paths; of a file without a header, the reason."""
+        """Return for each distinct path its header, or the reason why there is none."""
         files = {path: full_path(path) for path in paths}
         new = [file for file in dict.fromkeys(files.values()) if file not in self._known]
         progress = Progress("headers", len(new), unit="files")
@@ -45,7 +45,7 @@ class Headers:
         done: queue.SimpleQueue[tuple[str, AudioHeader | str | Exception]] = queue.SimpleQueue()
         while unread:
             for _ in range(min(self._threads, len(waiting))):
-                # A pool would wait at its end, and at that of the process, for a thread that hangs.
+                # A thread pool would wait for a thread that hangs, at its end and at the end of the process.
                 threading.Thread(target=_read_next, args=(waiting, done), daemon=True).start()
             try:
                 while unread:
@@ -63,7 +63,7 @@ class Headers:
 
 
 def _read_next(waiting: deque[str], done: queue.SimpleQueue[tuple[str, AudioHeader | str | Exception]]) -> None:
-    """Read one file after the other, until none waits."""
+    """Read one file after the other until none is left."""
     while True:
         try:
             file = waiting.popleft()

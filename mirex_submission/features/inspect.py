@@ -1,4 +1,4 @@
-"""One track's features, wherever they are: a summary to read, a .npy or .csv file for other programs to load."""
+"""The features of one track, stored or computed: a summary for people, and .npy and .csv files for programs."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def find_features(
     Parameters
     ----------
     track : str
-        A stored feature file; or audio, whose features are looked up in the scratch folder and else computed.
+        A stored feature file; or audio, whose features are read from the scratch folder, or else computed.
     scratch : Path, optional
     rate_hz : int, optional
-        Working rate; None: whichever is stored, else the audio's own.
+        Working rate; None: the rate of the stored features, or else that of the audio.
     specs_at : callable
-        Working rate to the kinds of features.
+        Function from a working rate to the kinds of features.
 
     Returns
     -------
@@ -60,14 +60,14 @@ def find_features(
     if track.endswith(SUFFIXES):
         stored_file = read_file(Path(os.path.realpath(track)))
         if stored_file is None:
-            raise AudioError(f"{track}: missing, damaged, or no stored features", code="features.damaged")
+            raise AudioError(f"{track}: missing, damaged, or not a feature file", code="features.damaged")
         return [stored_file], f"stored in {track}"
     if scratch:
         rates = WORKING_RATES_HZ if rate_hz is None else (rate_hz,)
-        of_rates = [
+        candidates = [
             [FeatureStore(scratch, spec) for spec in specs] for specs in dict.fromkeys(map(tuple, map(specs_at, rates)))
         ]
-        stored = [stores for stores in of_rates if all(store.fresh(track) for store in stores)]
+        stored = [stores for stores in candidates if all(store.fresh(track) for store in stores)]
         if len(stored) > 1:
             several = ", ".join(str(store.spec.rate_hz) for store, *_ in stored)
             raise UsageError(f"{track}: stored at {several} Hz: give --rate", code="features.several-rates")
@@ -83,7 +83,7 @@ def find_features(
 
 
 def summary(header: Header, matrix: np.ndarray) -> str:
-    """Describe one track's features of one kind in lines to print: frames, or vectors of windows in one view."""
+    """Describe the features of one kind in lines to print: frames, or vectors of windows in one view."""
     if isinstance(header.spec, FeatureSpec):
         return _summary_of_frames(header, matrix, header.spec)
     assert isinstance(header.spec, ViewSpec)
@@ -109,7 +109,7 @@ def _summary_of_frames(header: Header, frames: np.ndarray, spec: FeatureSpec) ->
 
 
 def _rows(header: Header, matrix: np.ndarray, about: Mapping[str, str], scales: Mapping[str, int]) -> list[str]:
-    """Lay out what features of every kind have, around what is said `about` this one; `scales` are unit and factor."""
+    """Make the rows for features of any kind, with the rows `about` this kind; `scales` are units with factors."""
     rows = {
         "path": printable(header.path), "duration": f"{header.duration_s:.2f} s", **about, "content": header.content
     }  # fmt: skip
@@ -122,7 +122,7 @@ def _rows(header: Header, matrix: np.ndarray, about: Mapping[str, str], scales: 
 
 
 def _band_table(frames: np.ndarray, spec: FeatureSpec) -> list[str]:
-    """Lay out each band's centre frequency, mean and deviation, in columns that are read down."""
+    """Make a table of each band's centre frequency, mean and deviation; the bands go down the columns."""
     means, deviations = frames.mean(axis=0, dtype=np.float64), frames.std(axis=0, dtype=np.float64)
     cells = [
         f"{hz:8.1f} {mean:7.3f} {deviation:6.3f}"
@@ -136,10 +136,10 @@ def _band_table(frames: np.ndarray, spec: FeatureSpec) -> list[str]:
 def export(matrix: np.ndarray, spec: Spec, path: str | os.PathLike[str]) -> None:
     """Write features of one kind to a file whose suffix decides its format.
 
-    .npy : as numpy.load reads them.
-    .csv : a row of titles, `time_s` and the bands' centre frequencies in Hz; then a row a frame, the time at which its
-        window begins and its log10 band powers with the 9 digits that tell every float32 from the next. Of a view, a
-        row a window, with the number of each column as its title.
+    .npy : a matrix for numpy.load.
+    .csv : a row of titles, `time_s` and the bands' centre frequencies in Hz; then a row for each frame: the time at
+        which its window begins, and its log10 band powers with 9 digits, which keep every bit of a float32. A view has
+        a row for each window, and the titles are the numbers of the columns.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def export(matrix: np.ndarray, spec: Spec, path: str | os.PathLike[str]) -> None
     Raises
     ------
     UsageError
-        The suffix is another one.
+        The suffix is neither .npy nor .csv.
     StorageError
         The file cannot be written.
     """

@@ -1,6 +1,6 @@
-"""What may stand in place of a list file: a folder, a table, one audio file, or a list in memory.
+"""Sources that can replace a list file: a folder, a table, one audio file, or a list in memory.
 
-A list file is handed on as it is, after a look at its name and, of some, at its first line: it is read as ever.
+A list file is passed on unchanged to the list reader, after a check of its name and sometimes of its first line.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ def open_list(
     tables: TableOptions = TableOptions(),
     groups: bool = False,
 ) -> str | os.PathLike[str]:
-    """Make what the list readers take from whatever stands for a list.
+    """Convert any source of tracks to a list for the list readers.
 
     Parameters
     ----------
     name : str
         Name of the caller's argument, for messages.
     source : ListSource
-        As in `as_list`; or the path of a folder, of a table or of an audio file.
+        A source for `as_list`; or the path of a folder, of a table or of an audio file.
     labelled : bool
-        Whether each track has a label: of a folder, the name of the folder in it where the track lies.
+        Whether each track has a label. In a folder, the label is the name of the class's folder.
     tables : TableOptions
         Columns of a table.
     groups : bool
@@ -50,14 +50,14 @@ def open_list(
     Returns
     -------
     path or InMemoryList
-        The latter has the groups of a folder or a table.
+        An InMemoryList has the groups of a folder or a table.
 
     Raises
     ------
     ListError
         The source has problems, or can be read in two ways.
     UsageError
-        `source` has another type; or groups were asked for, and a source of its kind has none.
+        `source` has another type, or groups were requested and a source of its kind has none.
     """
     if not labelled:
         groups, tables = False, dataclasses.replace(tables, group_column=None)
@@ -86,36 +86,36 @@ def open_list(
 
 
 def groups_of_folders(groups: object, tables: TableOptions) -> bool:
-    """Tell whether groups are the folders below those of the classes (`--groups folder`), and not in a list.
+    """Return whether the folders below those of the classes are the groups (`--groups folder`).
 
     Raises
     ------
     UsageError
-        A file has that name, or a column of groups is given too.
+        A file is named `folder`, or a column of groups is given too.
     """
     if groups is not None and tables.group_column:
         raise UsageError("--groups and --group-column: give one of the two", code="usage.groups")
     if groups != _OF_FOLDERS:
         return False
     if os.path.isfile(_OF_FOLDERS):
-        text = "--groups folder: the folders below those of the classes, or the list in the file 'folder'"
+        text = "--groups folder: this can mean the folders below those of the classes, or the list in the file 'folder'"
         raise UsageError(f"{text}: for the list give ./folder; for the folders rename the file", code="usage.groups")
     return True
 
 
 def _with_columns(source: ListSource, tables: TableOptions) -> ListSource:
-    """Name the columns of a DataFrame as the options do."""
+    """Apply the options' names of columns to a DataFrame."""
     if hasattr(source, "itertuples") and hasattr(source, "columns") and (tables.path_column or tables.label_column):
         return TrackTable(source, tables.path_column or PATH, tables.label_column or LABEL)
     return source
 
 
-def _refuse_groups(name: str, of_folders: bool, tables: TableOptions) -> None:
+def _refuse_groups(name: str, folders: bool, tables: TableOptions) -> None:
     """Raise UsageError for groups that a source cannot have."""
-    if of_folders:
-        raise UsageError(f"--groups folder: {name} is no folder: give --groups FILE", code="usage.groups")
+    if folders:
+        raise UsageError(f"--groups folder: {name} is not a folder: give --groups FILE", code="usage.groups")
     if tables.group_column:
-        raise UsageError(f"--group-column: {name} is no table file: give --groups FILE", code="usage.groups")
+        raise UsageError(f"--group-column: {name} is not a table file: give --groups FILE", code="usage.groups")
 
 
 def _of_folder(folder: str | os.PathLike[str], *, labelled: bool, groups: bool) -> Sequence[GroupedTrack]:
@@ -130,7 +130,7 @@ def _of_folder(folder: str | os.PathLike[str], *, labelled: bool, groups: bool) 
 
 def _single(source: str | os.PathLike[str], *, labelled: bool) -> GroupedTrack:
     if labelled:
-        text = f"{source}: an audio file, not a list: labels are needed, in a list, a table or a folder for each class"
+        text = f"{source}: an audio file, not a list: labels are needed: give a list, a table or a folder of classes"
         raise ListError(text, code="list.audio")
     track = GroupedTrack(full_path(source))
     check_names([track])
@@ -144,33 +144,33 @@ def _listed(source: str | os.PathLike[str], tracks: Sequence[GroupedTrack], *, l
 
 
 def _head(path: str | os.PathLike[str]) -> bytes:
-    """Read the beginning of a regular file; of anything else b"", for a pipe can be read only once."""
+    """Read the beginning of a regular file; return b"" for anything else, because a pipe can be read only once."""
     try:
         if not os.path.isfile(path):
             return b""
         with open(path, "rb") as f:
             return f.read(_HEAD_BYTES)
-    except (OSError, ValueError):  # the reader of lists says why
+    except (OSError, ValueError):  # the list reader reports the reason
         return b""
 
 
 def _is_audio(path: str | os.PathLike[str], head: bytes) -> bool:
     is_named = Path(path).suffix.lower() in AUDIO_SUFFIXES
-    if not head:  # an empty track gets its line; an empty list would be an error
+    if not head:  # an empty audio file is a track with a prediction; an empty list is an error
         return is_named and os.path.isfile(path)
     if b"\0" not in head and not head.startswith(b"\xff"):  # text
         return False
-    of_type = file_type(head)
-    return is_named or head.startswith(AUDIO) or (of_type is not None and of_type.is_audio)
+    known = file_type(head)
+    return is_named or head.startswith(AUDIO) or (known is not None and known.is_audio)
 
 
 def _is_table(path: str | os.PathLike[str], head: bytes, tables: TableOptions, *, labelled: bool) -> bool:
-    """Tell by suffix and first line whether a file is a table. Raises ListError where it can be a list as well."""
+    """Return whether a file is a table, by suffix and first line. Raises ListError if it can also be a list."""
     suffix = Path(path).suffix.lower()
     is_chosen = bool(tables.path_column or (labelled and tables.label_column))
     if suffix in BINARY:
         return True
-    if not head or b"\0" in head or (suffix not in SUFFIXES and not is_chosen):  # the list reader names UTF-16
+    if not head or b"\0" in head or (suffix not in SUFFIXES and not is_chosen):  # the list reader reports UTF-16
         return False
     lines = (line for line in head.decode("utf-8-sig", errors="replace").splitlines() if line.strip())
     first = next(lines, "")

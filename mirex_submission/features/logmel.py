@@ -2,9 +2,9 @@
 
 The Mel power spectrogram is `librosa.feature.melspectrogram` with its defaults (periodic Hann window, power spectrum,
 Slaney's Mel scale and area normalisation, bands from 0 Hz to half the rate) and frames without padding (center=False):
-frame k covers samples [k * hop, k * hop + window). A fixed floor and log10 follow. Where the compiled kernel was built
-(kernel.py), it computes the same powers, to 1e-4 in log10 units: a test proves it. Both work in float32: a band that
-lies more than 70 dB below the loudest one of its frame, as beside a pure tone, carries the rounding of the transform.
+frame k covers samples [k * hop, k * hop + window). A fixed floor and log10 follow. The compiled kernel (kernel.py), if
+it is installed, computes the same powers, to 1e-4 in log10 units: a test proves it. Both work in float32: a band more
+than 70 dB below the loudest one of its frame, as beside a pure tone, has the rounding errors of the transform.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import numpy as np
 from mirex_submission.features import kernel
 from mirex_submission.features.spec import FeatureSpec, MelSpec
 
-# Near the noise floor of 16 bits; what is quieter is as good as silence. In units of band power at full scale 1.0.
+# Band power at full scale 1.0, near the noise floor of 16 bits; quieter bands count as silence.
 FLOOR = 1e-10
-_LEAST_FRAMES = 128  # computed at a time of a clip in blocks: fewer would cost more calls
+_LEAST_FRAMES = 128  # frames to compute at a time from blocks: fewer would need more calls
 
 
 def method() -> str:
-    """Name the way in which the frames are computed here, for the log."""
+    """Return how frames are computed on this machine, for the log."""
     return f"compiled kernel, {kernel.LANES[-1]} at a time" if kernel.compiled else "librosa (no compiled kernel)"
 
 
@@ -46,9 +46,9 @@ def log_mel(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
 
 def log_mel_of_blocks(blocks: Iterable[np.ndarray], spec: FeatureSpec) -> np.ndarray:
-    """Compute the same frames from a clip's samples in blocks, of which only those still needed stay in memory.
+    """Compute the log-Mel frames from a clip's samples in blocks; only samples that are still needed stay in memory.
 
-    With the compiled kernel they are bit-identical to those of `log_mel`, however the blocks fall.
+    With the compiled kernel the frames are bit-identical to those of `log_mel`, for any division into blocks.
     """
     done = np.empty((0, spec.n_bands), np.float32)
     rest = np.empty(0, np.int16)
@@ -72,7 +72,7 @@ def _frames(samples: np.ndarray, spec: FeatureSpec) -> np.ndarray:
 
 
 def multiply_accumulates(spec: MelSpec | FeatureSpec) -> int:
-    """Count those of a frame: window, real Fourier transform (n log2(n)), power, and triangular filters."""
+    """Count the multiply-accumulates of a frame: window, Fourier transform (n log2(n)), power and filters."""
     n = spec.window
     return int(n + n * np.log2(n) + 4 * (n // 2 + 1))
 
@@ -84,7 +84,7 @@ def band_powers(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
 
 def librosa_band_powers(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
     """Compute the Mel band powers of every whole frame by librosa; arguments and result as in `kernel.band_powers`."""
-    import librosa  # only here: it takes more than a second, which a process with the kernel saves
+    import librosa  # only here: the import takes more than a second, which a process with the kernel saves
 
     is_int16 = samples.dtype == np.int16
     samples = samples.astype(np.float32)
@@ -106,7 +106,7 @@ def librosa_band_powers(samples: np.ndarray, spec: MelSpec) -> np.ndarray:
 
 
 def _appended(frames: np.ndarray, more: np.ndarray) -> np.ndarray:
-    """Append frames to an array, which the system can mostly enlarge where it is."""
+    """Append frames to an array in place, which mostly needs no copy."""
     n = len(frames)
     frames.resize((n + len(more), frames.shape[1]), refcheck=False)
     frames[n:] = more

@@ -1,8 +1,8 @@
 """Modulation energies of a time-frequency map: how strongly it varies at each temporal rate and spectral scale.
 
 A map of levels, bands by frames, is filtered by a bank of two-dimensional band-pass filters, each for one rate (in Hz,
-upwards or downwards in frequency) and one scale (in cycles a band). Of the modulus of each filter's output the mean and
-the standard deviation over time are taken in every band, averaged over the bands of a region, and compressed by a
+upwards or downwards in frequency) and one scale (in cycles per band). The mean and the standard deviation over time of
+the modulus of each filter's output are computed in every band, averaged over the bands of a region, and compressed by a
 logarithm. The filters are Gaussian in both frequencies; the map is continued by reflection at its borders.
 
 The filters are separable, so rates and scales are applied one after the other: a rate by an inverse Fourier transform
@@ -25,13 +25,13 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.fft
 
-_RELATIVE_DEVIATION = 0.35  # of a filter's Gaussian, of its centre
-_ZERO_SCALE_DEVIATION = 0.012  # cycles a band, of the filter at scale 0
+_RELATIVE_DEVIATION = 0.35  # standard deviation of a filter's Gaussian, relative to its centre
+_ZERO_SCALE_DEVIATION = 0.012  # standard deviation of the filter at scale 0, in cycles per band
 _ZERO_RATE_DEVIATION_HZ = 0.12
-_N_DEVIATIONS = 3  # beyond them a rate's filter is cut off
-_MARGIN_BANDS, _MARGIN_FRAMES = 32, 64  # of reflection, at least, of both borders together
+_N_DEVIATIONS = 3  # standard deviations at which the filter of a rate is cut off
+_MARGIN_BANDS, _MARGIN_FRAMES = 32, 64  # least sizes of the reflection, both borders together
 _OFFSET = 1e-5  # added before the logarithm
-_FRAMES_AT_ONCE = 256  # more would not stay in the cache
+_FRAMES_AT_ONCE = 256  # more frames would not stay in the cache
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Grid:
 
     @property
     def filters(self) -> list[tuple[float, float]]:
-        """Rate and scale of each filter, in their order; a rate below 0 goes downwards in frequency."""
+        """Rates and scales of the filters in their order; a negative rate goes downwards in frequency."""
         pairs = []
         for rate in self.rates_hz:
             pairs += [(rate, scale) for scale in self.scales]
@@ -85,7 +85,7 @@ def modulation_energies(levels: np.ndarray, frame_rate_hz: float, grid: Grid) ->
     n_bands, n_frames = levels.shape
     n_padded, margin = _margins(n_frames, _MARGIN_FRAMES)
     before = margin[0]
-    # Without the mean of each band, which is far greater than the variations, these keep their precision.
+    # The mean of each band is subtracted, because it is far greater than the variations, which would lose precision.
     mean = levels.mean(axis=1, keepdims=True)
     spectrum = scipy.fft.rfft(np.pad(levels - mean, ((0, 0), margin), mode="reflect"), axis=1)
     spectrum[:, :1] += n_padded * mean
@@ -114,7 +114,7 @@ def multiply_accumulates(n_bands: int, n_frames: int, frame_rate_hz: float, grid
 
 
 def _margins(n: int, least: int) -> tuple[int, tuple[int, int]]:
-    """Return a length that transforms fast and has room for `least` more than n, and the margins at both ends."""
+    """Return a length of at least n + `least` with a fast transform, and the margins at both ends."""
     n_padded = scipy.fft.next_fast_len(n + least)
     before = (n_padded - n) // 2
     return n_padded, (before, n_padded - n - before)
@@ -130,20 +130,20 @@ def _gains(frequencies: np.ndarray, centre: float, deviation: float) -> np.ndarr
 
 
 def _at_rate(spectrum: np.ndarray, n_padded: int, frame_rate_hz: float, rate_hz: float) -> np.ndarray:
-    """Filter by one rate: [n_bands, n_left], complex, or real for rate 0, of as many frames as bins pass."""
+    """Filter by one rate: [n_bands, n_left], complex, or real for rate 0, with as many frames as bins that pass."""
     bins, gains = _rate_filter(n_padded, frame_rate_hz, rate_hz)
-    # At rate 0 the deviations may be far smaller than the means, and there are few frames: it is computed in float64.
+    # Rate 0 is computed in float64, because the deviations can be far smaller than the means; it has few frames.
     passed = spectrum[:, np.abs(bins)].astype(np.complex64 if rate_hz else np.complex128)
     n_below = int(np.count_nonzero(bins < 0))
     np.conj(passed[:, :n_below], out=passed[:, :n_below])
     passed = passed * gains
-    if rate_hz:  # only moduli count, so the first bin may stand for any frequency
+    if rate_hz:  # only moduli are used, so the frequency of the first bin does not matter
         return np.asarray(scipy.fft.ifft(passed, axis=1))
     return np.ascontiguousarray(scipy.fft.ifft(np.fft.ifftshift(passed, axes=1), axis=1).real)
 
 
 def _within(start: int, end: int, n: int, n_left: int) -> slice:
-    """Return which of `n_left` frames begin in [start, end) of `n`; where none does, the one of the middle."""
+    """Return which of `n_left` frames begin in [start, end) of `n`, or the middle one if none does."""
     first, last = (-(-k * n_left // n) for k in (start, end))
     if first == last:
         first = (start + end) // 2 * n_left // n
@@ -154,12 +154,12 @@ def _within(start: int, end: int, n: int, n_left: int) -> slice:
 def _rate_filter(n_padded: int, frame_rate_hz: float, rate_hz: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the bins of the Fourier transform over time that a rate passes, and their gains.
 
-    The gains contain the factor by which a shorter inverse transform is too large.
+    The gains contain the factor that corrects for the shorter inverse transform.
     """
     deviation_hz = _deviation(rate_hz, _ZERO_RATE_DEVIATION_HZ)
     bin_hz = frame_rate_hz / n_padded
     lowest, highest = (int(np.trunc((rate_hz + k * _N_DEVIATIONS * deviation_hz) / bin_hz)) for k in (-1, 1))
-    most = (n_padded - 1) // 2  # the bin of half the frame rate is neither upwards nor downwards
+    most = (n_padded - 1) // 2  # without the bin of half the frame rate, which has no direction
     bins = np.arange(max(lowest, -most), min(highest, most) + 1)
     gains = _gains(bins * bin_hz, rate_hz, deviation_hz) * (len(bins) / n_padded)
     return bins, gains.astype(np.float32)
@@ -167,9 +167,9 @@ def _rate_filter(n_padded: int, frame_rate_hz: float, rate_hz: float) -> tuple[n
 
 @functools.lru_cache(maxsize=8)
 def _scale_filters(n_bands: int, scales: tuple[float, ...]) -> np.ndarray:
-    """Return all scales as one matrix [(2 * n_scales - 1) * n_bands, n_bands], float32, of which each filters a column.
+    """Return the filters of all scales as one matrix [(2 * n_scales - 1) * n_bands, n_bands], float32, for columns.
 
-    Its rows: the filter of scale 0, which is real; the real parts of the others; their imaginary parts.
+    Its rows are the filter of scale 0, which is real; the real parts of the others; their imaginary parts.
     """
     n_padded, margin = _margins(n_bands, _MARGIN_BANDS)
     inside = slice(margin[0], margin[0] + n_bands)
@@ -182,7 +182,7 @@ def _scale_filters(n_bands: int, scales: tuple[float, ...]) -> np.ndarray:
 
 
 def _moduli(passed: np.ndarray, of_scales: np.ndarray, n_bands: int) -> Iterator[np.ndarray]:
-    """Yield the moduli [2 * n_scales - 1, n_bands, n] of all scales, upwards and then downwards, block by block."""
+    """Yield the moduli [2 * n_scales - 1, n_bands, n] of all scales, upward rates first, block by block."""
     for k in range(0, passed.shape[1], _FRAMES_AT_ONCE):
         block = passed[:, k : k + _FRAMES_AT_ONCE]
         n = block.shape[1]

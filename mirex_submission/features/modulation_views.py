@@ -1,7 +1,7 @@
 """The views `mel-modulation` and `vqt-modulation`: modulation energies (modulation.py) of two time-frequency maps.
 
-The maps are a Mel spectrogram and a variable-Q transform of 24 bins an octave. It is in the spirit of the authors' own
-rhythm patterns of 2005.
+The maps are a Mel spectrogram and a variable-Q transform with 24 bins per octave. The idea is that of the rhythm
+patterns that the paper's authors used in 2005.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from mirex_submission.features.vqt import multiply_accumulates as vqt_multiply_a
 
 MEL_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16, 32), (0, 1 / 64, 1 / 32, 1 / 16, 1 / 8, 1 / 4, 0.4), n_regions=8)
 VQT_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16), (0, 1 / 96, 1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3), n_regions=7)
-_NOISE = 1e-6  # standard deviation of the noise that is added, so that digital silence is like any other
+_NOISE = 1e-6  # standard deviation of the added noise, which makes digital silence like recorded silence
 _NOISE_SAMPLES = 1 << 20
 
 
@@ -33,7 +33,7 @@ def mel_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     samples : np.ndarray [shape=(n,), float32]
         Mono at `rate_hz`, n > 0; full scale is 1.0.
     rate_hz : int
-        One of VIEW_RATES_HZ; at the lower one all lengths are halved in samples, so that they last as long.
+        One of VIEW_RATES_HZ. At the lower rate all lengths have half as many samples, so their durations are the same.
 
     Returns
     -------

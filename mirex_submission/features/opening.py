@@ -1,6 +1,6 @@
-"""Opening audio files for decoding: by libsndfile, or by PyAV what that does not know.
+"""Opening audio files for decoding, by libsndfile or else by PyAV.
 
-A file is opened once, by a descriptor that stays on it whatever happens to its name.
+A file is opened once, as a descriptor that stays valid if the file is renamed or replaced.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from mirex_submission.system.installation import install_extra
 
 Sound: TypeAlias = "soundfile.SoundFile | AvFile"
 
-RATES_HZ = (1000, 1_000_000)  # a rate beyond is a damaged header, and resampling from it could fill the memory
-_MAX_BYTES = 1 << 36  # a sparse file has no end
+RATES_HZ = (1000, 1_000_000)  # other rates are from damaged headers, and resampling from them could fill the memory
+_MAX_BYTES = 1 << 36  # a sparse file can be almost endless
 
 
 def unreadable(error: OSError | ValueError) -> AudioError:
-    """Make the AudioError for a file that the system does not let us read.
+    """Make the AudioError for a file that the system cannot read.
 
     Raises
     ------
     ResourceError
-        It is no fault of the file: this process may open no more files, or has no memory.
+        The file is not the cause: this process may not open more files, or has no memory.
     """
     if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
         reason = os.strerror(getattr(error, "errno", 0))
@@ -45,15 +45,15 @@ def unreadable(error: OSError | ValueError) -> AudioError:
 
 @contextlib.contextmanager
 def open_file(path: str) -> Iterator[int]:
-    """Open an audio file; yields its descriptor, which stays on this file whatever happens to its name.
+    """Open an audio file and yield its descriptor, which stays valid if the file is renamed or replaced.
 
     Raises
     ------
     AudioError
-        It cannot be opened, is no regular file, is empty, or is absurdly large.
+        It cannot be opened, is not a regular file, is empty, or is too large for audio.
     """
     try:
-        # Opening a pipe would wait for its writer, and reading a device has no end.
+        # O_NONBLOCK, because opening a pipe would wait for its writer.
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError) as error:
         raise unreadable(error) from error
@@ -64,15 +64,15 @@ def open_file(path: str) -> Iterator[int]:
         if not state.st_size:
             raise AudioError("empty file", code="audio.empty")
         if state.st_size > _MAX_BYTES:
-            raise AudioError(f"{state.st_size:,} bytes are no clip of music", code="audio.too-large")
+            raise AudioError(f"{state.st_size:,} bytes are too many for a clip of music", code="audio.too-large")
         yield fd
     finally:
         os.close(fd)
 
 
 def open_first(fd: int, size: int) -> Sound:
-    """Open a file whose header alone is read; its streams are looked for only if the decoder needs that."""
-    with contextlib.suppress(AudioError):  # the same is raised below where there are no streams
+    """Open a file to read its header only; its streams are searched only if the decoder cannot open the file."""
+    with contextlib.suppress(AudioError):  # without streams, the same error is raised below
         f = open_sound(fd)
         if f.frames > 0:
             return f
@@ -86,26 +86,26 @@ def open_first(fd: int, size: int) -> Sound:
 def open_sound(fd: int, stream: Stream | None = None) -> Sound:
     """Open a file, or a stream in it, for decoding from its beginning to its end. Raises AudioError."""
     start = mpeg.after_id3(fd, 0) if stream is None else stream.start
-    of_type = file_type(stream.head if stream and stream.head else os.pread(fd, HEAD, start))
-    if of_type and of_type.is_audio:
-        return _open_by_av(fd, stream, f"it is {of_type.name}")
+    known = file_type(stream.head if stream and stream.head else os.pread(fd, HEAD, start))
+    if known and known.is_audio:
+        return _open_by_av(fd, stream, f"it is {known.name}")
     try:
         os.lseek(fd, 0, os.SEEK_SET)
         f = soundfile.SoundFile(fd if stream is None else StreamFile(fd, stream), closefd=False)
     except (soundfile.SoundFileError, RuntimeError, TypeError) as error:
-        if of_type:
-            raise _undecodable(f"it is {of_type.name}") from error
+        if known:
+            raise _undecodable(f"it is {known.name}") from error
         return _open_by_av(fd, stream, reason_of(error))
     except OSError as error:
         raise unreadable(error) from error
-    # Else soundfile seeks after every read, which costs time, and fails where the length is not known.
+    # A seekable file would be sought after every read, which takes time, and fails if the length is unknown.
     f.seekable = lambda: False
     _check_rate(f)
     return f
 
 
 def _open_by_av(fd: int, stream: Stream | None, reason: str) -> AvFile:
-    """Open by PyAV what libsndfile does not decode for this reason."""
+    """Open by PyAV a file that libsndfile cannot decode for this reason."""
     if not av_file.is_installed():
         raise _undecodable(f"{reason}; PyAV decodes more formats: {install_extra('av')}")
     try:
@@ -127,7 +127,7 @@ def _undecodable(reason: str) -> AudioError:
 
 
 def reason_of(error: BaseException) -> str:
-    """Get libsndfile's own message, without the path that it puts before it."""
+    """Return libsndfile's own message, without the path before it."""
     words = str(getattr(error, "error_string", error)).strip().rstrip(".")
-    # libsndfile's messages for files of no format that it knows; the file exists, as checked before.
+    # libsndfile has these messages for unknown formats; the file exists, because it is open.
     return "no known audio format" if words.startswith(("File does not exist", "Format not recognised")) else words

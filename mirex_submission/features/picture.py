@@ -1,6 +1,6 @@
-"""A picture of one clip: its log-Mel spectrogram, and below it where its segments lie.
+"""A picture of one clip: its log-Mel spectrogram, and below it the positions of its segments.
 
-The figure is made without pyplot: no display, no window and no state that outlives the call. It is made without
+The figure is made without pyplot, so it needs no display and leaves no global state. It is made without
 librosa.display, which would take seconds to load, and whose Mel axis puts the centre of the lowest band at 0 Hz.
 """
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _DPI = 100
-_MAX_COLUMNS = 4000  # of the picture; a longer clip is averaged over neighbouring frames
-_WIDTH_IN = (8.0, 20.0)  # of the shortest and the longest clip
-_DECADES = 6.0  # of band power that the colours tell apart: with silence in them, nothing else had any contrast
+_MAX_COLUMNS = 4000  # columns of the picture; for a longer clip, neighbouring frames are averaged
+_WIDTH_IN = (8.0, 20.0)  # widths of the pictures of the shortest and the longest clips
+_DECADES = 6.0  # range of the colours in decades of band power: with more, silence would take all contrast
 _TICKS_HZ = {100: "100", 200: "200", 500: "500", 1000: "1k", 2000: "2k", 5000: "5k", 10000: "10k", 20000: "20k"}
 
 
@@ -52,7 +52,7 @@ def draw(frames: np.ndarray, starts: np.ndarray, spec: FeatureSpec, *, title: st
     spectrogram, strip = figure.subplots(2, 1, sharex=True, height_ratios=[4, strip_in])
 
     _draw_spectrogram(figure, spectrogram, frames, spec)
-    # A `$` of a file name is no formula.
+    # A `$` in a file name does not begin a formula.
     spectrogram.set_title(_end(printable(title), int(9 * width_in)), loc="left", fontsize=10, parse_math=False)
     _draw_segments(strip, rows, spec)
     strip.set_xlim(0, clip_s)
@@ -61,17 +61,17 @@ def draw(frames: np.ndarray, starts: np.ndarray, spec: FeatureSpec, *, title: st
 
     png = io.BytesIO()
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)  # a box in the title shows it
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from", UserWarning)  # the title shows a box instead
         figure.savefig(png, format="png", dpi=_DPI)
     return png.getvalue()
 
 
 def _draw_spectrogram(figure: Figure, axes: Axes, frames: np.ndarray, spec: FeatureSpec) -> None:
-    """Draw the frames, the bands at equal heights, with the colours' scale beside them."""
+    """Draw the frames, with bands of equal height and a colour bar."""
     step = -(-len(frames) // _MAX_COLUMNS)
     firsts = np.arange(0, len(frames), step)
     columns = np.add.reduceat(frames, firsts) / np.diff(firsts, append=len(frames))[:, None]
-    # A frame stands in the middle of its window. The last column may stand for fewer frames, and is cut by the limits.
+    # A frame is drawn in the middle of its window. The last column may have fewer frames, and the limits cut it.
     left_s = (spec.window - spec.hop) / 2 / spec.rate_hz
     darkest = max(columns.min(), columns.max() - _DECADES)
     image = axes.imshow(
@@ -89,7 +89,7 @@ def _draw_spectrogram(figure: Figure, axes: Axes, frames: np.ndarray, spec: Feat
 
 
 def label_bands(axes: Axes, spec: FeatureSpec, *, least_hz: int = 0) -> None:
-    """Label the rows of an image of bands with frequencies, from `least_hz` on."""
+    """Label the rows of an image of bands with frequencies of at least `least_hz`."""
     ticks = {hz: text for hz, text in _TICKS_HZ.items() if hz >= least_hz}
     bands_per_mel = (spec.n_bands + 1) / hz_to_mel(spec.rate_hz / 2)
     axes.set_yticks([bands_per_mel * hz_to_mel(hz) - 1 for hz in ticks], ticks.values(), fontsize=8)
@@ -98,7 +98,7 @@ def label_bands(axes: Axes, spec: FeatureSpec, *, least_hz: int = 0) -> None:
 
 
 def _draw_segments(axes: Axes, rows: list[np.ndarray], spec: FeatureSpec) -> None:
-    """Draw each segment as a bar. Neighbours may touch: two shades tell them apart."""
+    """Draw each segment as a bar, in alternating shades, because neighbours may touch."""
     hop_s, segment_s = spec.hop / spec.rate_hz, spec.segment_samples / spec.rate_hz
     for k, row in enumerate(rows):
         bars = [(start * hop_s, segment_s) for start in row]
@@ -110,9 +110,9 @@ def _draw_segments(axes: Axes, rows: list[np.ndarray], spec: FeatureSpec) -> Non
 
 
 def segment_rows(starts: np.ndarray, spec: FeatureSpec) -> list[np.ndarray]:
-    """Deal segments out into as few rows as possible, such that no two of a row share a sample.
+    """Distribute segments over as few rows as possible, so that no two segments of a row share a sample.
 
-    As all are equally long, they can be dealt in turn to as many rows as there are segments at any one moment.
+    All segments have the same length, so it is enough to deal them in turn to as many rows as segments overlap.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def segment_rows(starts: np.ndarray, spec: FeatureSpec) -> list[np.ndarray]:
 
 
 def _end(text: str, n: int) -> str:
-    """Keep the last `n` characters at most, from the first folder whose name is whole."""
+    """Return at most the last `n` characters of a path, from the first complete name of a folder on."""
     if len(text) <= n:
         return text
     tail = text[len(text) - n + 1 :]

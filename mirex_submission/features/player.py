@@ -1,4 +1,4 @@
-"""A clip as a data address that a browser's player takes: MP3, mono, of a bounded rate."""
+"""A clip as a data URL for the audio player of a browser: MP3, mono, of a bounded rate."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import numpy as np
 import soundfile
 import soxr
 
-MOST_HZ = 22050  # 30 s take some 170 kB
+MOST_HZ = 22050  # 30 s take about 170 kB
 _SAMPLES_AT_ONCE = 1 << 14  # libsndfile's encoders keep a whole call on the stack
 
 
 def audio_address(samples: np.ndarray, rate_hz: int) -> str:
-    """Encode a clip.
+    """Encode a clip as a data URL.
 
     Parameters
     ----------
     samples : np.ndarray [shape=(n,), float32]
-        Full scale is 1.0; what is louder than that is turned down as a whole.
+        Full scale is 1.0; a louder clip is scaled down as a whole.
     rate_hz : int
 
     Returns
     -------
     str
-        A data address, or "" where libsndfile has no MP3 encoder.
+        A data URL, or "" if libsndfile has no MP3 encoder.
     """
     if "MP3" not in soundfile.available_formats():
         return ""

@@ -1,7 +1,7 @@
 """The working rate of a task: chosen once from the headers of its files, and remembered in the scratch folder.
 
-The record, `features/task`, is a line with the digest of what follows, a JSON line {"rate_hz", "state"}, and the sorted
-64-bit hashes of the task's full paths: 8 bytes a track, so that a fold of a task of millions is looked up at once.
+The record, `features/task`, has a line with the digest of the rest, a JSON line {"rate_hz", "state"}, and the sorted
+64-bit hashes of the task's full paths: 8 bytes a track, so that a fold of a task of millions is recognised fast.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from mirex_submission.system.paths import full_path
 
 log = logging.getLogger(__name__)
 
-_MOST_BYTES = 1 << 30  # of the record of 100 million tracks
+_MOST_BYTES = 1 << 30  # enough for the record of 100 million tracks
 
 
 class _Task(msgspec.Struct):
@@ -44,7 +44,7 @@ def choose_rate(
     whole_task: bool = False,
     given_hz: int | None = None,
 ) -> int:
-    """Choose the working rate: that of the last whole task if it holds all of `paths`, else by the files' headers.
+    """Choose the working rate: the rate of the last whole task if it has all of `paths`, else by the files' headers.
 
     So every fold has the rate of its task.
 
@@ -53,12 +53,12 @@ def choose_rate(
     scratch : Path
     paths : sequence of str
     headers : Headers
-        Headers that were read before; it takes up those that are read now.
+        Cache of headers.
     whole_task : bool
-        `paths` are all files of a task (a feature list). Their rate is remembered; their headers are read again only if
-        the list or any of its files has changed.
+        `paths` are all files of a task (a feature list). Their rate is stored; their headers are read again only if the
+        list or any of its files has changed.
     given_hz : int, optional
-        Rate that the user wants, which decides.
+        Rate that the user chose, which overrides all others.
 
     Returns
     -------
@@ -85,7 +85,7 @@ def choose_rate(
 
 
 def _rate_of_headers(files: Sequence[str], headers: Headers) -> int:
-    """Choose the rate of distinct files: one that several lists name, or one list twice, counts once."""
+    """Choose the working rate from the headers of distinct files."""
     # A file without a header is reported when the track is extracted.
     rates = [header.rate_hz for header in headers.of(files).values() if isinstance(header, AudioHeader)]
     chosen = working_rate(rates)

@@ -1,6 +1,6 @@
-"""A pass over audio files in worker processes: whatever a file does to its decoder, the others are done.
+"""A pass over audio files in worker processes, in which a crash of a decoder affects one file only.
 
-Audio is decoded in worker processes only: a decoder that crashes costs one track, never the run.
+Audio is decoded in worker processes only, so a decoder that crashes loses one track and does not end the run.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 
 class Scanned(Struct, Generic[Item, Result], frozen=True):
-    """What was measured of an item, or the reason (with its code) why nothing was; and the seconds that it took."""
+    """Result of an item, or the reason (with its code) why there is none; and the seconds that it took."""
 
     item: Item
     result: Result | None = None
@@ -40,25 +40,25 @@ class Scanned(Struct, Generic[Item, Result], frozen=True):
 
 
 def scan(measure: Callable[[Item], Result], items: Sequence[Item], workers: Workers) -> Iterator[Scanned[Item, Result]]:
-    """Measure items side by side, and yield what was measured in no particular order.
+    """Measure items in parallel, and yield the results in no particular order.
 
-    The items that a dead worker may have had in hand are measured again, one at a time: the one at fault kills again.
+    If a worker dies, the items that it may have had are measured again, one at a time, to find the one that kills it.
 
     Parameters
     ----------
     measure : callable
         Function of a module that takes an item, and may raise AudioError. Its result should be small.
     items : sequence
-        The full paths of files, or tuples that have them, each once.
+        Distinct full paths of files, or tuples that have them.
     workers : Workers
-        Where they are measured.
+        Processes that measure.
 
     Raises
     ------
     ResourceError, InstallationError
-        Workers die without an item, as where memory is short: every item would be taken for the one at fault.
+        Workers die even without an item, for example because memory is short.
     StorageError, UsageError, ResourceError, ImportError
-        What `measure` raises that would become of every other item too.
+        An error of `measure` that every other item would have too.
     """
     left = dict.fromkeys(items)
     with workers.joined():
@@ -75,7 +75,7 @@ def scan(measure: Callable[[Item], Result], items: Sequence[Item], workers: Work
                     del begun[scanned.item], left[scanned.item]
                     yield scanned
             except WorkerLost:
-                text = f"a process that decodes audio was killed: {len(begun)} tracks are done again"
+                text = f"a process that decodes audio was killed: {len(begun)} tracks are repeated one at a time"
                 log.warning("%s", coded(text, code="limits.worker-killed"))
                 for item in begun:
                     del left[item]
@@ -83,7 +83,7 @@ def scan(measure: Callable[[Item], Result], items: Sequence[Item], workers: Work
 
 
 def measured(measure: Callable[[Item], Result], item: Item, limit_s: float = Workers.limit_s) -> Scanned[Item, Result]:
-    """Measure one item; raises as `scan` does."""
+    """Measure one item. Raises the errors of `scan`."""
     started_s = time.perf_counter()
     result, reason = None, ""
     try:
@@ -93,7 +93,7 @@ def measured(measure: Callable[[Item], Result], item: Item, limit_s: float = Wor
         raise
     except AudioError as error:
         reason = str(error)
-    # Whatever a decoder makes of a strange file must not end a run of days.
+    # An unexpected error of a decoder must not end a run of days.
     except Exception as error:  # noqa: BLE001
         reason = coded(f"unexpected {type(error).__name__}: {error}", code="audio.unexpected")
     return Scanned(item, result, reason, time.perf_counter() - started_s)
@@ -117,19 +117,19 @@ def _check_workers(measure: Callable[[Item], Result], workers: Workers) -> None:
     except WorkerLost as error:
         check_imports("mirex_submission.features.extraction")
         raise ResourceError(
-            "processes that decode audio die before they begin: raise the memory limits (`ulimit -a`, the "
+            "processes that decode audio die at their start: raise the memory limits (`ulimit -a`, the "
             "container's) or give a smaller -numThreads; finished work is kept",
             code="limits.workers",
         ) from error
 
 
 def _load(measure: Callable[[Item], Result]) -> str:
-    """Load, in a worker, all that an extraction loads: what `measure` imports has come with it."""
+    """Load all modules that an extraction loads, in a worker; unpickling `measure` has loaded the others."""
     return method()
 
 
 class _Expired(Exception):
-    """The time for a track is over."""
+    """The time limit of a track is reached."""
 
 
 @contextlib.contextmanager
@@ -144,7 +144,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         raise AudioError(text, code="audio.track-limit") from None
 
 
-# An exception in a function that a decoder calls is lost: it is raised once more every second.
+# The exception is raised again every second, because one inside a decoder's callback is lost.
 _AGAIN_S = 1.0
 
 
@@ -190,7 +190,7 @@ def _watched(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def without_output() -> Iterator[None]:
-    """Drop what decoders and views print: it names no track; libsndfile's error or our note says what matters."""
+    """Drop the output of decoders and views, which does not name the track; notes report all problems."""
     sys.stdout.flush()
     kept = [os.dup(fd) for fd in (1, 2)]
     try:

@@ -1,8 +1,8 @@
-"""Which features are made: one frozen FeatureSpec, scaled in proportion to the sampling rate as the paper says; or
-one ViewSpec for each view.
+"""Specifications of features: a FeatureSpec for log-Mel frames, or a ViewSpec for each view.
 
-The paper gives its sizes at 44.1 kHz: a Hann window of 3072 samples, 50 % overlap, 40 Mel bands, segments of 124,416
-samples = 80 frames. That is framing without padding ("uncentred"): 3072 + 79 x 1536 = 124,416.
+The paper gives its sizes at 44.1 kHz, and they are scaled in proportion to the sampling rate: a Hann window of 3072
+samples, 50 % overlap, 40 Mel bands, segments of 124,416 samples = 80 frames. That is framing without padding
+("uncentred"): 3072 + 79 x 1536 = 124,416.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from typing import ClassVar
 from mirex_submission.errors import UsageError
 
 WORKING_RATES_HZ = (11025, 22050, 44100)
-VIEW_RATES_HZ = (11025, 22050)  # at which views are computed: what is above 11 kHz has taught no view anything
+VIEW_RATES_HZ = (11025, 22050)  # rates of views, because frequencies above 11 kHz improved none of them
 DEFAULT_BANDS = 40
 DEFAULT_FRAMES = 80
-MAX_BANDS = 2048  # more can only be a slip, and would fill the memory
+MAX_BANDS = 2048  # more can only be a mistake, and would fill the memory
 MAX_FRAMES = 100_000
 REFERENCE_RATE_HZ = 44100
 REFERENCE_WINDOW = 3072
-# Raise it whenever the same audio and the same spec would give other numbers: stored features are then made again.
+# Raise it whenever the same audio and spec would give different values: stored features are then computed again.
 ALGORITHM_VERSION = 2
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_.-]*"  # of a view, and of its version
 _MAX_NAME = 64
 MAX_LENGTH = 1_000_000
-WINDOW_S = 120  # of a view: a longer track is cut into windows, so that memory does not grow with its length
+WINDOW_S = 120  # window of a view: a longer track is cut into windows, so that memory does not grow with its length
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MelSpec:
     rate_hz : int
         Rate of the samples.
     window, hop : int
-        Samples a frame, and from one frame to the next.
+        Samples of a frame, and from one frame to the next.
     n_bands : int
         Mel bands from `lowest_hz` to half the rate.
     lowest_hz : float
@@ -55,14 +55,14 @@ class MelSpec:
 
 
 class Spec(ABC):
-    """Everything that decides one kind of features of a track, a float32 matrix.
+    """All settings of one kind of features of a track, a float32 matrix.
 
     Attributes
     ----------
     rate_hz : int
         Working rate of the samples.
     suffix : str
-        Of the files that hold such features.
+        Suffix of the files with such features.
     """
 
     rate_hz: int
@@ -71,7 +71,7 @@ class Spec(ABC):
     @property
     @abstractmethod
     def id(self) -> str:
-        """Name of the folder of features made to this spec."""
+        """Name of the folder of features with this spec."""
 
     @property
     @abstractmethod
@@ -81,7 +81,7 @@ class Spec(ABC):
     @property
     @abstractmethod
     def least_rows(self) -> int:
-        """Rows that every track has."""
+        """Least number of rows of a track."""
 
     @abstractmethod
     def rows_in(self, duration_s: float) -> int:
@@ -90,14 +90,14 @@ class Spec(ABC):
 
 @dataclass(frozen=True)
 class ViewSpec(Spec):
-    """Everything that decides the vectors of a track in one view.
+    """All settings of the vectors of a track in one view.
 
     Parameters
     ----------
     view : str
         Name of the view.
     version : str
-        Its version, which its author raises whenever the same audio would give other numbers.
+        Version of the view, which its author raises whenever the same audio would give different values.
     rate_hz : int
         Working rate.
     length : int
@@ -129,7 +129,7 @@ class ViewSpec(Spec):
 
     @property
     def id(self) -> str:
-        """Name of the folder of vectors made to this spec."""
+        """Name of the folder of vectors with this spec."""
         return f"{self.view}-{self.rate_hz}hz-{self.length}-v{self.version}"
 
     @property
@@ -149,16 +149,16 @@ class ViewSpec(Spec):
 
 @dataclass(frozen=True)
 class FeatureSpec(Spec):
-    """Everything that decides a track's log-Mel frames.
+    """All settings of a track's log-Mel frames.
 
     Parameters
     ----------
     rate_hz : int
         Working rate, one of WORKING_RATES_HZ.
     n_bands : int
-        Mel bands from 0 Hz to half the rate.
+        Number of Mel bands from 0 Hz to half the rate.
     n_frames : int
-        Frames a segment.
+        Frames of a segment.
 
     Raises
     ------
@@ -182,7 +182,7 @@ class FeatureSpec(Spec):
 
     @property
     def window(self) -> int:
-        """Samples a frame: 3072, 1536 or 768."""
+        """Samples of a frame: 3072, 1536 or 768."""
         return REFERENCE_WINDOW * self.rate_hz // REFERENCE_RATE_HZ
 
     @property
@@ -192,27 +192,27 @@ class FeatureSpec(Spec):
 
     @property
     def mel(self) -> MelSpec:
-        """Sizes of the Mel power spectrogram whose logarithm the frames are."""
+        """Sizes of the Mel power spectrogram, of which the frames are the logarithm."""
         return MelSpec(self.rate_hz, self.window, self.hop, self.n_bands)
 
     @property
     def segment_samples(self) -> int:
-        """Samples a segment: 124,416, 62,208 or 31,104 for 80 frames."""
+        """Samples of a segment: 124,416, 62,208 or 31,104 for 80 frames."""
         return self.window + (self.n_frames - 1) * self.hop
 
     @property
     def frames_between_segments(self) -> int:
-        """Frames from one consecutive segment to the next, such that they share no sample."""
+        """Frames from one consecutive segment to the next, so that they share no sample."""
         return self.segment_samples // self.hop
 
     @property
     def n_columns(self) -> int:
-        """The Mel bands."""
+        """Number of Mel bands."""
         return self.n_bands
 
     @property
     def least_rows(self) -> int:
-        """The frames of a segment: a clip shorter than one is repeated until it fills it."""
+        """Frames of a segment, because a shorter clip is repeated until it fills one."""
         return self.n_frames
 
     def rows_in(self, duration_s: float) -> int:
@@ -221,19 +221,19 @@ class FeatureSpec(Spec):
 
     @property
     def id(self) -> str:
-        """Name of the folder of features made to this spec."""
+        """Name of the folder of features with this spec."""
         return f"{self.rate_hz}hz-{self.n_bands}x{self.n_frames}-v{ALGORITHM_VERSION}"
 
 
 def own_working_rate(native_hz: int) -> int:
-    """Choose the working rate in Hz for one file: the next higher of WORKING_RATES_HZ; above, 44.1 kHz."""
+    """Choose the working rate in Hz for one file: the lowest of WORKING_RATES_HZ not below its rate, or 44100."""
     return next((rate for rate in WORKING_RATES_HZ if native_hz <= rate), WORKING_RATES_HZ[-1])
 
 
 def working_rate(native_rates_hz: Sequence[int], *, share: float = 0.95) -> int:
-    """Choose the one working rate in Hz of a task: the highest that at least `share` of its files reach by themselves.
+    """Choose the working rate in Hz of a task: the highest that at least `share` of its files reach.
 
-    Bands made at different rates mean different frequencies, so a task has one rate; without any file, 22.05 kHz.
+    A band has other frequencies at another rate, so a task has one rate. Without readable files it is 22.05 kHz.
     """
     if not native_rates_hz:
         return FeatureSpec.rate_hz

@@ -1,10 +1,10 @@
-"""Feature files in the scratch folder: one a track, verified when read, made again when anything about it changed.
+"""Feature files in the scratch folder: one for each track, verified when read, and replaced when the audio changed.
 
-A file is named by the hash of the track's full path (two folders may hold files of the same name) and is
-    line 1  "mirex-features 3 <XXH3-128 of line 2> <XXH3-128 of all that follows line 1>"
-    line 2  JSON header: what it was made from (path, size, times and content hash of the audio, the spec) and its shape
+A file is named by the hash of the track's full path (two folders may have files of the same name) and has
+    line 1  "mirex-features 3 <XXH3-128 of line 2> <XXH3-128 of everything after line 1>"
+    line 2  JSON header: origin (path, size, times and content hash of the audio, the spec) and shape of the matrix
     rest    the matrix, float32 little-endian, row by row: log-Mel frames, or the vectors of a view's windows
-There is no pickle, and nothing in it can run.
+There is no pickle, and reading a file runs no code.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ SpecType = TypeVar("SpecType", bound=Spec, covariant=True)
 
 SUFFIXES = (FeatureSpec.suffix, ViewSpec.suffix)
 _MAGIC = b"mirex-features 3 "
-_HEADER_BYTES = 16384  # enough for a header with the longest path that a system takes
+_HEADER_BYTES = 16384  # enough for a header with the longest possible path
 
 
 @dataclass(frozen=True)
 class AudioState:
-    """What tells one state of an audio file from another without reading it: size and times in nanoseconds."""
+    """Size and times in nanoseconds of an audio file, which show a change without reading it."""
 
     size: Annotated[int, msgspec.Meta(ge=0)]
     modified_ns: int  # negative before 1970
@@ -45,14 +45,14 @@ class AudioState:
 
     @classmethod
     def of(cls, file: str | int) -> AudioState:
-        """Get the present state of a file, by its path or descriptor. Raises OSError."""
+        """Return the present state of a file, by its path or descriptor. Raises OSError."""
         s = os.stat(file)
         return cls(s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
 @dataclass(frozen=True)
 class Header:
-    """Where features come from.
+    """Origin and shape of stored features.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Header:
     duration_s : float
         Duration of the decoded audio.
     note : str
-        What is odd about the audio, or "".
+        Problems of the audio, or "".
     """
 
     path: str
@@ -85,9 +85,9 @@ class Header:
 
 
 def content_hash(file: str | int) -> str:
-    """Hash the bytes of a file, given by its path or descriptor, by XXH3-128, in hexadecimal.
+    """Hash the bytes of a file, given by its path or descriptor, with XXH3-128, in hexadecimal.
 
-    It runs at the speed of memory; BLAKE2b took a third of all time.
+    XXH3 is as fast as memory; BLAKE2b took a third of the time of an extraction.
     """
     whole = xxhash.xxh3_128()
     with open(file, "rb", closefd=isinstance(file, str)) as f:
@@ -105,15 +105,15 @@ class FeatureStore(Generic[SpecType]):
         self.folder = self._scratch / "features" / spec.id
 
     def file_of(self, path: str) -> Path:
-        """Get the file that holds (or would hold) the features of the track at `path`."""
+        """Return the path of the feature file of the track at `path`, which need not exist."""
         name = digest(full_path(path).encode("utf-8", "surrogateescape"))
         return self.folder / name[:2] / f"{name}{self.spec.suffix}"
 
     def fresh(self, path: str, *, content_decides: bool = True) -> Header | None:
         """Read the header of stored features, if they still belong to the audio at `path`.
 
-        If the audio's size or modification time changed, they do not. If only the inode's change time differs, as
-        after a chmod, or after a copy that restores the modification time, the content decides. Without
+        They do not if the audio's size or modification time has changed. If only the inode's change time differs, as
+        after a chmod or after a copy that restores the modification time, the content decides. Without
         `content_decides` no audio is read, and such features count as fresh.
         """
         header = self._header(path)
@@ -131,7 +131,7 @@ class FeatureStore(Generic[SpecType]):
         return header
 
     def verified(self, path: str) -> Header | None:
-        """Do the same after reading all of it: neither the stored features nor the audio have changed in any bit."""
+        """Read the header like `fresh`, after checking every bit of the stored features and of the audio."""
         header = self.fresh(path) if self.read(path) else None
         return header if header and content_hash(header.path) == header.content else None
 
@@ -150,7 +150,7 @@ class FeatureStore(Generic[SpecType]):
         return stored if stored and self._belongs(stored[0], path) else None
 
     def _belongs(self, header: Header, path: str) -> bool:
-        """Tell whether features with this header are of this spec and of the track at `path`."""
+        """Return whether features with this header are of this spec and of the track at `path`."""
         return header.spec == self.spec and header.path == full_path(path)
 
     def _header(self, path: str) -> Header | None:
@@ -189,22 +189,22 @@ def _opened(file: Path) -> BufferedReader:
 
 
 def _start_of(f: BufferedReader) -> tuple[Header, bytes, int] | None:
-    """Get the verified header, the digest of header and matrix, and where the matrix begins, before anything is read.
+    """Return the verified header, the digest of header and matrix, and where the matrix begins.
 
-    None if they are damaged, or if the file has not the size that they say.
+    The file is peeked at, not read. The result is None if the header is damaged, or does not fit the size of the file.
     """
     first, _, rest = f.peek(_HEADER_BYTES).partition(b"\n")
     line, newline, _ = rest.partition(b"\n")
-    of_line, _, whole = first.removeprefix(_MAGIC).partition(b" ")
-    header = _parse(line) if first.startswith(_MAGIC) and of_line == _digest(line + newline) else None
+    line_digest, _, whole = first.removeprefix(_MAGIC).partition(b" ")
+    header = _parse(line) if first.startswith(_MAGIC) and line_digest == _digest(line + newline) else None
     n = len(first) + len(line) + 2
     return (header, whole, n) if header and os.fstat(f.fileno()).st_size == n + header.n_bytes else None
 
 
 def _parse(line: bytes) -> Header | None:
-    """Decode the header strictly; None if it is not as `write` makes it."""
+    """Decode the header strictly; None if `write` cannot have made it."""
     try:
-        # json, for a path may hold surrogates (bytes that are no UTF-8), which msgspec's decoder drops.
+        # A path may have surrogates (bytes that are not UTF-8), which json keeps and msgspec's decoder drops.
         header = msgspec.convert(json.loads(line), Header, dec_hook=lambda _, record: spec_of(record))
     except (ValueError, RecursionError, msgspec.MsgspecError, UsageError):
         return None
@@ -213,6 +213,6 @@ def _parse(line: bytes) -> Header | None:
 
 
 def spec_of(record: Any) -> Spec:
-    """Make the spec of its JSON record. Raises msgspec.ValidationError or UsageError."""
+    """Make a spec from its JSON record. Raises msgspec.ValidationError or UsageError."""
     kind = ViewSpec if isinstance(record, dict) and "view" in record else FeatureSpec
     return msgspec.convert(record, kind)

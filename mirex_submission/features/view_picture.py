@@ -1,4 +1,4 @@
-"""A picture of one clip in one view: of modulation energies rate against scale, a panel for each region.
+"""A picture of one clip in one view: modulation energies by rate and scale, with a panel for each region.
 
 The vector of any other view is drawn as a line.
 """
@@ -31,7 +31,7 @@ def draw(vectors: np.ndarray, spec: ViewSpec, *, title: str) -> bytes:
     Parameters
     ----------
     vectors : np.ndarray [shape=(n_windows, length)]
-        Vectors of its windows, whose mean is drawn.
+        Vectors of the windows; their mean is drawn.
     spec : ViewSpec
     title : str
         Text above the picture, such as the track's path.

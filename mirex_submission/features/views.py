@@ -1,10 +1,10 @@
-"""Views: descriptors of a clip as one vector, from which a classifier without segments learns.
+"""Views: descriptors of a clip as one vector, for a classifier that uses no segments.
 
-Two are built in (modulation_views.py), and installed packages add others: any function from a waveform to a vector,
-such as an embedding, as a `View` under an entry point (docs/python.md).
+Two views are built in (modulation_views.py), and installed packages can add others: any function from a waveform to a
+vector, such as an embedding, as a `View` with an entry point (docs/python.md).
 
-A track longer than `spec.WINDOW_S` is cut into windows of that length, the last of which ends where the track ends, so
-that memory is bounded; all windows count alike.
+A track longer than `spec.WINDOW_S` is cut into windows of this length, so that memory is bounded. The last window ends
+at the end of the track, and all windows have the same weight.
 """
 
 from __future__ import annotations
@@ -29,18 +29,19 @@ class View:
     Parameters
     ----------
     compute : callable
-        From samples (mono, float32, full scale 1.0, [shape=(n,)], n > 0) and their rate in Hz (one of VIEW_RATES_HZ) to
-        a vector [shape=(length,)], or to a matrix [shape=(n_rows, length)] whose mean over the rows stands for the
-        clip. It has to give finite numbers for silence and for a clip of one sample, and the same for the same samples.
+        Function from samples (mono, float32, full scale 1.0, [shape=(n,)], n > 0) and their rate in Hz (one of
+        VIEW_RATES_HZ) to a vector [shape=(length,)], or to a matrix [shape=(n_rows, length)], whose mean over the rows
+        is used. It must return finite numbers for silence and for a clip of one sample, and equal numbers for equal
+        samples.
     length : int
         Length of a vector.
     version : str
-        Raise it whenever the same samples would give other numbers: stored vectors are then made again.
+        Raise it whenever the same samples would give different values: stored vectors are then computed again.
 
     Raises
     ------
     UsageError
-        `compute` is not callable, `length` no whole number above 0, or `version` no short name.
+        `compute` is not callable, `length` is not a whole number above 0, or `version` is not a short name.
 
     Examples
     --------
@@ -63,7 +64,7 @@ class View:
 def view(name: str) -> View:
     """Return the view of this name. Raises UsageError."""
     if name in OWN:
-        from mirex_submission.features import modulation_views  # only here: stored vectors are read without it
+        from mirex_submission.features import modulation_views  # only here, because stored vectors do not need it
 
         return {"mel-modulation": modulation_views.MEL, "vqt-modulation": modulation_views.VQT}[name]
     registered = PLUGINS.load(name)
@@ -84,28 +85,28 @@ def vectors_of_blocks(blocks: Iterable[np.ndarray], specs: Sequence[ViewSpec]) -
     Parameters
     ----------
     blocks : iterable of np.ndarray
-        The clip's samples in blocks, as `audio.Recording` gives them.
+        The clip's samples in blocks, as from `audio.Recording`.
     specs : sequence of ViewSpec
         The views, all at the rate of the samples.
 
     Returns
     -------
     list of np.ndarray [shape=(n_windows, length), float32]
-        For each of `specs`.
+        Vectors for each of `specs`.
 
     Raises
     ------
     AudioError
         A view's function fails.
     UsageError
-        There is no such view, or one of another version or length.
+        A view is not installed, or has another version or length.
     """
     functions = [_installed(spec).compute for spec in specs]
     rows: list[list[np.ndarray]] = [[] for _ in specs]
     for samples in _windows(blocks, WINDOW_S * specs[0].rate_hz):
-        for spec, compute, of_view in zip(specs, functions, rows, strict=True):
-            of_view.append(_vector(compute, samples, spec))
-    return [np.stack(of_view) for of_view in rows]
+        for spec, compute, vectors in zip(specs, functions, rows, strict=True):
+            vectors.append(_vector(compute, samples, spec))
+    return [np.stack(vectors) for vectors in rows]
 
 
 def track_vector(vectors: np.ndarray) -> np.ndarray:
@@ -118,8 +119,8 @@ def _installed(spec: ViewSpec) -> View:
     chosen = view(spec.view)
     if (chosen.version, chosen.length) != (spec.version, spec.length):
         raise UsageError(
-            f"view {spec.view}: version {spec.version} of length {spec.length} is needed, and version "
-            f"{chosen.version} of length {chosen.length} is installed: install the other one, or train again",
+            f"view {spec.view}: version {spec.version} of length {spec.length} is needed, but version "
+            f"{chosen.version} of length {chosen.length} is installed: install the needed one, or train again",
             code="usage.view-version",
         )
     return chosen
@@ -128,12 +129,12 @@ def _installed(spec: ViewSpec) -> View:
 def _vector(compute: Callable[[np.ndarray, int], np.ndarray], samples: np.ndarray, spec: ViewSpec) -> np.ndarray:
     """Compute the vector of a window [length].
 
-    Raises AudioError where the view's function gives none, and the UsageError that it raises itself.
+    Raises AudioError if the view's function fails or returns an invalid vector; passes on its UsageError.
     """
     try:
-        vectors = np.asarray(compute(samples.copy(), spec.rate_hz))  # a copy, for a function may work in place
+        vectors = np.asarray(compute(samples.copy(), spec.rate_hz))  # a copy, because a function may change it
         is_real = np.issubdtype(vectors.dtype, np.floating) or np.issubdtype(vectors.dtype, np.integer)
-    except UsageError:  # what the view needs is missing, for other tracks too
+    except UsageError:  # a requirement of the view is missing, for other tracks too
         raise
     except (Exception, SystemExit) as error:
         text = f"view {spec.view}: its function raised {type(error).__name__}: {error}"
@@ -141,22 +142,22 @@ def _vector(compute: Callable[[np.ndarray, int], np.ndarray], samples: np.ndarra
     if not is_real or vectors.ndim not in (1, 2) or vectors.shape[-1] != spec.length or not vectors.size:
         problem = f"an array of shape {vectors.shape} of {vectors.dtype} instead of vectors of {spec.length} numbers"
     else:
-        with np.errstate(over="ignore"):  # what is beyond float32 is refused
+        with np.errstate(over="ignore"):  # values beyond float32 are refused below
             vector = np.asarray(vectors.reshape(-1, spec.length).mean(axis=0, dtype=np.float64), np.float32)
         if np.isfinite(vector).all():
             return vector
         problem = "numbers that are not finite"
-    raise AudioError(f"view {spec.view}: its function gave {problem}", code="features.view")
+    raise AudioError(f"view {spec.view}: its function returned {problem}", code="features.view")
 
 
 def _windows(blocks: Iterable[np.ndarray], n: int) -> Iterator[np.ndarray]:
-    """Yield windows of `n` samples, float32 with full scale 1.0; the last one ends with the clip, and may be alone."""
-    kept: list[np.ndarray] = []  # since the last window, and that window, which the last one of all may need
+    """Yield windows of `n` samples, float32 with full scale 1.0; the last one ends at the end of the clip."""
+    kept: list[np.ndarray] = []  # the previous window and all samples after it, for the last window
     n_new = n_kept = 0
     for block in blocks:
         kept.append(block)
         n_new, n_kept = n_new + len(block), n_kept + len(block)
-        while n_new > n:  # at least one sample after it: what ends here is for the last window
+        while n_new > n:  # not n_new == n, because a window at the end of the clip is the last one
             samples = np.concatenate(kept)
             start = n_kept - n_new
             yield as_float(samples[start : start + n])

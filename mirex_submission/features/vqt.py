@@ -1,6 +1,6 @@
 """The variable-Q transform of librosa, as magnitudes, several times as fast.
 
-librosa computes its filters anew in every call; here they are made once a process. Everything else is the same: from
+librosa computes its filters in every call; here they are computed once in a process. Everything else is the same: from
 the highest octave down, frames of the signal are transformed and multiplied with the octave's filters in the frequency
 domain, and the signal is resampled to half its rate. A test compares both.
 
@@ -34,7 +34,7 @@ class VqtSpec:
         Centre of the lowest bin.
     n_octaves, bins_per_octave : int
     gamma_hz : float
-        Bandwidth that is added to the one that is proportional to the frequency.
+        Constant bandwidth, in addition to the bandwidth in proportion to the frequency.
     """
 
     rate_hz: int
@@ -52,7 +52,7 @@ class VqtSpec:
 
 @dataclass(frozen=True, eq=False)
 class _Octave:
-    """Filters of an octave: `filters` [n_filters, n_used] of the bins `used` of a transform of `n_fft` samples."""
+    """Filters of an octave: `filters` [n_filters, n_used] for the bins `used` of a transform of `n_fft` samples."""
 
     n_fft: int
     used: np.ndarray
@@ -77,7 +77,7 @@ def vqt_magnitudes(samples: np.ndarray, spec: VqtSpec) -> np.ndarray:
     magnitudes = np.empty((spec.n_bins, n_frames), np.float32)
     end = spec.n_bins
     for octave in _octaves(spec):
-        # Resampled, the signal may have a sample too few for the last frame.
+        # After resampling, the signal may be one sample too short for the last frame.
         padded = np.pad(samples, (octave.n_fft // 2, octave.n_fft // 2 + hop))
         frames = np.lib.stride_tricks.sliding_window_view(padded, octave.n_fft)[::hop][:n_frames]
         spectra = scipy.fft.rfft(frames, axis=1)[:, octave.used]
@@ -92,7 +92,7 @@ def vqt_magnitudes(samples: np.ndarray, spec: VqtSpec) -> np.ndarray:
 def multiply_accumulates(n_samples: int, spec: VqtSpec) -> int:
     """Count the multiply-accumulates of `vqt_magnitudes`: the filters, and n log2(n) for each transform."""
     n_frames = 1 + n_samples // spec.hop
-    # A product of complex numbers has four of real ones.
+    # A product of complex numbers needs four products of real numbers.
     return int(n_frames * sum(o.n_fft * np.log2(o.n_fft) + 4 * o.filters.size for o in _octaves(spec)))
 
 
@@ -109,7 +109,7 @@ def _octaves(spec: VqtSpec) -> tuple[_Octave, ...]:
         lengths = rate_hz / (relative_bandwidth * centres_hz + spec.gamma_hz)
         n_fft = int(2 ** np.ceil(np.log2(lengths.max())))
         filters = np.stack([_spectrum(f / rate_hz, n, n_fft) for f, n in zip(centres_hz, lengths, strict=True)])
-        # Of unit energy at the rate of the signal, whatever the rate of the octave.
+        # The filters have unit energy at the rate of the signal, at any rate of the octave.
         filters *= np.sqrt(lengths)[:, None] / n_fft
         used = np.flatnonzero(filters.any(axis=0))
         octaves.append(_Octave(n_fft, used, filters[:, used].astype(np.complex64)))

@@ -1,1 +1,1 @@
-"""Frames to segments, through a network, to one label a track."""
+"""Trained models: their files, their predictions, explanations, and exports."""

@@ -1,8 +1,8 @@
-"""The trained model in its folder, whole or not at all.
+"""The trained model in its folder, replaced atomically.
 
-`bundle.json` names the files of weights by the hash of their bytes; renaming it into place is the one moment at which a
-new model replaces the old. Networks are built from their names, by this package or an installed one, and weights are
-plain arrays: loading a model runs nothing that it holds.
+`bundle.json` names the files of weights by the hash of their bytes. A new model replaces the old one at the moment in
+which its `bundle.json` is renamed. This package or an installed one builds networks from their names, and weights are
+plain arrays, so that loading a model runs no code from its files.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ log = logging.getLogger(__name__)
 FORMAT = 2
 SUFFIX = ".weights.npz"
 _WEIGHTS = re.compile(rf"[0-9a-f]{{32}}{re.escape(SUFFIX)}")
-_MOST_BYTES = 1 << 30  # of a bundle of millions of tracks, and of the weights of the largest networks
+_MOST_BYTES = 1 << 30  # enough for a bundle of millions of tracks, and for the weights of the largest networks
 CLASSIFIER = "classifier"
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # of Lustre, NFS and FUSE, as they may be mounted
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)  # Lustre, NFS and FUSE can be mounted without locks
 _RETRAIN = "train again with bin/train.sh"
 
 
@@ -69,7 +69,7 @@ class TrainedTrack:
 
 
 class _OfTracks:
-    """What models of all kinds know of their training."""
+    """Classes and training tracks, which models of all kinds have."""
 
     classes: tuple[str, ...]
     tracks: tuple[TrainedTrack, ...]
@@ -83,7 +83,7 @@ class _OfTracks:
 
 @dataclass(frozen=True)
 class Bundle(_OfTracks):
-    """Networks: all that a prediction needs, and where a later training resumes.
+    """A model of networks: everything that a prediction needs, and the keys by which a training recognises it.
 
     Parameters
     ----------
@@ -94,17 +94,17 @@ class Bundle(_OfTracks):
     tracks : tuple of TrainedTrack
         Tracks of the training.
     weights, keys : dict
-        Network to the name of its file of weights, and to the key of its training (`checkpoint.key_of`).
+        For each network the name of its file of weights, and the key of its training (`checkpoint.key_of`).
     versions : dict
-        Versions of what trained it.
+        Versions of Python and the packages that trained the model.
     engine : str
-        Description of what computed it.
+        Description of the engine that trained the model.
     history : dict
-        Network to the figures of each epoch.
+        For each network the figures of each epoch.
     packages : dict
-        Added network to name and version of its package.
+        For each added network the name and version of its package.
     calibration : Calibration, optional
-        Of `train --calibrate`; then `weights` has the file of the tracks to compare with, too.
+        Result of `train --calibrate`; then `weights` also has the file of the tracks to compare with.
     """
 
     classes: tuple[str, ...]
@@ -127,7 +127,7 @@ class Bundle(_OfTracks):
 
 @dataclass(frozen=True)
 class ViewBundle(_OfTracks):
-    """A classifier of views: all that a prediction needs.
+    """A model of views: everything that a prediction needs.
 
     Parameters
     ----------
@@ -140,15 +140,15 @@ class ViewBundle(_OfTracks):
     tracks : tuple of TrainedTrack
         Tracks of the training.
     weights, keys : dict
-        "classifier" to the name of the file of its arrays, and to the key of its training (`view_fitting`).
+        For "classifier" the name of the file of its arrays, and the key of its training (`view_fitting`).
     versions : dict
-        Versions of what trained it.
+        Versions of Python and the packages that trained the model.
     engine : str
-        Description of what computed it.
+        Description of the classifier.
     chosen : dict
         Values of c and gamma that the training used.
     packages : dict
-        Added view to name and version of its package.
+        For each added view the name and version of its package.
     calibration : Calibration, optional
         As in Bundle.
     """
@@ -176,7 +176,7 @@ def folder_of(scratch: str | Path, name: str | None) -> Path:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Lock a model's folder for one training. The system drops the lock of a process that was killed."""
+    """Lock a model's folder for one training. The system releases the lock of a process that was killed."""
     make_folder(folder)
     try:
         with open(open_inner(folder / ".lock", os.O_RDWR | os.O_CREAT), "rb") as f:
@@ -206,9 +206,9 @@ def save_weights(folder: Path, weights: Mapping[str, np.ndarray]) -> str:
 
 
 def save(folder: Path, bundle: AnyBundle) -> None:
-    """Make `bundle` the model of this folder, then delete the weights of models before the last one.
+    """Make `bundle` the model of this folder, then delete the weights of older models.
 
-    Those of the last one stay for a classification that started with it.
+    The weights of the previous model stay, because a classification that started with it may still read them.
     """
     make_folder(folder)
     named = set(bundle.weights.values())
@@ -218,7 +218,7 @@ def save(folder: Path, bundle: AnyBundle) -> None:
     if not bundle.calibration:
         del fields["calibration"]
     body = json.dumps({"format": FORMAT, **fields}, ensure_ascii=False, indent=1)
-    # The full path of a relative one may lead through folders whose names are no UTF-8; json.loads takes it back.
+    # Full paths may have folders whose names are not UTF-8; json.loads reads their surrogates back.
     write_file(folder / "bundle.json", seal(f"{body}\n".encode("utf-8", "surrogatepass")))
     for old in folder.glob(f"*{SUFFIX}"):
         if _WEIGHTS.fullmatch(old.name) and old.name not in named:
@@ -232,7 +232,7 @@ def load(folder: Path) -> AnyBundle:
     Raises
     ------
     ModelError
-        There is none, it is damaged or of another version, or a package that it needs is not installed.
+        There is no model, it is damaged or of another version, or a package that it needs is not installed.
     """
     try:
         body = read_sealed(folder / "bundle.json", most_bytes=_MOST_BYTES)
@@ -259,7 +259,7 @@ def load(folder: Path) -> AnyBundle:
     except ModelError:
         raise
     except (ValueError, RecursionError, MirexError) as error:
-        raise ModelError(f"{folder}/bundle.json: not understood ({error}): {_RETRAIN}", code="model.damaged") from error
+        raise ModelError(f"{folder}/bundle.json: invalid ({error}): {_RETRAIN}", code="model.damaged") from error
     if isinstance(bundle, Bundle):
         for network in set(bundle.recipe.networks) - set(ARCHITECTURES):
             _check_installed(folder, registry.NETWORKS, network, *bundle.packages[network])
@@ -274,21 +274,21 @@ def _check_consistent(bundle: AnyBundle) -> None:
     if isinstance(bundle, Bundle):
         networks = set(bundle.recipe.networks)
         if not networks <= bundle.weights.keys() & bundle.keys.keys() & bundle.history.keys():
-            raise ValueError("a network without weights, key or history")
+            raise ValueError("a network has no weights, key or history")
         if not networks <= {*ARCHITECTURES, *bundle.packages}:
-            raise ValueError("a network of no package")
+            raise ValueError("a network has no package")
     elif tuple(spec.view for spec in bundle.specs) != bundle.recipe.views:
-        raise ValueError("other views than those of its recipe")
+        raise ValueError("its views are not those of its recipe")
     elif not set(bundle.recipe.views) <= {*OWN, *bundle.packages} or CLASSIFIER not in bundle.weights:
-        raise ValueError("a view of no package, or no classifier")
+        raise ValueError("a view has no package, or the classifier is missing")
     if not bundle.classes or sorted({track.label for track in bundle.tracks}) != sorted(bundle.classes):
-        raise ValueError("classes that are not those of its tracks")
+        raise ValueError("its classes are not those of its tracks")
     if any(re.search(r"^\s*$|[\t\r\n]", label) for label in bundle.classes):
-        raise ValueError("a class that no list can hold")
+        raise ValueError("a class is empty, or has a tab or a line break")
     if bundle.calibration:
         bundle.calibration.check()
         if LIKENESS not in bundle.weights:
-            raise ValueError("a calibration without tracks to compare with")
+            raise ValueError("its calibration has no tracks to compare with")
 
 
 def _unreadable(error: OSError) -> str:
@@ -300,11 +300,12 @@ def _check_installed(folder: Path, plugins: Plugins, name: str, package: str, ve
     try:
         installed = plugins.package_of(name)[0]
     except UsageError as error:
-        advice = f"this model is of the package {package} {version}: install it into {sys.prefix}, or {_RETRAIN}"
+        advice = f"this model needs the package {package} {version}: install it into {sys.prefix}, or {_RETRAIN}"
         raise ModelError(f"{folder}: {error.text}; {advice}", code="model.package") from error
     if installed != package:
         raise ModelError(
-            f"{folder}: {plugins.kind} {name} is of the package {package}, and here {installed} adds it: {_RETRAIN}",
+            f"{folder}: {plugins.kind} {name} came from the package {package}, but here {installed} adds it: "
+            f"{_RETRAIN}",
             code="model.package",
         )
 
@@ -320,9 +321,9 @@ def load_weights(folder: Path, bundle: Bundle, architecture: str) -> Weights:
     shapes = {name: weight.shape for name, weight in weights.items()}
     if architecture in ARCHITECTURES:
         expected = weight_shapes(architecture, n_bands=spec.n_bands, n_frames=spec.n_frames, n_classes=n_classes)
-    else:  # the others are compared when its package has built it
-        of_bands = dict.fromkeys(("standardise/mean", "standardise/std"), (spec.n_bands,))
-        expected = {**shapes, **of_bands, "class_probabilities/bias": (n_classes,)}
+    else:  # the engine compares the other weights when the package has built its network
+        standardisation = dict.fromkeys(("standardise/mean", "standardise/std"), (spec.n_bands,))
+        expected = {**shapes, **standardisation, "class_probabilities/bias": (n_classes,)}
     if shapes != expected:
         raise ModelError(f"{path}: not the weights of model {architecture}: {_RETRAIN}", code="model.other-weights")
     return weights
@@ -339,7 +340,7 @@ def load_classifier(folder: Path, bundle: ViewBundle) -> KernelMachine:
 
 
 def load_likeness(folder: Path, bundle: AnyBundle) -> Likeness:
-    """Read and verify the tracks to compare with of a calibrated model. Raises ModelError."""
+    """Read and verify the training tracks to compare with, which a calibrated model has. Raises ModelError."""
     path, data = _read_weights(folder, bundle, LIKENESS)
     try:
         return likeness.of_arrays(arrays.from_bytes(data))

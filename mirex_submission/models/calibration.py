@@ -1,4 +1,4 @@
-"""What a model knows of tracks that were held out of its training: how sure it may be.
+"""Calibration of a model's probabilities by tracks that were held out of its training.
 
 References
 ----------
@@ -27,9 +27,9 @@ class HeldOutTrack:
     group : int
         Number of its group.
     score : float
-        1 - the probability of its label, before the temperature.
+        1 - the probability of its label, before the temperature is applied.
     distance : float
-        To the nearest training track, as `likeness` measures it.
+        Distance to the nearest training track, as `likeness` measures it.
     """
 
     path: str
@@ -42,14 +42,14 @@ class HeldOutTrack:
 
 @dataclass(frozen=True)
 class Calibration:
-    """The held-out tracks of a model, and what they showed.
+    """The held-out tracks of a model, and the temperature that follows from them.
 
     Parameters
     ----------
     key : str
         Hash of the training list, the groups and the seed.
     temperature : float
-        The logarithms of the probabilities are divided by it. 1 for views, whose classifier has its own.
+        Divisor of the logarithms of the probabilities; 1 for views, whose classifier has a temperature of its own.
     tracks : tuple of HeldOutTrack
     """
 
@@ -58,10 +58,10 @@ class Calibration:
     tracks: tuple[HeldOutTrack, ...]
 
     def check(self) -> None:
-        """Raise ValueError for values that no training gives."""
+        """Raise ValueError for values that no training can give."""
         numbers = [number for track in self.tracks for number in (track.score, track.distance)]
         if not (0 < self.temperature < math.inf and self.tracks and all(0 <= x < math.inf for x in numbers)):
-            raise ValueError("a calibration with impossible values")
+            raise ValueError("its calibration has impossible values")
 
     def tempered(self, probabilities: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities of a track, [n_classes]."""
@@ -70,7 +70,7 @@ class Calibration:
     def untempered(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the probabilities of a track before `tempered`, [n_classes].
 
-        The held-out tracks have decided the temperature, so only these are as new to them as to any other track.
+        The held-out tracks decided the temperature, so only these treat held-out and new tracks alike.
         """
         return _power(probabilities, self.temperature)
 

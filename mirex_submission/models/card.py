@@ -1,6 +1,7 @@
-"""MODEL_CARD.md beside a model: its origin, how well it learned, and what it is not for.
+"""MODEL_CARD.md in a model's folder: origin, training figures and limits of the model.
 
-A function of the bundle alone: the same model has the same card. Nothing reads it, so that it can be edited or deleted.
+The card depends on the bundle only: the same model has the same card. No program reads it, so users can edit or delete
+it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ FILE = "MODEL_CARD.md"
 
 
 def write(folder: Path, bundle: AnyBundle) -> None:
-    """Put the card into the model's folder, where it does not stand there already. Raises StorageError."""
+    """Write the card into the model's folder, unless it is there already. Raises StorageError."""
     text, file = as_markdown(bundle).encode(), folder / FILE
     with contextlib.suppress(OSError):
         if read_inner(file, most_bytes=len(text)) == text:
@@ -34,7 +35,7 @@ def write(folder: Path, bundle: AnyBundle) -> None:
 
 
 def as_markdown(bundle: AnyBundle) -> str:
-    """The card of a model; GitHub's Markdown, whatever its labels hold."""
+    """Return the card of a model as valid GitHub Markdown, whatever characters its labels have."""
     labels = [track.label for track in bundle.tracks]
     return render(
         "card.md.jinja",
@@ -56,7 +57,7 @@ def as_markdown(bundle: AnyBundle) -> str:
 
 
 def render(template: str, **values: object) -> str:
-    """Fill in a template of this folder; its filter `text` is for text in Markdown."""
+    """Fill in a template of this folder; the filter `text` escapes text for Markdown."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # it is Markdown: see _text
@@ -81,11 +82,11 @@ def audio_hash(bundle: AnyBundle) -> str:
 
 def _of_networks(bundle: Bundle) -> dict[str, object]:
     if bundle.recipe.segments == "consecutive":
-        listening = "all of it is used, segment by segment"
+        coverage = "all segments are used"
     else:
-        listening = f"{bundle.recipe.segments_per_track} segments, drawn at random, decide"
+        coverage = f"{bundle.recipe.segments_per_track} segments, drawn at random, are used"
     networks = [_network(bundle, name) for name in bundle.recipe.networks]
-    return {"spec": bundle.spec, "networks": networks, "listening": listening, "views": []}
+    return {"spec": bundle.spec, "networks": networks, "coverage": coverage, "views": []}
 
 
 def _of_views(bundle: ViewBundle) -> dict[str, object]:
@@ -122,5 +123,5 @@ def _sha256(lines: Iterable[str]) -> str:
 
 
 def _text(value: object) -> str:
-    """Text that Markdown shows as it is: what it could take for its own, HTML, a link or a column is escaped."""
+    """Escape every character that Markdown or HTML could interpret, so that the text is shown unchanged."""
     return re.sub(r"""([\\`*_\[\]<>|&~^$#!@:"']|\.(?!\d))""", r"\\\1", printable(str(value)))

@@ -1,7 +1,8 @@
 """Sets of labels that hold the truth with a given probability: split conformal prediction by groups.
 
-The held-out tracks come in groups, such as artists, whose tracks are alike. So groups are what is drawn, not tracks:
-each of n groups has the weight 1 / (n + 1), which its tracks share, and as much is left for the group of a new track.
+The held-out tracks come in groups, such as artists, whose tracks are alike. So groups, not tracks, are the independent
+samples: each of n groups has the weight 1 / (n + 1), which its tracks share. The same weight remains for the group of a
+new track.
 
 References
 ----------
@@ -22,18 +23,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-UNLIKE_SHARE = 0.1  # of the permitted errors: tracks like those of the training that are taken for unlike
-_ROUNDING = 1e-9  # of sums of weights
+UNLIKE_SHARE = 0.1  # share of the permitted errors for tracks like the training that are taken for unlike
+_ROUNDING = 1e-9  # rounding error of sums of weights
 
 
 @dataclass(frozen=True)
 class SetRule:
-    """Decides which labels a set holds.
+    """A rule for the labels in the set of a track.
 
     Parameters
     ----------
     highest_score : float
-        Highest score, which is 1 - its probability, of a label in the set; infinite: the set holds all labels.
+        Highest score of a label in the set, where the score is 1 - its probability; infinite: the set has all labels.
     farthest : float
         Greatest distance to the nearest training track; the set of a track beyond it is empty.
     """
@@ -50,28 +51,28 @@ class SetRule:
         distance_groups: Sequence[int],
         confidence: float,
     ) -> SetRule:
-        """Choose the rule of which a new track of a new group is wrong with probability 1 - confidence at most.
+        """Choose the rule whose set lacks the true label of a new track with probability 1 - confidence at most.
 
-        A tenth of the permitted errors is for tracks that are taken for unlike the training, or where there are too few
-        groups for that, what a single group of all needs. Where labels then have too few errors left, no track is taken
-        for unlike.
+        The new track is of a new group. A tenth of the permitted errors is for tracks that are taken for unlike the
+        training. If there are too few groups for a tenth, the share of one group is used instead. If too few errors
+        then remain for the labels, no track is taken for unlike.
 
         Parameters
         ----------
         scores : sequence of float
-            1 - the probability of the true label, of each held-out track.
+            1 - the probability of the true label, for each held-out track.
         distances : sequence of float
-            From each track to the nearest training track of another group: of those of the training and held-out ones.
+            Distance from each training and held-out track to the nearest training track of another group.
         score_groups, distance_groups : sequences of int
-            Group of each of them.
+            Group of each score and of each distance.
         confidence : float
             Between 0 and 1.
         """
         errors = 1 - confidence
-        of_one_group = 1 / (len(set(score_groups)) + 1)
+        group_weight = 1 / (len(set(score_groups)) + 1)
         unlike = max(UNLIKE_SHARE * errors, 1 / (len(set(distance_groups)) + 1))
-        # Without enough held-out groups a set holds all labels, which is never wrong.
-        left = errors if errors < of_one_group - _ROUNDING else errors - of_one_group
+        # With too few held-out groups a set has all labels, which is never wrong.
+        left = errors if errors < group_weight - _ROUNDING else errors - group_weight
         if unlike > left + _ROUNDING:
             unlike = 0.0
         return cls(
@@ -80,15 +81,15 @@ class SetRule:
         )
 
     def choose(self, probabilities: np.ndarray, predicted: int, distance: float) -> np.ndarray:
-        """Return which labels the set of a track holds, bool [n_classes].
+        """Return which labels are in the set of a track, bool [n_classes].
 
         Parameters
         ----------
         probabilities : np.ndarray [shape=(n_classes,)]
         predicted : int
-            The class that is predicted: the set holds it, unless it is empty.
+            The predicted class, which is in every set that is not empty.
         distance : float
-            To the nearest training track.
+            Distance to the nearest training track.
         """
         if distance > self.farthest:
             return np.zeros(len(probabilities), bool)
@@ -98,9 +99,9 @@ class SetRule:
 
 
 def grouped_quantile(values: Sequence[float], groups: Sequence[int], level: float) -> float:
-    """Return the smallest of the values that a new one, of a new group, exceeds with probability 1 - level at most.
+    """Return the smallest value that a new value of a new group exceeds with probability 1 - level at most.
 
-    Infinite, where the groups are too few for this level: n groups bear n / (n + 1).
+    The result is infinite if there are too few groups for this level: n groups allow levels up to n / (n + 1).
     """
     _, group_of, counts = np.unique(groups, return_inverse=True, return_counts=True)
     weights = 1 / (counts[group_of] * (len(counts) + 1))

@@ -1,4 +1,4 @@
-"""What a model makes of one clip, and why: probabilities over time, the regions that decide, and similar tracks."""
+"""Explanation of a prediction for one clip: probabilities over time, the regions that decide, and similar tracks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from mirex_submission.features.spec import WINDOW_S, FeatureSpec, Spec
 from mirex_submission.features.views import as_float
 from mirex_submission.models.bundle import AnyBundle
 from mirex_submission.models.neighbours import Neighbours, nearest
-from mirex_submission.models.occlusion import Occlusion, Regions, n_questions, occlude
+from mirex_submission.models.occlusion import Occlusion, Regions, n_predictions, occlude
 from mirex_submission.models.prediction import NetworkPredictor, ViewPredictor
 from mirex_submission.models.saliency import saliency
 from mirex_submission.models.waveform_model import Features, Pieces, WaveformModel
 from mirex_submission.system.progress import Progress
 from mirex_submission.system.workers import Workers
 
-MOST_S = WINDOW_S  # that are explained of a longer track: its first two minutes
+MOST_S = WINDOW_S  # a longer track is explained by its first two minutes
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,32 +32,32 @@ class Explanation:
     Parameters
     ----------
     path : str
-        As it was given.
+        Path as the caller gave it.
     recipe : str
         Name of the model's recipe.
     classes : tuple of str
     probabilities : np.ndarray [shape=(n_classes,)]
-        Of the samples.
+        Class probabilities of the samples.
     predicted : int
-        The class that was chosen, and that is explained.
+        The predicted class, which is explained.
     trained_as : str or None
-        Label of the clip in the training, None if it was not trained on.
+        Label of the clip in the training list; None if the model was not trained on it.
     duration_s : float
-        Of the track, of which `samples` may be the beginning.
+        Duration of the track; `samples` may be its beginning only.
     note : str
-        What is odd about the audio, or "".
+        Problem of the audio, or "".
     samples : np.ndarray [shape=(n,), float32]
     marked_samples : np.ndarray [shape=(n,), float32]
-        What the marked regions hold.
+        The marked regions alone, as samples.
     spec : FeatureSpec
-        Of `frames`.
+        Features of `frames`.
     frames : np.ndarray [shape=(n_frames, n_bands)]
-        log-Mel picture of the samples.
+        log-Mel spectrogram of the samples.
     pieces : Pieces
         Class probabilities over time.
     occlusion : Occlusion
     saliency : np.ndarray [shape=(n_frames, n_bands)], or None
-        By gradients, where Keras computes.
+        Importance by gradients; None unless Keras computes the networks.
     neighbours : Neighbours
     """
 
@@ -100,7 +100,7 @@ def explain_clip(
     threads: int = 1,
     limit_s: float = Workers.limit_s,
 ) -> Explanation:
-    """Explain what a model makes of one audio file.
+    """Explain a model's prediction for one audio file.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def explain_clip(
     bundle, predictor : AnyBundle, Predictor
         The model.
     threads : int
-        Threads of a model that has none of its own.
+        Number of predictions in parallel, for a model that has no threads of its own.
     limit_s : float
         Most seconds for decoding the file and computing its features.
 
@@ -127,12 +127,12 @@ def explain_clip(
     model = WaveformModel(bundle, predictor, headers)
     samples = as_float(first.samples)
     if len(samples) < model.least_s * first.rate_hz:
-        text = f"{path}: lasts {len(samples) / first.rate_hz:.2f} s: at least {model.least_s:.2f} s can be explained"
+        text = f"{path}: lasts {len(samples) / first.rate_hz:.2f} s: an explanation needs {model.least_s:.2f} s or more"
         raise AudioError(text, code="audio.too-short")
     features = model.features(samples)
     predicted, probabilities = predictor.predict(features)
     regions = Regions(samples, first.rate_hz)
-    progress = Progress("explanation", n_questions(regions), unit="questions to the model")
+    progress = Progress("explanation", n_predictions(regions), unit="predictions")
     occlusion = occlude(
         regions,
         lambda altered: float(model.predict(altered)[1][predicted]),

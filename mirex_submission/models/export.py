@@ -1,6 +1,7 @@
-"""Export of a trained model to other programs, verified before it is put in place.
+"""Export of a trained model to the formats of other programs, verified before the output is written.
 
-The export is loaded and run as its users do, on audio, and must give the probabilities of the Keras networks.
+The verification loads the exported model, runs it on audio as its users do, and compares the probabilities with those
+of the Keras networks.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 
 TOLERANCE = 1e-4  # of every probability
 SEGMENTS, WAVEFORM = "serving_default", "waveform"  # the signatures of a SavedModel
-_MOST_TRACKS = 10  # of the training, to verify on
+_MOST_TRACKS = 10  # training tracks to verify on
 
 
 class _Example(NamedTuple):
@@ -90,20 +91,20 @@ def export(
     output : str, optional
         Path; default: the name of the folder with the format as its suffix.
     audio_paths : sequence of str
-        Audio to verify the export on; default: training tracks, one of each class, as far as they are still there; else
-        a generated signal.
+        Audio to verify the export on. Default: one training track of each class, if they still exist, or else a
+        generated signal.
     threads : int
         Threads of TensorFlow.
 
     Returns
     -------
     Path
-        What was written.
+        The file or folder that was written.
 
     Raises
     ------
     UsageError, ModelError, StorageError
-        The call is wrong, the model is damaged, the output cannot be written.
+        An argument is wrong, the model is damaged, or the output cannot be written.
     AudioError
         Given audio is unreadable.
     MirexError
@@ -112,8 +113,8 @@ def export(
     bundle = bundles.load(folder)
     if not isinstance(bundle, Bundle):
         raise UsageError(
-            f"{folder}: a model of the recipe {bundle.recipe.name}: export serves networks; its own files are arrays "
-            "and JSON, which NumPy reads (docs/recipes.md)",
+            f"{folder}: a model of the recipe {bundle.recipe.name}: only networks can be exported; the files of this "
+            "model are arrays and JSON, which NumPy can read (docs/recipes.md)",
             code="usage.other-recipe",
         )
     path = Path(output or f"{folder.name}.{file_format}").absolute()
@@ -137,7 +138,7 @@ def _write(
     file_format: str, path: Path, beside: Path, models: Sequence[Any], bundle: Bundle, examples: _Examples
 ) -> None:
     """Convert the networks, verify the result, and put it in place."""
-    from mirex_submission.models import formats  # TensorFlow, which is set up by now
+    from mirex_submission.models import formats  # imports TensorFlow, which `start` has set up by now
 
     of_segments = formats.of_segments(models, bundle.spec)
     about = json.dumps(describe(bundle), ensure_ascii=False, indent=1) + "\n"
@@ -160,7 +161,7 @@ def _write(
 
 
 def _write_both(path: Path, data: bytes, about: bytes) -> None:
-    """Write a model and the JSON file beside it: neither where the disk does not take both. Raises OSError."""
+    """Write a model and a JSON file beside it, both or neither. Raises OSError."""
     path = Path(os.path.realpath(path))
     with temporary_folder(path.parent) as folder:
         for name, content in ((path.name, data), (f"{path.name}.json", about)):
@@ -203,7 +204,7 @@ def describe(bundle: Bundle) -> dict[str, object]:
 
 
 def _check_call(file_format: str, path: Path) -> None:
-    """Raise the errors that can be known before the conversion."""
+    """Check all that can be checked before the conversion. Raises UsageError or StorageError."""
     backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
     if backend != "tensorflow":
         raise UsageError(f"export needs TensorFlow, but KERAS_BACKEND={backend}: unset it", code="usage.export-backend")
@@ -249,7 +250,7 @@ def _waveforms(bundle: Bundle, audio_paths: Sequence[str]) -> tuple[str, list[np
                 log.debug("%s", error)
     if by_label:
         return f"{len(by_label)} training tracks", list(by_label.values())
-    return "a generated signal, because no training track exists any more", [_generated(bundle.spec)]
+    return "a generated signal, because no training track can be read any more", [_generated(bundle.spec)]
 
 
 def _decoded(path: str, spec: FeatureSpec) -> np.ndarray:
@@ -268,12 +269,12 @@ def _generated(spec: FeatureSpec) -> np.ndarray:
     return np.asarray(noise + 0.3 * np.sin(2 * np.pi * (100 + 150 * time_s) * time_s), np.float32)
 
 
-def _verify(differences: Sequence[float], on: str, path: Path) -> None:
-    worst = float(np.max(differences))
-    if not worst <= TOLERANCE:  # true for NaN too
+def _verify(differences: Sequence[float], data: str, path: Path) -> None:
+    largest = float(np.max(differences))
+    if not largest <= TOLERANCE:  # true for NaN too
         raise MirexError(
-            f"{path}: not written: on {on} a probability is {worst:.1e} from that of the Keras networks, "
+            f"{path}: not written: on {data} a probability differs by {largest:.1e} from that of the Keras networks, "
             f"more than {TOLERANCE}",
             code="model.export-differs",
         )
-    log.info("verified on %s: at most %.1e from the probabilities of the Keras networks", on, worst)
+    log.info("verified on %s: at most %.1e from the probabilities of the Keras networks", data, largest)

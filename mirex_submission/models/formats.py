@@ -1,7 +1,7 @@
-"""Networks as TensorFlow functions, written in the formats of other programs, and read back as those would run them.
+"""Networks as TensorFlow functions, written in the formats of other programs and read as these programs read them.
 
-Keras' `Model.export` writes the same formats, but names neither the output nor the waveform's signature, and drops the
-metadata: so the functions are made here. `about`, a JSON object of class names and feature parameters, goes with them.
+Keras' `Model.export` writes the same formats, but without names of outputs, a signature for waveforms, or metadata, so
+the functions are made here. `about`, a JSON object of class names and feature parameters, is stored with them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from mirex_submission.features.spec import FeatureSpec
 Run: TypeAlias = Callable[[np.ndarray], np.ndarray]
 
 ABOUT = "mirex.json"
-_OPSET = 17  # of ONNX: from 2022, which every runtime that is still kept can run
+_OPSET = 17  # of ONNX, from 2022: every maintained runtime supports it
 
 
 def of_segments(models: Sequence[Callable[..., Any]], spec: FeatureSpec) -> Any:
@@ -57,7 +57,7 @@ def of_segments(models: Sequence[Callable[..., Any]], spec: FeatureSpec) -> Any:
 def of_waveform(classify_segments: Any, n_classes: int, spec: FeatureSpec) -> Any:
     """Make the tf.function of the waveform of a whole track.
 
-    Segments are computed one after the other, so that memory does not grow beyond that of the waveform.
+    Segments are computed one after the other, so that only the waveform needs more memory for a longer track.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def of_waveform(classify_segments: Any, n_classes: int, spec: FeatureSpec) -> An
 
     def probabilities(waveform: Any) -> dict[str, Any]:
         with tf.control_dependencies([tf.debugging.assert_positive(tf.size(waveform), "the waveform is empty")]):
-            n = tf.size(waveform)  # known only after the check: else the division may fail first
+            n = tf.size(waveform)  # inside the block, or the division could fail before the check
         n_times = -(-spec.segment_samples // n)
         whole = tf.tile(waveform, [n_times])[: tf.maximum(n, spec.segment_samples)]
         segments = tf.signal.frame(whole, spec.segment_samples, spec.frames_between_segments * spec.hop)
@@ -98,9 +98,10 @@ def of_waveform(classify_segments: Any, n_classes: int, spec: FeatureSpec) -> An
 
 
 def save(folder: Path, about: str, models: Sequence[Any], signatures: Mapping[str, Any]) -> None:
-    """Write a SavedModel: the tf.functions by the names of their signatures, with `models`, whose variables they use.
+    """Write a SavedModel of tf.functions, keyed by the names of their signatures. Raises OSError.
 
-    Raises OSError. `about` is the file mirex.json in assets.extra, TensorFlow's place for what users add.
+    The functions use the variables of `models`. `about` becomes the file mirex.json in assets.extra, TensorFlow's
+    folder for additional files.
     """
     _save(folder, models, signatures)
     extra = folder / "assets.extra"
@@ -113,12 +114,12 @@ def _save(folder: Path, models: Sequence[Any], signatures: Mapping[str, Any]) ->
     module.models = list(models)
     try:
         tf.saved_model.save(module, str(folder), signatures=dict(signatures))
-    except tf.errors.OpError as error:  # how it reports errors of the disk
+    except tf.errors.OpError as error:  # TensorFlow reports errors of the disk so
         raise OSError(errno.EIO, error.message) from error
 
 
 def saved_model(folder: Path) -> Callable[[str, np.ndarray], np.ndarray]:
-    """Load a SavedModel; the function takes the name of a signature and its input, and returns class probabilities."""
+    """Load a SavedModel as a function from the name of a signature and its input to class probabilities."""
     loaded = tf.saved_model.load(str(folder))
 
     def run(name: str, x: np.ndarray) -> np.ndarray:
@@ -132,8 +133,8 @@ def saved_model(folder: Path) -> Callable[[str, np.ndarray], np.ndarray]:
 def to_tflite(of_segments: Any, beside: Path) -> bytes:
     """Convert the function of segments to TFLite (LiteRT), float32, for any number of segments.
 
-    beside : a folder for a SavedModel of it. By itself the converter makes one in the system's folder for temporary
-        files, and where that cannot be written drops the names of input and output without a word.
+    beside : a folder for an intermediate SavedModel. The converter would make it in the system's folder for temporary
+        files; if that is not writable, it silently drops the names of input and output.
 
     Raises OSError.
     """
@@ -145,13 +146,13 @@ def to_tflite(of_segments: Any, beside: Path) -> bytes:
 def tflite_model(data: bytes) -> Run:
     """Load a TFLite model."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that tf.lite will be removed
+        warnings.simplefilter("ignore")  # TensorFlow warns that tf.lite will be removed
         runner = tf.lite.Interpreter(model_content=data).get_signature_runner()
     return lambda segments: np.asarray(runner(log_mel=segments)["probabilities"])
 
 
 def to_onnx(of_segments: Any, about: str) -> bytes:
-    """Convert the function of segments to ONNX; each value of `about` becomes JSON text in its metadata_props."""
+    """Convert the function of segments to ONNX; the values of `about` become JSON texts in its metadata_props."""
     import onnx
     import tf2onnx
 
@@ -173,9 +174,9 @@ def onnx_model(data: bytes) -> Run:
 
 
 def _frozen(function: Any) -> Any:
-    """Return the same function with constants for all that it captured.
+    """Return the same function with constants in place of variables.
 
-    Without it TFLite's converter loses the variables of Keras 3, and tf2onnx makes inputs of the standardisation.
+    TFLite's converter would lose the variables of Keras 3, and tf2onnx would turn the standardisation into inputs.
     """
     constants = convert_variables_to_constants_v2(function.get_concrete_function())
     signature = function.input_signature

@@ -1,4 +1,4 @@
-"""How far a track is from the nearest training track, in standard deviations of the features.
+"""Distance of a track to the nearest training track, in standard deviations of the features.
 
 A track is described by the vectors of its views, or by mean and standard deviation of each Mel band.
 """
@@ -16,8 +16,8 @@ from mirex_submission.features.store import Header
 from mirex_submission.features.views import track_vector
 
 LIKENESS = "likeness"  # its name among the weights of a model
-MOST_TRACKS = 2000  # that are kept
-_CLIP = 4.0  # standard deviations: one odd column must not decide
+MOST_TRACKS = 2000  # training tracks that a model keeps
+_CLIP = 4.0  # standard deviations: a single outlying column must not decide
 
 
 def descriptor(specs: Sequence[Spec], features: Sequence[tuple[Header, np.ndarray]]) -> np.ndarray:
@@ -38,13 +38,13 @@ class Likeness:
     Parameters
     ----------
     mean, scale : np.ndarray [shape=(n_columns,), float64]
-        Of the standardisation.
+        Mean and standard deviation of the columns, for the standardisation.
     vectors : np.ndarray [shape=(n_tracks, n_columns), float32]
         Standardised descriptors of training tracks.
     groups : np.ndarray [shape=(n_tracks,), int64]
         Group of each of these tracks.
     distances : np.ndarray [shape=(n_tracks,), float64]
-        From each to the nearest one of another group; infinite where all are of one group.
+        Distance from each track to the nearest one of another group; infinite if all are of one group.
     """
 
     mean: np.ndarray
@@ -68,12 +68,12 @@ class Likeness:
         return dataclasses.replace(empty, vectors=vectors, distances=np.sqrt(squares.min(axis=1)))
 
     def distance(self, described: np.ndarray) -> float:
-        """Return the root mean square of the differences between a descriptor and the nearest one, over the columns."""
+        """Return the root mean square difference, over the columns, between a descriptor and the nearest one."""
         squares = np.square(self.vectors - self._standardised(described)).mean(axis=1, dtype=np.float64)
         return float(np.sqrt(squares.min()))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all of it as named arrays, for storing."""
+        """Return all fields as named arrays, for storing."""
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def _standardised(self, described: np.ndarray) -> np.ndarray:
@@ -81,7 +81,7 @@ class Likeness:
 
 
 def of_arrays(arrays: dict[str, np.ndarray]) -> Likeness:
-    """Make a Likeness of what its `arrays` returned. Raises ValueError if the arrays are not those of one."""
+    """Make a Likeness from the result of `Likeness.arrays`. Raises ValueError if the arrays are invalid."""
     types = {
         "mean": np.float64,
         "scale": np.float64,
@@ -94,8 +94,8 @@ def of_arrays(arrays: dict[str, np.ndarray]) -> Likeness:
     n, columns = len(arrays["groups"]), arrays["mean"].shape
     shapes = {"mean": columns, "scale": columns, "vectors": (n, *columns), "groups": (n,), "distances": (n,)}
     if not n or len(columns) != 1 or any(array.shape != shapes[name] for name, array in arrays.items()):
-        raise ValueError("arrays of other sizes than those of training tracks to compare with")
+        raise ValueError("the arrays have other sizes than those of training tracks to compare with")
     finite = all(np.isfinite(arrays[name]).all() for name in ("mean", "scale", "vectors"))
     if not finite or not (arrays["scale"] > 0).all() or not (arrays["distances"] >= 0).all():
-        raise ValueError("values that training tracks to compare with cannot have")
+        raise ValueError("the arrays have values that training tracks to compare with cannot have")
     return Likeness(**arrays)

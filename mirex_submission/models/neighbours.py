@@ -1,4 +1,4 @@
-"""The training tracks that are nearest to a clip, by their features that the scratch folder still holds."""
+"""The training tracks that are nearest to a clip, by the features that the scratch folder still has."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from mirex_submission.training.kernel_machine import join
 N_NEAREST = 6
 OF_VIEWS = "distance in the components of the views on which the classifier decides"
 OF_NETWORKS = (
-    "distance of the mean and the deviation of each log-Mel band over the clip, standardised as the network does: what "
-    "sounds alike, and not what the network's layers hold for alike"
+    "distance of the mean and the deviation of each log-Mel band over the clip, standardised as the network does: it "
+    "compares the sound, not the activations of the network's layers"
 )
 
 
@@ -30,13 +30,13 @@ class Neighbours:
     Parameters
     ----------
     tracks : list of (TrainedTrack, float)
-        Each with its distance, nearest first; 1 is the mean distance of the clip to all of them.
+        Tracks with their distances, nearest first; 1 is the mean distance of the clip to all compared tracks.
     n_compared : int
-        Training tracks whose features the scratch folder holds.
+        Number of training tracks whose features the scratch folder has.
     n_trained : int
-        Training tracks.
+        Number of training tracks.
     space : str
-        What the distance is of.
+        Description of the distance.
     """
 
     tracks: list[tuple[TrainedTrack, float]]
@@ -57,7 +57,7 @@ def nearest(
     bundle, predictor : AnyBundle, Predictor
         The model.
     features : list of (Header, np.ndarray)
-        Of the clip, for each spec of the model.
+        Features of the clip, for each spec of the model.
     """
     place = _place_of(folder, bundle, predictor)
     here = place([matrix for _, matrix in features])
@@ -78,7 +78,7 @@ def nearest(
 def _place_of(
     folder: Path, bundle: AnyBundle, predictor: NetworkPredictor | ViewPredictor
 ) -> Callable[[list[np.ndarray]], np.ndarray]:
-    """Return the function from a track's matrices to its place in the space in which distances are taken."""
+    """Return the function from a track's matrices to its point in the space of the distances."""
     if isinstance(predictor, ViewPredictor):
         views, projections = [spec.view for spec in predictor.bundle.specs], predictor.classifier.projections
         return lambda matrices: join(

@@ -1,8 +1,8 @@
-"""Which regions of a clip decide its class: each one is turned down in turn, and the model is asked again.
+"""The regions of a clip that decide its class: each region is attenuated in turn, and the model predicts again.
 
-A region is a time window in a frequency band. It is taken out of the audio itself, so that any model can be asked,
-whatever features it has. The clip is the sum of its regions: filters without phase shift divide it into bands, and
-overlapping windows divide these in time.
+A region is a time window in a frequency band. It is removed from the audio itself, so the method works for models with
+any features. The clip is the sum of its regions: filters without phase shift divide it into bands, and overlapping
+windows divide the bands in time.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from mirex_submission.features.filterbank import hz_to_mel, mel_to_hz
 
 N_BANDS = 6
 _MOST_WINDOWS, _LEAST_WINDOW_S = 8, 0.5
-FALL_DB = 30  # of a region that is taken out, and not all, for digital silence is like no recording
+FALL_DB = 30  # attenuation of a removed region; not more, because recordings have no digital silence
 _GAIN = 10 ** (-FALL_DB / 20)
 _RAMP_S = 0.05  # half the time in which a window fades in
-_RAMP_BANDS = 0.1  # half the width of the slope between two bands, of a band's width
-_LARGEST_SHARE = 0.2  # of all regions that are marked
-_LEAST_SCORE = 0.25  # of a marked region, of the highest score
-_LEAST_REGAINED = 0.1  # log-odds by a region alone that is needed, of those by the best one
-_SUFFICIENT = 0.8  # of the fall without all the best regions, by the needed ones: else all stay marked
-_LEAST_FALL = 0.01  # of the probability, for a deletion test that is passed
+_RAMP_BANDS = 0.1  # half the width of the slope between two bands, relative to the width of a band
+_LARGEST_SHARE = 0.2  # largest share of the regions that is marked
+_LEAST_SCORE = 0.25  # least score of a marked region, relative to the highest score
+_LEAST_REGAINED = 0.1  # least log-odds that a needed region regains alone, relative to the best region
+_SUFFICIENT = 0.8  # least share of the fall by the best regions that the needed ones must cause, or all best are marked
+_LEAST_FALL = 0.01  # least fall of the probability in a passed deletion test
 N_RANDOM = 10  # sets of random regions in the deletion test
 _LEAST_PROBABILITY = 1e-9
 
-Ask = Callable[[np.ndarray], float]  # samples to the probability of the class that is explained
+Predict = Callable[[np.ndarray], float]  # samples to the probability of the class that is explained
 
 
 class Regions:
@@ -67,13 +67,13 @@ class Regions:
         return len(self._windows), len(self._bands)
 
     def without(self, chosen: np.ndarray) -> np.ndarray:
-        """Return the samples of the clip with the chosen regions [n_windows, n_bands], bool, turned down."""
+        """Return the samples of the clip with the chosen regions [n_windows, n_bands], bool, attenuated."""
         gains = np.where(chosen, np.float32(_GAIN), np.float32(1)).T @ self._windows
         return np.asarray(np.einsum("bt,bt->t", gains, self._bands))
 
 
 def _shares(x: np.ndarray, edges: np.ndarray, ramp: float) -> np.ndarray:
-    """Share each point out to the parts between the edges, [n_parts, n], with cosine slopes at the edges."""
+    """Compute the share of each point in the parts between the edges, [n_parts, n], with cosine slopes at the edges."""
     slopes = [np.clip((x - edge) / (2 * ramp) + 0.5, 0, 1) for edge in edges[1:-1]]
     above = [np.ones_like(x), *(0.5 - 0.5 * np.cos(np.pi * slope) for slope in slopes), np.zeros_like(x)]
     return -np.diff(above, axis=0)
@@ -81,24 +81,24 @@ def _shares(x: np.ndarray, edges: np.ndarray, ramp: float) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False)
 class Occlusion:
-    """What became of the probability of a class.
+    """Probabilities of a class without parts of a clip, and the regions that decide.
 
     Parameters
     ----------
     probability : float
-        Of the whole clip.
+        Probability for the whole clip.
     edges_s, edges_hz : np.ndarray
         Edges of the windows and bands.
     without_window, without_band, without_region : np.ndarray
         Probability without a window [n_windows], a band [n_bands], a region [n_windows, n_bands].
     scores : np.ndarray [shape=(n_windows, n_bands)]
-        Log-odds that the class loses by a region.
+        Log-odds that the class loses without a region.
     marked : np.ndarray [shape=(n_windows, n_bands), bool]
-        The regions that decided.
+        The regions that decide.
     without_marked : float
-        Probability without all of them.
+        Probability without all marked regions.
     without_random : np.ndarray
-        Probability without as many random regions, several times.
+        Probabilities without as many random regions, one for each random set.
     """
 
     probability: float
@@ -114,37 +114,39 @@ class Occlusion:
 
     @property
     def fall(self) -> float:
-        """By how much the probability falls without the marked regions."""
+        """Fall of the probability without the marked regions."""
         return self.probability - self.without_marked
 
     @property
     def random_fall(self) -> float:
-        """By how much it falls without random regions, on average."""
+        """Mean fall of the probability without random regions."""
         return self.probability - float(self.without_random.mean())
 
     @property
     def n_beaten(self) -> int:
-        """How many sets of random regions lower it less than the marked ones."""
+        """Number of random sets that lower the probability less than the marked regions do."""
         return int((self.without_random > self.without_marked).sum())
 
     @property
     def passed(self) -> bool:
-        """Whether the marked regions lower it noticeably, and more than random ones do."""
+        """Whether the marked regions lower the probability noticeably, and more than random ones do."""
         return self.fall > max(self.random_fall, _LEAST_FALL)
 
 
-def occlude(regions: Regions, ask: Ask, *, threads: int = 1, advance: Callable[[], object] = lambda: None) -> Occlusion:
-    """Take out windows, bands and regions; mark those that decide; then test the marks by deletion.
+def occlude(
+    regions: Regions, predict: Predict, *, threads: int = 1, advance: Callable[[], object] = lambda: None
+) -> Occlusion:
+    """Remove windows, bands and regions; mark the regions that decide; then test the marks by deletion.
 
     Parameters
     ----------
     regions : Regions
-    ask : callable
-        Samples to the probability of the class.
+    predict : callable
+        Function from samples to the probability of the class.
     threads : int
-        Calls of `ask` side by side.
+        Number of parallel calls of `predict`.
     advance : callable
-        Called after each call of `ask`; there are `n_questions(regions)`.
+        Called after each call of `predict`, `n_predictions(regions)` times at most.
     """
     n_windows, n_bands = regions.shape
     windows, bands = np.eye(n_windows, dtype=bool)[:, :, None], np.eye(n_bands, dtype=bool)[:, None, :]
@@ -157,7 +159,7 @@ def occlude(regions: Regions, ask: Ask, *, threads: int = 1, advance: Callable[[
 
         def without(chosen: Iterable[np.ndarray]) -> np.ndarray:
             def one(cells: np.ndarray) -> float:
-                return ask(regions.without(cells))
+                return predict(regions.without(cells))
 
             probabilities = []
             for probability in pool.map(one, chosen):
@@ -170,10 +172,10 @@ def occlude(regions: Regions, ask: Ask, *, threads: int = 1, advance: Callable[[
         without_window, without_band, without_region = map(without, single)
         without_region = without_region.reshape(regions.shape)
         lost = [_log_odds(probability) - _log_odds(p) for p in (without_window, without_band, without_region)]
-        # A region alone changes little: a share of what its whole window and its whole band change makes it surer.
+        # One region changes little, so its score also has a share of the change by its whole window and whole band.
         scores = lost[0][:, None] / n_bands + lost[1] / n_windows + lost[2]
         best = _best(scores)
-        # A region is needed if the class regains much by it alone, while all the others are out.
+        # A region is needed if the class regains much by this region alone, without all the other best ones.
         without_best, *with_one = without([best, *_each_left_out(best)])
         needed = best.copy()
         needed[best] = _needed(_log_odds(np.array(with_one)) - _log_odds(without_best))
@@ -187,8 +189,8 @@ def occlude(regions: Regions, ask: Ask, *, threads: int = 1, advance: Callable[[
     )  # fmt: skip
 
 
-def n_questions(regions: Regions) -> int:
-    """Count the calls of `ask` that `occlude` makes at most."""
+def n_predictions(regions: Regions) -> int:
+    """Count the calls of `predict` that `occlude` makes at most."""
     n_windows, n_bands = regions.shape
     n_regions = n_windows * n_bands
     return 1 + n_windows + n_bands + n_regions + 1 + _most_marked(n_regions) + 1 + N_RANDOM
@@ -204,7 +206,7 @@ def _log_odds(probabilities: np.ndarray) -> np.ndarray:
 
 
 def _best(scores: np.ndarray) -> np.ndarray:
-    """Choose the regions of the highest scores: at least one, and no more than a share of all."""
+    """Choose the regions with the highest scores: at least one, and at most a share of all."""
     flat = scores.ravel()
     best = np.argsort(-flat, kind="stable")[: _most_marked(flat.size)]
     marked = np.zeros(flat.size, bool)
@@ -214,7 +216,7 @@ def _best(scores: np.ndarray) -> np.ndarray:
 
 
 def _each_left_out(marked: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the marked regions without one of them, in turn for each."""
+    """Yield the marked regions without one of them, for each one in turn."""
     for cell in np.argwhere(marked):
         others = marked.copy()
         others[tuple(cell)] = False
@@ -222,7 +224,7 @@ def _each_left_out(marked: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _needed(regained: np.ndarray) -> np.ndarray:
-    """Tell which regions are needed, of what the class regains by each: one at least."""
+    """Return which regions are needed, at least one, from the log-odds that the class regains by each region."""
     best = regained.argmax()
     needed = (regained > 0) & (regained >= _LEAST_REGAINED * regained[best])
     needed[best] = True
@@ -230,7 +232,7 @@ def _needed(regained: np.ndarray) -> np.ndarray:
 
 
 def _random_sets(marked: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield sets of as many random regions, the same for the same number."""
+    """Yield sets of as many random regions as are marked; equal numbers give equal sets."""
     rng = np.random.default_rng(0)
     for _ in range(N_RANDOM):
         yield rng.permutation(marked.ravel()).reshape(marked.shape)

@@ -1,4 +1,4 @@
-"""Trained models and stored features to class probabilities and one label a track."""
+"""Prediction: class probabilities and one label for each track, from trained models and stored features."""
 
 from __future__ import annotations
 
@@ -26,28 +26,28 @@ from mirex_submission.networks.epoch import cut
 from mirex_submission.system.paths import full_path
 from mirex_submission.training.segments import segment_starts
 
-_AT_ONCE = 1000  # segments: those of hours would fill memory
+_AT_ONCE = 1000  # segments: all segments of hours of audio would fill memory
 
 
 class Predictor(Protocol):
-    """A model in memory, asked track by track: a track's probabilities depend on nothing else in the list."""
+    """A model in memory that predicts track by track: the other tracks of a list have no influence."""
 
     def predict(self, features: Sequence[tuple[Header, np.ndarray]]) -> tuple[int, np.ndarray]:
-        """Return class and class probabilities [n_classes] of a track with these features, one for each spec."""
+        """Return class and class probabilities [n_classes] of a track from its features, one for each spec."""
 
 
 class NetworkPredictor:
-    """The networks of a bundle: segments -> softmax -> vote. A track's segments are always batches of their own."""
+    """The networks of a bundle: segments -> softmax -> vote. A batch never has segments of two tracks."""
 
     def __init__(self, folder: Path, bundle: Bundle, engine: Engine) -> None:
-        """Load the networks. Raises ModelError where one cannot be loaded."""
+        """Load the networks. Raises ModelError if one cannot be loaded."""
         self.bundle = bundle
         try:
             self.networks = [
                 engine.network(architecture, load_weights(folder, bundle, architecture), n_frames=bundle.spec.n_frames)
                 for architecture in bundle.recipe.networks
             ]
-        except UsageError as error:  # an added one that is broken
+        except UsageError as error:  # the package of an added network is missing or broken
             raise ModelError(f"{folder}: {error.text}", code=error.code) from error
 
     def predict(self, features: Sequence[tuple[Header, np.ndarray]]) -> tuple[int, np.ndarray]:
@@ -75,7 +75,7 @@ class ViewPredictor:
     """The classifier of a bundle of views."""
 
     def __init__(self, folder: Path, bundle: ViewBundle) -> None:
-        """Load the classifier. Raises ModelError where it cannot be loaded."""
+        """Load the classifier. Raises ModelError if it cannot be loaded."""
         self.bundle = bundle
         self.classifier = load_classifier(folder, bundle)
 
@@ -98,7 +98,7 @@ def vote(probabilities: np.ndarray, how: str) -> tuple[int, np.ndarray]:
         Class probabilities of its segments, [n_segments, n_classes].
     how : {"mean", "majority"}
         "mean": the class of the highest mean probability, which the authors call maximum probability. "majority": the
-        class that most segments choose; the mean decides between equals.
+        class that most segments choose; the mean breaks ties.
 
     Returns
     -------

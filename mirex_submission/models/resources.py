@@ -1,4 +1,4 @@
-"""What today's challenges want declared of a model: its size, its operations, and the data that trained it."""
+"""The resources of a model that challenges ask for: its size, its operations, and its training data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mirex_submission.models.bundle import AnyBundle, Bundle, TrainedTrack, View
 from mirex_submission.networks.sizes import ARCHITECTURES, multiply_accumulates
 from mirex_submission.training.segments import n_segments
 
-CLIP_S = 30  # for which operations are counted and time is measured
+CLIP_S = 30  # length of the clip for which operations are counted and time is measured
 _FEATURE_NOTE = "n log2(n) for each Fourier transform of n samples, and matrix products; decoding is not counted"
 
 
@@ -86,7 +86,7 @@ def _classifier(folder: Path, bundle: ViewBundle) -> dict[str, Any]:
 
 
 def _hours(folder: Path, bundle: AnyBundle) -> dict[str, Any]:
-    """Sum the durations of the training tracks that are known from stored features, or from files still there."""
+    """Sum the durations of the training tracks, as far as stored features or the audio files still give them."""
     scratch = folder.parent.parent if folder.parent.name == "models" else folder.parent
     store = FeatureStore(scratch, bundle.specs[0])
     durations = [seconds for track in bundle.tracks if (seconds := _duration(track, store)) is not None]

@@ -1,4 +1,4 @@
-"""Which cells of a clip's log-Mel picture decide its class, by the gradients of networks that Keras computes."""
+"""The cells of a clip's log-Mel spectrogram that decide its class, by gradients of networks that Keras computes."""
 
 from __future__ import annotations
 
@@ -20,16 +20,17 @@ class Differentiable(Protocol):
 
 
 def saliency(predictor: NetworkPredictor, features: Features, target: int) -> np.ndarray | None:
-    """Compute how much each cell counts for or against the class, in the segments that follow each other.
+    """Compute how much each cell counts for or against the class, in consecutive segments.
 
-    It is the gradient of the logarithm of the probability, times what the cell differs by from its band's mean over
-    the clip: to a first approximation what the class would lose if the cell were like its band. Networks are averaged.
+    The result is the gradient of the logarithm of the probability times the difference between the cell and its band's
+    mean over the clip. To a first approximation, the class would lose this much if the cell had the mean of its band.
+    Several networks are averaged.
 
     Returns
     -------
     np.ndarray [shape=(n_frames, n_bands)], or None
-        None where the native kernel computes the networks, which gives no gradients of its input. 0 in the frames
-        behind the last whole segment.
+        None if the native kernel computes the networks, because it has no gradients of its input. The frames behind the
+        last whole segment are 0.
     """
     networks = [network for network in predictor.networks if isinstance(network, Differentiable)]
     if not networks:

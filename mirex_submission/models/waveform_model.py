@@ -1,4 +1,4 @@
-"""A model that is asked for waveforms: to explain what it makes of a clip, and of the clip with something taken out."""
+"""A model that predicts from waveforms, to explain its prediction for a clip and for the clip without some regions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mirex_submission.models.prediction import NetworkPredictor, Predictor
 from mirex_submission.training.segments import segment_starts
 
 Features = list[tuple[Header, np.ndarray]]
-_PIECE_S = 3.0  # of a clip, for a model without segments
+_PIECE_S = 3.0  # length of a piece of a clip, for a model without segments
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,15 +36,15 @@ class Pieces:
 
 
 class WaveformModel:
-    """A model and one clip, whose segments stay the same whatever is taken out.
+    """A model and one clip, whose segments stay the same when regions of the clip are removed.
 
     Parameters
     ----------
     bundle : Bundle or ViewBundle
     predictor : Predictor
-        That of the bundle.
+        Predictor of the bundle.
     headers : sequence of Header
-        Of the clip's features, one for each spec of the bundle.
+        Headers of the clip's features, one for each spec of the bundle.
     """
 
     def __init__(self, bundle: AnyBundle, predictor: Predictor, headers: Sequence[Header]) -> None:
@@ -52,12 +52,12 @@ class WaveformModel:
 
     @property
     def has_own_threads(self) -> bool:
-        """Whether it must be asked once at a time: networks have threads of their own, and added views may fail."""
+        """Whether it must predict one clip at a time: networks use threads, and added views may not be thread-safe."""
         return isinstance(self.bundle, Bundle) or not {spec.view for spec in self.bundle.specs} <= set(OWN)
 
     @property
     def least_s(self) -> float:
-        """The shortest clip that has a piece."""
+        """Shortest duration of a clip that has a piece."""
         spec = self.bundle.specs[0]
         return spec.segment_samples / spec.rate_hz if isinstance(spec, FeatureSpec) else _PIECE_S
 
@@ -74,7 +74,7 @@ class WaveformModel:
         return self.predictor.predict(self.features(samples))
 
     def pieces(self, samples: np.ndarray) -> Pieces:
-        """Compute class probabilities over time: of consecutive segments, or of pieces as if each were a clip."""
+        """Compute class probabilities over time: of consecutive segments, or of pieces that are treated as clips."""
         spec = self.bundle.specs[0]
         if isinstance(self.predictor, NetworkPredictor):
             assert isinstance(spec, FeatureSpec)
@@ -89,6 +89,6 @@ class WaveformModel:
 
 
 def consecutive_starts(predictor: NetworkPredictor, header: Header, frames: np.ndarray) -> np.ndarray:
-    """Return the first frames of the segments that follow each other, whatever segments the recipe has."""
+    """Return the first frames of consecutive segments, whatever segments the recipe has."""
     recipe = dataclasses.replace(predictor.bundle.recipe, segments="consecutive")
     return segment_starts(len(frames), header.content, predictor.bundle.spec, recipe)

@@ -33,8 +33,8 @@ class Network(Protocol):
         Yields
         ------
         (int, float, int)
-            From time to time: how many segments were trained on since the last time, the sum of their losses, and how
-            many of them were classified correctly.
+            Repeatedly: the number of segments since the last yield, the sum of their losses, and how many of them were
+            classified correctly.
         """
 
 
@@ -66,16 +66,16 @@ class Engine:
 
     @property
     def on_gpu(self) -> bool:
-        """Return whether it computes on a GPU."""
+        """Return whether the engine computes on a GPU."""
         return self.keras is not None and self.keras.n_gpus > 0
 
     @property
     def n_replicas(self) -> int:
-        """Return on how many devices one model is trained."""
+        """Return the number of devices that train one model together."""
         return self.keras.strategy.num_replicas_in_sync if self.keras and self.keras.strategy else 1
 
     def network(self, architecture: str, weights: Weights, *, n_frames: int) -> Network:
-        """Make a network of these weights, for segments of `n_frames` frames."""
+        """Make a network with these weights, for segments of `n_frames` frames."""
         if self.keras is None:
             return NativeNetwork(architecture, weights, threads=self.threads)
         from mirex_submission.networks.keras_network import KerasNetwork
@@ -103,12 +103,12 @@ class Engine:
 
 
 def check_device(device: str) -> None:
-    """Check without starting Keras that the system has a GPU if one is requested.
+    """Check, without starting Keras, that the system has a GPU if one is requested.
 
     Raises
     ------
     DeviceError
-        The system has no device of a GPU.
+        The system has no GPU device.
     """
     if device.startswith("gpu") and not _may_have_gpu():
         raise _no_gpu(len(_numbers(device)), 0, "this system (no /dev/nvidia*, /dev/kfd or /dev/dxg)")
@@ -123,7 +123,7 @@ def needs_keras(device: str, networks: Collection[str], engine: str = "auto") ->
 
 
 def _keras_computes(networks: Collection[str]) -> bool:
-    """Return whether Keras computes these networks even on a CPU, if no engine is requested."""
+    """Return whether Keras computes these networks even on a CPU when no engine is requested."""
     return bool(os.environ.get("KERAS_BACKEND")) or compiled is None or not set(networks) <= set(ARCHITECTURES)
 
 
@@ -142,7 +142,7 @@ def start(
     Parameters
     ----------
     device : str
-        "cpu"; "gpu", the first one; "gpu:1,2", those; or "auto": a GPU if there is one.
+        "cpu"; "gpu": the first GPU; "gpu:1,2": GPUs 1 and 2; "auto": a GPU if there is one.
     threads : int
         Threads of the computation.
     seed : int
@@ -150,7 +150,7 @@ def start(
     networks : collection of str
         Networks to compute; the native kernel has only the paper's.
     precision : {"float32", "auto"}
-        "auto": bfloat16 between input and logits where a GPU has it.
+        "auto": bfloat16 between input and logits where a GPU supports it.
     together : bool
         Train one model on all these GPUs.
     engine : {"auto", "keras", "native"}
@@ -176,7 +176,7 @@ def start(
         raise _no_gpu(len(gpus), keras.n_gpus, keras.description)
     if keras.n_gpus or engine == "keras" or _keras_computes(networks):
         return _with_keras(keras, threads, precision)
-    return _native(threads)  # what looked like a GPU is none
+    return _native(threads)  # the system has a device file of a GPU, but Keras' backend cannot use it
 
 
 def _native(threads: int) -> Engine:
@@ -227,7 +227,7 @@ def _with_keras(keras: Keras, threads: int, precision: str) -> Engine:
 
 
 def _numbers(device: str) -> list[int]:
-    """Return the numbers of the GPUs that are named, or of the first one."""
+    """Return the numbers of the GPUs in `device`; without numbers, that of the first GPU."""
     numbers = device.partition(":")[2]
     return [int(number) for number in numbers.split(",")] if numbers else [0]
 
@@ -243,5 +243,5 @@ def _no_gpu(n_requested: int, n_present: int, by: str) -> DeviceError:
 
 
 def _may_have_gpu() -> bool:
-    """Return whether the system has a device that may be a GPU: asking Keras' backend takes seconds."""
+    """Return whether the system has a device file of a GPU: a question to Keras' backend would take seconds."""
     return any(Path("/dev").glob("nvidia[0-9]*")) or any(Path(f"/dev/{name}").exists() for name in ("dxg", "kfd"))

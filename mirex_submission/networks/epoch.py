@@ -1,4 +1,4 @@
-"""One pass over the segments of a training, as it is handed to the engine that computes the network."""
+"""One pass over the training segments, in the form that an engine takes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Epoch:
     targets : np.ndarray
         Class of each segment, integers [n_segments].
     class_weights : np.ndarray or None
-        Weight of the loss for each class, float32 [n_classes]; None for 1.
+        Weight of the loss for each class, float32 [n_classes]; None: all weights are 1.
     order : np.ndarray
         Indices of the segments in the order of the training, integers [n_segments].
     batch_size : int
@@ -56,7 +56,7 @@ class Epoch:
         return np.random.default_rng(self.dropout_seed)
 
     def weights(self, batch: np.ndarray) -> np.ndarray:
-        """Return the weights of the losses of these segments, float32 [len(batch)]."""
+        """Return the loss weight of each segment of a mini-batch, float32 [len(batch)]."""
         if self.class_weights is None:
             return np.ones(len(batch), np.float32)
         return np.asarray(self.class_weights[self.targets[batch]])

@@ -1,4 +1,4 @@
-"""How the probability of a class changes with the input of a network, by Keras' backend."""
+"""Gradients of a class's probability with respect to the network's input, by Keras' backend."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def gradients(model: keras.Model, segments: np.ndarray, target: int) -> np.ndarr
     Parameters
     ----------
     model : keras.Model
-        From segments to class probabilities.
+        Model from segments to class probabilities.
     segments : np.ndarray [shape=(n, n_bands, n_frames), float32]
     target : int
         The class.
@@ -25,8 +25,8 @@ def gradients(model: keras.Model, segments: np.ndarray, target: int) -> np.ndarr
     """
 
     def sum_of_logarithms(x: Any) -> Any:
-        of_target = model(x, training=False)[:, target]
-        return keras.ops.sum(keras.ops.log(keras.ops.maximum(of_target, 1e-30)))
+        probabilities = model(x, training=False)[:, target]
+        return keras.ops.sum(keras.ops.log(keras.ops.maximum(probabilities, 1e-30)))
 
     x = keras.ops.convert_to_tensor(np.ascontiguousarray(segments))
     match keras.backend.backend():
@@ -36,13 +36,13 @@ def gradients(model: keras.Model, segments: np.ndarray, target: int) -> np.ndarr
             with tf.GradientTape() as tape:
                 tape.watch(x)
                 total = sum_of_logarithms(x)
-            by_input = tape.gradient(total, x)
+            gradient = tape.gradient(total, x)
         case "jax":
             import jax
 
-            by_input = jax.grad(sum_of_logarithms)(x)
+            gradient = jax.grad(sum_of_logarithms)(x)
         case _:
             x.requires_grad_(True)
             sum_of_logarithms(x).backward()
-            by_input = x.grad
-    return np.asarray(keras.ops.convert_to_numpy(by_input), np.float32)
+            gradient = x.grad
+    return np.asarray(keras.ops.convert_to_numpy(gradient), np.float32)

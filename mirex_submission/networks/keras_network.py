@@ -1,7 +1,6 @@
 """Networks computed by Keras 3: the paper's (paper.py) on a GPU or with any backend, and those that packages add.
 
-Training is Keras' own `fit`. Loops of our own, one call an epoch, were not faster on a CPU: docs/training.md has the
-figures.
+Keras' own `fit` trains them. Hand-written training loops were not faster on a CPU: docs/training.md has the figures.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from mirex_submission.networks.epoch import Epoch, cut, draw_kept
 from mirex_submission.networks.registry import NETWORKS, function_of
 from mirex_submission.networks.sizes import ARCHITECTURES, DENSE_UNITS, DROPOUT_RATE, Weights
 
-# Segments of one call of fit: few enough to keep memory small, enough for its overhead not to matter.
+# Segments in one call of fit: few enough for small memory, many enough that the overhead of a call does not matter.
 _SEGMENTS_A_CALL = 4096
-# TensorFlow on a GPU starts so many steps at once, for a step takes less time there than to start it.
+# Steps that TensorFlow starts at once on a GPU, where starting a step takes longer than the step itself.
 _STEPS_A_START = 32
 
 
@@ -52,7 +51,7 @@ def build(architecture: str, *, n_bands: int, n_frames: int, n_classes: int, dty
         return paper.build(architecture, **sizes, features=features)
     except MirexError:
         raise
-    except Exception as error:  # any exception of a stranger's function, as for segments that are too small
+    except Exception as error:  # the package's function may raise anything, for example if segments are too small
         raise UsageError(
             f"model {architecture}: the function of {package} fails on segments of {n_bands} bands x {n_frames} "
             f"frames: {type(error).__name__}: {error}",
@@ -63,7 +62,7 @@ def build(architecture: str, *, n_bands: int, n_frames: int, n_classes: int, dty
 def initial_weights(
     architecture: str, *, n_bands: int, n_frames: int, n_classes: int, mean: np.ndarray, std: np.ndarray, seed: int
 ) -> Weights:
-    """Draw the weights that a training of an added network starts from, by the initialisers of its layers.
+    """Draw the initial weights of an added network with the initialisers of its layers.
 
     Parameters
     ----------
@@ -72,7 +71,7 @@ def initial_weights(
     n_bands, n_frames, n_classes : int
         Size of a segment, and number of classes.
     mean, std : np.ndarray
-        Of each band, [n_bands], in log10 units; the network standardises its input with them.
+        Mean and standard deviation of each band, [n_bands], in log10 units, for the standardisation of the input.
     seed : int
         Seed of the initialisers.
 
@@ -88,9 +87,10 @@ def initial_weights(
 
 
 def _variables(architecture: str, model: keras.Model) -> dict[str, keras.Variable]:
-    """Return all variables that a training changes, by the names of the weights.
+    """Return all variables that a training changes, keyed by the names of the weights.
 
-    Those of an added network are numbered, because Keras numbers layers without a name through the whole process.
+    The variables of an added network are numbered here, because Keras' names of unnamed layers depend on the layers
+    that the process made before.
     """
     if architecture in ARCHITECTURES:
         return {variable.path: variable for variable in model.trainable_variables}
@@ -140,7 +140,7 @@ class KerasNetwork:
         strategy: Any = None,
     ) -> None:
         n_bands, n_classes = len(weights["standardise/mean"]), len(weights["class_probabilities/bias"])
-        # XLA made TensorFlow 1.4 to 20 times slower on a CPU; JAX always compiles, and PyTorch is not asked to.
+        # XLA made TensorFlow 1.4 to 20 times slower on a CPU. JAX always compiles; PyTorch runs uncompiled.
         on_tensorflow = keras.backend.backend() == "tensorflow"
         jit_compile = {"tensorflow": on_gpu and strategy is None, "jax": True}.get(keras.backend.backend(), False)
         self._given, self._is_papers = weights, architecture in ARCHITECTURES
@@ -152,7 +152,7 @@ class KerasNetwork:
             self._trained = self._training_model()
             self._trained.compile(
                 keras.optimizers.SGD(),
-                # Weights are divided by the size of the mini-batch: the sum is the mean, on several GPUs too.
+                # Sample weights are divided by the size of the mini-batch: the sum is the mean, on several GPUs too
                 keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction="sum"),
                 metrics=["accuracy"],
                 jit_compile=jit_compile,
@@ -162,11 +162,11 @@ class KerasNetwork:
         self._seeds = [variable for variable in self._trained.variables if id(variable) not in weights_of_layers]
 
     def _training_model(self) -> keras.Model:
-        """Return the model to logits, with the same layers and variables."""
+        """Return a model that ends at the logits, with the layers and variables of `self.model`."""
         head = self.model.get_layer("class_probabilities")
         if not self._is_papers:
             return keras.Model([self.model.input], head(head.input))
-        # In place of the dropout layer, the units that every engine drops: the same for the same seed.
+        # An input of kept units replaces the dropout layer, so that all engines drop the same units for the same seed.
         kept = keras.Input((DENSE_UNITS,), name="kept")
         y = keras.layers.Multiply(name="dropped", dtype="float32")([self.model.get_layer("dense").output, kept])
         return keras.Model([self.model.input, kept], head(y))
@@ -190,13 +190,13 @@ class KerasNetwork:
     @property
     def weights(self) -> Weights:
         """Return a copy of the weights."""
-        # The kernels of the paper's convolutions have one channel, which their weights leave out.
+        # Keras' kernels of the paper's convolutions have an axis of one input channel, which the weights leave out.
         values = {name: np.reshape(_value(v), self._given[name].shape) for name, v in self._variables.items()}
         return {name: values.get(name, given) for name, given in self._given.items()}
 
     def probabilities(self, segments: np.ndarray) -> np.ndarray:
         """Compute class probabilities; see `engine.Network`."""
-        # Several GPUs compute all segments each, and Keras concatenates their results.
+        # With several GPUs, each one computes all segments, and Keras concatenates the results.
         return np.asarray(self.model.predict_on_batch(np.ascontiguousarray(segments)))[: len(segments)]
 
     def gradients(self, segments: np.ndarray, target: int) -> np.ndarray:
@@ -208,10 +208,10 @@ class KerasNetwork:
     def train(self, epoch: Epoch) -> Iterator[tuple[int, float, int]]:
         """Train on the mini-batches of an epoch; see `engine.Network`."""
         dropout = epoch.dropout_rng()
-        # Not before fit, whose first call draws once more from the state of PyTorch, to build the model.
+        # The layers are seeded inside fit, because its first call builds the model, which draws from PyTorch's state.
         seed_layers = keras.callbacks.LambdaCallback(on_train_begin=lambda logs: self._seed_layers(dropout))
         self._trained.optimizer.learning_rate = epoch.learning_rate
-        # No call begins with the smaller last mini-batch: Keras cannot divide that among several GPUs.
+        # The smaller last mini-batch never begins a call, because Keras could not divide it among several GPUs.
         n_whole, n_a_call = len(epoch.order) // epoch.batch_size, max(1, _SEGMENTS_A_CALL // epoch.batch_size)
         for chosen in np.split(epoch.order, np.arange(n_a_call, n_whole, n_a_call) * epoch.batch_size):
             n = len(chosen)
@@ -232,8 +232,8 @@ class KerasNetwork:
             yield n, float(history["loss"][0]) * n, round(float(history["accuracy"][0]) * n)
 
     def _seed_layers(self, rng: np.random.Generator) -> None:
-        """Seed the layers that draw at random, so that a resumed training draws the same as a straight one."""
+        """Seed the layers that draw random numbers, so that a resumed training equals an uninterrupted one."""
         for seed in self._seeds:
             seed.assign(rng.integers(0, 2**31, seed.shape))
-        if self._seeds:  # PyTorch's own dropout draws from the state of its process instead
+        if self._seeds:  # PyTorch's own dropout draws from the random state of the process instead
             keras.utils.set_random_seed(int(rng.integers(0, 2**31)))

@@ -1,13 +1,13 @@
 """The native kernel: probabilities, gradients and SGD on a CPU, in C (csrc/) and BLAS.
 
-It is optional: where no compiler was there to build it, `compiled` is None, and Keras computes instead.
+The kernel is optional: if it could not be compiled at installation, `compiled` is None, and Keras computes instead.
 
-The same function and the same gradients as the Keras network, within rounding. A framework's layers write out the
-whole convolution, of which the pooling keeps one cell in 15 to 20, and then a gradient that is zero everywhere else;
-here neither exists, and a step of some milliseconds does not wait for operations to be dispatched.
+It computes the same function and the same gradients as the Keras network, within rounding. A framework stores the whole
+convolution, of which the pooling keeps one cell in 15 to 20, and later a gradient that is zero in all other cells. The
+kernel stores neither, and a step of a few milliseconds has no overhead of dispatching operations.
 
-Work is cut into parts of fixed sizes, and their results are added in a fixed order: the number of threads changes no
-bit. The input gets no gradient, for it is data.
+Work is divided into parts of fixed sizes, and their results are added in a fixed order, so that the number of threads
+does not change a bit. There is no gradient of the input.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from mirex_submission.system.compiled import load
 
 compiled: Any = load("mirex_submission.networks._kernel")  # a module, or None
 
-_SEGMENTS = 5  # of the convolutions in one part
-_OUTPUTS = 1400  # of the merged ones in one part of a product with the dense layer's kernel
+_SEGMENTS = 5  # segments in one part of a convolution
+_OUTPUTS = 1400  # merged outputs in one part of a product with the dense layer's kernel
 
 
 class NativeNetwork:
@@ -52,7 +52,7 @@ class NativeNetwork:
         for batch in epoch.batches():
             segments = cut(epoch.frames, epoch.starts[batch], epoch.n_frames)
             kept = draw_kept(dropout, len(batch)) / np.float32(1 - DROPOUT_RATE)
-            with np.errstate(all="ignore"):  # a training that diverges is seen by its loss
+            with np.errstate(all="ignore"):  # the loss shows when a training diverges
                 loss, n_correct = self._step(segments, epoch.targets[batch], epoch.weights(batch), kept, rate)
             yield len(batch), loss, n_correct
 
@@ -64,25 +64,26 @@ class NativeNetwork:
         activity = _sigmoid(self._dense(merged, "dense"))
         hidden = activity * kept
         probabilities = softmax(self._dense(hidden, "class_probabilities"))
-        of_target = probabilities[np.arange(n), targets]
-        losses = -np.log(np.maximum(of_target, np.finfo(np.float32).tiny))
-        n_right = int((probabilities.argmax(axis=1) == targets).sum())
+        target_probabilities = probabilities[np.arange(n), targets]
+        losses = -np.log(np.maximum(target_probabilities, np.finfo(np.float32).tiny))
+        n_correct = int((probabilities.argmax(axis=1) == targets).sum())
 
+        # `by_x` is the gradient of the mean loss with respect to x.
         by_logits = probabilities
         by_logits[np.arange(n), targets] -= 1
         losses *= weights
         by_logits *= weights[:, None]
         by_logits /= n
-        by_hidden = self._by_input(by_logits, "class_probabilities") * kept * activity * (1 - activity)
-        by_merged = self._by_input(by_hidden, "dense")
-        self._descend("class_probabilities", hidden, by_logits, rate)
-        self._descend("dense", merged, by_hidden, rate)
+        by_hidden = self._input_gradient(by_logits, "class_probabilities") * kept * activity * (1 - activity)
+        by_merged = self._input_gradient(by_hidden, "dense")
+        self._update_dense("class_probabilities", hidden, by_logits, rate)
+        self._update_dense("dense", merged, by_hidden, rate)
         for pipeline, offset, at in zip(self._pipelines, self._offsets(x)[:-1], places, strict=True):
-            self._descend_pipeline(pipeline, offset, x, merged, at, by_merged, rate)
-        return float(losses.sum(dtype=np.float64)), n_right
+            self._update_convolution(pipeline, offset, x, merged, at, by_merged, rate)
+        return float(losses.sum(dtype=np.float64)), n_correct
 
     def _forward(self, segments: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
-        """Return standardised segments, merged outputs of the pipelines, and the places of each pipeline's maxima."""
+        """Return standardised segments, merged outputs of the pipelines, and positions of each pipeline's maxima."""
         x, w = np.empty(segments.shape, np.float32), self._weights
         offsets = self._offsets(x)
         merged = np.empty((len(x), offsets[-1]), np.float32)
@@ -98,7 +99,7 @@ class NativeNetwork:
         self._in_parts(len(x), _SEGMENTS, run)
         return x, merged, places
 
-    def _descend_pipeline(
+    def _update_convolution(
         self,
         pipeline: Pipeline,
         offset: int,
@@ -123,11 +124,11 @@ class NativeNetwork:
         bias -= rate * by_bias.sum(axis=0)
 
     def _sizes(self, p: Pipeline, x: np.ndarray, stride: int, offset: int) -> tuple[object, ...]:
-        """Return the arguments of the kernel that come before the arrays."""
+        """Return the arguments of the compiled functions that come before the arrays."""
         return x.shape, (*p.kernel, p.filters), p.pool, (stride, offset), LEAKY_SLOPE, compiled.LANES[-1]
 
     def _offsets(self, x: np.ndarray) -> list[int]:
-        """Return where each pipeline's outputs begin in a row of the merged ones, and where the last ones end."""
+        """Return the first column of each pipeline in the merged outputs, and the number of all columns."""
         return [0, *np.cumsum(output_sizes(self._pipelines, *x.shape[1:])).tolist()]
 
     def _dense(self, x: np.ndarray, layer: str) -> np.ndarray:
@@ -140,7 +141,7 @@ class NativeNetwork:
         self._in_parts(len(kernel), _OUTPUTS, run)
         return np.asarray(products.sum(axis=0) + bias)
 
-    def _by_input(self, by_out: np.ndarray, layer: str) -> np.ndarray:
+    def _input_gradient(self, by_out: np.ndarray, layer: str) -> np.ndarray:
         kernel = self._weights[f"{layer}/kernel"]
         by_input = np.empty((len(by_out), len(kernel)), np.float32)
 
@@ -150,7 +151,7 @@ class NativeNetwork:
         self._in_parts(len(kernel), _OUTPUTS, run)
         return by_input
 
-    def _descend(self, layer: str, x: np.ndarray, by_out: np.ndarray, rate: np.float32) -> None:
+    def _update_dense(self, layer: str, x: np.ndarray, by_out: np.ndarray, rate: np.float32) -> None:
         kernel, bias = self._weights[f"{layer}/kernel"], self._weights[f"{layer}/bias"]
         change = rate * by_out
 
@@ -162,7 +163,7 @@ class NativeNetwork:
 
     def _in_parts(self, n: int, size: int, work: Callable[[slice], object]) -> None:
         def run(part: slice) -> None:
-            with np.errstate(all="ignore"):  # once more, for each thread
+            with np.errstate(all="ignore"):  # NumPy keeps this setting for each thread
                 work(part)
 
         parts = [slice(start, min(start + size, n)) for start in range(0, n, size)]
@@ -171,7 +172,7 @@ class NativeNetwork:
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):  # of what is far below 0: it becomes 0
+    with np.errstate(over="ignore"):  # far below 0 the exponential overflows, and the result is 0
         return np.asarray(1 / (1 + np.exp(-x)))
 
 

@@ -1,12 +1,12 @@
 """The three networks of Lidy and Schindler (MIREX 2016) in Keras: start reading here.
 
 A network sees one segment of a track, 40 Mel bands x 80 frames. All shapes below are bands x frames x filters,
-frequency first as in the paper. Convolutions are unpadded with stride 1, and poolings drop an incomplete rest. Each
+frequency first as in the paper. Convolutions are unpadded with stride 1, and poolings drop an incomplete window. Each
 `model_N` goes from a standardised segment to the 200 units before the last layer; `build` adds the first and the last
 layers, which all networks share.
 
-The paper says "leaky ReLU in all convolutional layers" (section 2.3). Leaky ReLU rises everywhere, so it may as well
-follow the pooling: the values are the same to the bit, from 15 to 20 times fewer cells.
+The paper says "leaky ReLU in all convolutional layers" (section 2.3). Leaky ReLU is an increasing function, so it can
+follow the max pooling: the values are bit-identical, and it is computed on 15 to 20 times fewer cells.
 
 References
 ----------
@@ -38,8 +38,8 @@ def model_1(segment: keras.KerasTensor) -> keras.KerasTensor:
 def model_2(segment: keras.KerasTensor) -> keras.KerasTensor:
     """Learn relations in frequency and in time by two parallel convolutions (section 2.2.2, figure 3).
 
-    The shapes that the paper prints, 67 x 68 and 5 x 75, follow from 80 bands x 82 frames; those below from 40 x 80,
-    which its text says three times. Its text has 32 filters, its figure 30.
+    The paper prints the shapes 67 x 68 and 5 x 75, which follow from 80 bands x 82 frames. The shapes below follow from
+    40 x 80, which its text states three times. Its text has 32 filters, which we use; its figure has 30.
     """
     f = layers.Conv2D(32, (14, 15), name="frequency_convolution")(segment)  # 40 x 80 x 1 -> 27 x 66 x 32
     f = layers.MaxPooling2D((1, 17), name="frequency_pooling")(f)  # 27 x 3 x 32
@@ -98,7 +98,7 @@ def build(
     dtype : str
         Keras' policy of the layers between the standardised segment and the logits.
     features : callable, optional
-        Another function than the paper's from a standardised segment [n, n_bands, n_frames, 1] to features [n, k].
+        Function that replaces the paper's, from a standardised segment [n, n_bands, n_frames, 1] to features [n, k].
 
     Returns
     -------
@@ -106,7 +106,7 @@ def build(
         float32 [n, n_bands, n_frames], log10 of band power, to float32 [n, n_classes].
     """
     policy, data_format = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(dtype)  # of all layers that name none
+    keras.config.set_dtype_policy(dtype)  # for all layers without a policy of their own
     keras.config.set_image_data_format("channels_last")
     try:
         log_mel = keras.Input((n_bands, n_frames), name="log_mel")

@@ -16,7 +16,7 @@ NETWORKS = Plugins("mirex_submission.networks", "model", own=MODELS)
 
 
 def is_model(name: object) -> bool:
-    """Return whether a model may have this name: one of MODELS, or a letter, then letters, digits, '_', '.', '-'."""
+    """Return whether this is a valid model name: one of MODELS, or a letter, then letters, digits, '_', '.', '-'."""
     return name in MODELS or (isinstance(name, str) and bool(re.fullmatch(NAME, name)))
 
 

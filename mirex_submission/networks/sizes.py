@@ -1,8 +1,8 @@
 """Sizes and initial weights of the paper's three networks, for the native kernel, which runs without Keras.
 
 networks/paper.py is the definition to read; tests/networks/test_paper.py proves that this table equals its layers. A
-network sees log-Mel segments, float32 [batch, n_bands, n_frames]. Convolutions are unpadded with stride 1; poolings do
-not overlap, and drop an incomplete rest.
+network sees log-Mel segments, float32 [batch, n_bands, n_frames]. Convolutions are unpadded with stride 1; the windows
+of a pooling do not overlap, and an incomplete one is dropped.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DENSE_UNITS = 200
 DROPOUT_RATE = 0.2
 
 # Name -> float32 array: "standardise/mean", "standardise/std" [n_bands]; "<pipeline>_convolution/kernel" [bands,
-# frames, filters]; "dense/kernel", "class_probabilities/kernel" [inputs, units]; and beside each kernel its "bias".
+# frames, filters]; "dense/kernel", "class_probabilities/kernel" [inputs, units]; and a "bias" for each kernel.
 Weights: TypeAlias = "dict[str, np.ndarray]"
 
 
@@ -32,7 +32,7 @@ class Pipeline:
     pool: tuple[int, int]
 
 
-# The paper's text gives model 2 32 filters (its figure 30) and model 3 "30, as with model 2"; the text is followed.
+# The paper's text gives model 2 32 filters (its figure: 30) and model 3 "30, as with model 2". We follow the text.
 ARCHITECTURES: dict[str, tuple[Pipeline, ...]] = {
     "1": (Pipeline("timbre", 30, (10, 12), (1, 20)),),
     "2": (Pipeline("frequency", 32, (14, 15), (1, 17)), Pipeline("time", 32, (4, 8), (15, 1))),
@@ -48,7 +48,7 @@ def smallest_input(architecture: str) -> tuple[int, int]:
 
 
 def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -> list[int]:
-    """Return how many values each pipeline gives for a segment."""
+    """Return the number of values that each pipeline computes for a segment."""
 
     def n_cells(p: Pipeline) -> int:
         sizes = zip((n_bands, n_frames), p.kernel, p.pool, strict=True)
@@ -58,9 +58,9 @@ def output_sizes(pipelines: tuple[Pipeline, ...], n_bands: int, n_frames: int) -
 
 
 def multiply_accumulates(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> int:
-    """Count the multiply-accumulates of a prediction of a segment by its layers, as challenges count them.
+    """Count the multiply-accumulates of one segment's prediction over all layers, as challenges count them.
 
-    Every output of a convolution counts, also those that the pooling after it drops.
+    Every output of a convolution counts, including those that the pooling drops.
     """
     pipelines = ARCHITECTURES[architecture]
     convolutions = sum(
@@ -70,10 +70,11 @@ def multiply_accumulates(architecture: str, *, n_bands: int, n_frames: int, n_cl
 
 
 def operations(architecture: str, *, n_bands: int, n_frames: int, n_classes: int) -> tuple[int, int]:
-    """Count the floating-point operations that a segment needs at least: to predict it, and to train on it.
+    """Count the fewest floating-point operations for one segment: to predict it, and to train on it.
 
-    A convolution is counted where the pooling looks, and backwards where the pooling kept a cell, without the gradient
-    by the input. The gradients of a dense layer by its weights and by its input cost as much as the layer each.
+    The forward pass of a convolution counts in the cells that the pooling reads; the backward pass counts in the cells
+    that the pooling keeps, without the gradient of the input. In a dense layer the gradients of the weights and of the
+    input each cost as much as the forward pass.
     """
     pipelines = ARCHITECTURES[architecture]
     outputs = output_sizes(pipelines, n_bands, n_frames)
@@ -107,7 +108,7 @@ def initial_weights(
     n_bands, n_frames, n_classes : int
         Size of a segment, and number of classes.
     mean, std : np.ndarray
-        Of each band, [n_bands], in log10 units; the network standardises its input with them.
+        Mean and standard deviation of each band, [n_bands], in log10 units, for the standardisation of the input.
     seed : int
         Random seed.
 
@@ -120,9 +121,10 @@ def initial_weights(
     weights = {}
     for name, shape in weight_shapes(architecture, n_bands=n_bands, n_frames=n_frames, n_classes=n_classes).items():
         if name.endswith("/kernel"):
-            # A unit sees a patch of one channel (or all units before it), and is seen by as many of every filter.
-            seen = math.prod(shape[:-1])
-            limit = math.sqrt(6 / (seen + shape[-1] * (seen if len(shape) == 3 else 1)))
+            # The inputs of a unit are a patch of the one channel, or all units of the layer before it.
+            fan_in = math.prod(shape[:-1])
+            fan_out = shape[-1] * (fan_in if len(shape) == 3 else 1)
+            limit = math.sqrt(6 / (fan_in + fan_out))
             weights[name] = rng.uniform(-limit, limit, shape)
         else:
             weights[name] = {"standardise/mean": mean, "standardise/std": std}.get(name, np.zeros(shape))

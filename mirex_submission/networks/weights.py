@@ -12,5 +12,5 @@ def from_bytes(data: bytes) -> Weights:
     """Read weights. Raises ValueError if the bytes are not weights."""
     weights = arrays.from_bytes(data)
     if not all(isinstance(value, np.ndarray) and value.dtype == np.float32 for value in weights.values()):
-        raise ValueError("not only float32 arrays")
+        raise ValueError("some of its arrays are not float32")
     return weights

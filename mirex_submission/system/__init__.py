@@ -1,1 +1,1 @@
-"""Files, processes and messages: what every layer stands on."""
+"""Files, processes and messages, which every layer uses."""

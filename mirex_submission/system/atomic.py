@@ -63,7 +63,7 @@ _OTHER_CAUSE = _Cause("check that the disk is mounted and healthy, then repeat t
 
 
 def storage_error(error: OSError, path: str | os.PathLike[str]) -> StorageError:
-    """Make the StorageError for a path that cannot be written: reason of the system, advice and code."""
+    """Make the StorageError for a path that cannot be written, with the system's reason, an advice and a code."""
     advice, code = _CAUSES.get(error.errno or 0, _OTHER_CAUSE)
     return StorageError(f"{os.fspath(path)}: cannot be written: {reason_of(error)}: {advice}", code=code)
 
@@ -92,7 +92,7 @@ def sha256(path: Path) -> str:
 
 
 def seal(body: bytes) -> bytes:
-    """Put a line with the digest of `body` before it."""
+    """Return `body` after a line with its digest."""
     return digest(body).encode("ascii") + b"\n" + body
 
 
@@ -147,7 +147,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 def write_file(path: str | os.PathLike[str], *parts: bytes | memoryview, durable: bool = True) -> None:
     """Write an internal file completely or not at all; make its folder if it is missing.
 
-    It replaces what stands under its name, except a folder.
+    It replaces anything that has its name, except a folder.
 
     Parameters
     ----------
@@ -201,14 +201,14 @@ def write_output(path: str | os.PathLike[str], data: bytes) -> None:
 def replace_folder(new: Path, path: str | os.PathLike[str]) -> None:
     """Move a complete folder to `path`, durably; replace the folder that is there.
 
-    Python has no system call that exchanges two folders: a kill between the two renames leaves nothing at `path`.
+    Python cannot exchange two folders in one system call: a kill between the two renames leaves nothing at `path`.
 
     Parameters
     ----------
     new : Path
         The folder to move, on the same disk.
     path : path
-        Where it goes.
+        Its new path.
 
     Raises
     ------
@@ -306,7 +306,7 @@ def temporary_folder(folder: str | os.PathLike[str]) -> Iterator[Path]:
 
 
 def clear_leftovers(folder: str | os.PathLike[str], *, below: bool = True) -> None:
-    """Delete the temporary files and folders that killed processes of this user left; keep those that are in use.
+    """Delete the temporary files and folders of killed processes of this user; keep those that are in use.
 
     Parameters
     ----------

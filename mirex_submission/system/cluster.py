@@ -1,6 +1,6 @@
-"""An existing cluster of Dask or Ray for calls that take hours: a worker that is lost costs its own call only.
+"""An existing cluster of Dask or Ray for calls that take hours: a lost worker costs its own call only.
 
-Extraction, of many short tasks, uses joblib's backends instead (`workers`). There a task that is lost ends all others.
+Extraction, which has many short tasks, uses joblib's backends instead (`workers`). There a lost task ends all others.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class ClusterOptions(Options):
     )
 
     def check_scheduler(self) -> None:
-        """Check that an address is that of a cluster. Raises UsageError."""
+        """Check that an address comes with the backend of a cluster. Raises UsageError."""
         if self.scheduler and self.local:
             raise UsageError("--scheduler: give --backend dask or ray too", code="usage.scheduler")
 
@@ -59,12 +59,12 @@ class Cluster:
     Parameters
     ----------
     submit : callable
-        Calls a function with its arguments on any worker. Returns a Future, which is cancelled if the cluster is gone.
+        Calls a function with its arguments on any worker. Returns a Future, which is cancelled if the cluster is lost.
     everywhere : callable
         Calls a function with its arguments once on every worker of Dask, or every host of Ray; returns
         {worker: result or exception}.
     lost : tuple of exception types
-        What a call raises whose worker died, after the cluster has repeated it as often as it is set to.
+        Exceptions of a call whose worker died, after the retries that the cluster is configured for.
     """
 
     submit: Callable[..., Future[Any]]

@@ -1,4 +1,4 @@
-"""Kernels in C (csrc/): None where no compiler was found to build them, for setup.py calls them optional."""
+"""Compiled kernels (csrc/). They are optional in setup.py: without a compiler at installation they are missing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import ModuleType
 
 
 def load(name: str) -> ModuleType | None:
-    """The module of this full name, or None."""
+    """Import the module with this full name; return None if it is missing."""
     try:
         return importlib.import_module(name)
     except ImportError:

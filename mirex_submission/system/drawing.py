@@ -1,7 +1,7 @@
-"""Matplotlib with its packaged settings: no file of the current folder, of the home or of a scratch folder decides.
+"""Matplotlib with its packaged settings, without the settings files of the current, home or scratch folder.
 
-Such a file could run a program (`text.usetex` runs `latex`), show the content of another file in a warning, or end a
-drawing in an error.
+Such a file could run a program (`text.usetex` runs `latex`), show the content of another file in a warning, or make a
+drawing fail.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from collections.abc import Iterator
 
 
 def load_matplotlib() -> None:
-    """Import matplotlib, if it is not imported yet, without its files of settings and fonts, and leave none behind."""
+    """Import matplotlib, unless it is loaded, without reading or writing its files of settings and fonts."""
     if "matplotlib.font_manager" in sys.modules:
         return
     before = {name: os.environ.pop(name, None) for name in ("MPLCONFIGDIR", "MATPLOTLIBRC")}
     here = os.open(".", os.O_PATH)
     with tempfile.TemporaryDirectory(prefix="mirex-matplotlib-") as folder:
         os.environ["MPLCONFIGDIR"] = folder
-        os.chdir(folder)  # it reads a `matplotlibrc` of the current folder first
+        os.chdir(folder)  # matplotlib would first read a `matplotlibrc` of the current folder
         try:
             importlib.import_module("matplotlib.font_manager")
         finally:
@@ -34,11 +34,11 @@ def load_matplotlib() -> None:
 
 @contextlib.contextmanager
 def plain_matplotlib() -> Iterator[None]:
-    """Draw with matplotlib's packaged settings, though the caller may have changed them; serves as decorator too."""
+    """Draw with matplotlib's packaged settings, even if the caller has changed them; also works as a decorator."""
     load_matplotlib()
     import matplotlib
 
-    # Asking for the backend would choose one, and load a window system.
+    # Reading the setting `backend` would choose a backend and load a window system.
     packaged = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
     with matplotlib.rc_context(packaged):
         yield

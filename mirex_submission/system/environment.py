@@ -20,9 +20,9 @@ from mirex_submission.system.import_path import leave_out_current_folder
 from mirex_submission.system.progress import printable
 from mirex_submission.system.standard_streams import never_none
 
-DEFAULT_THREADS = 4  # what MIREX grants
-# Bytes of address space, measured: of NumPy, the decoder and the kernels; of librosa, which replaces the kernel of
-# features in worker processes; of Keras on TensorFlow.
+DEFAULT_THREADS = 4  # MIREX allows four threads
+# Measured bytes of address space: NumPy, the decoder and the kernels; librosa, which replaces a missing kernel of the
+# features in worker processes; Keras on TensorFlow.
 _LIBRARY_ADDRESSES, _LIBROSA_ADDRESSES, _KERAS_ADDRESSES = 130 << 20, 450 << 20, 2300 << 20
 _THREAD_ADDRESSES = 140 << 20  # 8 MiB of stack, and the 128 MiB that glibc maps to align a new heap
 BACKENDS = ("tensorflow", "jax", "torch")
@@ -55,7 +55,7 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     Raises
     ------
     UsageError
-        $KERAS_BACKEND names a backend that is not installed, or $LOKY_MAX_CPU_COUNT is no number.
+        $KERAS_BACKEND names a backend that is not installed, or $LOKY_MAX_CPU_COUNT is not a number.
     """
     leave_out_current_folder()
     for variable in _THREAD_VARIABLES:
@@ -65,12 +65,12 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
     if scratch:
         # joblib would use /dev/shm, which has 64 MB in a container.
         os.environ["JOBLIB_TEMP_FOLDER"] = str(Path(scratch) / "tmp")
-        # Without the compiled kernel librosa computes features, and its numba caches code beside librosa, or else in
-        # the home folder. Reading such a cache runs what it holds, so that it cannot lie in the scratch folder.
+        # Without the compiled kernel librosa computes features, and numba caches compiled code beside librosa, or else
+        # in the home folder. Loading a cache runs its code, so it must not be in the scratch folder.
         librosa = importlib.util.find_spec("librosa")
         if librosa and librosa.origin and not os.access(os.path.dirname(librosa.origin), os.W_OK):
             os.environ.setdefault("NUMBA_CACHE_DIR", _private_folder())
-    # Below /dev/null Keras can neither read nor write its settings, so that none of them decides a result.
+    # In /dev/null Keras can neither read nor write its settings file, so that none of its settings affects a result.
     os.environ["KERAS_HOME"] = os.devnull
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -84,18 +84,18 @@ def prepare(scratch: str | os.PathLike[str] | None, *, threads: int) -> None:
 
 
 def _check_loky() -> None:
-    """Check the number of processors that a user leaves to joblib, which takes no other text than a whole number."""
+    """Check $LOKY_MAX_CPU_COUNT, the number of processors for joblib, which accepts whole numbers only."""
     count = os.environ.get("LOKY_MAX_CPU_COUNT", "1")
     try:
         int(count)
     except ValueError:
-        text = f"LOKY_MAX_CPU_COUNT={printable(count)}: no whole number: give the number of processors, or unset it"
+        text = f"LOKY_MAX_CPU_COUNT={printable(count)}: not a whole number: give the number of processors, or unset it"
         raise UsageError(text, code="usage.processors") from None
 
 
 @functools.cache
 def _private_folder() -> str:
-    """Make a folder that no other user can write, and that is gone when this process ends."""
+    """Make a folder that no other user can write to, and delete it when this process ends."""
     folder = tempfile.mkdtemp(prefix="mirex-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -104,7 +104,7 @@ def _private_folder() -> str:
 def check_address_space(threads: int, *, keras: bool = False) -> None:
     """Check that `ulimit -v` leaves enough addresses for the libraries and threads of a run.
 
-    With less, OpenBLAS or TensorFlow ends the process, and Python can wait forever for a thread that has no memory to
+    With fewer addresses, OpenBLAS or TensorFlow ends the process, and Python can wait forever for a thread that cannot
     start.
 
     Parameters
@@ -112,7 +112,7 @@ def check_address_space(threads: int, *, keras: bool = False) -> None:
     threads : int
         Threads of the run.
     keras : bool
-        Whether it is Keras that starts; if it is loaded already, it has its addresses.
+        Check for the start of Keras; if Keras is loaded already, the check is skipped.
 
     Raises
     ------
@@ -144,10 +144,10 @@ _lock = threading.Lock()
 
 @contextlib.contextmanager
 def prepared(scratch: Path, *, threads: int) -> Iterator[None]:
-    """Prepare the process for the time of a run from Python, and restore the caller's state afterwards.
+    """Prepare the process for a run from Python, and restore the caller's state afterwards.
 
-    Restored are environment variables, the import path, the threads of BLAS, and the states of Python's and NumPy's
-    random generators, which Keras seeds. Of runs that overlap in threads the last one restores them.
+    It restores environment variables, the import path, the threads of BLAS, and the states of Python's and NumPy's
+    random generators, which Keras seeds. If runs overlap in threads, the last one restores them.
     """
     global _n_runs
     check_address_space(threads)
@@ -173,16 +173,16 @@ def _restored() -> Iterator[None]:
 
     from threadpoolctl import threadpool_limits
 
-    of_python = random.getstate()
+    python_state = random.getstate()
     numpy = sys.modules.get("numpy")
-    of_numpy = numpy and numpy.random.get_state()
+    numpy_state = numpy and numpy.random.get_state()
     try:
         with never_none(), threadpool_limits(1, "blas"):  # for a BLAS that is loaded already
             yield
     finally:
-        random.setstate(of_python)
+        random.setstate(python_state)
         if numpy:
-            numpy.random.set_state(of_numpy)
+            numpy.random.set_state(numpy_state)
         for name in os.environ.keys() - before.keys():
             del os.environ[name]
         os.environ.update(before)

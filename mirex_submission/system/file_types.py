@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, where it is neither a list nor audio that libsndfile decodes."""
+"""Types of files by their first bytes, for files that are neither lists nor audio that libsndfile decodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = FileType("a text file")
 _UTF16 = FileType("text in UTF-16 or UTF-32, as some editors of Windows write it: save it as UTF-8")
 _TYPES = (
     (rb"(?s).{4}(?:ftyp|moov|mdat|wide)", FileType("an MP4 file (M4A, AAC, ALAC)", is_audio=True)),
-    # The two bits of the layer, which MPEG audio never has zero.
+    # In ADTS the two bits of the layer are zero, which they never are in MPEG audio.
     (rb"\xff[\xf0\xf1\xf8\xf9]", FileType("an AAC stream (ADTS)", is_audio=True)),
     (rb"ADIF", FileType("an AAC stream (ADIF)", is_audio=True)),
     (rb"\x56[\xe0-\xff]", FileType("an AAC stream (LOAS)", is_audio=True)),
@@ -38,7 +38,7 @@ _TYPES = (
     (rb"\x00\x05\x16[\x07\x00]", FileType("an AppleDouble file, which macOS writes beside the real one (`._NAME`)")),
     (rb"version https://git-lfs", FileType("a Git LFS pointer: fetch the audio with `git lfs pull`")),
     (rb"/annex/objects/|\.\./.*\.git/annex", FileType("a git-annex pointer: fetch the audio with `git annex get`")),
-    (rb"\x00\x00\x00\x01Bud1", FileType("a file of macOS for the looks of its folder (`.DS_Store`)")),
+    (rb"\x00\x00\x00\x01Bud1", FileType("a macOS file with the settings of a folder window (`.DS_Store`)")),
     (rb"(?is)(?:\s|<\?xml[^>]*>|<!--.*?-->)*<(?:!doctype html|html|head|body)", FileType("a web page (HTML)")),
     (rb"(?is)(?:\s|<\?xml[^>]*>|<!--.*?-->|<!doctype svg[^>]*>)*<svg", FileType("a picture (SVG)")),
     (rb"(?i)\s*<(?:\?xml|[a-z]\w*[^<>\n]*>\s*\n)", FileType("an XML file")),
@@ -56,13 +56,13 @@ _TYPES = (
     (rb"\x93NUMPY", FileType("a NumPy array")),
     (rb"PAR1|SQLite format 3\x00|\x89HDF", FileType("a table or database (Parquet, SQLite, HDF5)")),
     (rb"\x7fELF|MZ", FileType("a program")),
-    # With a byte order mark anywhere, without one at once: some characters of ASCII among zeros.
+    # ASCII characters among zeros: anywhere after a byte order mark, or at the start without one.
     (rb"(?s)(?:(?:\xff\xfe|\xfe\xff).{0,400}?)?(?:(?:[\t\n\r -~]\x00){4}|(?:\x00[\t\n\r -~]){4})", _UTF16),
     (rb"(?:\xff\xfe\x00\x00)?(?:[\t\n\r -~]\x00{3}){4}|(?:\x00\x00\xfe\xff)?(?:\x00{3}[\t\n\r -~]){4}", _UTF16),
     (rb"[\x09\x0a\x0d\x20-\x7e]{32}", TEXT),
-    (rb"\x00{64}", FileType("a file that begins with zeros: was its download or copy broken off?")),
+    (rb"\x00{64}", FileType("a file that begins with zeros: was its download or copy interrupted?")),
 )
-HEAD = 512  # bytes that suffice
+HEAD = 512  # bytes that are enough to recognise any type
 
 
 def file_type(head: bytes) -> FileType | None:

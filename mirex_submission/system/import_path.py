@@ -1,6 +1,6 @@
-"""What this process and its worker processes import: nothing that happens to lie in the current folder.
+"""Protection from imports of the current folder, in this process and its worker processes.
 
-A folder of audio may hold a `random.py` of its user, or a `joblib/` of somebody else.
+A folder of audio may have a `random.py` of its user, or a `joblib/` of another user.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 _PACKAGES = str(Path(__file__).resolve().parents[2])
-# Does in Python 3.10 what PYTHONSAFEPATH does in later ones; sys is built in, so that no file can take its place.
+# Python 3.10 has no PYTHONSAFEPATH, so this code does the same; sys is built in, so no file can replace it.
 _SAFE = "import sys; del sys.path[0]; "
 _RUN_MODULE = f"{_SAFE}import runpy; del sys.argv[0]; runpy.run_module(sys.argv[0], None, '__main__', True)"
 
@@ -20,8 +20,8 @@ _RUN_MODULE = f"{_SAFE}import runpy; del sys.argv[0]; runpy.run_module(sys.argv[
 def leave_out_current_folder() -> None:
     """Keep this process, and every Python that it starts, from importing modules of the current folder.
 
-    The folder stays where $PYTHONPATH names it, or where this package itself lies in it. An empty entry of $PYTHONPATH,
-    as `PYTHONPATH=$PYTHONPATH:/more` leaves it, names nothing.
+    The folder stays on the path if $PYTHONPATH names it, or if this package is in it. An empty entry of $PYTHONPATH, as
+    in `PYTHONPATH=$PYTHONPATH:/more`, is ignored.
     """
     entries = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     named = list(filter(None, entries))
@@ -42,7 +42,7 @@ def leave_out_current_folder() -> None:
 
 
 def _make_starts_safe() -> None:
-    """Let processes that multiprocessing and loky start leave the current folder out, in Python 3.10."""
+    """Make the processes that multiprocessing and loky start ignore the current folder, in Python 3.10."""
     import _posixsubprocess
 
     start = _posixsubprocess.fork_exec

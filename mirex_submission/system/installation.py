@@ -88,7 +88,7 @@ def versions() -> dict[str, str]:
 
 
 def _libsndfile() -> str:
-    """The version of the library that soundfile loads: that of its wheel, or else of the system."""
+    """Return the version of the library that soundfile loads: from its wheel, or else from the system."""
     spec = importlib.util.find_spec("_soundfile_data")
     wheel = [path for folder in (spec and spec.submodule_search_locations) or () for path in Path(folder).glob("*.so")]
     for library in (*wheel, "libsndfile.so.1"):
@@ -107,7 +107,7 @@ def install_extra(extra: str) -> str:
 def install_command(extra: str = "") -> str:
     """Return the command that installs this project with its requirements and those of an extra."""
     project = str(PROJECT) if (PROJECT / "setup.py").is_file() else "PROJECT_FOLDER"
-    # The pip of another environment can install into one that has none.
+    # An environment without pip can be installed into by the pip of another one.
     pip = [sys.executable, "-m", "pip"] if importlib.util.find_spec("pip") else ["pip", "--python", sys.executable]
     # Some versions in constraints.txt need Python 3.11.
     constraints = ["-c", f"{project}/constraints.txt"] if sys.version_info >= (3, 11) else []

@@ -79,7 +79,7 @@ def cgroup_room(root: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/sel
 
 
 def _room_in(folder: Path, limit: str, usage: str, cache: str) -> list[int]:
-    """The bytes that one cgroup leaves, its file cache included, which the system can free; empty without a limit."""
+    """Return the bytes that one cgroup leaves, with its file cache, which can be freed; empty without a limit."""
     with contextlib.suppress(OSError, ValueError):  # ValueError: the limit is "max"
         limit_bytes = int((folder / limit).read_text())
         cached = re.search(rf"^{cache} (\d+)", (folder / "memory.stat").read_text(), re.MULTILINE)

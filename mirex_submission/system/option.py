@@ -1,4 +1,4 @@
-"""Options as fields of frozen dataclasses: name, default, choices, converter and help stand once.
+"""Options as fields of frozen dataclasses, which define name, default, choices, converter and help text once.
 
 The command line makes its arguments from these fields, and Python callers construct the dataclasses; both go through
 the same converters, so that both accept and refuse the same values.
@@ -19,7 +19,7 @@ from mirex_submission.errors import UsageError
 Converter = Callable[[Any], Any]
 FILE_NAME = r"\w[\w.-]*"
 MAX_THREADS = 100_000  # joblib fails on more
-_MOST_SECONDS = 10_000 * 86_400  # timers of the system fail on more than it can count
+_MOST_SECONDS = 10_000 * 86_400  # the system's timers fail on very long times
 
 
 def option(
@@ -36,7 +36,7 @@ def option(
     Parameters
     ----------
     default : object
-        Value of the option where the caller gives none. ``True`` or ``False`` make a switch.
+        Value of the option if the caller gives none. ``True`` or ``False`` make a switch.
     description : str
         Help text.
     convert : callable, optional
@@ -86,7 +86,7 @@ def converted(field: dataclasses.Field[Any], value: Any) -> Any:
 class Options:
     """Base of all option dataclasses: every option is converted and checked when an instance is made.
 
-    A field that is not made by `option` is no argument of the command line, and is taken as it is.
+    A field that is not made by `option` is not an argument of the command line, and is not checked.
     """
 
     def __post_init__(self) -> None:
@@ -101,7 +101,7 @@ OptionsType = TypeVar("OptionsType", bound=Options)
 
 
 def with_fields(fields: dict[str, Any], options: OptionsType) -> OptionsType:
-    """Take the fields of a dataclass out of `fields`; return the dataclass with their values.
+    """Remove from `fields` the values of the dataclass's fields; return the dataclass with these values.
 
     Raises
     ------
@@ -115,7 +115,7 @@ def with_fields(fields: dict[str, Any], options: OptionsType) -> OptionsType:
 
 
 def check_none_left(fields: Mapping[str, Any]) -> None:
-    """Check that every single option of a call belonged to one of its dataclasses. Raises UsageError."""
+    """Check that no option of a call is left over that none of its dataclasses has. Raises UsageError."""
     if fields:
         raise UsageError(f"no option {', '.join(map(repr, fields))} in this call", code="usage.option")
 
@@ -126,7 +126,7 @@ def check_options(**options: tuple[object, type[Options] | tuple[type[Options], 
     Parameters
     ----------
     **options : (object, type of Options or tuple of them)
-        Name of the argument: its value, and the classes of which it has to be.
+        For each name of an argument its value and the allowed classes.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def check_options(**options: tuple[object, type[Options] | tuple[type[Options], 
             kind = kinds[0] if isinstance(kinds, tuple) else kinds
             given = value.__name__ if isinstance(value, type) else f"a {type(value).__name__}"
             raise UsageError(
-                f"{name}: {given} is no {kind.__name__} object: give {name}={kind.__name__}(...)",
+                f"{name}: {given} is not a {kind.__name__} object: give {name}={kind.__name__}(...)",
                 code="usage.option-type",
             )
 
@@ -167,7 +167,7 @@ def number(value: Any) -> float:
 
 def _not_bool(value: Any) -> Any:
     if isinstance(value, bool):
-        raise TypeError("a truth value is no number")
+        raise TypeError("a truth value is not a number")
     return value
 
 
@@ -192,7 +192,7 @@ def positive_number(value: Any) -> float:
 
 
 def share(value: Any) -> float:
-    """Convert to a number between 0 and 1, and neither of them."""
+    """Convert to a number between 0 and 1, both excluded."""
     x = number(value)
     if not 0 < x < 1:
         raise ValueError(f"{value!r} is not between 0 and 1")

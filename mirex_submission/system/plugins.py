@@ -1,7 +1,7 @@
-"""What installed packages add by entry points: found by name, loaded when it is used.
+"""Entry points of installed packages, which add networks and views: looked up by name, loaded when they are used.
 
-Finding something reads the metadata of what is installed, and runs nothing. What a model in a scratch folder names is
-only ever looked up here: neither a path nor a module that it holds is imported.
+A look-up reads the metadata of installed packages and runs no code. A name in a model's files is only looked up here;
+no path or module from a scratch folder is imported.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ NAME = r"[A-Za-z][A-Za-z0-9_.-]*"
 
 @dataclass(frozen=True)
 class Plugins:
-    """What installed packages add of one kind.
+    """All entry points of one group.
 
     Parameters
     ----------
     group : str
         Group of the entry points.
     kind : str
-        What they add, for messages.
+        Word for one of them, such as "view", for messages.
     own : tuple of str
-        Names that this package has itself, which no other one can take.
+        Names of this package itself, which no other package can use.
     """
 
     group: str
@@ -48,28 +48,28 @@ class Plugins:
         return {name: entries for name, entries in _entries(self.group).items() if name not in self.own}
 
     def package_of(self, name: str) -> tuple[str, str]:
-        """Return the package that adds this name, and its version. Raises UsageError where not exactly one does."""
+        """Return name and version of the package that adds this name. Raises UsageError unless exactly one does."""
         return _package(self._entry(name))
 
     def load(self, name: str) -> Any:
-        """Load the package and return what it registers. Raises UsageError."""
+        """Load the package and return the registered object. Raises UsageError."""
         entry = self._entry(name)
         try:
             return entry.load()
-        except Exception as error:  # whatever a stranger's module raises
+        except Exception as error:  # the package's module may raise anything
             raise UsageError(
                 f"{self.kind} {name}: {_label(entry)} cannot be loaded: {type(error).__name__}: {error}",
                 code="usage.plugin-fails",
             ) from error
 
     def refused(self, name: str, needed: str) -> UsageError:
-        """Make the error for what is registered, but is not what is `needed`."""
+        """Make the error for a registered object that is not what is needed, such as "a function"."""
         entry = self._entry(name)
         text = f"{self.kind} {name}: {_label(entry)} registers {entry.value}, which is not {needed}"
         return UsageError(text, code="usage.plugin-fails")
 
     def identity(self, name: str) -> str:
-        """Return what identifies it: its package, version, and the hash of its module's text. Raises UsageError."""
+        """Return a text of name, package, version and the hash of the module's source. Raises UsageError."""
         self.load(name)
         entry = self._entry(name)
         file = sys.modules[entry.module].__file__

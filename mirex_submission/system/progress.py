@@ -31,7 +31,7 @@ def duration(seconds: float) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return a text for a message; of a long one its beginning and its end."""
+    """Return a text for a message; a long text is shortened to its beginning and its end."""
     n = _SHOWN_CHARACTERS // 2
     return text if len(text) <= 2 * n else f"{text[:n]}...{text[-n:]}"
 
@@ -42,7 +42,7 @@ def printable(text: str) -> str:
 
 
 class Progress:
-    """Count the finished units of a task, and print the count, the rate and the time left now and then.
+    """Count the finished units of a task, and print the count, the rate and the time left at intervals.
 
     Parameters
     ----------
@@ -91,7 +91,7 @@ class Progress:
         return f"{rate:.3g} a second, {duration((self.total - self.done) / rate)} left"
 
     def over(self, units: Iterable[_Unit]) -> Iterator[_Unit]:
-        """Yield units, and count each one once it is dealt with."""
+        """Yield units, and count each one when the next one is requested."""
         for unit in units:
             yield unit
             self.advance()

@@ -1,6 +1,6 @@
-"""Keras and its backend: started with threads, devices and seeds.
+"""Start of Keras and its backend with threads, devices and seeds.
 
-TensorFlow is imported by name here, in training/history.py and for models/export.py, each time when it is needed.
+TensorFlow is imported only where it is needed: here, in training/history.py and for models/export.py.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ _SHOWN_GPUS = os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide a result, as far as they are installed.
+    """Return the versions of Python and of the installed packages that affect a result.
 
-    `more` are packages beside those that networks need.
+    `more` names packages beside those that networks need.
     """
     packages = ("mirex-submission", "keras", "tensorflow", "numpy", "scipy", "librosa", "soundfile", "soxr")
     numbers = {package: installed(package) for package in (*packages, *more)}
@@ -33,7 +33,7 @@ def versions(*more: str) -> dict[str, str]:
 
 
 class Keras(NamedTuple):
-    """Keras as it was started.
+    """The state of Keras after its start.
 
     Parameters
     ----------
@@ -56,12 +56,12 @@ class Keras(NamedTuple):
 def check_one_host() -> None:
     """Check that $TF_CONFIG does not name several hosts.
 
-    Services for training set it on a single host too, which trains alone.
+    Training services also set it on a single host, which then trains alone.
 
     Raises
     ------
     UsageError
-        It names several hosts, or is not the JSON object that TensorFlow defines.
+        $TF_CONFIG names several hosts, or is not the JSON object that TensorFlow defines.
     """
     text = os.environ.get("TF_CONFIG") or "{}"
     try:
@@ -112,7 +112,7 @@ def start_keras(*, threads: int, seed: int, gpus: Sequence[int] = (), together: 
         if together and n_gpus > 1:
             import tensorflow as tf
 
-            # By name: without names TensorFlow takes those of $TF_CONFIG.
+            # Without names of devices, TensorFlow would use those of $TF_CONFIG.
             strategy = tf.distribute.MirroredStrategy([f"GPU:{k}" for k in range(n_gpus)])
     else:
         version, n_gpus, has_bfloat16 = _start_torch(threads) if backend == "torch" else _start_jax()
@@ -125,7 +125,7 @@ def _start_tensorflow(threads: int) -> tuple[str, int, bool]:
     """Return the version, the number of GPUs, and whether they compute with bfloat16."""
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, as in a second training: it keeps its threads
+    with contextlib.suppress(RuntimeError):  # in a second training TensorFlow runs already, and keeps its threads
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(threads)
     tf.config.experimental.enable_op_determinism()
@@ -134,7 +134,7 @@ def _start_tensorflow(threads: int) -> tuple[str, int, bool]:
         with contextlib.suppress(RuntimeError):  # TensorFlow runs already
             tf.config.experimental.set_memory_growth(gpu, True)
     details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
-    tf.get_logger().setLevel("ERROR")  # its warnings concern this program's code, which no user can change
+    tf.get_logger().setLevel("ERROR")  # its warnings are about this program's code, which users cannot change
     has_bfloat16 = all(detail.get("compute_capability", (0, 0)) >= (8, 0) for detail in details)
     return f"TensorFlow {tf.__version__}", len(gpus), has_bfloat16
 
@@ -165,7 +165,7 @@ def _visible(gpus: Sequence[int]) -> str:
 
 @contextlib.contextmanager
 def _without_import_chatter() -> Iterator[None]:
-    """Drop the lines that TensorFlow's C++ code prints to stderr while it loads: no setting turns them off."""
+    """Drop the lines that TensorFlow's C++ code prints to stderr while it loads, because no setting disables them."""
     sys.stderr.flush()
     stderr = os.dup(2)
     with os.fdopen(os.memfd_create("stderr"), "w+b") as held:

@@ -1,4 +1,4 @@
-"""The standard streams of a process that has none: of a daemon, of a program without a console, or after `2>&-`."""
+"""Standard streams for a process that has none: a daemon, a program without a console, or after `2>&-`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def open_descriptors() -> None:
 
 @contextlib.contextmanager
 def never_none() -> Iterator[None]:
-    """Give Python streams for the time of the block, where it has none: libraries write to them without a look."""
+    """Give Python the missing streams for the time of the block, because libraries write to them without a check."""
     open_descriptors()
     missing = [name for name in ("stdout", "stderr") if getattr(sys, name) is None]
     with open(os.devnull, "w") as nothing:

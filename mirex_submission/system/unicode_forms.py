@@ -1,4 +1,4 @@
-"""One form for names that Unicode can write in several: macOS decomposes the letters of file names."""
+"""One Unicode form for all names: macOS decomposes letters in file names, and other systems compose them."""
 
 from __future__ import annotations
 

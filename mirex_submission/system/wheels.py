@@ -1,7 +1,7 @@
-"""Wheels of installed packages: which a program needs, and how they are had, with a network or without one.
+"""Wheels of the packages that a program needs: downloaded, or without a network rebuilt from the installation.
 
-Without a network a wheel is made again from the files of an installation. Its RECORD names them with their hashes, so
-that the wheel is complete and nothing in it has changed; without these a package is refused.
+A wheel is rebuilt from the installed files. The RECORD of the package lists them with their hashes, so that the wheel
+is complete and unchanged; a package without a valid RECORD is refused.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _OF_INSTALLERS = ("INSTALLER", "REQUESTED", "direct_url.json", "RECORD", "RECORD
 
 
 def needed(names: Iterable[str]) -> list[Distribution]:
-    """Return the packages of these names, and all that they need, in order of name; without this one.
+    """Return the packages of these names and all their requirements, in order of name, without this package.
 
     Raises
     ------
@@ -64,7 +64,7 @@ def needed(names: Iterable[str]) -> list[Distribution]:
 
 
 def is_local(package: Distribution) -> bool:
-    """Return whether a package was installed from a folder or file, so that its index may have none or another."""
+    """Return whether a package was installed from a folder or file: the package index may have another or none."""
     return package.read_text("direct_url.json") is not None
 
 
@@ -73,9 +73,7 @@ def download(packages: Sequence[Distribution], folder: Path) -> None:
     if not packages:
         return
     if importlib.util.find_spec("pip") is None:
-        raise UsageError(
-            "pip is not installed here, so that nothing can be downloaded: give --offline", code="pack.pip"
-        )
+        raise UsageError("pip is not installed here, so nothing can be downloaded: give --offline", code="pack.pip")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
     command += ["--only-binary", ":all:", "--dest", str(folder)]
     command += [f"{package.name}=={package.version}" for package in packages]
@@ -94,7 +92,7 @@ def rebuild(package: Distribution, folder: Path) -> Path:
     Raises
     ------
     InstallationError
-        Its RECORD is missing, or names a file that is missing or has changed, or the files lie elsewhere (`-e`).
+        Its RECORD is missing, lists a file that is missing or changed, or the package is installed with `-e`.
     """
     advice = f"install it again: {sys.executable} -m pip install --force-reinstall {package.name}=={package.version}"
     if package.files is None or not package.read_text("WHEEL"):
@@ -108,11 +106,11 @@ def rebuild(package: Distribution, folder: Path) -> Path:
 
 
 def _installed_files(package: Distribution, files: Iterable[PackagePath], advice: str) -> Iterator[tuple[str, bytes]]:
-    """Yield name and content of the files that a wheel of a package holds. Raises InstallationError."""
+    """Yield name and content of the files of a package's wheel. Raises InstallationError."""
     for file in files:
         name = PurePosixPath(file)
         is_of_installer = name.parent.suffix == ".dist-info" and name.name in _OF_INSTALLERS
-        # Installers make scripts and bytecode again. Nothing reads a package's own tests: our image has none.
+        # Installers make scripts and bytecode again, and no program needs the tests of a package.
         is_needless = "tests" in name.parts or name.suffix == ".pyc" or is_of_installer
         if is_needless or ".." in name.parts or name.is_absolute():
             continue
@@ -128,19 +126,19 @@ def _installed_files(package: Distribution, files: Iterable[PackagePath], advice
 
 
 def build_own(folder: Path, requirements: Sequence[str]) -> Path:
-    """Make the wheel of this package, as it runs now, with its compiled kernels.
+    """Make the wheel of this package from its running files, with its compiled kernels.
 
     Parameters
     ----------
     folder : Path
         Where to write it.
     requirements : sequence of str
-        What it names as needed, in place of all that setup.py does.
+        Requirements of the wheel, which replace those of setup.py.
 
     Raises
     ------
     InstallationError
-        It is not installed.
+        This package is not installed.
     """
     package = distribution(NAME)
     if package is None:
@@ -153,7 +151,7 @@ def build_own(folder: Path, requirements: Sequence[str]) -> Path:
     for name in ("METADATA", "entry_points.txt", "licenses/LICENSE"):
         text = package.read_text(name)
         if name == "METADATA":
-            text = text or package.read_text("PKG-INFO")  # of an `egg-info` folder, as a checkout has it
+            text = text or package.read_text("PKG-INFO")  # a checkout has an `egg-info` folder
             header, blank, description = (text or "").partition("\n\n")
             lines = [line for line in header.splitlines() if not line.startswith(("Requires-Dist:", "Provides-Extra:"))]
             lines += [f"Requires-Dist: {requirement}" for requirement in requirements]
@@ -179,7 +177,7 @@ def _hash(data: bytes, mode: str) -> str:
 
 
 def _write(folder: Path, package: Distribution, files: Iterable[tuple[str, bytes]], wheel: str) -> Path:
-    """Write a wheel: the same files give the same bytes."""
+    """Write a wheel; the same files give the same bytes."""
     tags = [tag.split("-") for tag in re.findall(r"^Tag: *(\S+)", wheel, re.MULTILINE)]
     tag = "-".join(".".join(dict.fromkeys(part)) for part in zip(*tags, strict=True))
     build = "".join(f"-{number}" for number in re.findall(r"^Build: *(\S+)", wheel, re.MULTILINE))

@@ -38,7 +38,7 @@ class WorkerLost(Exception):
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that run tasks: never the calling process, which a crash would end.
+    """Processes that run tasks. The calling process runs none, because a crash would end it.
 
     Parameters
     ----------
@@ -89,9 +89,9 @@ class Workers:
             ):
                 yield
         else:
-            # For one, joblib would work in the calling process: of two, one works at a time (see run).
+            # With one process joblib would work in the calling process; so there are two, and one works at a time.
             n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))
-            # Tasks hold no arrays, so joblib needs no folder for them; it fails below a path that is not ASCII.
+            # Tasks have no arrays, so joblib needs no folder for them, which would fail if its path is not ASCII.
             with joblib.parallel_config(
                 "loky",
                 n_jobs=n_jobs,
@@ -109,7 +109,7 @@ class Workers:
         Parameters
         ----------
         tasks : iterable of joblib.delayed calls
-            They are taken only when a worker needs them.
+            A task is taken only when a worker needs it.
 
         Yields
         ------
@@ -154,7 +154,7 @@ class Workers:
 
 
 def _can_fork() -> bool:
-    """Return whether this process has one thread: a copy of it has no locks that nobody would ever release."""
+    """Return whether this process has one thread, so that a copy of it has no locks that no thread releases."""
     try:
         return len(os.listdir("/proc/self/task")) == 1
     except OSError:
@@ -162,7 +162,7 @@ def _can_fork() -> bool:
 
 
 def _forked(tasks: Iterable[Any]) -> Iterator[Any]:
-    """Run tasks one after the other in a copy of this process, which has loaded all they need: a start takes 1 s less.
+    """Run tasks one after the other in a copy of this process, which saves 1 s because all modules are loaded.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def _forked(tasks: Iterable[Any]) -> Iterator[Any]:
 
 def _serve(ours: Connection, theirs: Connection, parent: int) -> None:
     """Answer each task from the parent with its result, or with the exception that it raised."""
-    from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined] # makes it the cause
+    from multiprocessing.pool import ExceptionWithTraceback  # type: ignore[attr-defined] # keeps the traceback as the cause
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with(parent)
@@ -218,7 +218,7 @@ def _interrupt_waits() -> Iterator[None]:
 
     from joblib.externals.loky.backend import resource_tracker as loky_tracker
 
-    for tracker in (resource_tracker, loky_tracker):  # their own start would unblock the signal
+    for tracker in (resource_tracker, loky_tracker):  # if they started later, they would unblock the signal
         tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
@@ -228,7 +228,7 @@ def _interrupt_waits() -> Iterator[None]:
 
 
 def _end_with(parent: int) -> None:
-    """Make this worker end with the process that started it; otherwise it would live for minutes more."""
+    """Make this worker end with the process that started it; otherwise it would run for minutes more."""
     import ctypes
 
     if hasattr(ctypes.CDLL(None), "prctl"):  # Linux
@@ -269,7 +269,7 @@ def check_imports(module: str) -> None:
     Raises
     ------
     InstallationError
-        It cannot; a process that a signal ends is none of these.
+        The import fails. If a signal ends the process, nothing is raised.
     """
     command = [sys.executable, "-c", f"import {module}"]
     done = subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace")
@@ -282,14 +282,14 @@ def raise_import_failure(traceback: str) -> None:
     reason = printable(traceback.strip("\n \"'").rpartition("\n")[2])
     if re.match(r"(Import|ModuleNotFound|Syntax)Error: ", reason):
         raise InstallationError(
-            f"a worker process cannot import what it needs: {reason}: a package is damaged, or a module of $PYTHONPATH "
-            f"has the name of another: install this project again with `{install_command()}`",
+            f"a worker process cannot import a module: {reason}: a package is damaged, or hidden by a module of "
+            f"$PYTHONPATH: install this project again with `{install_command()}`",
             code="installation.worker",
         ) from ImportError(reason)
 
 
 def _dask_backend() -> Any:
-    """joblib's Dask backend with a repair: it waited forever for a task that Dask had given up (KilledWorker)."""
+    """Return joblib's Dask backend with a fix: it waited forever for a task that Dask had given up (KilledWorker)."""
     from joblib._dask import DaskDistributedBackend
 
     class Backend(DaskDistributedBackend):
@@ -303,7 +303,7 @@ def _dask_backend() -> Any:
 
         def abort_everything(self, ensure_ready: bool = True) -> None:
             super().abort_everything(ensure_ready)
-            self.client.cancel(list(self._results))  # else a track that kills workers would kill more of them
+            self.client.cancel(list(self._results))  # or a track that kills workers would kill more of them
             self._results.clear()
             self._callbacks.clear()
 
@@ -311,7 +311,7 @@ def _dask_backend() -> Any:
 
 
 def _check_answer(server: str, address: str) -> None:
-    """Raise UsageError if nothing listens: Ray would try for minutes, and Dask leave a client that cannot end."""
+    """Raise UsageError if nothing listens: Ray would retry for minutes, and Dask would leave a client that hangs."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_WAIT_S).close()
@@ -347,7 +347,7 @@ def dask_client(scheduler: str | None) -> Iterator[Any]:
 
 @contextlib.contextmanager
 def ray_session(head: str | None) -> Iterator[int]:
-    """Connect to a Ray cluster for the time of the block; yields its processors. Raises UsageError if none answers."""
+    """Connect to a Ray cluster for the time of the block; yield its number of processors. Raises UsageError."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.util.joblib import register_ray

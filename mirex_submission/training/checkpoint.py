@@ -1,7 +1,7 @@
-"""Checkpoints of a training after whole epochs, on disk: verified, whole or not at all, the last two of them.
+"""Checkpoints of a training on disk: stored after whole epochs, atomic and verified. The last two are kept.
 
-SGD keeps nothing but the weights, and all random numbers of an epoch are drawn anew from the seed. So a training
-resumes from the weights and the number of epochs, and ends in the same bits as one that was never interrupted.
+SGD has no state but the weights, and all random numbers of an epoch are drawn anew from the seed. So a training resumes
+from the weights and the number of epochs, and is bit-identical to one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 KEPT = 2
 _FILE = re.compile(r"[0-9a-f]+-\d{6,}\.checkpoint")
-_MOST_BYTES_BESIDE = 1 << 27  # of a history of a million epochs
+_MOST_BYTES_BESIDE = 1 << 27  # beside the weights: the history of a million epochs
 _BEST = "best/"
 
 
@@ -69,7 +69,7 @@ class Checkpoint:
         return len(self.history) > self._last_epoch(recipe)
 
     def _last_epoch(self, recipe: Recipe) -> int:
-        """Return after how many epochs the training ends, as far as the history tells."""
+        """Return the number of epochs after which the training ends, as far as the history shows."""
         lowest, n_since = math.inf, 0
         for k, epoch in enumerate(self.history[: recipe.epochs] if recipe.patience else ()):
             n_since = 0 if epoch["validation_loss"] < lowest else n_since + 1
@@ -87,14 +87,14 @@ def key_of(
     spec: FeatureSpec,
     recipe: Recipe,
 ) -> str:
-    """Return the key of a training: a hash of all that decides its weights, but not of when it ends.
+    """Return the key of a training: a hash of everything that decides its weights, except the time of its end.
 
     Parameters
     ----------
     architecture : str
         Name of the network, or the identity of an added one.
     contents, labels, held_out : sequences
-        Content hash, label, and whether it is held out, of each track in the order of the list.
+        For each track in the order of the list: content hash, label, and whether it is held out.
     spec, recipe : FeatureSpec, Recipe
         Features and settings.
     """
@@ -119,9 +119,9 @@ class Checkpoints:
         self.folder, self.key, self._shapes = folder, key, dict(shapes)
 
     def save(self, checkpoint: Checkpoint) -> None:
-        """Store a checkpoint; keep the one before it, and delete all others.
+        """Store a checkpoint, keep the previous one, and delete all others.
 
-        If the disk does not take it, the training goes on with a warning: there may be room for the model at its end.
+        If it cannot be stored, the training continues with a warning: at its end the disk may have room for the model.
         """
         best = {f"{_BEST}{name}": value for name, value in (checkpoint.best or {}).items()}
         n_epochs = len(checkpoint.history)
@@ -134,26 +134,26 @@ class Checkpoints:
             log.warning("%s", coded(text, code="training.checkpoint-not-stored"))
             return
         files = self._files()
-        # Those of more epochs are of a training that was given up; and the folder may have vanished since.
+        # Checkpoints of later epochs are from an abandoned training. The folder may have been deleted in the meantime.
         at = files.index(new) if new in files else 0
         _delete(files[:at] + files[at + KEPT :])
 
     def load(self, recipe: Recipe) -> Checkpoint | None:
-        """Load the newest checkpoint that is whole and not past the end of a training with this recipe."""
+        """Load the newest checkpoint that is undamaged and not past the end of a training with this recipe."""
         for file in self._files():
             try:
                 checkpoint = self._read(file)
-                is_past = checkpoint.is_past(recipe)
+                n_epochs, is_past = len(checkpoint.history), checkpoint.is_past(recipe)
             except (OSError, ValueError, KeyError, RecursionError):
                 log.warning("%s", coded(f"{file}: damaged checkpoint ignored", code="training.checkpoint-damaged"))
                 continue
             if not is_past:
                 return checkpoint
-            log.info("%s: a checkpoint after %d epochs is not used", file, len(checkpoint.history))
+            log.info("%s: not used: a checkpoint after %d epochs, and the training ends earlier", file, n_epochs)
         return None
 
     def _read(self, file: Path) -> Checkpoint:
-        """Raises OSError, or ValueError if the file is not a checkpoint of this training."""
+        """Read a checkpoint. Raises OSError, or ValueError if the file is not a checkpoint of this training."""
         n_weights = sum(map(math.prod, self._shapes.values()))
         sealed = read_sealed(file, most_bytes=2 * n_weights * 4 + _MOST_BYTES_BESIDE)
         line, _, body = (sealed or b"").partition(b"\n")
@@ -166,7 +166,7 @@ class Checkpoints:
         return Checkpoint(weights, history, best or None)
 
     def clear(self, *, but: int = 0) -> None:
-        """Delete all but the newest `but`."""
+        """Delete all checkpoints of this training except the newest `but` ones."""
         _delete(self._files()[but:])
 
     def _files(self) -> list[Path]:

@@ -1,7 +1,7 @@
 """The data of a training: frames of all tracks and the segments drawn from them, mapped from files.
 
-All that grows with the number of tracks or segments is mapped from files without a name, so that many tracks take no
-memory that the system could not use otherwise.
+Every array that grows with the number of tracks or segments is mapped from an unnamed file, so that the system can use
+its memory for other programs.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class TrainingSet:
     frames : np.ndarray
         Log-Mel frames of all tracks, float32 [n_all_frames, n_bands].
     starts_of : callable
-        Number of an epoch to the first row of each segment, integers [n_segments].
+        Function from the number of an epoch to the first row of each segment, integers [n_segments].
     targets : np.ndarray
         Class of each segment, uint16 or wider [n_segments].
     mean, std : np.ndarray
-        Of the frames, float64 [n_bands].
+        Mean and standard deviation of the frames, float64 [n_bands].
     order_room : np.ndarray
-        Room for the order of an epoch, uint32 [n_segments].
+        Buffer for the order of an epoch, uint32 [n_segments].
     """
 
     frames: np.ndarray
@@ -53,7 +53,7 @@ class TrainingSet:
     order_room: np.ndarray
 
     def class_weights(self, n_classes: int) -> np.ndarray:
-        """Weigh each class by the inverse of its share of the segments; 1 in the mean over the segments.
+        """Return weights of classes: inverse to the class's share of the segments, with a mean of 1 over the segments.
 
         Returns
         -------
@@ -115,12 +115,12 @@ def pack(
     first = draw(0)
     starts_of = draw if recipe.segments == "fresh" else lambda epoch: first
     class_type = np.result_type(np.uint16, np.min_scalar_type(max(targets, default=0)))
-    of_segments, filled = _room(folder, n_all, class_type), 0
+    segment_targets, filled = _room(folder, n_all, class_type), 0
     for target, count in zip(targets, counts, strict=True):
-        of_segments[filled : filled + count] = target
+        segment_targets[filled : filled + count] = target
         filled += count
     mean, std = _moments(packed.sums, packed.squares, int(ends[-1]))
-    return TrainingSet(packed.mapped, starts_of, of_segments, mean, std, _room(folder, n_all, np.uint32))
+    return TrainingSet(packed.mapped, starts_of, segment_targets, mean, std, _room(folder, n_all, np.uint32))
 
 
 def _copy_frames(folder: Path, store: FeatureStore[FeatureSpec], paths: Iterable[str]) -> _Frames:
@@ -128,7 +128,7 @@ def _copy_frames(folder: Path, store: FeatureStore[FeatureSpec], paths: Iterable
     n_bands = store.spec.n_bands
     contents, lengths = [], []
     sums, squares = np.zeros(n_bands), np.zeros(n_bands)
-    with _nameless(folder) as f:
+    with _unnamed_file(folder) as f:
         for path in paths:
             header, frames = read_or_fail(path, store)
             f.write(frames.data)
@@ -151,17 +151,17 @@ def _moments(sums: np.ndarray, squares: np.ndarray, n: int) -> tuple[np.ndarray,
 
 
 @contextlib.contextmanager
-def _nameless(folder: Path) -> Iterator[BinaryIO]:
-    """Open a file without a name: the system deletes it when it is mapped no more, however the process ends."""
+def _unnamed_file(folder: Path) -> Iterator[BinaryIO]:
+    """Open an unnamed file, which the system deletes when it is closed and not mapped, however the process ends."""
     with temporary_file(folder) as f:
         os.unlink(f.name)
         yield f
 
 
 def _room(folder: Path, n: int, dtype: npt.DTypeLike) -> np.ndarray:
-    """Return an array [n] that is mapped from a nameless file. Raises StorageError."""
+    """Return an array [n] that is mapped from an unnamed file. Raises StorageError."""
     try:
-        with _nameless(folder) as f:
+        with _unnamed_file(folder) as f:
             # On a full disk this fails; writing to the mapped array would kill the process.
             os.posix_fallocate(f.fileno(), 0, n * np.dtype(dtype).itemsize)
             return np.asarray(np.memmap(f, dtype, "r+", shape=(n,)))

@@ -28,7 +28,7 @@ _TIME_MARGIN = 1.1  # an epoch may take longer than the one before
 
 @dataclass(frozen=True)
 class Task:
-    """One network and what it is trained on.
+    """One network, its training data and its settings.
 
     Parameters
     ----------
@@ -74,13 +74,15 @@ def train_network(
     task : Task
         The network and its data.
     engine : Engine
-        What computes it.
+        Engine that computes the network.
     checkpoint : Checkpoint, optional
-        Where to resume; None starts a new training.
+        Checkpoint to resume from; None starts a new training.
     save, save_every_s : callable, float
-        Stores a checkpoint; called at the end, and before that at most every so many seconds.
+        Function that stores a checkpoint. It is called at the end, and before that at most once in `save_every_s`
+        seconds.
     ends_s : float
-        When to end, by `time.monotonic`: no epoch starts that would probably take longer. The first one always starts.
+        Time limit, by `time.monotonic`: an epoch starts only if it will probably end before. The first one always
+        starts.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def train_network(
         if checkpoint.is_done(task.recipe):
             break
         if now_s + _TIME_MARGIN * epoch_s > ends_s:
-            text = f"{task}: ends with epoch {n_done} of {n_epochs} for its time limit"
+            text = f"{task}: stopped after epoch {n_done} of {n_epochs}: another epoch would exceed the time limit"
             log.warning("%s", coded(text, code="training.time-limit"))
             break
         if now_s - saved_s >= save_every_s:
@@ -142,9 +144,9 @@ def _train_epoch(task: Task, network: Network, checkpoint: Checkpoint, progress:
         room=data.order_room,
     )
     note = f"epoch {number + 1} of {recipe.epochs}{_figures(checkpoint.history)}"
-    figures = _step_through(network, epoch, progress, note)
+    figures = _train_batches(network, epoch, progress, note)
     weights = network.weights
-    # The loss is that of the weights before each step, so the last step may diverge unseen.
+    # Each loss is computed before its step, so the loss cannot show that the last step diverged.
     if not math.isfinite(figures["loss"]) or not all(np.isfinite(weight).all() for weight in weights.values()):
         raise TrainingError(
             f"{task}: the loss became NaN or infinite in epoch {number + 1}: choose a smaller --learning-rate",
@@ -159,7 +161,7 @@ def _train_epoch(task: Task, network: Network, checkpoint: Checkpoint, progress:
     return Checkpoint(weights, [*checkpoint.history, figures], best)
 
 
-def _step_through(network: Network, epoch: Epoch, progress: Progress, note: str) -> dict[str, float]:
+def _train_batches(network: Network, epoch: Epoch, progress: Progress, note: str) -> dict[str, float]:
     """Train on all mini-batches of an epoch; return the mean loss and the accuracy."""
     loss, n_correct = 0.0, 0
     for n_segments, loss_sum, n in network.train(epoch):
@@ -174,8 +176,8 @@ def _validate(network: Network, data: TrainingSet, n_frames: int) -> dict[str, f
     for first in range(0, len(starts), _VALIDATED_AT_ONCE):
         part = slice(first, first + _VALIDATED_AT_ONCE)
         probabilities, targets = network.probabilities(cut(data.frames, starts[part], n_frames)), data.targets[part]
-        of_target = probabilities[np.arange(len(targets)), targets].astype(np.float64)
-        loss -= float(np.log(np.maximum(of_target, np.finfo(np.float32).tiny)).sum())
+        target_probabilities = probabilities[np.arange(len(targets)), targets].astype(np.float64)
+        loss -= float(np.log(np.maximum(target_probabilities, np.finfo(np.float32).tiny)).sum())
         n_correct += int((probabilities.argmax(axis=1) == targets).sum())
     return {"validation_loss": loss / len(starts), "validation_accuracy": n_correct / len(starts)}
 
@@ -188,15 +190,14 @@ def _log_start(task: Task, checkpoint: Checkpoint) -> None:
         task, task.n_classes, n_segments, recipe.epochs, math.ceil(n_segments / recipe.batch_size), n_weights,
     )  # fmt: skip
     if n_resumed:
-        log.info("%s: goes on after epoch %d of %d", task, n_resumed, recipe.epochs)
+        log.info("%s: resumes after epoch %d of %d", task, n_resumed, recipe.epochs)
 
 
 def _log_expected(task: Task, epoch_s: float, n_left: int, left_s: float) -> None:
-    """Log how long the epochs that are left will take, and warn if there is less time."""
-    limit = " at most" if task.validation else ""
-    log.info(
-        "%s: an epoch takes %s, the %d left %s%s", task, duration(epoch_s), n_left, duration(epoch_s * n_left), limit
-    )
+    """Log the time that the remaining epochs will take, and warn if the time limit is shorter."""
+    limit = "at most " if task.validation else ""
+    left = duration(epoch_s * n_left)
+    log.info("%s: an epoch takes %s, the remaining %d take %s%s", task, duration(epoch_s), n_left, limit, left)
     if epoch_s * n_left > left_s:
         n_fit = int(max(0.0, left_s) / epoch_s)
         text = f"{task}: the time limit leaves time for about {n_fit} of these {n_left} epochs"
@@ -208,7 +209,7 @@ def _log_end(task: Task, checkpoint: Checkpoint, n_resumed: int, elapsed_s: floa
         log.info("%s: done in %s%s", task, duration(elapsed_s), _figures(checkpoint.history))
     if task.validation:
         best = checkpoint.best_epoch + 1
-        log.info("%s: the model is that of epoch %d, the best on the held-out tracks", task, best)
+        log.info("%s: the model has the weights of epoch %d, the best on the held-out tracks", task, best)
 
 
 def _figures(history: Sequence[Mapping[str, float]]) -> str:

@@ -19,14 +19,14 @@ class _Trained(TypedDict):
 
 
 class EpochFigures(_Trained, total=False):
-    """Figures of one epoch as they are stored; for strict reading."""
+    """Figures of one epoch in a stored file, as its reader checks them."""
 
     validation_loss: float
     validation_accuracy: float
 
 
 def to_frame(history: Histories) -> Any:
-    """Return a pandas DataFrame with a row an epoch: model, epoch, loss, accuracy, and those of held-out tracks."""
+    """Return a pandas DataFrame, a row for each epoch: model, epoch, loss, accuracy, and both of held-out tracks."""
     import pandas as pd
 
     rows = [
@@ -47,7 +47,7 @@ def write_tensorboard(folder: Path, history: Histories) -> None:
     """Write events for `tensorboard --logdir FOLDER`, one run for each network; loads TensorFlow."""
     import tensorflow as tf
 
-    # What tf.summary.scalar does, which exists only where TensorBoard is installed.
+    # This does what tf.summary.scalar does, which exists only where TensorBoard is installed.
     scalars = tf.compat.v1.SummaryMetadata(plugin_data={"plugin_name": "scalars"})
     for network, epochs in history.items():
         with tf.summary.create_file_writer(str(folder / f"model {network}")).as_default():
@@ -65,13 +65,13 @@ def draw(history: Histories) -> bytes:
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     colours = {network: f"C{k}" for k, network in enumerate(history)}
     for network, epochs in history.items():
-        at, marker = range(1, len(epochs) + 1), "o" if len(epochs) == 1 else None
-        for of, style in (("", "-"), ("validation_", "--")):
-            if epochs and f"{of}loss" in epochs[0]:
-                look = {"marker": marker, "linestyle": style, "color": colours[network]}
-                name = f"model {network}{', held-out tracks' if of else ''}"
-                loss.plot(at, [epoch[f"{of}loss"] for epoch in epochs], label=name, **look)
-                accuracy.plot(at, [100 * epoch[f"{of}accuracy"] for epoch in epochs], **look)
+        numbers, marker = range(1, len(epochs) + 1), "o" if len(epochs) == 1 else None
+        for prefix, line in (("", "-"), ("validation_", "--")):
+            if epochs and f"{prefix}loss" in epochs[0]:
+                style = {"marker": marker, "linestyle": line, "color": colours[network]}
+                name = f"model {network}{', held-out tracks' if prefix else ''}"
+                loss.plot(numbers, [epoch[f"{prefix}loss"] for epoch in epochs], label=name, **style)
+                accuracy.plot(numbers, [100 * epoch[f"{prefix}accuracy"] for epoch in epochs], **style)
     loss.set(ylabel="loss", yscale="symlog" if any(e["loss"] <= 0 for h in history.values() for e in h) else "log")
     accuracy.set(xlabel="epoch", ylabel="accuracy, %", ylim=(0, 102))
     loss.legend()

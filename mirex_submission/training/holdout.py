@@ -1,4 +1,4 @@
-"""Choice of held-out tracks, which end or calibrate a training: whole groups, of every class if possible."""
+"""Choice of the held-out tracks for --patience and --calibrate: whole groups, of every class if possible."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from mirex_submission.errors import UsageError, coded
 
 log = logging.getLogger(__name__)
 
-SHARE = 10  # one track in so many is held out for --patience
-CALIBRATION_SHARE = 5  # and for --calibrate
+SHARE = 10  # --patience holds out one track in ten
+CALIBRATION_SHARE = 5  # --calibrate holds out one track in five
 
 
 def held_out(
@@ -34,9 +34,9 @@ def held_out(
     seed : int
         Random seed.
     share : int
-        One track in so many is held out.
+        One track in `share` is held out.
     option : str
-        What asks for it, for the message.
+        Option that needs held-out tracks, for the message.
 
     Returns
     -------
@@ -62,8 +62,8 @@ def held_out(
     possible = [part for trained, part in splits if {y[k] for k in trained} == set(labels) and len(part)]
     if not possible:
         raise UsageError(
-            f"{option}: no tracks can be held out such that no group is on both sides and every class keeps some to "
-            f"train on: give more groups, or leave out {option}",
+            f"{option}: no tracks can be held out: any choice would split a group or leave a class without training "
+            f"tracks: give more groups, or leave out {option}",
             code="training.hold-out",
         )
     out = np.zeros(len(labels), bool)
@@ -76,7 +76,7 @@ def held_out(
 
 
 def joined(contents: Sequence[str], groups: Sequence[str]) -> list[str]:
-    """Return for each track a name that it shares with all tracks of its group and of its content."""
+    """Return a group name for each track; tracks of the same group or of the same content share a name."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
@@ -84,7 +84,7 @@ def joined(contents: Sequence[str], groups: Sequence[str]) -> list[str]:
     n = [int(pair.max()) + 1 for pair in pairs]
     graph = coo_array((np.ones(len(contents)), (pairs[0], n[0] + pairs[1])), shape=(sum(n), sum(n)))
     component = connected_components(graph, directed=False)[1][pairs[0]]
-    # Named by what it holds, not by the order of the list.
+    # A name comes from the contents of the group, so that the order of the list has no influence.
     smallest: dict[int, str] = {}
     for k, content in zip(component.tolist(), contents, strict=True):
         smallest[k] = min(smallest.get(k, content), content)

@@ -1,6 +1,6 @@
-"""Classifiers of views with a Gaussian kernel, of arrays alone: NumPy computes what scikit-learn has fitted.
+"""Classifiers of views with a Gaussian kernel: scikit-learn fits them, and NumPy computes their decisions.
 
-So a classification loads no other library, and a model can be read for as long as arrays can.
+A classifier consists of arrays only, so that a classification needs no other library and no certain version of one.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ _AT_ONCE = 1 << 24  # values of the kernel: 128 MB
 
 @dataclass(frozen=True, eq=False)
 class KernelMachine(ABC):
-    """A decision on the joined components of views, from their similarities to some training tracks.
+    """A classifier of tracks by the similarities of their joined components to those of some training tracks.
 
     Parameters
     ----------
     projections : dict of str to Projection
-        Of each view, in the order in which their components are joined.
+        Projection of each view, in the order in which their components are joined.
     vectors : np.ndarray [shape=(n_vectors, n_components)]
-        Joined components of the training tracks that the similarities are to.
+        Joined components of the training tracks to compare with.
     gamma : float
-        exp(-gamma * squared distance) is the similarity.
+        Width of the kernel: exp(-gamma * squared distance) is the similarity.
     temperature : float
-        By which decisions are divided before they become probabilities.
+        Divisor of the decisions before they become probabilities.
     """
 
     projections: dict[str, Projection]
@@ -42,7 +42,7 @@ class KernelMachine(ABC):
     temperature: float
 
     def decisions(self, views: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Compute how strongly each class is chosen, [n_tracks, n_classes].
+        """Compute the decision values of all classes, [n_tracks, n_classes]; the greatest one wins.
 
         Parameters
         ----------
@@ -57,7 +57,7 @@ class KernelMachine(ABC):
     @property
     @abstractmethod
     def _n_values(self) -> int:
-        """Numbers for each track that its decisions are computed from, beside its similarities."""
+        """Return how many values, beside the similarities, the decisions of a track need in memory."""
 
     @abstractmethod
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
@@ -66,14 +66,14 @@ class KernelMachine(ABC):
     @property
     @abstractmethod
     def description(self) -> str:
-        """What it is and how large, for the log."""
+        """Return the kind and the size of the classifier, for the log."""
 
     def probabilities(self, views: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Compute class probabilities [n_tracks, n_classes]; the greatest is that of the class that is decided."""
+        """Compute class probabilities [n_tracks, n_classes], ordered as the decision values are."""
         return softmax(self.decisions(views) / self.temperature)
 
     def arrays(self) -> Arrays:
-        """Return all of it as named arrays, for storing."""
+        """Return the whole classifier as named arrays, for storing."""
         own = {name: np.asarray(getattr(self, name)) for name in _names(type(self))}
         return own | {
             f"{view}/{name}": getattr(projection, name)
@@ -91,9 +91,9 @@ class SupportVectorMachine(KernelMachine):
     counts : np.ndarray [shape=(n_classes,), int64]
         Number of support vectors of each class.
     coefficients : np.ndarray [shape=(n_classes - 1, n_vectors)]
-        Of each support vector, in the decisions between its class and each other one.
+        Coefficients of each support vector in the decisions between its class and every other class.
     intercepts : np.ndarray [shape=(n_classes * (n_classes - 1) / 2,)]
-        Of the pairs of classes, (0, 1) first, then (0, 2).
+        Intercepts of the pairs of classes, in the order (0, 1), (0, 2) and so on.
 
     References
     ----------
@@ -107,7 +107,7 @@ class SupportVectorMachine(KernelMachine):
 
     @property
     def description(self) -> str:
-        """What it is and how large, for the log."""
+        """Return the kind and the size of the classifier, for the log."""
         return f"a support vector machine with {len(self.vectors)} support vectors"
 
     @property
@@ -115,9 +115,9 @@ class SupportVectorMachine(KernelMachine):
         return len(self.counts) ** 2
 
     def _decisions(self, kernel: np.ndarray) -> np.ndarray:
-        """Count the pairs of classes that each class wins, and add less than 1/3 for how clearly, as scikit-learn."""
+        """Count the pairs that each class wins, and add its margin scaled to less than 1/3, as scikit-learn does."""
         n_tracks, n_classes = len(kernel), len(self.counts)
-        # Of each class' own vectors, to the decisions between it and each other class.
+        # The contribution of the support vectors of each class to its decisions against every other class.
         sums = np.zeros((n_tracks, n_classes, n_classes))
         others, start = ~np.eye(n_classes, dtype=bool), 0
         for k, n in enumerate(self.counts.tolist()):
@@ -133,7 +133,7 @@ class SupportVectorMachine(KernelMachine):
 
 @dataclass(frozen=True, eq=False)
 class LandmarkMachine(KernelMachine):
-    """One decision for each class, linear in the similarities to landmarks, as Nystroem's method gives it.
+    """One decision for each class, linear in the similarities to landmarks, by Nystroem's method.
 
     Parameters
     ----------
@@ -151,7 +151,7 @@ class LandmarkMachine(KernelMachine):
 
     @property
     def description(self) -> str:
-        """What it is and how large, for the log."""
+        """Return the kind and the size of the classifier, for the log."""
         return f"least squares on the similarities to {len(self.vectors)} landmarks"
 
     @property
@@ -163,11 +163,12 @@ class LandmarkMachine(KernelMachine):
 
 
 def of_arrays(arrays: Arrays, lengths: Mapping[str, int], n_classes: int) -> KernelMachine:
-    """Make the machine of what its `arrays` returned.
+    """Make a classifier from its arrays.
 
     Parameters
     ----------
     arrays : dict of str to np.ndarray
+        Result of `KernelMachine.arrays`.
     lengths : mapping of str to int
         Columns of each view, in the order in which they are joined.
     n_classes : int
@@ -195,11 +196,11 @@ def of_arrays(arrays: Arrays, lengths: Mapping[str, int], n_classes: int) -> Ker
     types = dict.fromkeys(shapes, np.dtype(np.float64)) | {"counts": np.dtype(np.int64)}
     fit = all(arrays[name].shape == shape and arrays[name].dtype == types[name] for name, shape in shapes.items())
     if not fit or not all(np.isfinite(array).all() for array in arrays.values()):
-        raise ValueError("arrays of other sizes or types than those of a classifier of these views")
+        raise ValueError("the arrays have other sizes or types than a classifier of these views")
     positive = ["gamma", "temperature", *(f"{view}/scale" for view in lengths)]
     counts = arrays.get("counts", np.array([*n]))
     if not all((arrays[name] > 0).all() for name in positive) or (counts < 0).any() or counts.sum() != n[0]:
-        raise ValueError("values that no classifier of these views has")
+        raise ValueError("the arrays have values that no classifier of these views has")
     projections = {view: Projection(*(arrays[f"{view}/{name}"] for name in _names(Projection))) for view in lengths}
     own: dict[str, Any] = {name: arrays[name] if arrays[name].ndim else arrays[name].item() for name in _names(kind)}
     return kind(projections, **own)

@@ -1,4 +1,4 @@
-"""How the vectors of a view become a few components of comparable size."""
+"""Projection of the vectors of a view to a few components of comparable size."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 _CLIP = 4.0  # standard deviations: an outlier must not decide a component
 MOST_COMPONENTS = 200
-_LEAST_VARIANCE = 1e-10  # of a component, as a share of the first one's: less is rounding
+_LEAST_VARIANCE = 1e-10  # of a component, relative to the first one: less is a rounding error
 _AT_ONCE = 4096  # tracks: float64 copies of all would fill the memory
 
 
@@ -20,7 +20,7 @@ class Projection:
     Parameters
     ----------
     mean, scale : np.ndarray [shape=(n_columns,)]
-        Of the standardisation.
+        Mean and standard deviation of the columns, for the standardisation.
     centre : np.ndarray [shape=(n_columns,)]
         Mean of the standardised and clipped columns.
     components : np.ndarray [shape=(n_columns, n_components)]
@@ -35,7 +35,7 @@ class Projection:
 
     @classmethod
     def fit(cls, vectors: np.ndarray) -> Projection:
-        """Fit it to the vectors of the training tracks [n_tracks, n_columns]."""
+        """Fit a projection to the vectors of the training tracks [n_tracks, n_columns]."""
         n_tracks, n_columns = vectors.shape
         mean, scale = vectors.mean(axis=0, dtype=float), vectors.std(axis=0, dtype=float)
         scale[scale == 0] = 1.0
@@ -55,7 +55,7 @@ class Projection:
         if not kept.any():  # all tracks are equal
             return cls(mean, scale, centre, np.zeros((n_columns, 1)))
         variances, axes = variances[kept], axes[:n][kept]
-        axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]  # else chance decides
+        axes = axes * np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(axis=1)])[:, None]  # signs are arbitrary
         spread = np.sqrt(2 * np.sqrt(variances).sum())
         return cls(mean, scale, centre, (axes / variances[:, None] ** 0.25).T / spread)
 

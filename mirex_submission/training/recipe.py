@@ -1,6 +1,7 @@
-"""The recipes: every choice of a training, frozen; nothing else decides a training.
+"""The recipes: all settings that decide a training, frozen.
 
-`Recipe` is the paper's, of networks on segments; `ViewRecipe` is `modulation`, of a support vector machine on views.
+`Recipe` is the recipe `paper`: networks on segments. `ViewRecipe` is the recipe `modulation`: a support vector machine
+on views.
 """
 
 from __future__ import annotations
@@ -40,20 +41,20 @@ class Recipe(Options):
     model : {"1", "2", "3", "all"} or str
         Network; "all" averages the probabilities of the three; another name is a network that a package adds.
     epochs, batch_size, learning_rate : int, int, float
-        Of plain SGD with a constant learning rate on categorical cross-entropy.
+        Settings of plain SGD with a constant learning rate on categorical cross-entropy.
     segments : {"random", "consecutive", "fresh"}
-        "random" draws `segments_per_track` start frames a track once; "fresh" draws others in every epoch;
+        "random" draws `segments_per_track` start frames for each track once; "fresh" draws new ones in every epoch;
         "consecutive" takes adjacent segments.
     segments_per_track : int
-        Random segments a track.
+        Random segments for each track.
     class_weights : {"none", "balanced"}
         "balanced" weighs the loss of a segment by the inverse of the share of its class.
     vote : {"mean", "majority"}
         How the segments of a track decide its class.
     precision : {"float32", "auto"}
-        "auto" trains in bfloat16 where a GPU has it.
+        "auto" trains in bfloat16 where a GPU supports it.
     patience : int
-        0, or after how many epochs without a lower loss on held-out tracks the training stops.
+        Stop after this many epochs without a lower loss on held-out tracks; 0: never.
     seed : int
         Seed of initial weights, segments, order and dropout.
 
@@ -96,8 +97,8 @@ class Recipe(Options):
     @property
     def of_one_epoch(self) -> dict[str, object]:
         """Settings that affect the weights after one epoch."""
-        without = ("model", "epochs", "vote", "patience")
-        return {name: value for name, value in dataclasses.asdict(self).items() if name not in without}
+        others = ("model", "epochs", "vote", "patience")
+        return {name: value for name, value in dataclasses.asdict(self).items() if name not in others}
 
 
 def views(value: Any) -> tuple[str, ...]:
@@ -167,7 +168,7 @@ def recipe_class(name: object) -> type[Recipe] | type[ViewRecipe]:
 
 
 def fields_of_others(kind: type[Options]) -> list[tuple[str, dataclasses.Field[Any]]]:
-    """Return the options that only another recipe than this class has, each with the name of that recipe."""
+    """Return the options that other recipes have and this one has not, each with the name of its recipe."""
     own = {field.name for field in dataclasses.fields(kind)}
     return [
         (name, field) for name, other in RECIPES.items() for field in dataclasses.fields(other) if field.name not in own
@@ -175,7 +176,7 @@ def fields_of_others(kind: type[Options]) -> list[tuple[str, dataclasses.Field[A
 
 
 def as_recipe(recipe: AnyRecipe | str) -> AnyRecipe:
-    """Return a recipe as it is, or the one of this name with its defaults. Raises UsageError for anything else."""
+    """Return a recipe unchanged, or for a name the recipe with its defaults. Raises UsageError for anything else."""
     if isinstance(recipe, str):
         return recipe_class(recipe)()
     check_options(recipe=(recipe, (Recipe, ViewRecipe)))

@@ -1,6 +1,6 @@
-"""Which segments of a track are used, and in which order: functions of the seed, the track's content and the epoch.
+"""Choice and order of segments: functions of the seed, the track's content and the epoch.
 
-The order of a list, the place of the audio and the number of threads have no influence. A segment is a slice of the
+The order of a list, the path of the audio and the number of threads have no influence. A segment is a slice of the
 track's frames, so overlapping segments need no memory of their own.
 """
 
@@ -46,8 +46,8 @@ def segment_starts(n_frames: int, content: str, spec: FeatureSpec, recipe: Recip
     n_starts = n_frames - spec.n_frames + 1
     if recipe.segments == "consecutive":
         return np.arange(0, n_starts, spec.frames_between_segments)
-    drawn = epoch if recipe.segments == "fresh" else 0
-    rng = np.random.default_rng([recipe.seed, _STARTS, int(content, 16), *([drawn] if drawn else [])])
+    n_draw = epoch if recipe.segments == "fresh" else 0
+    rng = np.random.default_rng([recipe.seed, _STARTS, int(content, 16), *([n_draw] if n_draw else [])])
     return rng.integers(0, n_starts, size=recipe.segments_per_track)
 
 
@@ -59,11 +59,11 @@ def draw_order(n: int, recipe: Recipe, epoch: int, room: np.ndarray | None = Non
     n : int
         Number of segments.
     recipe : Recipe
-        Its seed is used.
+        Recipe with the seed.
     epoch : int
         Number of the epoch, from 0.
     room : np.ndarray, optional
-        Array that takes the order, uint32 [n].
+        Array to write the order to, uint32 [n].
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Training of the classifier of views: scikit-learn fits a support vector machine, and held-out tracks calibrate it.
+"""Training of the classifier of views: scikit-learn fits a support vector machine, which held-out tracks calibrate.
 
 References
 ----------
@@ -29,14 +29,14 @@ from mirex_submission.training.projection import Projection
 
 log = logging.getLogger(__name__)
 
-MOST_TRACKS = 20_000  # of a fit to all tracks, whose time grows with their square
-MOST_CLASSES = 200  # of decisions for each pair of classes
+MOST_TRACKS = 20_000  # for a support vector machine, whose fit takes time that grows with their square
+MOST_CLASSES = 200  # for a support vector machine, which decides between every two classes
 N_LANDMARKS = 2000
 _FOLDS = 5  # of the calibration
 _TUNING_FOLDS = 3
 _GRID_C = (1.0, 3.0, 10.0)
-_GRID_GAMMA = (0.25, 0.5, 1.0, 2.0)  # times the recipe's own
-_MOST_CALIBRATED = 1 << 22  # decisions, of tracks and classes, that calibrate
+_GRID_GAMMA = (0.25, 0.5, 1.0, 2.0)  # factors of the recipe's gamma
+_MOST_CALIBRATED = 1 << 22  # decision values for the calibration: tracks times classes
 _AT_ONCE = 4096  # tracks: the similarities of all to the landmarks would fill the memory
 
 Views = Mapping[str, np.ndarray]
@@ -47,17 +47,17 @@ def fit(
 ) -> KernelMachine:
     """Fit a classifier, and calibrate its probabilities on tracks that are held out in turn.
 
-    It is a support vector machine; of more than MOST_TRACKS tracks or MOST_CLASSES classes, a linear one on the
-    similarities to N_LANDMARKS tracks.
+    The classifier is a support vector machine. For more than MOST_TRACKS tracks or MOST_CLASSES classes it is instead
+    linear in the similarities to N_LANDMARKS tracks.
 
     Parameters
     ----------
     views : mapping of str to np.ndarray
         View to the vectors of the training tracks [n_tracks, n_columns].
     targets : sequence of int
-        Class of each track; each of 0 to n_classes - 1 has one track or more.
+        Class of each track; every class from 0 to n_classes - 1 has at least one track.
     groups : sequence of str
-        Group of each track: groups are held out whole.
+        Group of each track; all tracks of a group are held out together.
     c, gamma : float
         Penalty of errors, and width of the kernel.
     seed : int
@@ -69,17 +69,17 @@ def fit(
     decisions, truth = [np.empty((0, int(y.max()) + 1))], [y[:0]]
     n_most = max(1, _MOST_CALIBRATED // (_FOLDS * decisions[0].shape[1]))
     for trained, held_out in _folds(y, groups, _FOLDS, seed):
-        present, of_present = np.unique(y[trained], return_inverse=True)
+        present, part_targets = np.unique(y[trained], return_inverse=True)
         if len(present) > 1:
             held = np.random.default_rng(seed).permutation(held_out)[:n_most]
-            part = _fit(_rows(views, trained), of_present, c, gamma, seed, is_large=is_large)
-            of_present = part.decisions(_rows(views, held))
-            of_all = np.repeat(of_present.min(axis=1, keepdims=True) - 1, decisions[0].shape[1], axis=1)
-            of_all[:, present] = of_present  # a class that the part does not know is below all others
-            decisions.append(of_all)
+            part = _fit(_rows(views, trained), part_targets, c, gamma, seed, is_large=is_large)
+            part_decisions = part.decisions(_rows(views, held))
+            all_decisions = np.repeat(part_decisions.min(axis=1, keepdims=True) - 1, decisions[0].shape[1], axis=1)
+            all_decisions[:, present] = part_decisions  # a class without tracks in this part is below all others
+            decisions.append(all_decisions)
             truth.append(y[held])
     if len(truth) == 1:
-        text = "no tracks can be held out, for want of groups or classes: the probabilities are not calibrated"
+        text = "there are too few groups or classes to hold out tracks: the probabilities are not calibrated"
         log.warning("%s", coded(text, code="training.not-calibrated"))
         return machine
     return dataclasses.replace(machine, temperature=temperature(np.concatenate(decisions), np.concatenate(truth)))
@@ -88,10 +88,10 @@ def fit(
 def tuned(
     views: Views, targets: Sequence[int], groups: Sequence[str], *, c: float, gamma: float, seed: int = 0
 ) -> tuple[float, float]:
-    """Choose c and gamma: of a grid of 12 around the recipe's, the pair that is right on most held-out tracks.
+    """Choose c and gamma from a grid of 12 pairs: the pair that classifies most held-out tracks correctly.
 
-    Of equally good pairs it is that with the smaller c, and then the smaller gamma. Where no held-out track is right,
-    it is the recipe's own. Arguments as in `fit`.
+    Among equally good pairs, the one with the smaller c wins, then the one with the smaller gamma. If no pair
+    classifies a held-out track correctly, the given pair stays. The arguments are those of `fit`.
     """
     y = np.asarray(targets)
     is_large = _is_large(y)
@@ -99,17 +99,17 @@ def tuned(
     n_right = dict.fromkeys(itertools.product(_GRID_C, (gamma * factor for factor in _GRID_GAMMA)), 0)
     for penalty, width in n_right:
         for trained, held in folds:
-            present, of_present = np.unique(y[trained], return_inverse=True)
+            present, part_targets = np.unique(y[trained], return_inverse=True)
             if len(present) > 1:
-                part = _fit(_rows(views, trained), of_present, penalty, width, seed, is_large=is_large)
+                part = _fit(_rows(views, trained), part_targets, penalty, width, seed, is_large=is_large)
                 decided = present[part.decisions(_rows(views, held)).argmax(axis=1)]
                 n_right[penalty, width] += int((decided == y[held]).sum())
     if not any(n_right.values()):
-        text = f"no held-out track is right, so nothing can be chosen: C {c:g} and gamma {gamma:g} stay"
+        text = f"tuning: no held-out track was classified correctly, so C {c:g} and gamma {gamma:g} stay"
         log.warning("%s", coded(text, code="training.not-tuned"))
         return c, gamma
     for (penalty, width), n in n_right.items():
-        log.info("tuning: C %g, gamma %g: %d of %d held-out tracks are right", penalty, width, n, len(y))
+        log.info("tuning: C %g, gamma %g: %d of %d held-out tracks are correct", penalty, width, n, len(y))
     return max(n_right, key=n_right.__getitem__)  # the first of equal ones
 
 
@@ -118,7 +118,7 @@ def _rows(views: Views, chosen: np.ndarray) -> Views:
 
 
 def _is_large(y: np.ndarray) -> bool:
-    """Tell whether a training takes landmarks; so do all its parts, whose decisions must have the same scale."""
+    """Return whether a training uses landmarks; its parts must do the same, for decisions of the same scale."""
     return len(y) > MOST_TRACKS or y.max() >= MOST_CLASSES
 
 
@@ -130,7 +130,7 @@ def _fit(views: Views, y: np.ndarray, c: float, gamma: float, seed: int, *, is_l
     from sklearn.svm import SVC
 
     svc = SVC(C=c, gamma=gamma).fit(joined, y)
-    sign = -1 if len(svc.classes_) == 2 else 1  # scikit-learn turns the decision between two classes around
+    sign = -1 if len(svc.classes_) == 2 else 1  # scikit-learn negates the decision between two classes
     return SupportVectorMachine(
         projections, svc.support_vectors_, gamma, 1.0, svc.n_support_.astype(np.int64), sign * svc.dual_coef_,
         sign * svc.intercept_,
@@ -140,10 +140,10 @@ def _fit(views: Views, y: np.ndarray, c: float, gamma: float, seed: int, *, is_l
 def _fit_landmarks(
     projections: dict[str, Projection], joined: np.ndarray, y: np.ndarray, c: float, gamma: float, seed: int
 ) -> LandmarkMachine:
-    """Fit least squares in the space that the landmarks span: c is the penalty of errors, as of the other machine.
+    """Fit least squares in the space that the landmarks span; c is the penalty of errors, as in the exact classifier.
 
-    All classes share one decomposition, so that ten thousand cost hardly more than ten; as good as linear support
-    vector machines on the same features (docs/recipes.md).
+    All classes share one decomposition, so that ten thousand classes cost little more than ten. The result is as good
+    as linear support vector machines on the same features (docs/recipes.md).
     """
     from scipy import sparse
 
@@ -160,7 +160,7 @@ def _fit_landmarks(
         column_sums += kernel.sum(axis=0)
         sums += (targets[k : k + _AT_ONCE].T @ kernel).T
     mean = column_sums / len(y)
-    # Of centred similarities and centred targets, which are 1 for the own class, else 0.
+    # Centre the similarities, and the targets, which are 1 for a track's class and 0 for all others.
     gram -= len(y) * np.outer(mean, mean)
     sums -= np.outer(column_sums, shares)
     ridge = similar / c
@@ -175,24 +175,25 @@ def _folds(y: np.ndarray, groups: Sequence[str], n_folds: int, seed: int) -> Ite
     n = min(n_folds, len(set(groups)), int(np.bincount(y).max()))
     if n > 1:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of classes with fewer tracks than folds
+            warnings.simplefilter("ignore")  # scikit-learn warns of classes with fewer tracks than folds
             yield from StratifiedGroupKFold(n, shuffle=True, random_state=seed).split(y, y, groups)
 
 
 def temperature(decisions: np.ndarray, y: np.ndarray) -> float:
-    """Return the temperature with the least cross-entropy, of decisions [n_tracks, n_classes] and true classes `y`.
+    """Return the temperature that minimises the cross-entropy of decisions [n_tracks, n_classes] and true classes `y`.
 
-    The targets are not quite 1 and 0, as Platt proposes, so that a training without a mistake is not certain of all.
+    The targets are slightly below 1 and above 0, as Platt proposes, so that probabilities are not exactly 1 and 0 after
+    a training without errors.
     """
     from scipy.optimize import minimize_scalar
     from scipy.special import log_softmax
 
     n, n_classes = decisions.shape
-    of_others = 1 / ((n + 2) * max(n_classes - 1, 1))
+    other_target = 1 / ((n + 2) * max(n_classes - 1, 1))
 
     def loss(log_temperature: float) -> float:
         logs = log_softmax(decisions / np.exp(log_temperature), axis=1)
-        of_truth = logs[np.arange(n), y]
-        return float(-((n + 1) / (n + 2) * of_truth + of_others * (logs.sum(axis=1) - of_truth)).mean())
+        true_logs = logs[np.arange(n), y]
+        return float(-((n + 1) / (n + 2) * true_logs + other_target * (logs.sum(axis=1) - true_logs)).mean())
 
     return float(np.exp(minimize_scalar(loss, bounds=(-8.0, 4.0), method="bounded").x))

@@ -306,5 +306,5 @@ def test_unpickling_the_test_files_runs_their_code(tmp_path):
         arrays = np.load(io.BytesIO(data), allow_pickle=True)
         (arrays if data is npy else arrays["dense/bias"])[0].close()
         assert made.exists()
-        with pytest.raises(ValueError, match=r"no \.npz file"):
+        with pytest.raises(ValueError, match=r"not an \.npz file"):
             from_bytes(data)

@@ -179,7 +179,7 @@ def test_a_resumed_training_gives_the_same_bytes(calibrated, tracks, tmp_path):
         for n in epochs:
             done = call("train", *options, "--epochs", n, "--name", name, scratch, tracks / "train.txt")
             assert done.status == 0, done.stderr
-    assert "goes on after epoch 1" in done.stderr
+    assert "resumes after epoch 1" in done.stderr
     first, second = (record(scratch, f"models/{name}") for name in ("straight", "resumed"))
     assert first == second
     (tmp_path / "test.txt").write_text(f"{tracks / 'tone.wav'}\n")

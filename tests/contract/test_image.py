@@ -281,7 +281,7 @@ def test_a_stopped_container_ends_at_once_with_143_and_the_training_resumes_late
     assert "Traceback" not in log.read_text()
     if not early:
         done = run_image(*train, write=[writable])
-        assert done.returncode == 0 and "goes on after epoch" in done.stderr, done.stderr
+        assert done.returncode == 0 and "resumes after epoch" in done.stderr, done.stderr
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_decodes_lossy_formats_in_place_and_at_full_length(tmp_path, extension, 
 
 
 @pytest.mark.parametrize("extension", ["wav", "aiff", "au", "caf", "w64", "rf64", "flac"])
-def test_16_bit_samples_stay_what_they_are(tmp_path, extension):
+def test_16_bit_samples_are_not_converted(tmp_path, extension):
     original = np.random.default_rng(0).integers(-(2**15), 2**15, RATE).astype(np.int16)
     path = write(tmp_path / f"a.{extension}", original, subtype="PCM_16")
     samples = decode(path).samples
@@ -102,7 +102,7 @@ def test_float_wav_beyond_full_scale_is_not_clipped(tmp_path):
     )
 
 
-def test_format_is_told_by_content_and_path_may_hold_anything(tmp_path):
+def test_the_content_decides_the_format_and_a_path_can_have_any_characters(tmp_path):
     path = write(tmp_path / "Grüße aus 東京, 100 %.mp3", tones(1), format="WAV")
     assert native_rate(path) == RATE
     assert len(decode(path).samples) == RATE
@@ -123,7 +123,7 @@ def test_resampling_keeps_frequency_level_and_length_of_a_sine(tmp_path, native_
     assert np.abs(waveform.samples[-50:]).max() > 0.3  # not padded with silence
 
 
-def test_resampling_does_not_fold_high_tones_down(tmp_path):
+def test_resampling_has_no_aliasing(tmp_path):
     path = write(tmp_path / "a.wav", sine(9000, 44100, 44100) + sine(500, 44100, 44100), 44100)
     samples = decode(path, rate_hz=11025).samples
     inner = slice(600, -600)
@@ -132,7 +132,7 @@ def test_resampling_does_not_fold_high_tones_down(tmp_path):
 
 @pytest.mark.parametrize("extension", ["wav", "flac"])
 @pytest.mark.parametrize("rate_hz", [None, 11025])
-def test_truncated_file_is_used_up_to_there(tmp_path, extension, rate_hz):
+def test_a_truncated_file_is_used_up_to_its_end(tmp_path, extension, rate_hz):
     original = np.random.default_rng(3).uniform(-0.5, 0.5, 4 * RATE)
     path = tmp_path / f"a.{extension}"
     whole = as_floats(decode(write(path, original), rate_hz=rate_hz).samples)
@@ -142,14 +142,14 @@ def test_truncated_file_is_used_up_to_there(tmp_path, extension, rate_hz):
     np.testing.assert_allclose(samples[:-500], whole[: len(samples) - 500], rtol=0, atol=1e-6)
 
 
-def test_truncated_flac_carries_a_note(tmp_path):
+def test_a_truncated_flac_file_has_a_note(tmp_path):
     path = tmp_path / "a.flac"
     write(path, np.random.default_rng(3).uniform(-0.5, 0.5, 4 * RATE))
     path.write_bytes(path.read_bytes()[: int(0.6 * path.stat().st_size)])
     assert decode(str(path)).note.endswith(" [audio.truncated]")
 
 
-def test_samples_that_are_not_numbers_count_as_zero_and_are_noted(tmp_path):
+def test_nan_samples_count_as_zero_with_a_note(tmp_path):
     original = tones(1)
     original[100:103, 0] = np.nan, np.inf, -np.inf
     waveform = decode(write(tmp_path / "a.wav", original, subtype="FLOAT"))
@@ -215,7 +215,7 @@ def test_blocks_of_any_size_give_the_same_samples(tmp_path, monkeypatch, n_chann
         np.testing.assert_array_equal(np.concatenate(blocks), whole)
 
 
-def test_flac_of_unknown_length_is_not_taken_for_damaged(tmp_path):
+def test_flac_of_unknown_length_is_not_damaged(tmp_path):
     """As streaming encoders write it: no number of samples in the header."""
     path = tmp_path / "a.flac"
     write(path, tones(1, seconds=3.0))
@@ -237,7 +237,7 @@ def written_channels(path, channels, **options):
     ("extension", "subtype"), [("wav", "PCM_16"), ("wav", "FLOAT"), ("ogg", "VORBIS"), ("mp3", "MPEG_LAYER_III")]
 )
 @pytest.mark.parametrize("n_channels", [2, 4])
-def test_of_channels_that_cancel_one_is_used(tmp_path, extension, subtype, n_channels):
+def test_one_of_cancelling_channels_is_used(tmp_path, extension, subtype, n_channels):
     if extension == "mp3" and n_channels > 2:
         pytest.skip("MP3 has two channels")
     x = sine(440, RATE, 3 * RATE) + 0.05 * np.random.default_rng(0).standard_normal(3 * RATE)
@@ -249,7 +249,7 @@ def test_of_channels_that_cancel_one_is_used(tmp_path, extension, subtype, n_cha
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e30])
-def test_a_channel_that_is_no_audio_does_not_lose_the_other(tmp_path, bad):
+def test_an_invalid_channel_does_not_lose_the_other(tmp_path, bad):
     x = sine(440, RATE, 3 * RATE)
     waveform = decode(written_channels(tmp_path / "a.wav", [np.full_like(x, bad), x], subtype="FLOAT"))
     np.testing.assert_allclose(waveform.samples, x, atol=1e-6)
@@ -274,7 +274,7 @@ def test_a_sparse_file_of_terabytes_is_refused_at_once(tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.7, 0.9])
-def test_channels_that_cancel_in_most_of_a_file_are_not_silently_lost(tmp_path, share):
+def test_channels_that_cancel_in_most_of_a_file_are_not_lost(tmp_path, share):
     n = 20 * RATE
     left = sine(440, RATE, n)
     right = np.where(np.arange(n) < share * n, -left, left)

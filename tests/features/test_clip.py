@@ -42,7 +42,7 @@ def extracted(path, tmp_path, spec):
         ("a.wav", 44100, None, 44100),
     ],
 )
-def test_of_a_file_it_is_bit_for_bit_what_extraction_stores(tmp_path, name, native_hz, n_channels, working_hz):
+def test_frames_of_a_file_are_those_that_extraction_stores(tmp_path, name, native_hz, n_channels, working_hz):
     path = write(tmp_path / name, noise(2 * native_hz, n_channels), native_hz)
     frames = log_mel(path)
     assert frames.dtype == np.float32 and frames.shape[1] == 40 and len(frames) >= 80
@@ -55,7 +55,7 @@ def test_of_a_file_it_is_bit_for_bit_what_extraction_stores(tmp_path, name, nati
 
 @pytest.mark.parametrize("native_hz", [8000, 11025, 22050, 44100, 48000, 96000])
 @pytest.mark.parametrize("working_hz", [None, 11025])
-def test_of_a_waveform_it_is_what_a_file_of_it_gives(tmp_path, native_hz, working_hz):
+def test_frames_of_a_waveform_are_those_of_its_file(tmp_path, native_hz, working_hz):
     samples = noise(150_000)  # more than is decoded at a time
     path = write(tmp_path / "a.wav", samples, native_hz)
     expected = log_mel(path, working_rate_hz=working_hz)
@@ -64,7 +64,7 @@ def test_of_a_waveform_it_is_what_a_file_of_it_gives(tmp_path, native_hz, workin
 
 @pytest.mark.parametrize("rate_hz", [22050, 32000])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, ">f4", ">i2", "<i2"])
-def test_every_kind_of_samples_gives_the_same(rate_hz, dtype):
+def test_every_type_of_samples_gives_the_same_frames(rate_hz, dtype):
     samples = noise()
     other = (samples / 32768).astype(dtype) if np.dtype(dtype).kind == "f" else samples.astype(dtype)
     frames = log_mel(samples, rate_hz)
@@ -73,7 +73,7 @@ def test_every_kind_of_samples_gives_the_same(rate_hz, dtype):
     assert np.ptp(frames) > 0.1
 
 
-def test_the_waveform_is_left_as_it_is():
+def test_the_waveform_is_not_changed():
     for samples in (noise(), noise() / 32768, (noise() / 32768).astype(np.float32)):
         before = samples.copy()
         samples.setflags(write=False)
@@ -106,8 +106,8 @@ def test_short_and_silent_waveforms_fill_one_segment():
         (lambda: log_mel(noise(), 0), r"rate_hz 0: give the waveform's sampling rate, from 1000 to 1000000 Hz"),
         (lambda: log_mel(noise(), 10**7), "rate_hz 10000000"),
         (lambda: log_mel(noise(), float("nan")), "rate_hz nan"),
-        (lambda: log_mel("a.wav", 22050), "rate_hz goes with a waveform"),
-        (lambda: log_mel(Path("a.wav"), rate_hz=22050), "rate_hz goes with a waveform"),
+        (lambda: log_mel("a.wav", 22050), "rate_hz is for waveforms only"),
+        (lambda: log_mel(Path("a.wav"), rate_hz=22050), "rate_hz is for waveforms only"),
         (lambda: log_mel(noise(100, 2), 22050), r"shape \(100, 2\): give one channel"),
         (lambda: log_mel(np.float32(1), 22050), r"shape \(\)"),
         (lambda: log_mel(None, 22050), r"shape \(\)"),
@@ -128,12 +128,12 @@ def test_short_and_silent_waveforms_fill_one_segment():
         (lambda: log_mel(noise(), 22050, n_frames=-1), "from 1 to"),
     ],
 )
-def test_a_wrong_call_is_a_usage_error_that_says_what_is_wrong(call, words):
+def test_a_wrong_argument_is_a_usage_error_with_the_reason(call, words):
     with pytest.raises(UsageError, match=words):
         call()
 
 
-def test_a_file_that_cannot_be_heard_is_an_audio_error(tmp_path):
+def test_an_unreadable_or_silent_file_is_an_audio_error(tmp_path):
     with pytest.raises(AudioError, match=r"none\.wav: .*No such file"):
         log_mel(tmp_path / "none.wav")
     with pytest.raises(AudioError, match="silent"):
@@ -143,12 +143,12 @@ def test_a_file_that_cannot_be_heard_is_an_audio_error(tmp_path):
         log_mel(str(tmp_path / "b.wav"))
 
 
-def test_what_is_odd_about_a_file_is_logged(tmp_path, caplog):
+def test_problems_of_a_file_are_logged(tmp_path, caplog):
     samples = noise() / 32768
     samples[100] = np.nan
     path = write(tmp_path / "a.wav", samples, subtype="FLOAT")
     caplog.set_level("WARNING", "mirex_submission")
     log_mel(path)
     assert [r.getMessage() for r in caplog.records] == [
-        f"{path}: 1 samples are no audio (NaN, infinite or absurd) and count as zero [audio.not-finite]"
+        f"{path}: 1 samples are invalid (NaN, infinite or beyond 2^31) and count as zero [audio.not-finite]"
     ]

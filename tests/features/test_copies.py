@@ -21,7 +21,7 @@ def test_files_of_the_same_bytes_share_a_hash_and_others_are_left_out(tmp_path):
     assert copies.copies(contents) == [(c, a)]
 
 
-def test_files_that_differ_in_one_byte_outside_the_middle_are_no_copies(tmp_path):
+def test_files_that_differ_in_one_byte_outside_the_middle_are_not_copies(tmp_path):
     a, b = write(tmp_path / "a.wav", 0), write(tmp_path / "b.wav", 0)
     with open(b, "r+b") as f:
         f.seek(-1, os.SEEK_END)
@@ -29,7 +29,7 @@ def test_files_that_differ_in_one_byte_outside_the_middle_are_no_copies(tmp_path
     assert contents_of_copies([a, b]) == {}
 
 
-def test_only_files_of_one_size_and_one_middle_are_read_whole(tmp_path, monkeypatch):
+def test_only_files_of_equal_size_and_middle_are_read_whole(tmp_path, monkeypatch):
     read = []
     monkeypatch.setattr(copies, "content_hash", lambda file: read.append(file) or "0")
     files = [write(tmp_path / f"{k}.wav", seed) for k, seed in enumerate((0, 1, 2, 2))]

@@ -68,7 +68,7 @@ def test_parallel_gives_the_same_bytes_as_one_at_a_time(tmp_path, caplog):
     assert stored(two) == stored(one)
 
 
-def test_a_second_run_touches_nothing_and_adds_only_what_is_new(tmp_path):
+def test_a_second_run_extracts_only_new_tracks(tmp_path):
     paths = write_tracks(tmp_path / "a", 4)
     store = FeatureStore(tmp_path / "scratch", SPEC)
     extract(paths[:3], [store], Workers(1))
@@ -100,7 +100,7 @@ def test_changed_audio_is_extracted_anew(tmp_path, change):
 
 
 @pytest.mark.parametrize("change", [{"rate_hz": 22050}, {"n_bands": 20}, {"n_frames": 9}])
-def test_a_changed_spec_is_extracted_anew_beside_the_old(tmp_path, change):
+def test_a_changed_spec_is_extracted_beside_the_old_one(tmp_path, change):
     (path,) = write_tracks(tmp_path / "a", 1)
     old = FeatureStore(tmp_path / "scratch", SPEC)
     new = FeatureStore(tmp_path / "scratch", FeatureSpec(**{"rate_hz": RATE, "n_frames": 8, **change}))
@@ -170,7 +170,7 @@ def test_an_unexpected_error_becomes_a_record_too(tmp_path, monkeypatch):
     assert not record.content and record.reason.endswith(" [audio.unexpected]")
 
 
-def test_where_no_more_files_can_be_opened_it_is_no_fault_of_the_track(tmp_path):
+def test_too_many_open_files_are_not_an_error_of_the_track(tmp_path):
     (good,) = write_tracks(tmp_path / "a", 1)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
@@ -183,7 +183,7 @@ def test_where_no_more_files_can_be_opened_it_is_no_fault_of_the_track(tmp_path)
 
 
 @pytest.mark.parametrize("extension", ["wav", "flac"])
-def test_a_truncated_track_is_used_up_to_there(tmp_path, extension):
+def test_a_truncated_track_is_used_up_to_its_end(tmp_path, extension):
     path = tmp_path / f"a.{extension}"
     soundfile.write(path, np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE), RATE)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -192,7 +192,7 @@ def test_a_truncated_track_is_used_up_to_there(tmp_path, extension):
 
 
 @pytest.mark.parametrize("gain", [1.0, 1e30])
-def test_float_wav_is_accepted_and_never_gives_frames_that_are_not_numbers(tmp_path, gain):
+def test_float_wav_is_accepted_and_gives_finite_frames(tmp_path, gain):
     path = str(tmp_path / "a.wav")
     soundfile.write(path, gain * np.random.default_rng(1).uniform(-0.5, 0.5, RATE), RATE, subtype="FLOAT")
     store = FeatureStore(tmp_path / "scratch", SPEC)
@@ -201,7 +201,7 @@ def test_float_wav_is_accepted_and_never_gives_frames_that_are_not_numbers(tmp_p
     assert record.reason if not record.content else np.isfinite(store.read(path)[1]).all()
 
 
-def test_a_damaged_stored_file_is_made_again_once_it_is_gone(tmp_path):
+def test_a_damaged_stored_file_is_extracted_again(tmp_path):
     (path,) = write_tracks(tmp_path / "a", 1)
     store = FeatureStore(tmp_path / "scratch", SPEC)
     extract([path], [store], Workers(1))
@@ -262,9 +262,7 @@ def at_a_time(caplog):
 
 
 @pytest.mark.parametrize(("n_tracks", "n_jobs", "expected"), [(24, 2, 2), (24, 1, 1), (2, 2, 1), (24, -1, None)])
-def test_audio_is_decoded_in_as_many_other_processes_as_the_tracks_are_worth(
-    tmp_path, caplog, n_tracks, n_jobs, expected
-):
+def test_few_tracks_are_decoded_in_few_processes(tmp_path, caplog, n_tracks, n_jobs, expected):
     paths = write_tracks(tmp_path / "a", n_tracks)
     store = Witness(tmp_path / "scratch", SPEC)
     with caplog.at_level("INFO"):
@@ -274,7 +272,7 @@ def test_audio_is_decoded_in_as_many_other_processes_as_the_tracks_are_worth(
     assert store.writers() and os.getpid() not in store.writers()
 
 
-def test_no_process_is_started_for_what_is_stored(tmp_path, monkeypatch):
+def test_no_process_is_started_for_stored_features(tmp_path, monkeypatch):
     paths = write_tracks(tmp_path / "a", 2)
     store = FeatureStore(tmp_path / "scratch", SPEC)
     extract(paths, [store], Workers(2))
@@ -303,7 +301,7 @@ class Deadly(FeatureStore):
 
 
 @pytest.mark.parametrize(("n_tracks", "n_jobs"), [pytest.param(4, 1, marks=pytest.mark.slow), (24, 2)])
-def test_a_decoder_crash_costs_its_track_alone_in_every_run(tmp_path, n_tracks, n_jobs):
+def test_a_decoder_crash_loses_only_its_track_in_every_run(tmp_path, n_tracks, n_jobs):
     paths = write_tracks(tmp_path / "a", n_tracks)
     store = Deadly(tmp_path / "scratch", SPEC)
     for todo in (paths, paths):  # the second time nothing else is left to do
@@ -334,7 +332,7 @@ class WithoutChangeTimes(FeatureStore):
         super().write(dataclasses.replace(header, audio=dataclasses.replace(header.audio, changed_ns=0)), frames)
 
 
-def test_verify_finds_and_mends_a_flipped_bit_of_stored_frames(tmp_path):
+def test_verify_finds_and_repairs_a_flipped_bit_of_stored_frames(tmp_path):
     paths = write_tracks(tmp_path / "a", 3)
     store = FeatureStore(tmp_path / "scratch", SPEC)
     first = extract(paths, [store], Workers(1))
@@ -349,7 +347,7 @@ def test_verify_finds_and_mends_a_flipped_bit_of_stored_frames(tmp_path):
     assert others.items() <= stamps(store).items()  # the sound ones are left as they are
 
 
-def test_verify_finds_and_mends_a_flipped_bit_of_audio(tmp_path, monkeypatch):
+def test_verify_finds_a_flipped_bit_of_audio_and_extracts_again(tmp_path, monkeypatch):
     of = AudioState.of
     monkeypatch.setattr(AudioState, "of", lambda path: dataclasses.replace(of(path), changed_ns=0))
     paths = write_tracks(tmp_path / "a", 3)
@@ -366,7 +364,7 @@ def test_verify_finds_and_mends_a_flipped_bit_of_audio(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("verify", [False, True])
-def test_a_second_run_opens_no_audio_but_to_verify_it(tmp_path, verify):
+def test_a_second_run_opens_audio_only_to_verify_it(tmp_path, verify):
     """Counted by the interpreter's own audit of opened files, in a process of its own."""
     paths = write_tracks(tmp_path / "a", 3)
     store = FeatureStore(tmp_path / "scratch", SPEC)
@@ -395,7 +393,7 @@ print(json.dumps(opened))
 """
 
 
-def test_what_a_decoder_prints_is_not_in_the_log(tmp_path):
+def test_the_output_of_decoders_is_not_in_the_log(tmp_path):
     data = io.BytesIO()
     soundfile.write(data, np.random.default_rng(1).uniform(-0.5, 0.5, 4 * RATE), RATE, format="MP3")
     stream = data.getvalue()

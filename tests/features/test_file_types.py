@@ -88,7 +88,7 @@ def tones(seconds, n_channels=1):
 @pytest.mark.backends
 @pytest.mark.parametrize("n_channels", [1, 2])
 @pytest.mark.parametrize("suffix", CONTAINERS)
-def test_pyav_decodes_what_libsndfile_does_not(tmp_path, suffix, n_channels):
+def test_pyav_decodes_formats_that_libsndfile_does_not(tmp_path, suffix, n_channels):
     path = tmp_path / f"a{suffix}"
     write_container(path, tones(4, n_channels), *CONTAINERS[suffix])
     waveform = decode(str(path), rate_hz=22050)
@@ -98,7 +98,7 @@ def test_pyav_decodes_what_libsndfile_does_not(tmp_path, suffix, n_channels):
 
 
 @pytest.mark.backends
-def test_aac_that_is_named_mp3_is_decoded_as_aac(tmp_path):
+def test_aac_with_the_suffix_mp3_is_decoded_as_aac(tmp_path):
     write_container(tmp_path / "a.aac", tones(4), "adts", "aac")
     os.rename(tmp_path / "a.aac", tmp_path / "a.mp3")
     ((header, _),) = compute(str(tmp_path / "a.mp3"), [FeatureSpec(44100)])

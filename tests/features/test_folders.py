@@ -59,7 +59,7 @@ def test_classes_are_the_folders_below_and_audio_may_lie_deeper(tmp_path, files,
         "rock/cd/.git/x/a.wav",
     ],
 )
-def test_hidden_files_and_folders_are_no_tracks_and_no_classes(tmp_path, files, caplog, name):
+def test_hidden_files_and_folders_are_not_tracks_or_classes(tmp_path, files, caplog, name):
     files("rock/1.wav", "jazz/2.wav", name)
     with caplog.at_level(logging.INFO):
         assert labels(from_folders(tmp_path)) == [("1.wav", "rock"), ("2.wav", "jazz")]
@@ -94,21 +94,21 @@ def test_linked_files_folders_and_classes_are_followed(tmp_path, files, caplog):
 
 
 @pytest.mark.parametrize("target", ["..", ".", "../jazz", "../..", "/", "../rock"])
-def test_links_that_lead_back_or_to_a_folder_twice_are_left_out_with_a_warning(tmp_path, files, caplog, target):
+def test_links_to_a_parent_or_twice_to_a_folder_are_left_out_with_a_warning(tmp_path, files, caplog, target):
     files("data/rock/1.wav", "data/jazz/2.wav")
     (tmp_path / "data/jazz/loop").symlink_to(target)
     assert labels(from_folders(tmp_path / "data")) == [("1.wav", "rock"), ("2.wav", "jazz")]
     assert codes(caplog) == ["folds.left-out"] and "jazz/loop" in caplog.text
 
 
-def test_of_two_names_of_a_folder_the_real_one_counts(tmp_path, files, caplog):
+def test_the_real_name_of_a_linked_folder_counts(tmp_path, files, caplog):
     files("zouk/1.wav", "rock/2.wav")
     (tmp_path / "a").symlink_to("zouk")
     assert labels(from_folders(tmp_path)) == [("1.wav", "zouk"), ("2.wav", "rock")]
     assert codes(caplog) == ["folds.left-out", "folds.lost-class"]
 
 
-def test_what_is_no_file_is_left_out_with_a_warning(tmp_path, files, caplog):
+def test_entries_that_are_not_files_are_left_out_with_a_warning(tmp_path, files, caplog):
     files("rock/1.wav", "jazz/2.wav")
     (tmp_path / "rock/gone.wav").symlink_to("nowhere.wav")
     (tmp_path / "pop").symlink_to("nowhere")
@@ -142,19 +142,19 @@ def test_parts_of_a_collection_above_the_classes_are_an_error_with_the_command(t
     "names",
     [["train/1.wav", "car/2.wav"], ["train/artist/1.wav", "car/artist/2.wav"], ["test drive/1.wav", "contest/2.wav"]],
 )
-def test_a_class_may_have_such_a_name(tmp_path, files, names):
+def test_a_class_can_have_the_name_of_a_part(tmp_path, files, names):
     files(*names)
     assert len(from_folders(tmp_path)) == 2
 
 
 @pytest.mark.parametrize("name", ["rock/a\nb.wav", "ro\tck/a.wav", os.fsdecode(b"rock/\xff.wav")])
-def test_names_that_no_list_can_hold_are_faults(tmp_path, files, name):
+def test_names_that_a_list_cannot_have_are_errors(tmp_path, files, name):
     files("jazz/a.wav", name)
     with pytest.raises(ListError, match=r"\[folds\.unlistable-name\]"):
         from_folders(tmp_path)
 
 
-def test_folders_without_audio_or_that_are_not_there_are_faults(tmp_path):
+def test_missing_folders_or_folders_without_audio_are_errors(tmp_path):
     with pytest.raises(ListError, match=r"\[folds\.no-audio\]"):
         from_folders(tmp_path)
     with pytest.raises(ListError, match=r"\[folds\.unreadable-folder\]"):

@@ -28,7 +28,7 @@ def reader(monkeypatch):
     end.set()
 
 
-def test_a_file_that_never_opens_is_given_up_and_the_others_are_read(reader):
+def test_a_file_that_never_opens_is_given_up_after_the_time_limit(reader):
     paths = [f"/{k}{'-never' if k in (0, 1, 3, 9) else ''}" for k in range(10)]
     headers = Headers(2, limit_s=0.2).of(paths)
     assert list(headers) == paths
@@ -40,14 +40,14 @@ def test_a_file_that_never_opens_is_given_up_and_the_others_are_read(reader):
     assert sorted(reader) == sorted(paths)
 
 
-def test_headers_are_read_once_and_the_reason_of_a_file_without_one_is_kept(reader):
+def test_headers_and_reasons_are_read_once(reader):
     headers = Headers(3)
     for _ in range(2):
         assert headers.of(["/a", "/no-audio", "/a"])["/no-audio"].endswith("[audio.undecodable]")
     assert sorted(reader) == ["/a", "/no-audio"]
 
 
-def test_what_is_no_fault_of_a_file_ends_the_reading(monkeypatch):
+def test_an_error_that_is_not_of_a_file_ends_the_reading(monkeypatch):
     def read_header(path):
         raise ResourceError("no audio file can be opened", code="limits.files")
 

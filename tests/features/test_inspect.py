@@ -49,7 +49,7 @@ def test_npy_round_trip(tmp_path, name):
     assert os.listdir(tmp_path) == [name]
 
 
-def test_frames_that_are_read_only_or_strided_are_written_alike(tmp_path):
+def test_read_only_and_strided_frames_are_written_correctly(tmp_path):
     frames = np.frombuffer(make_frames().tobytes(), "<f4").reshape(20, 5)
     export(frames, SPEC, tmp_path / "a.npy")
     export(np.repeat(frames, 2, axis=0)[::2], SPEC, tmp_path / "b.npy")
@@ -83,7 +83,7 @@ def test_another_suffix_is_a_usage_error_and_writes_nothing(tmp_path, name):
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".csv"])
-def test_what_cannot_be_written_is_a_storage_error_and_the_old_file_stays(tmp_path, suffix):
+def test_a_failed_export_is_a_storage_error_and_keeps_the_old_file(tmp_path, suffix):
     (tmp_path / f"folder{suffix}").mkdir()
     with pytest.raises(StorageError, match="cannot be written: Is a directory"):
         export(make_frames(), SPEC, tmp_path / f"folder{suffix}")
@@ -93,7 +93,7 @@ def test_what_cannot_be_written_is_a_storage_error_and_the_old_file_stays(tmp_pa
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-def test_summary_says_what_the_features_are():
+def test_the_summary_describes_the_features():
     frames = make_frames()
     text = summary(header_of(frames), frames)
     for words in (
@@ -140,7 +140,7 @@ def test_the_summary_counts_the_segments_that_share_no_sample(n_frames):
     assert re.search(rf"^segments +{expected} ", summary(header_of(frames), frames), re.MULTILINE)
 
 
-def test_the_summary_says_how_much_is_silence():
+def test_the_summary_has_the_share_of_silence():
     frames = make_frames()
     frames[:5] = np.log10(np.float32(1e-10))
     assert re.search(r"^floor +25\.0%", summary(header_of(frames), frames), re.MULTILINE)
@@ -149,7 +149,7 @@ def test_the_summary_says_how_much_is_silence():
     assert re.search(r"^floor +100\.0%", text, re.MULTILINE) and re.search(r"^dB .*-100\.000", text, re.MULTILINE)
 
 
-def test_the_summary_has_the_note_and_a_path_that_can_be_printed():
+def test_the_summary_has_the_note_and_a_printable_path():
     frames = make_frames()
     text = summary(header_of(frames, path="/a\nb/\udcff Ä.wav", note="damaged after 1.0 s"), frames)
     assert re.search(r"^path +/a\\nb/\\udcff Ä\.wav$", text, re.MULTILINE)

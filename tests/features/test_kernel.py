@@ -50,7 +50,7 @@ def test_the_kernel_equals_librosa_to_1e_4_in_log10_units(spec, dtype, lanes):
 
 @compiled
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
-def test_every_width_of_vectors_gives_the_same_but_for_rounding(rate_hz):
+def test_all_widths_of_vectors_agree_within_rounding(rate_hz):
     samples = np.random.default_rng(3).uniform(-1, 1, 3 * rate_hz).astype(np.float32)
     powers = [kernel.band_powers(samples, FeatureSpec(rate_hz).mel, lanes=lanes) for lanes in kernel.LANES]
     for power in powers:

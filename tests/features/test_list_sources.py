@@ -43,14 +43,14 @@ def problem(read, source, **options):
     return str(error.value)
 
 
-def test_a_folder_is_a_list_of_either_kind(music):
+def test_a_folder_replaces_a_training_or_test_list(music):
     tracks = [(f"{music}/{name}", name.split("/")[0]) for name in NAMES]
     assert [track[:2] for track in labelled("music")] == [track[:2] for track in labelled(music)] == tracks
     assert paths("music/") == [path for path, _ in tracks]
     assert paths(music / "rock") == [path for path, _ in tracks[2:]]
 
 
-def test_folders_below_the_classes_are_groups_in_whichever_class_they_are(music, caplog):
+def test_folders_below_the_classes_are_groups_across_classes(music, caplog):
     groups = open_list("l", music, labelled=True, groups=True).groups
     assert {os.path.relpath(path, music): group for path, group in groups.items()} == {
         "jazz/ann/a.wav": "ann", "jazz/bob/b.wav": "bob", "rock/bob/c.wav": "bob",
@@ -59,7 +59,7 @@ def test_folders_below_the_classes_are_groups_in_whichever_class_they_are(music,
     assert not open_list("l", music, labelled=True).groups
 
 
-def test_an_audio_file_is_one_track_and_no_training_list(music):
+def test_an_audio_file_is_one_track_but_not_a_training_list(music):
     assert paths("music/rock/d.wav") == [f"{music}/rock/d.wav"]
     (music / "rock/d.wav").rename(music / "rock/d")
     assert paths("music/rock/d") == [f"{music}/rock/d"]  # by its content
@@ -72,7 +72,7 @@ def test_an_audio_file_is_one_track_and_no_training_list(music):
 
 
 @pytest.mark.parametrize("suffix", ["tsv", "csv", "xlsx", "parquet"])
-def test_a_table_of_any_format_is_a_list_of_either_kind(music, suffix):
+def test_a_table_of_any_format_replaces_a_training_or_test_list(music, suffix):
     frame = pd.DataFrame({"label": ["jazz", "rock"], "path": [NAMES[0], NAMES[3]], "artist": ["Ann", ""]})
     table = music / f"table.{suffix}"
     if suffix == "xlsx":
@@ -108,12 +108,12 @@ def test_a_table_without_its_first_line_is_one_error(music, separator, read):
     assert text.endswith("above its first line [list.two-readings]") and "\n" not in text and "'jazz'" in text
 
 
-def test_a_table_in_utf16_is_named(music):
+def test_a_table_in_utf16_is_reported(music):
     (music / "t.csv").write_text("path,label\na.wav,jazz\n", encoding="utf-16")
     assert "UTF-16" in problem(labelled, music / "t.csv") and "UTF-16" in problem(paths, music / "t.csv")
 
 
-def test_the_index_and_the_numbers_of_a_parquet_file_are_what_they_were(music):
+def test_index_and_numbers_of_a_parquet_file_are_unchanged(music):
     frame = pd.DataFrame({"path": [*NAMES[:3]], "label": [1, None, 2], "artist": [b"Ann", None, b"Bob"]})
     frame = frame.dropna(subset="label")
     frame.set_index("path").to_parquet(music / "t.parquet")
@@ -131,7 +131,7 @@ def test_named_columns_make_a_table_of_any_text_file(music, tmp_path):
     assert "[folds.no-file]" in problem(labelled, "songs", **{**named, "root": str(tmp_path)})
 
 
-def test_a_list_file_is_handed_on_whatever_its_suffix(music, tmp_path):
+def test_a_list_file_of_any_suffix_is_passed_on_unchanged(music, tmp_path):
     for name in ("list.txt", "list", "list.tsv", "list.csv", "list.wav"):
         (tmp_path / name).write_text("music/jazz/ann/a.wav\tjazz\nmusic/rock/d.wav\trock\n")
         assert open_list("l", name, labelled=True) == name
@@ -189,7 +189,7 @@ def test_groups_that_a_source_cannot_have_are_refused(music, tmp_path):
         with pytest.raises(UsageError, match=r"\[usage\.groups\]"):
             open_list("l", source, labelled=True, tables=by_column)
         assert open_list("l", source if source != [("a", "b")] else ["a"], labelled=False, tables=by_column)
-    with pytest.raises(UsageError, match=r"no folder.*\[usage\.groups\]"):
+    with pytest.raises(UsageError, match=r"not a folder.*\[usage\.groups\]"):
         open_list("l", "list.txt", labelled=True, groups=True)
     assert groups_of_folders("folder", TableOptions()) and not groups_of_folders("list.txt", TableOptions())
     with pytest.raises(UsageError, match="one of the two"):

@@ -127,7 +127,7 @@ def test_one_sample_is_enough():
     assert frames.shape == (80, 40) and np.isfinite(frames).all()
 
 
-def test_samples_beyond_the_last_whole_frame_change_nothing():
+def test_samples_after_the_last_whole_frame_change_nothing():
     spec = FeatureSpec()
     samples = make_signal("noise", spec, n_frames=80)
     assert len(samples) > spec.segment_samples
@@ -135,7 +135,7 @@ def test_samples_beyond_the_last_whole_frame_change_nothing():
 
 
 @pytest.mark.parametrize("rate_hz", RATES)
-def test_silence_is_at_the_floor_and_never_the_loudest(rate_hz):
+def test_silence_is_at_the_floor(rate_hz):
     spec = FeatureSpec(rate_hz=rate_hz)
     assert FLOOR == 1e-10
     samples = make_signal("quiet noise", spec, n_frames=160)
@@ -146,13 +146,13 @@ def test_silence_is_at_the_floor_and_never_the_loudest(rate_hz):
     assert (sounding >= silent.max()).all() and (sounding.max(axis=0) > silent.max()).all()
 
 
-def test_ten_times_the_amplitude_is_two_more_in_every_band():
+def test_ten_times_the_amplitude_adds_two_in_every_band():
     spec = FeatureSpec()
     samples = make_signal("noise", spec, n_frames=80)
     np.testing.assert_allclose(log_mel(10 * samples, spec), log_mel(samples, spec) + 2, rtol=0, atol=1e-5)
 
 
-def test_the_samples_are_left_as_they_are():
+def test_the_samples_are_not_changed():
     spec = FeatureSpec()
     samples = make_signal("noise", spec, n_frames=80)
     before = samples.copy()
@@ -169,7 +169,7 @@ def test_int16_samples_give_the_bits_of_the_same_samples_as_floats(rate_hz):
 
 
 @pytest.mark.parametrize("n_frames", [1, 3, 4, 15, 16, 17, 128, 129, 300])
-def test_a_frame_does_not_depend_on_those_it_is_computed_with(way, n_frames):
+def test_a_frame_does_not_depend_on_its_neighbours(way, n_frames):
     spec = FeatureSpec(n_frames=1)
     samples = np.random.default_rng(2).uniform(-1, 1, spec.window + (n_frames - 1) * spec.hop).astype(np.float32)
     frames = log_mel(samples, spec)
@@ -186,7 +186,7 @@ def test_any_number_of_bands_equals_the_product_with_the_whole_filterbank(n_band
 
 
 @pytest.mark.parametrize("kind", ["every second", "backwards", "float64", "big-endian", "not aligned"])
-def test_samples_may_lie_in_memory_in_any_way(kind):
+def test_samples_can_have_any_memory_layout(kind):
     spec = FeatureSpec(n_frames=5)
     samples = make_signal("noise", spec, n_frames=5)
     other = {
@@ -202,7 +202,7 @@ def test_samples_may_lie_in_memory_in_any_way(kind):
 @pytest.mark.parametrize("kind", ["int16", "float32"])
 @pytest.mark.parametrize("n_frames", [1, 79, 80, 81, 127, 128, 500])
 @pytest.mark.parametrize("size", [1000, 100_000, 150_001])
-def test_a_clip_in_blocks_has_the_same_frames_and_with_the_kernel_to_the_bit(way, kind, n_frames, size):
+def test_a_clip_in_blocks_has_the_same_frames(way, kind, n_frames, size):
     spec = FeatureSpec(11025)
     samples = make_signal("noise", spec, n_frames=n_frames)
     samples = (samples * 2**15).astype(np.int16) if kind == "int16" else samples

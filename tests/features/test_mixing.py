@@ -29,7 +29,7 @@ def test_every_sample_is_the_mean_of_its_channels_at_full_scale_1(dtype, n, n_ch
 
 @pytest.mark.parametrize("n_channels", [1, 2, 5])
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e30, -1e30, 3e38])
-def test_what_is_no_audio_becomes_zero_and_is_counted(value, n_channels):
+def test_invalid_samples_become_zero_and_are_counted(value, n_channels):
     block = np.full((37, n_channels), 0.5, np.float32)
     block[[0, 7, 36]] = value
     mono = np.empty(37, np.float32)
@@ -37,7 +37,7 @@ def test_what_is_no_audio_becomes_zero_and_is_counted(value, n_channels):
     assert np.flatnonzero(mono == 0).tolist() == [0, 7, 36] and np.count_nonzero(mono == 0.5) == 34
 
 
-def test_a_bad_channel_makes_the_sample_bad():
+def test_an_invalid_channel_makes_the_sample_invalid():
     mono = np.empty(2, np.float32)
     assert mix(np.array([[1, np.nan], [1, 0]], np.float32), mono) == 1
     assert mono.tolist() == [0, 0.5]
@@ -49,7 +49,7 @@ def test_float_files_scaled_like_integers_are_valid():
     assert mono.tolist() == [2.0**31, -(2.0**30)]
 
 
-def test_nothing_gives_nothing():
+def test_an_empty_block_gives_an_empty_mean():
     assert mix(np.empty((0, 2), np.float32), np.empty(0, np.float32)) == 0
 
 

@@ -11,7 +11,7 @@ GRID = Grid((0, 0.5, 2, 8, 16), (0, 1 / 16, 1 / 4, 0.4), n_regions=4)
 
 
 @pytest.mark.parametrize("n_frames", [150, 301, 900])
-def test_they_are_those_of_the_definition(n_frames):
+def test_modulation_energies_equal_their_definition(n_frames):
     levels = np.random.default_rng(n_frames).uniform(0, 8, (24, n_frames)).astype(np.float32)
     levels += 3 * np.sin(np.arange(24)[:, None] * 0.4 + np.arange(n_frames) * 0.3).astype(np.float32)
     ours = modulation_energies(levels, FRAME_RATE_HZ, GRID)
@@ -34,7 +34,7 @@ def test_a_map_of_few_frames_has_finite_energies(n_frames):
     assert np.isfinite(modulation_energies(levels, FRAME_RATE_HZ, GRID)).all()
 
 
-def test_a_map_that_never_changes_has_no_deviation():
+def test_a_constant_map_has_no_deviation():
     levels = np.tile(np.linspace(0, 5, 24, dtype=np.float32)[:, None], 400)
     means, deviations = modulation_energies(levels, FRAME_RATE_HZ, GRID).transpose(2, 1, 0)
     assert means[0].max() > 1 and (deviations < -11).all()

@@ -25,7 +25,7 @@ def music(seconds, rate_hz):
 @pytest.mark.parametrize("rate_hz", VIEW_RATES_HZ)
 @pytest.mark.parametrize("view", SIZES, ids=lambda view: view.__name__)
 @pytest.mark.parametrize("kind", ["compiled", "librosa"])
-def test_each_view_is_its_definition(view, rate_hz, kind, monkeypatch):
+def test_each_view_equals_its_definition(view, rate_hz, kind, monkeypatch):
     if kind == "librosa":
         monkeypatch.setattr(kernel, "compiled", None)
     elif kernel.compiled is None:
@@ -58,7 +58,7 @@ def test_any_audio_has_a_finite_vector(view, samples):
     assert found.shape == (SIZES[view],) and found.dtype == np.float32 and np.isfinite(found).all()
 
 
-def test_the_noise_hides_digital_silence_alone():
+def test_the_noise_affects_only_digital_silence():
     samples = music(3, 22050)
     silent = np.where(np.arange(len(samples)) < 22050, 0, samples).astype(np.float32)
     assert np.abs(mel_modulation(samples, 22050) - mel_modulation(silent, 22050)).max() > 0.1

@@ -91,7 +91,7 @@ print(json.dumps({"grown_mib": grown / 1024, "modules": [m for m in sys.modules 
     assert "matplotlib.pyplot" not in got["modules"]  # which has global state and wants a display
 
 
-def test_sounds_and_segments_are_drawn_in_their_places():
+def test_sounds_and_segments_are_drawn_at_their_times():
     frames = np.full((800, 40), -4, np.float32)
     frames[100:110] = 1
     frames[600:610, 29:32] = 1
@@ -115,7 +115,7 @@ def test_a_clip_at_the_floor_is_drawn_in_one_colour():
     assert len(colours) == 1 and counts[0] == 330 * 480
 
 
-def test_silence_in_a_clip_does_not_take_the_contrast_of_the_rest():
+def test_silence_in_a_clip_does_not_reduce_the_contrast():
     frames = make_frames(300)
     shown = []
     for level in (-10, -6):  # both deeper than the colours reach
@@ -133,7 +133,7 @@ def plain():
 @pytest.mark.parametrize(
     "title", ["$", r"$\frac{x$ \$", "a_b^c {%d}", "Grüße/東京 🎵.wav", "a\nb\tc\0\udcff", "/" * 400, "x" * 4000]
 )
-def test_no_title_breaks_the_picture_or_says_anything(title, plain):
+def test_no_title_breaks_the_picture_or_prints_anything(title, plain):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         odd = pixels(draw(np.full((80, 40), -4, np.float32), np.array([0]), SPEC, title=title))
@@ -141,12 +141,12 @@ def test_no_title_breaks_the_picture_or_says_anything(title, plain):
     assert np.abs(odd - plain)[30:].mean() < 0.05  # it stands above, and moves the rest by some pixels at most
 
 
-def test_a_title_is_shown_as_it_is_and_not_as_a_formula():
+def test_a_title_is_shown_unchanged_and_not_as_a_formula():
     titles = ("$x$", "x", r"\$x\$")
     assert len({draw(make_frames(80), np.array([0]), SPEC, title=title) for title in titles}) == 3
 
 
-def test_of_a_long_title_the_last_parts_stay():
+def test_a_long_title_keeps_its_last_parts():
     path = "/music/" + "long/" * 40 + "artist/album/01.wav"
     assert _end(path, 30) == "…/long/artist/album/01.wav"
     assert _end(path, len(path)) == path
@@ -157,7 +157,7 @@ def test_of_a_long_title_the_last_parts_stay():
     st.lists(st.integers(0, 400), min_size=1, max_size=60),
     st.builds(FeatureSpec, st.sampled_from([11025, 44100]), st.just(40), st.integers(1, 100)),
 )
-def test_rows_hold_every_segment_once_overlap_nowhere_and_are_as_few_as_can_be(starts, spec):
+def test_rows_have_every_segment_once_without_overlap_and_are_as_few_as_possible(starts, spec):
     rows = segment_rows(np.array(starts), spec)
     assert sorted(np.concatenate(rows).tolist()) == sorted(starts)
     for row in rows:
@@ -166,7 +166,7 @@ def test_rows_hold_every_segment_once_overlap_nowhere_and_are_as_few_as_can_be(s
     assert len(rows) == max(sum(0 <= (t - s) * spec.hop < spec.segment_samples for s in starts) for t in starts)
 
 
-def test_segments_that_share_no_sample_stand_in_one_row():
+def test_segments_that_share_no_sample_are_in_one_row():
     starts = segment_starts(1000, "ab", SPEC, Recipe(segments="consecutive"))
     (row,) = segment_rows(starts, SPEC)
     np.testing.assert_array_equal(row, starts)

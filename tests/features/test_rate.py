@@ -52,7 +52,7 @@ def test_a_whole_task_that_has_not_changed_opens_no_audio(tmp_path, opened):
 
 
 @pytest.mark.parametrize("rate_hz", [22050.0, "22050", True, None, [22050]])
-def test_a_record_with_a_rate_that_is_no_whole_number_is_none(tmp_path, rate_hz):
+def test_a_record_with_an_invalid_rate_is_ignored(tmp_path, rate_hz):
     paths = write_tracks(tmp_path / "a", [22050] * 2)
     choose_rate(tmp_path, paths, Headers(1), whole_task=True)
     record = tmp_path / "features" / "task"
@@ -62,7 +62,7 @@ def test_a_record_with_a_rate_that_is_no_whole_number_is_none(tmp_path, rate_hz)
 
 
 @pytest.mark.parametrize("change", ["content", "missing", "longer list", "shorter list"])
-def test_a_whole_task_that_has_changed_is_read_again(tmp_path, opened, change):
+def test_headers_of_a_changed_task_are_read_again(tmp_path, opened, change):
     paths = write_tracks(tmp_path / "a", [44100] * 5)
     choose_rate(tmp_path, paths, Headers(1), whole_task=True)
     if change == "content":
@@ -79,7 +79,7 @@ def test_a_whole_task_that_has_changed_is_read_again(tmp_path, opened, change):
     assert sorted(opened) == sorted(paths)
 
 
-def test_a_fold_has_the_rate_of_its_task_and_others_their_own(tmp_path, opened):
+def test_a_fold_has_the_rate_of_its_task(tmp_path, opened):
     high, low = write_tracks(tmp_path / "a", [44100] * 3), write_tracks(tmp_path / "b", [11025])
     assert choose_rate(tmp_path, high + low, Headers(1), whole_task=True) == 11025
     opened.clear()
@@ -89,7 +89,7 @@ def test_a_fold_has_the_rate_of_its_task_and_others_their_own(tmp_path, opened):
     assert choose_rate(tmp_path, high + other, Headers(1)) == 44100
 
 
-def test_paths_of_any_letters_and_any_spelling_are_known_again(tmp_path, monkeypatch, opened):
+def test_paths_in_any_spelling_are_recognised(tmp_path, monkeypatch, opened):
     paths = write_tracks(tmp_path / "ä ö", [22050])
     choose_rate(tmp_path, [*paths, "nul\0byte.wav"], Headers(1), whole_task=True)
     opened.clear()
@@ -99,7 +99,7 @@ def test_paths_of_any_letters_and_any_spelling_are_known_again(tmp_path, monkeyp
 
 
 @pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "garbage"])
-def test_a_damaged_record_is_chosen_anew(tmp_path, opened, damage):
+def test_a_damaged_record_is_replaced(tmp_path, opened, damage):
     paths = write_tracks(tmp_path / "a", [22050] * 3)
     choose_rate(tmp_path, paths, Headers(1), whole_task=True)
     record = tmp_path / "features" / "task"
@@ -117,7 +117,7 @@ def test_a_record_takes_eight_bytes_a_track(tmp_path):
     assert task.choose_rate(tmp_path, ["999.wav"], Headers(1)) == 22050
 
 
-def test_a_rate_that_was_given_for_the_whole_task_holds_for_its_folds_until_the_next(tmp_path, opened):
+def test_a_given_rate_of_a_whole_task_is_that_of_its_folds(tmp_path, opened):
     paths = write_tracks(tmp_path / "a", [44100] * 3)
     assert choose_rate(tmp_path, paths, Headers(1), whole_task=True, given_hz=11025) == 11025
     assert choose_rate(tmp_path, paths[1:], Headers(1)) == 11025
@@ -136,7 +136,7 @@ def test_a_rate_that_was_given_for_the_whole_task_holds_for_its_folds_until_the_
         b'{"rate_hz": 44100, "state": ""}\nhalf',
     ],
 )  # fmt: skip
-def test_a_record_that_is_none_of_ours_counts_for_nothing_though_its_digest_is_right(tmp_path, opened, body):
+def test_an_invalid_record_with_a_valid_digest_is_ignored(tmp_path, opened, body):
     paths = [f"{k}.wav" for k in range(4)]
     (tmp_path / "features").mkdir()
     (tmp_path / "features" / "task").write_bytes(seal(body))

@@ -38,7 +38,7 @@ def test_spec_is_frozen():
         FeatureSpec().rate_hz = 44100
 
 
-def test_id_names_a_folder_and_tells_specs_apart():
+def test_the_id_is_a_folder_name_and_differs_between_specs():
     specs = [
         FeatureSpec(),
         *(FeatureSpec(**{name: value}) for name, value in [("rate_hz", 11025), ("n_bands", 80), ("n_frames", 82)]),
@@ -100,6 +100,6 @@ def test_a_task_without_readable_files_has_mirex_usual_rate():
 
 
 @pytest.mark.parametrize("sizes", [{"n_bands": 10**6}, {"n_frames": 10**8}, {"n_bands": 40.0}, {"n_frames": True}])
-def test_sizes_that_can_only_be_a_slip_are_refused(sizes):
+def test_absurdly_large_sizes_are_refused(sizes):
     with pytest.raises(UsageError, match=r"\[usage.feature-size\]$"):
         FeatureSpec(**sizes)

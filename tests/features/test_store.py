@@ -45,7 +45,7 @@ def put_times_back(path, stat):
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
 
-def test_what_is_written_is_read(store, track):
+def test_written_features_are_read(store, track):
     assert store.read(track) is None and store.fresh(track) is None
     store.write(header_of(track), FRAMES)
     header, frames = store.read(track)
@@ -54,7 +54,7 @@ def test_what_is_written_is_read(store, track):
     np.testing.assert_array_equal(frames, FRAMES)
 
 
-def test_the_file_holds_what_it_was_made_from(store, track):
+def test_the_file_has_the_origin_of_its_features(store, track):
     store.write(header_of(track), FRAMES)
     magic, line, raw = store.file_of(track).read_bytes().split(b"\n", 2)
     assert magic.startswith(b"mirex-features ")
@@ -67,7 +67,7 @@ def test_the_file_holds_what_it_was_made_from(store, track):
     assert raw == FRAMES.tobytes()
 
 
-def test_files_lie_under_features_and_the_id_of_the_spec(store, track, tmp_path):
+def test_files_are_in_the_folder_of_the_spec(store, track, tmp_path):
     store.write(header_of(track), FRAMES)
     written = [p for p in (tmp_path / "scratch").rglob("*") if p.is_file()]
     assert written == [store.file_of(track)]
@@ -90,7 +90,7 @@ def test_a_relative_path_is_the_same_track(store, track, monkeypatch):
 
 
 @pytest.mark.parametrize("change", [{"rate_hz": 22050}, {"n_bands": 4}, {"n_frames": 1}])
-def test_another_spec_has_nothing_yet(store, track, tmp_path, change):
+def test_another_spec_has_no_features_yet(store, track, tmp_path, change):
     store.write(header_of(track), FRAMES)
     other = FeatureStore(tmp_path / "scratch", FeatureSpec(**{"rate_hz": 11025, "n_bands": 3, "n_frames": 2, **change}))
     assert other.fresh(track) is None and other.read(track) is None
@@ -145,7 +145,7 @@ def test_audio_that_was_dated_before_1970_has_features_like_any_other(store, tra
     assert store.read(track)[0] == header_of(track)
 
 
-def test_every_truncation_is_found(store, track):
+def test_every_truncation_is_detected(store, track):
     store.write(header_of(track), FRAMES)
     file = store.file_of(track)
     whole = file.read_bytes()
@@ -157,7 +157,7 @@ def test_every_truncation_is_found(store, track):
 
 
 @pytest.mark.parametrize("flip", [1, 4, 128])
-def test_every_flipped_byte_is_found_by_read_and_ends_no_run(store, track, flip):
+def test_every_flipped_byte_is_detected_by_read_and_ends_no_run(store, track, flip):
     store.write(header_of(track), FRAMES)
     file = store.file_of(track)
     whole = file.read_bytes()
@@ -170,7 +170,7 @@ def test_every_flipped_byte_is_found_by_read_and_ends_no_run(store, track, flip)
 @pytest.mark.parametrize(
     "content", [b"", b"\n", b"\n\n\n", b"mirex-features 3 \n[]\n", b"mirex-features 3 \n{}\n", b"PK\x03"]
 )
-def test_foreign_files_are_no_features(store, track, content):
+def test_other_files_are_not_features(store, track, content):
     store.file_of(track).parent.mkdir(parents=True)
     store.file_of(track).write_bytes(content)
     assert store.read(track) is None and store.fresh(track) is None
@@ -203,7 +203,7 @@ def test_a_folder_where_the_file_should_be_is_a_storage_error(store, track):
     ],
     ids=str,
 )  # fmt: skip
-def test_a_header_that_nobody_could_have_written_is_none_though_its_digests_are_right(store, track, change):
+def test_an_invalid_header_with_valid_digests_is_refused(store, track, change):
     store.write(header_of(track), FRAMES)
     first, line, raw = store.file_of(track).read_bytes().split(b"\n", 2)
     for fields in ({}, change):

@@ -44,7 +44,7 @@ def test_a_built_in_view_has_the_length_that_it_declares(name):
     assert vectors(spec, noise).shape == (1, spec.length) == (1, view(name).length)
 
 
-def test_two_views_of_one_decoding_are_those_of_each_alone():
+def test_two_views_of_one_decoding_equal_those_computed_separately():
     specs = [view_spec(name, 11025) for name in OWN]
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32)
     together = vectors_of_blocks([noise[:7000], noise[7000:]], specs)
@@ -52,7 +52,7 @@ def test_two_views_of_one_decoding_are_those_of_each_alone():
         np.testing.assert_array_equal(rows, vectors(spec, noise))
 
 
-def test_samples_of_16_bits_are_of_full_scale_1(install):
+def test_samples_of_16_bits_are_scaled_to_1(install):
     install(LEVELS)
     spec = view_spec("levels", 22050)
     assert vectors(spec, np.array([-32768, 16384], np.int16)).tolist() == [[-1.0, 0.5, pytest.approx(2 / 22050)]]
@@ -94,7 +94,7 @@ def test_a_package_adds_a_view(install):
     assert view_spec("levels", 22050).id == "levels-22050hz-3-v7"
 
 
-def test_a_matrix_stands_for_its_mean(install):
+def test_the_mean_of_a_matrix_is_used(install):
     install(LEVELS.replace("np.array([", "np.array([[0, 0, 0], [").replace("rate_hz])", "rate_hz]])"))
     assert vectors(view_spec("levels", 11025), np.float32([-1, 0.5])).tolist() == [
         [-0.5, 0.25, pytest.approx(1 / 11025)]
@@ -108,7 +108,7 @@ def test_a_matrix_stands_for_its_mean(install):
         "[[1, 2, 3], [4]]", "['a', 'b', 'c']", "np.full(3, 1j)", "np.full((2, 3), 1e300)", "exit(3)",
     ],
 )  # fmt: skip
-def test_what_is_no_vector_is_an_audio_error(install, returned):
+def test_an_invalid_vector_is_an_audio_error(install, returned):
     install(LEVELS.replace("np.array([samples.min(), samples.max(), len(samples) / rate_hz])", returned))
     with pytest.raises(AudioError, match=r"view levels: .*\[features.view\]"):
         vectors(view_spec("levels", 11025), np.zeros(10, np.float32))
@@ -119,7 +119,7 @@ def test_a_large_matrix_has_a_finite_mean(install):
     assert vectors(view_spec("levels", 11025), np.zeros(10, np.float32)).tolist() == [[np.float32(3e38)] * 3]
 
 
-def test_a_view_that_works_in_place_changes_no_other_one(install):
+def test_a_view_that_changes_its_samples_affects_no_other_view(install):
     install(LEVELS.replace("    return", "    samples *= 0\n    return"))
     specs = [view_spec("levels", 11025), view_spec("mel-modulation", 11025)]
     noise = np.random.default_rng(0).uniform(-0.5, 0.5, 20000).astype(np.float32)
@@ -141,7 +141,7 @@ def test_another_version_or_length_than_the_spec_is_a_usage_error(install, spec)
         {"length": 0}, {"length": -1}, {"length": 2.0}, {"length": True}, {"length": 10**9}, {"compute": 3},
     ],
 )  # fmt: skip
-def test_what_a_view_declares_is_checked_when_it_is_made(options):
+def test_the_fields_of_a_view_are_checked(options):
     with pytest.raises(UsageError) as raised:
         View(**{"compute": np.mean, "length": 1} | options)
     assert raised.value.code == "usage.view"
@@ -153,12 +153,12 @@ def test_a_view_is_computed_at_its_rates_only(rate_hz):
         ViewSpec("levels", "1", rate_hz, 3)
 
 
-def test_a_name_that_nobody_adds_is_a_usage_error():
+def test_an_unknown_view_is_a_usage_error():
     with pytest.raises(UsageError, match=r"view nothing: .*mel-modulation.*\[usage.plugin-missing\]"):
         view("nothing")
 
 
-def test_what_is_no_view_is_a_usage_error(install):
+def test_a_registered_object_that_is_not_a_view_is_a_usage_error(install):
     install(LEVELS.replace("View(levels", "dict(compute=levels"))
     with pytest.raises(UsageError, match=r"their-package 1.0 registers .*\[usage.plugin-fails\]"):
         view("levels")

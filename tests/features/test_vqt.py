@@ -27,14 +27,14 @@ def by_librosa(samples, spec):
 @pytest.mark.filterwarnings("ignore:n_fft=.* is too large")
 @pytest.mark.parametrize("n", [1, 300, 6_000, 66_151])
 @pytest.mark.parametrize("rate_hz", VIEW_RATES_HZ)
-def test_the_magnitudes_are_librosas(rate_hz, n):
+def test_the_magnitudes_equal_librosas(rate_hz, n):
     spec, samples = vqt_spec(rate_hz), signal(n, rate_hz)
     ours, expected = vqt_magnitudes(samples, spec), by_librosa(samples, spec)
     assert ours.dtype == np.float32 and ours.shape == (168, 1 + n // spec.hop)
     np.testing.assert_allclose(ours[:, : expected.shape[1]], expected, rtol=0, atol=1e-5)
 
 
-def test_other_sizes_are_librosas_too():
+def test_other_sizes_equal_librosas():
     spec = VqtSpec(22050, hop=256, lowest_hz=110.0, n_octaves=5, bins_per_octave=12, gamma_hz=0.0)
     samples = signal(40_000, 22050)
     np.testing.assert_allclose(vqt_magnitudes(samples, spec), by_librosa(samples, spec), rtol=0, atol=1e-5)

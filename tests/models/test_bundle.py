@@ -79,7 +79,7 @@ def npz(**arrays):
     return file.getvalue()
 
 
-def test_what_is_loaded_equals_what_was_saved(saved):
+def test_a_loaded_model_equals_the_saved_one(saved):
     folder, bundle, weights = saved
     assert load(folder) == bundle
     loaded = load_weights(folder, load(folder), "1")
@@ -89,21 +89,21 @@ def test_what_is_loaded_equals_what_was_saved(saved):
         np.testing.assert_array_equal(loaded[name], value)
 
 
-def test_what_the_training_was_made_from_and_what_computed_it_are_kept(saved):
+def test_training_tracks_versions_and_engine_are_stored(saved):
     found = load(saved[0])
     assert found.keys == {"1": "0123abcd"}
     assert found.engine == "native kernel, CPU, vectors of 16, 4 threads"
     assert found.recipe.segments == "fresh" and found.recipe.class_weights == "balanced"
 
 
-def test_a_track_in_a_folder_whose_name_is_no_utf8_is_kept_as_it_is(saved):
+def test_a_path_that_is_not_utf8_is_stored_unchanged(saved):
     folder, bundle, _ = saved
     odd = dataclasses.replace(bundle, tracks=(TrainedTrack("/\udcff/1.wav", "Häuser & Höfe", "aa"), *TRACKS[1:]))
     save(folder, odd)
     assert load(folder) == odd
 
 
-def test_class_shares_are_those_of_the_training_tracks(saved):
+def test_class_shares_count_the_training_tracks(saved):
     np.testing.assert_allclose(saved[1].class_shares, [2 / 3, 1 / 3])
 
 
@@ -115,7 +115,7 @@ def test_weights_are_named_by_the_hash_of_their_bytes(saved, tmp_path):
     assert save_weights(tmp_path / "another", network(seed=1)) != name
 
 
-def test_weights_stay_for_one_more_model_and_are_dropped_then(saved):
+def test_weights_of_the_previous_model_stay_and_older_ones_are_deleted(saved):
     folder, bundle, _ = saved
     new = save_weights(folder, network(seed=1))
     assert load(folder) == bundle and load_weights(folder, bundle, "1")  # until the new bundle is in place
@@ -139,7 +139,7 @@ def test_a_flipped_byte_anywhere_in_the_bundle_is_a_model_error(saved):
 
 
 @pytest.mark.parametrize("keep", [0, 1, 41, 200, -2])
-def test_a_bundle_that_was_cut_off_is_a_model_error(saved, keep):
+def test_a_truncated_bundle_is_a_model_error(saved, keep):
     folder, _, _ = saved
     file = folder / "bundle.json"
     file.write_bytes(file.read_bytes()[:keep])
@@ -159,7 +159,7 @@ def test_a_flipped_byte_anywhere_in_the_weights_is_a_model_error(saved):
     assert load_weights(folder, bundle, "1")
 
 
-def test_a_missing_model_is_a_model_error_that_says_what_to_do(tmp_path):
+def test_a_missing_model_is_a_model_error_with_advice(tmp_path):
     with pytest.raises(ModelError, match=r"bin/train\.sh.*\[model\.missing\]"):
         load(tmp_path)
 
@@ -214,7 +214,7 @@ def test_another_format_is_refused(saved, monkeypatch):
         {"classes": [3], "tracks": [{"path": "/a.wav", "label": 3, "content": "aa"}]},
     ],
 )
-def test_fields_that_make_no_sense_are_a_model_error(saved, change):
+def test_inconsistent_fields_are_a_model_error(saved, change):
     folder, bundle, _ = saved
     body = json.dumps({"format": bundles.FORMAT, **dataclasses.asdict(bundle), **change})
     (folder / "bundle.json").write_bytes(bundles.seal(body.encode()))
@@ -222,7 +222,7 @@ def test_fields_that_make_no_sense_are_a_model_error(saved, change):
         load(folder)
 
 
-def test_json_that_is_too_deep_to_read_is_a_model_error(saved):
+def test_too_deeply_nested_json_is_a_model_error(saved):
     folder, _, _ = saved
     (folder / "bundle.json").write_bytes(bundles.seal(b"[" * 100_000))
     with pytest.raises(ModelError, match=r"\[model\.damaged\]"):
@@ -252,7 +252,7 @@ def test_weights_of_another_network_are_a_model_error(saved, sizes):
         lambda weights: weights.update({"dense/kernel": weights["dense/kernel"].T}),
     ],
 )
-def test_a_weight_missing_added_or_turned_is_a_model_error(saved, change):
+def test_a_missing_added_or_transposed_weight_is_a_model_error(saved, change):
     folder, bundle, weights = saved
     change(weights)
     bundle = dataclasses.replace(bundle, weights={"1": save_weights(folder, weights)})
@@ -260,7 +260,7 @@ def test_a_weight_missing_added_or_turned_is_a_model_error(saved, change):
         load_weights(folder, bundle, "1")
 
 
-def test_weights_that_are_no_npz_are_a_model_error(saved):
+def test_weights_that_are_not_an_npz_file_are_a_model_error(saved):
     folder, bundle, weights = saved
     one_array = io.BytesIO()
     np.save(one_array, weights["dense/kernel"])
@@ -279,7 +279,7 @@ class Evil:
         return open, (str(self.path), "w")
 
 
-def test_weights_that_hold_a_pickle_are_a_model_error_and_nothing_in_them_runs(saved, tmp_path):
+def test_weights_with_a_pickle_are_a_model_error_and_run_no_code(saved, tmp_path):
     folder, bundle, weights = saved
     made = tmp_path / "made by the model"
     evil = np.array([Evil(made)] * 200, dtype=object)
@@ -293,7 +293,7 @@ def test_weights_that_hold_a_pickle_are_a_model_error_and_nothing_in_them_runs(s
     assert made.exists()  # it would have
 
 
-def test_models_of_several_names_live_side_by_side(tmp_path):
+def test_models_of_several_names_share_a_scratch_folder(tmp_path):
     assert folder_of(tmp_path, None) == tmp_path / "model"
     assert folder_of(tmp_path, "fold 1") == tmp_path / "models" / "fold 1"
 
@@ -310,9 +310,7 @@ def test_a_second_training_on_the_same_model_is_refused_while_the_first_runs(tmp
 
 
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_takes_a_training_and_says_what_it_cannot_keep_apart(
-    tmp_path, monkeypatch, caplog, code
-):
+def test_a_file_system_without_locks_allows_a_training_with_a_warning(tmp_path, monkeypatch, caplog, code):
     def flock(*args):
         raise OSError(code, os.strerror(code))
 
@@ -322,7 +320,7 @@ def test_a_file_system_without_locks_takes_a_training_and_says_what_it_cannot_ke
     assert os.strerror(code) in caplog.text and "[disk.no-locks]" in caplog.text
 
 
-def test_a_lock_that_fails_of_another_cause_is_a_storage_error(tmp_path, monkeypatch):
+def test_another_error_of_a_lock_is_a_storage_error(tmp_path, monkeypatch):
     def flock(*args):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 

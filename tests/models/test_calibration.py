@@ -11,7 +11,7 @@ def calibration(temperature, score=0.5):
     return Calibration("key", temperature, (HeldOutTrack("a.wav", "a", "c", 0, score, 1.0),))
 
 
-def test_a_temperature_is_applied_and_taken_back():
+def test_untempered_inverts_tempered():
     probabilities = np.array([0.7, 0.2, 0.1])
     warm = calibration(2.0).tempered(probabilities)
     np.testing.assert_allclose(warm, np.sqrt(probabilities) / np.sqrt(probabilities).sum())
@@ -21,7 +21,7 @@ def test_a_temperature_is_applied_and_taken_back():
     assert certain.sum() == pytest.approx(1) and certain[0] > 0.999
 
 
-def test_probabilities_that_are_too_sure_are_calibrated():
+def test_overconfident_probabilities_are_calibrated():
     rng = np.random.default_rng(0)
     logits = rng.normal(size=(3000, 4)) * 1.5
     shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)

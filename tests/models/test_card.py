@@ -66,7 +66,7 @@ def tables(text):
     return found
 
 
-def test_every_label_is_read_as_it_is_and_breaks_nothing():
+def test_every_label_is_shown_unchanged_and_breaks_no_table():
     found = tables(card.as_markdown(bundle_of([*LABELS, LABELS[0]])))
     assert len(found) == 5
     assert [row[0] for row in found[0][1:]] == sorted(LABELS)
@@ -74,7 +74,7 @@ def test_every_label_is_read_as_it_is_and_breaks_nothing():
     assert {len(row) for row in found[0]} == {3}
 
 
-def test_what_is_no_printable_character_is_shown_by_its_number():
+def test_unprintable_characters_are_shown_as_escapes():
     text = card.as_markdown(bundle_of([HIDDEN, "b"]))
     assert tables(text)[0][-1][0] == r"turned\u202eround\x1b\u2028line"
     assert all(c.isprintable() or c == "\n" for c in text)
@@ -85,7 +85,7 @@ def test_no_label_becomes_a_link(label):
     assert f" {label} " not in card.as_markdown(bundle_of([label, "b"]))
 
 
-def test_it_tells_the_data_the_whole_recipe_the_figures_and_the_versions():
+def test_the_card_has_data_recipe_figures_and_versions():
     bundle = bundle_of(["b", "a", "b"])
     _, data, recipe, figures, versions = (
         {row[0]: row[1:] for row in table} for table in tables(card.as_markdown(bundle))
@@ -105,7 +105,7 @@ def test_with_held_out_tracks_the_figures_are_those_of_the_best_epoch():
     assert figures[1] == ["1", "the paper", "0123abcd", "3", "2", "0.5000", "0.7500", "1.0000", "0.5000"]
 
 
-def test_a_model_needs_no_card_and_the_same_call_makes_it_again(corpus, tmp_path):
+def test_a_model_works_without_its_card_and_the_next_training_writes_it_again(corpus, tmp_path):
     tracks, paths = read_labelled(corpus["train"]), read_paths(corpus["test"])
     folder = fitting.train(tmp_path, tracks, QUICK, FeatureSpec(), training=TrainingOptions(), run=RUN)
     file, output = folder / card.FILE, tmp_path / "out.txt"

@@ -11,14 +11,14 @@ from mirex_submission.models.conformal import SetRule, grouped_quantile
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=60), st.floats(0.01, 0.99))
-def test_of_groups_of_one_track_it_is_the_quantile_of_split_conformal_prediction(values, level):
+def test_groups_of_one_track_give_the_quantile_of_split_conformal_prediction(values, level):
     rank = math.ceil((len(values) + 1) * level - 1e-9)
     expected = sorted(values)[rank - 1] if rank <= len(values) else math.inf
     assert grouped_quantile(values, range(len(values)), level) == expected
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(0, 5)), min_size=1, max_size=40), st.floats(0.01, 0.99))
-def test_groups_weigh_the_same_whatever_their_size(tracks, level):
+def test_groups_of_any_size_have_the_same_weight(tracks, level):
     values, groups = zip(*tracks, strict=True)
     twice = grouped_quantile([*values, *values], [*groups, *groups], level)
     assert twice == grouped_quantile(values, groups, level)
@@ -35,7 +35,7 @@ def draw(rng, n_groups):
 
 @pytest.mark.parametrize("confidence", [0.7, 0.9])
 @pytest.mark.parametrize("n_groups", [12, 40])
-def test_a_new_track_of_a_new_group_is_covered_as_promised(confidence, n_groups):
+def test_a_new_track_of_a_new_group_is_covered_with_the_given_probability(confidence, n_groups):
     rng, covered, none = np.random.default_rng(5), [], []
     for _ in range(400):
         scores, distances, groups = draw(rng, n_groups)
@@ -67,15 +67,13 @@ def test_a_tenth_of_the_errors_is_for_unlike_tracks():
         (3, 4, 0.95, True, True),
     ],
 )
-def test_where_groups_are_few_sets_hold_all_labels_or_no_track_is_unlike(
-    n_held, n_all, confidence, all_labels, never_none
-):
+def test_with_few_groups_sets_have_all_labels_or_no_track_is_unlike(n_held, n_all, confidence, all_labels, never_none):
     rule = SetRule.fit(np.linspace(0, 0.5, n_held), range(n_held), range(n_all), range(n_all), confidence)
     assert (math.isinf(rule.highest_score), math.isinf(rule.farthest)) == (all_labels, never_none)
     assert rule.choose(np.array([0.99, 0.01]), 0, 1.0).all() == all_labels
 
 
-def test_a_set_has_the_predicted_label_or_none():
+def test_a_set_has_the_predicted_label_or_is_empty():
     rule = SetRule(0.1, 2.0)
     assert rule.choose(np.array([0.6, 0.4]), 1, 2.0).tolist() == [False, True]  # as a vote of the majority may predict
     assert rule.choose(np.array([0.95, 0.05]), 0, 2.1).tolist() == [False, False]

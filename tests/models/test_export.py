@@ -158,7 +158,7 @@ def made(exported, name):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # that tf.lite.Interpreter will once go
 @pytest.mark.parametrize("name", FORMATS)
-def test_segments_get_the_probabilities_that_classification_gives_them(corpus, predictor, exported, name):
+def test_an_export_gives_segments_the_probabilities_of_classification(corpus, predictor, exported, name):
     run = opened(made(exported, name))
     n_wrong_way = 0
     for track in tracks_of(corpus):
@@ -173,7 +173,7 @@ def test_segments_get_the_probabilities_that_classification_gives_them(corpus, p
     assert n_wrong_way == len(tracks_of(corpus))  # another input is another answer: the comparison can fail
 
 
-def test_a_waveform_gets_the_probabilities_that_classify_writes(scratch, corpus, exported, tmp_path):
+def test_an_export_gives_a_waveform_the_probabilities_of_classify(scratch, corpus, exported, tmp_path):
     done = command("classify", "--probabilities", tmp_path / "p.csv", scratch, corpus["test"], tmp_path / "labels.txt")
     assert done.returncode == 0, done.stderr
     with open(tmp_path / "p.csv", newline="", encoding="utf-8") as f:
@@ -199,7 +199,7 @@ def test_a_waveform_of_any_length_is_cut_into_consecutive_segments_and_a_short_o
     np.testing.assert_allclose(found, expected, rtol=0, atol=TOLERANCE)
 
 
-def test_silence_has_probabilities_and_an_empty_waveform_is_refused_by_name(exported):
+def test_silence_has_probabilities_and_an_empty_waveform_is_an_error(exported):
     classify = signature(exported["savedmodel"], "waveform")
     assert classify(waveform=np.zeros(5000, np.float32)).sum() == pytest.approx(1, abs=1e-5)
     for _ in range(20):  # each time, whatever else the graph computes side by side
@@ -208,7 +208,7 @@ def test_silence_has_probabilities_and_an_empty_waveform_is_refused_by_name(expo
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_export_says_its_classes_and_how_its_features_are_made(scratch, exported, name):
+def test_an_export_describes_its_classes_and_features(scratch, exported, name):
     path = made(exported, name)
     if name == "onnx":
         import onnx
@@ -238,14 +238,14 @@ def test_an_onnx_model_takes_any_number_of_segments_and_nothing_else(exported):
     assert batch.dim_param and [dim.dim_value for dim in rest] == [20, 54]
 
 
-def test_without_training_tracks_a_generated_signal_is_what_is_verified_on(untrained, tmp_path, caplog):
+def test_without_training_tracks_a_generated_signal_verifies_the_export(untrained, tmp_path, caplog):
     caplog.set_level("INFO")
     path = export(untrained, "tflite", str(tmp_path / "out" / "a.tflite"), threads=2)
     assert "of a generated signal" in caplog.text and "2 segments" in caplog.text
     assert sorted(os.listdir(tmp_path / "out")) == ["a.tflite", "a.tflite.json"] and path.stat().st_size > 10_000
 
 
-def test_given_audio_is_what_is_verified_on(untrained, tmp_path, caplog):
+def test_given_audio_verifies_the_export(untrained, tmp_path, caplog):
     caplog.set_level("INFO")
     noise = np.random.default_rng(0).normal(0, 0.1, (3 * 22050, 2))
     soundfile.write(tmp_path / "a.wav", noise, 22050)
@@ -258,7 +258,7 @@ def test_given_audio_is_what_is_verified_on(untrained, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("name", ["savedmodel", "tflite"])
-def test_what_is_further_from_keras_than_allowed_is_not_put_in_place(untrained, tmp_path, monkeypatch, name):
+def test_an_export_that_differs_too_much_from_keras_is_not_written(untrained, tmp_path, monkeypatch, name):
     out = tmp_path / "out" / f"a.{name}"
     old = out / "saved_model.pb" if name == "savedmodel" else out
     old.parent.mkdir(parents=True)
@@ -270,12 +270,12 @@ def test_what_is_further_from_keras_than_allowed_is_not_put_in_place(untrained, 
     assert os.listdir(out.parent) == [out.name] and old.read_bytes() == b"old"
 
 
-def test_no_number_is_near_enough(tmp_path):
-    with pytest.raises(MirexError, match=r"a probability is nan .*\[model\.export-differs\]"):
+def test_a_nan_probability_is_not_written(tmp_path):
+    with pytest.raises(MirexError, match=r"a probability differs by nan .*\[model\.export-differs\]"):
         exporting._verify([0.0, float("nan"), 0.0], "a track", tmp_path)
 
 
-def test_a_savedmodel_is_replaced_whole_and_what_a_killed_export_left_is_taken_away(untrained, tmp_path):
+def test_a_savedmodel_is_replaced_atomically_and_leftovers_are_deleted(untrained, tmp_path):
     out = tmp_path / "out"
     (out / ".mirex-tmp-12-00ffab12" / "a").mkdir(parents=True)
     (out / "a").mkdir()
@@ -286,7 +286,7 @@ def test_a_savedmodel_is_replaced_whole_and_what_a_killed_export_left_is_taken_a
     assert sorted(os.listdir(path)) == ["assets", "assets.extra", "fingerprint.pb", "saved_model.pb", "variables"]
 
 
-def test_an_output_that_is_something_else_is_refused_and_kept(untrained, tmp_path):
+def test_an_output_that_is_not_a_savedmodel_is_refused_and_kept(untrained, tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "thesis.txt").touch()
     (tmp_path / "file").touch()
@@ -303,7 +303,7 @@ def test_an_output_that_is_something_else_is_refused_and_kept(untrained, tmp_pat
     assert os.listdir(tmp_path / "folder") == ["thesis.txt"] and bundles.load(untrained)
 
 
-def test_without_the_libraries_of_onnx_the_extra_is_named_and_nothing_written(untrained, tmp_path, monkeypatch):
+def test_without_the_libraries_of_onnx_the_error_names_the_extra(untrained, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)  # as if it were not installed
     with pytest.raises(UsageError, match=r"tf2onnx: .*\[export\].*\[usage\.export-extra\]"):
         export(untrained, "onnx", str(tmp_path / "a.onnx"), threads=2)
@@ -361,7 +361,7 @@ def test_a_full_disk_is_status_7_and_leaves_nothing(scratch, tmp_path, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-def test_the_command_writes_beside_the_caller_and_needs_no_other_folder(scratch, tmp_path, name):
+def test_the_command_writes_to_the_current_folder_and_no_other(scratch, tmp_path, name):
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "TMPDIR": "/none", "HOME": str(home)}
@@ -375,7 +375,7 @@ def test_the_command_writes_beside_the_caller_and_needs_no_other_folder(scratch,
 
 
 @pytest.mark.parametrize("older", [{}, {"a.tflite": b"older", "a.tflite.json": b"{}"}])
-def test_a_model_and_the_file_beside_it_are_written_both_or_not_at_all(tmp_path, older):
+def test_a_model_and_its_json_file_are_written_both_or_neither(tmp_path, older):
     for name, data in older.items():
         (tmp_path / name).write_bytes(data)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -19,7 +19,7 @@ def test_distances_are_to_tracks_of_other_groups(fitted):
     np.testing.assert_allclose(fitted.distances, np.sqrt(squares.min(axis=1)), rtol=1e-6)
 
 
-def test_a_training_track_is_at_distance_0_and_a_foreign_one_is_beyond_all(fitted):
+def test_a_training_track_has_distance_0_and_a_foreign_one_the_largest_distance(fitted):
     raw = fitted.mean + fitted.scale * fitted.vectors[7]
     assert fitted.distance(raw) < 1e-6
     assert fitted.distance(fitted.mean + 100 * fitted.scale) > fitted.distances.max()
@@ -38,7 +38,7 @@ def test_a_track_is_described_by_its_views_or_by_its_bands():
     np.testing.assert_allclose(descriptor([spec, spec], [(None, rows), (None, rows[:1])]), [4.5, 5.5, 6.5, 0, 1, 2])
 
 
-def test_what_is_stored_is_read_and_anything_else_refused(fitted):
+def test_stored_arrays_are_read_and_others_refused(fitted):
     arrays = fitted.arrays()
     again = of_arrays(arrays)
     assert all(np.array_equal(again.arrays()[name], array) for name, array in arrays.items())

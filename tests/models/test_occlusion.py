@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from mirex_submission.models.occlusion import N_BANDS, N_RANDOM, Regions, n_questions, occlude
+from mirex_submission.models.occlusion import N_BANDS, N_RANDOM, Regions, n_predictions, occlude
 
 RATE = 11025
 SECONDS = 8
@@ -39,7 +39,7 @@ def test_regions_add_up_to_the_clip(n):
     assert regions.shape[1] == N_BANDS and 1 <= regions.shape[0] <= 8
 
 
-def test_a_region_that_is_taken_out_leaves_the_others_as_they_are():
+def test_removing_a_region_does_not_change_the_others():
     samples = noise()
     regions = Regions(samples, RATE)
     chosen = np.zeros(regions.shape, bool)
@@ -62,10 +62,10 @@ def test_the_regions_of_the_tone_that_decides_are_marked_and_no_others():
     assert (
         result.probability > 0.9 and result.without_band[band] < 0.1 < 0.9 < np.delete(result.without_band, band).min()
     )
-    assert n_questions(regions) - 9 < len(asked) <= n_questions(regions)  # 9 regions may be marked
+    assert n_predictions(regions) - 9 < len(asked) <= n_predictions(regions)  # 9 regions may be marked
 
 
-def test_threads_change_nothing():
+def test_the_number_of_threads_changes_nothing():
     one, two = (occlude(Regions(with_tone()[: 2 * RATE], RATE), tone_level, threads=n) for n in (1, 2))
     assert all(
         np.array_equal(getattr(one, name), getattr(two, name)) for name in ("scores", "marked", "without_random")

@@ -124,7 +124,7 @@ def test_the_engines_agree(trained):
         np.testing.assert_allclose(native.segment_probabilities(*track), expected, rtol=0, atol=1e-5)
 
 
-def test_only_the_networks_of_the_recipe_are_asked(trained, engine):
+def test_only_the_networks_of_the_recipe_predict(trained, engine):
     folder, bundle = trained
     alone = [
         NetworkPredictor(folder, dataclasses.replace(bundle, recipe=Recipe(model=name)), engine)
@@ -146,7 +146,7 @@ def test_a_tracks_probabilities_depend_on_no_other_track(predictor):
     assert not np.array_equal(forwards[0], forwards[1])
 
 
-def test_the_segments_of_a_long_track_are_asked_some_at_a_time(predictor, monkeypatch):
+def test_the_segments_of_a_long_track_are_predicted_in_batches(predictor, monkeypatch):
     track = header("/a.wav", "abcd"), frames(3)
     at_once = predictor.segment_probabilities(*track)
     monkeypatch.setattr(prediction, "_AT_ONCE", 7)
@@ -155,12 +155,12 @@ def test_the_segments_of_a_long_track_are_asked_some_at_a_time(predictor, monkey
     np.testing.assert_allclose(some_at_a_time, at_once, rtol=0, atol=1e-6)
 
 
-def test_a_track_is_what_it_holds_wherever_it_lies(predictor):
+def test_the_path_of_a_track_has_no_influence(predictor):
     here = predictor.segment_probabilities(header("/here.wav", "abcd"), frames(0))
     np.testing.assert_array_equal(predictor.segment_probabilities(header("/there.wav", "abcd"), frames(0)), here)
 
 
-def test_a_clip_of_one_segment_is_heard(predictor):
+def test_a_clip_of_one_segment_is_predicted(predictor):
     found = predictor.segment_probabilities(header("/short.wav", "abcd"), frames(0, SPEC.n_frames))
     np.testing.assert_allclose(found, np.broadcast_to(found[0], found.shape), rtol=1e-5)
 

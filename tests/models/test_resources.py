@@ -10,7 +10,7 @@ from mirex_submission.networks.sizes import multiply_accumulates
 
 
 @pytest.mark.parametrize("architecture", ["1", "2", "3"])
-def test_the_count_of_a_network_is_that_of_its_layers_in_keras(architecture):
+def test_the_operations_of_a_network_are_those_of_its_keras_layers(architecture):
     shape = {"n_bands": 40, "n_frames": 80, "n_classes": 7}
     network = build(architecture, **shape)
     counted = 0
@@ -22,7 +22,7 @@ def test_the_count_of_a_network_is_that_of_its_layers_in_keras(architecture):
 
 
 @pytest.mark.parametrize("name", ["mel-modulation", "vqt-modulation"])
-def test_the_count_of_a_view_holds_its_matrix_products_and_grows_with_the_clip(name, monkeypatch):
+def test_the_operations_of_a_view_include_its_matrix_products_and_grow_with_the_clip(name, monkeypatch):
     rate_hz, products = 22050, 0
 
     class Counting(np.ndarray):

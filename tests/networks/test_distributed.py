@@ -44,7 +44,7 @@ print(json.dumps(result))
 
 
 @pytest.mark.slow
-def test_two_devices_end_where_one_does():
+def test_two_devices_train_to_the_weights_of_one():
     code = f"TESTS = {str(PROJECT / 'tests/support')!r}\n{TWO_DEVICES}"
     environment = {
         **os.environ,
@@ -89,7 +89,7 @@ def test_several_hosts_in_tf_config_are_an_error(jobs, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "3", '{"cluster": 1}', '{"cluster": {"worker": 1}}'])
-def test_a_tf_config_that_is_not_understood_is_an_error(text, monkeypatch):
+def test_an_invalid_tf_config_is_an_error(text, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UsageError) as raised:
         check_one_host()

@@ -1,4 +1,4 @@
-"""Which engine computes the networks: the native kernel, unless a GPU, $KERAS_BACKEND or a missing compiler says so."""
+"""Choice of the engine: the native kernel, unless there is a GPU, $KERAS_BACKEND is set, or no compiler was present."""
 
 from types import SimpleNamespace
 
@@ -36,7 +36,7 @@ def test_keras_where_the_user_names_its_backend(device, monkeypatch):
 
 
 @pytest.mark.parametrize("device", ["auto", "cpu"])
-def test_keras_where_no_compiler_was(device, monkeypatch):
+def test_keras_computes_without_a_compiled_kernel(device, monkeypatch):
     monkeypatch.setattr(engines, "compiled", None)
     assert engines.start(device, threads=2, seed=0).keras
 
@@ -53,7 +53,7 @@ def test_a_gpu_that_is_found_is_used(monkeypatch):
     assert engines.start("auto", threads=2, seed=0).on_gpu
 
 
-def test_a_gpu_that_is_asked_for_and_not_there_is_status_6_with_the_usual_causes():
+def test_a_missing_gpu_is_status_6_with_the_usual_causes():
     causes = r"no driver.*nvidia-smi.*--gpus all.*NVIDIA container runtime.*\[gpu\].*image for CPUs"
     with pytest.raises(DeviceError, match=causes) as raised:
         engines.start("gpu", threads=2, seed=0)
@@ -79,7 +79,7 @@ def test_the_gpus_that_are_named_are_used_and_without_a_name_the_first(device, g
     assert asked["gpus"] == gpus and asked["together"]
 
 
-def test_a_gpu_too_many_is_status_6(monkeypatch):
+def test_more_gpus_than_present_are_status_6(monkeypatch):
     monkeypatch.setattr(engines, "start_keras", finds(1))
     with pytest.raises(DeviceError, match=r"2 GPU .* 1.*\[device\.no-gpu\]"):
         engines.start("gpu:0,1", threads=2, seed=0)
@@ -98,12 +98,12 @@ def test_a_gpu_too_many_is_status_6(monkeypatch):
         ("-1", [0], "-1"),
     ],
 )
-def test_numbers_of_gpus_are_among_those_that_the_system_shows(shown, gpus, visible, monkeypatch):
+def test_numbers_of_gpus_count_the_visible_gpus(shown, gpus, visible, monkeypatch):
     monkeypatch.setattr(runtime, "_SHOWN_GPUS", shown)
     assert runtime._visible(gpus) == visible
 
 
-def test_several_gpus_are_tensorflows(monkeypatch):
+def test_several_gpus_need_tensorflow(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     with pytest.raises(UsageError, match=r"KERAS_BACKEND=jax.*\[usage\.several-gpus\]"):
         engines.start("gpu:0,1", threads=2, seed=0)
@@ -118,7 +118,7 @@ def test_several_gpus_are_tensorflows(monkeypatch):
         ("auto", 0, True, "float32"),
     ],
 )
-def test_bfloat16_only_where_it_is_asked_for_and_a_gpu_has_it(precision, n_gpus, has_bfloat16, dtype, monkeypatch):
+def test_bfloat16_only_on_request_and_on_a_gpu_that_supports_it(precision, n_gpus, has_bfloat16, dtype, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(engines, "start_keras", finds(n_gpus, has_bfloat16=has_bfloat16))
     started = engines.start("auto", threads=2, seed=0, precision=precision)
@@ -126,7 +126,7 @@ def test_bfloat16_only_where_it_is_asked_for_and_a_gpu_has_it(precision, n_gpus,
     assert started.description.endswith(", bfloat16" if dtype == "mixed_bfloat16" else ", float32")
 
 
-def test_a_cpu_computes_in_float32_and_says_so():
+def test_a_cpu_computes_in_float32_and_the_description_names_it():
     assert engines.start("cpu", threads=2, seed=0, precision="auto").description.endswith("2 threads, float32")
 
 
@@ -138,7 +138,7 @@ def test_keras_on_a_cpu_where_it_is_requested():
     assert started.name == "keras" and "TensorFlow" in started.description and "CPU" in started.description
 
 
-def test_the_native_kernel_where_it_is_requested_whatever_else_there_is(monkeypatch):
+def test_the_native_kernel_where_it_is_requested_despite_gpus_and_backends(monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
     monkeypatch.setattr(engines, "_may_have_gpu", lambda: True)
     monkeypatch.setattr(engines, "start_keras", None)
@@ -149,7 +149,7 @@ def test_the_native_kernel_where_it_is_requested_whatever_else_there_is(monkeypa
     ("device", "networks", "error", "code"),
     [("gpu:0", (), UsageError, "usage.native-gpu"), ("cpu", ("own",), UsageError, "usage.native-network")],
 )
-def test_what_the_native_kernel_cannot_do_is_an_error(device, networks, error, code):
+def test_the_native_kernel_refuses_gpus_and_added_networks(device, networks, error, code):
     with pytest.raises(error) as raised:
         engines.start(device, threads=2, seed=0, networks=networks, engine="native")
     assert raised.value.code == code
@@ -166,7 +166,7 @@ def test_the_native_kernel_without_a_compiler_is_status_6(monkeypatch):
     ("engine", "backend", "expected"),
     [("auto", "", False), ("auto", "jax", True), ("keras", "", True), ("native", "jax", False)],
 )
-def test_whether_keras_is_loaded_is_known_before(engine, backend, expected, monkeypatch):
+def test_needs_keras_is_true_where_start_loads_keras(engine, backend, expected, monkeypatch):
     monkeypatch.setattr(engines, "_may_have_gpu", lambda: False)
     monkeypatch.setenv("KERAS_BACKEND", backend)
     assert engines.needs_keras("auto", ["2"], engine) == expected

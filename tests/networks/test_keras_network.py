@@ -106,7 +106,7 @@ def test_every_intermediate_shape(architecture, n_bands, n_frames):
 
 
 @pytest.mark.parametrize("architecture", MODELS)
-def test_the_shapes_are_those_of_every_layer_there_is(architecture):
+def test_the_table_of_shapes_has_every_layer(architecture):
     known = {"log_mel", "standardise", "channel", "dense", "dropout", "class_probabilities", "probabilities"}
     assert {layer.name for layer in make(architecture).model.layers} == known | set(SHAPES[architecture, 40, 80])
 
@@ -145,7 +145,7 @@ def test_parameter_counts_derived_by_hand(architecture):
 
 
 @pytest.mark.parametrize("architecture", MODELS)
-def test_the_weights_given_are_the_weights_got_back(architecture):
+def test_the_weights_of_a_new_network_are_the_given_ones(architecture):
     given = start(architecture, seed=1, mean=np.arange(40) - 20.0, std=np.arange(40) + 0.1)
     rng = np.random.default_rng(0)
     given = {name: value + rng.uniform(0, 0.1, value.shape).astype(np.float32) for name, value in given.items()}
@@ -282,7 +282,7 @@ def test_a_step_is_plain_sgd_on_the_mean_cross_entropy():
     np.testing.assert_allclose(logits_bias(fast), 2 * logits_bias(slow), rtol=1e-3, atol=1e-7)
 
 
-def test_a_step_remembers_none_before_it():
+def test_a_step_does_not_depend_on_earlier_steps():
     network, _ = step()
     before = network.weights
     nothing = np.zeros(N_CLASSES, np.float32)
@@ -292,7 +292,7 @@ def test_a_step_remembers_none_before_it():
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 0), (2**32 - 1, 149)])
-def test_an_epoch_draws_its_own_dropout_whatever_went_before(seed, epoch):
+def test_the_dropout_of_an_epoch_does_not_depend_on_earlier_epochs(seed, epoch):
     other_batch = (segments(40, seed=5), np.zeros(40, int))
     network, found = step(seed=seed, number=epoch)
     again, found_again = step(seed=seed, number=epoch, before=[other_batch] * 2)
@@ -302,7 +302,7 @@ def test_an_epoch_draws_its_own_dropout_whatever_went_before(seed, epoch):
         assert other[1][0] != pytest.approx(found[0], rel=1e-5)
 
 
-def test_a_step_reports_the_sum_of_the_losses_and_the_number_of_right_ones():
+def test_a_step_reports_the_sum_of_losses_and_the_number_of_correct_segments():
     weights = start("1", n_classes=2)
     weights["class_probabilities/kernel"] = np.zeros((200, 2), np.float32)  # so that dropout has no say
     weights["class_probabilities/bias"] = np.log([0.25, 0.75]).astype(np.float32)
@@ -323,7 +323,7 @@ def test_weights_of_classes_scale_their_losses():
     np.testing.assert_allclose(logits_bias(double), 2 * logits_bias(plain), rtol=1e-3, atol=1e-7)
 
 
-def test_a_segment_of_weight_zero_teaches_nothing_and_still_counts():
+def test_a_segment_of_weight_zero_changes_no_weight_but_is_counted():
     only_class_3 = (np.arange(N_CLASSES) == 3).astype(np.float32)
     network, (loss, n_right) = step(class_weights=only_class_3)
     assert 0 < loss < step()[1][0] and n_right == step()[1][1]

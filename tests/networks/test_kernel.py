@@ -99,7 +99,7 @@ def test_equal_to_the_bit_where_float32_is_exact_with_ties_too(pipeline, draw, l
 @pytest.mark.parametrize("lanes", compiled.LANES)
 @pytest.mark.parametrize("size", [(18, 53), (19, 60), (80, 82)])
 @pytest.mark.parametrize("pipeline", PIPELINES)
-def test_other_sizes_drop_what_pooling_drops(pipeline, size, lanes):
+def test_other_sizes_drop_incomplete_pooling_windows(pipeline, size, lanes):
     case = Case(pipeline, 3, exact_values, size)
     for found, expected in zip(case.by_kernel(lanes), case.by_keras(), strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -162,7 +162,7 @@ def test_sizes_that_do_not_agree_are_refused(changed, words):
 
 
 @pytest.mark.parametrize("place", [-1, 2, 2**30])
-def test_places_outside_of_a_window_are_refused(place):
+def test_positions_outside_of_a_window_are_refused(place):
     told = [value for name, value in SIZES.items() if name not in ("kernel", "bias", "out", "places")]
     arrays = SIZES["out"], np.full((2, 48), place, np.int32), SIZES["out"], SIZES["kernel"].copy(), SIZES["bias"].copy()
     with pytest.raises(ValueError, match="places"):
@@ -244,13 +244,13 @@ def test_one_two_and_five_threads_give_the_same_bits(architecture):
             np.testing.assert_array_equal(other_weights[name], value)
 
 
-def test_the_dropout_is_of_seed_and_epoch():
+def test_the_dropout_depends_on_seed_and_epoch():
     runs = [steps("1", threads=1, seed=s, epoch=e)[0]["dense/kernel"] for s, e in ((0, 0), (0, 0), (0, 1), (1, 0))]
     assert np.array_equal(runs[0], runs[1])
     assert not any(np.array_equal(a, b) for a, b in itertools.combinations(runs[1:], 2))
 
 
-def test_the_weights_that_were_given_and_the_segments_stay_as_they_are():
+def test_given_weights_and_segments_are_not_changed():
     weights, x = make_weights("2"), make_segments()
     before = {name: value.copy() for name, value in weights.items()}, x.copy()
     train(NativeNetwork("2", weights, threads=1), x, np.zeros(40, int), learning_rate=0.1)

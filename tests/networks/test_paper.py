@@ -38,7 +38,7 @@ def test_the_table_of_the_native_kernel_equals_the_layers(name, n_bands, n_frame
 
 @pytest.mark.parametrize(("n_bands", "n_frames"), SIZES)
 @pytest.mark.parametrize("name", paper.NETWORKS)
-def test_the_weights_of_the_table_are_those_of_the_layers(name, n_bands, n_frames):
+def test_the_table_has_the_weights_of_the_layers(name, n_bands, n_frames):
     model = paper.build(name, n_bands=n_bands, n_frames=n_frames, n_classes=N_CLASSES)
     shapes = sizes.weight_shapes(name, n_bands=n_bands, n_frames=n_frames, n_classes=N_CLASSES)
     layers = {variable.path: tuple(variable.shape) for variable in model.trainable_variables}
@@ -55,7 +55,7 @@ def test_build_sets_no_policy_or_data_format_for_others():
     assert (keras.config.dtype_policy(), keras.config.image_data_format()) == before
 
 
-def test_a_function_of_ones_own_takes_the_place_of_the_papers():
+def test_a_function_of_features_replaces_the_papers():
     model = paper.build("mine", n_classes=3, features=lambda segment: keras.layers.Flatten()(segment))
     assert model.get_layer("class_probabilities").kernel.shape == (40 * 80, 3)
 

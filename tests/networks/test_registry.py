@@ -113,7 +113,7 @@ def test_without_its_package_a_model_is_status_5_that_names_it_and_a_training_is
     assert done.returncode == 0 and "of the package fourth-network 0.1.0: install it" in done.stdout
 
 
-def test_its_name_is_known_without_loading_it_or_keras(example):
+def test_an_added_network_is_listed_without_loading_it_or_keras(example):
     code = (
         "import sys\nfrom mirex_submission.networks.registry import NETWORKS\nprint(NETWORKS.names)\n"
         "assert not {'fourth_network', 'keras', 'numpy'} & set(sys.modules)"
@@ -129,9 +129,7 @@ def test_its_name_is_known_without_loading_it_or_keras(example):
 
 @pytest.mark.slow
 @pytest.mark.backends
-def test_a_network_with_dropout_and_moving_averages_goes_on_to_the_bits_of_a_straight_training(
-    install, tracks, corpus, tmp_path
-):
+def test_a_network_with_dropout_and_moving_averages_resumes_bit_identically(install, tracks, corpus, tmp_path):
     install(WITH_STATE)
     straight = bundles.load(train(tmp_path / "straight", tracks))
     train(tmp_path / "s", tracks, dataclasses.replace(QUICK, epochs=1))
@@ -144,7 +142,7 @@ def test_a_network_with_dropout_and_moving_averages_goes_on_to_the_bits_of_a_str
     assert (tmp_path / "s.txt").read_bytes() == (tmp_path / "straight.txt").read_bytes()
 
 
-def test_another_text_of_its_module_or_another_version_is_another_training(install):
+def test_a_changed_module_or_version_is_a_new_training(install):
     found = []
     for code, version in ((WITH_STATE, "1.0"), (WITH_STATE.replace("relu", "tanh"), "1.0"), (WITH_STATE, "1.1")):
         install(code, version=version)
@@ -154,7 +152,7 @@ def test_another_text_of_its_module_or_another_version_is_another_training(insta
     assert networks.NETWORKS.identity("own") == found[0]
 
 
-def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_error(
+def test_another_fitting_version_is_logged_and_one_that_does_not_fit_is_a_model_error(
     install, tracks, corpus, tmp_path, caplog
 ):
     install(WITH_STATE)
@@ -196,7 +194,7 @@ def test_another_version_that_fits_is_said_and_one_that_does_not_is_a_model_erro
         ("import keras\ndef network(x): return keras.layers.Conv2D(3, 100)(x)", "fails on segments of 40 bands"),
     ],
 )
-def test_what_is_no_network_is_a_usage_error_before_anything_is_extracted(install, tracks, tmp_path, code, said):
+def test_an_invalid_network_is_a_usage_error_before_extraction(install, tracks, tmp_path, code, said):
     install(code)
     with pytest.raises(UsageError, match=said):
         train(tmp_path / "s", tracks)
@@ -210,7 +208,7 @@ def test_two_packages_of_one_name_are_a_usage_error_that_names_both(install):
         networks.NETWORKS.package_of("own")
 
 
-def test_the_papers_names_are_the_papers_and_names_of_no_form_are_none(install):
+def test_packages_cannot_take_the_papers_names_or_invalid_ones(install):
     for k, name in enumerate(("1", "all", "4", "a b", "own")):
         install(WITH_STATE, package=f"package{k}", network=name)
     assert networks.NETWORKS.names == ["own"]
@@ -236,7 +234,7 @@ def named(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["os:system", "their_module:network", "../own", "/tmp/own", "a/b", "1.py", "", 3])
-def test_no_name_in_a_bundle_leads_to_code_that_is_not_registered(install, named, tmp_path, name):
+def test_a_name_in_a_bundle_runs_only_registered_code(install, named, tmp_path, name):
     install(f"open({str(tmp_path / 'ran')!r}, 'w')\n{WITH_STATE}")
     with pytest.raises(ModelError, match=r"\[model\.damaged\]"):
         bundles.load(named(name))
@@ -249,6 +247,6 @@ def test_no_name_in_a_bundle_leads_to_code_that_is_not_registered(install, named
     assert not (tmp_path / "ran").exists()  # not even then: it is loaded when it is computed
 
 
-def test_several_gpus_are_for_the_papers_networks():
+def test_several_gpus_train_only_the_papers_networks():
     with pytest.raises(UsageError, match=r"own.*\[usage\.several-gpus\]"):
         engines.start("gpu:0,1", threads=1, seed=0, networks=["own"], together=True)

@@ -41,13 +41,13 @@ CONVOLUTIONS = {
 
 
 @pytest.mark.parametrize(("architecture", "n_bands", "n_frames"), POOLED)
-def test_each_pipeline_gives_as_many_values_as_the_paper_draws(architecture, n_bands, n_frames):
+def test_each_pipeline_has_the_output_size_of_the_papers_figures(architecture, n_bands, n_frames):
     expected = [math.prod(shape) for shape in POOLED[architecture, n_bands, n_frames]]
     assert output_sizes(ARCHITECTURES[architecture], n_bands, n_frames) == expected
 
 
 @pytest.mark.parametrize(("architecture", "n_bands", "n_frames"), POOLED)
-def test_every_weight_there_is_and_its_shape(architecture, n_bands, n_frames):
+def test_all_weights_and_their_shapes(architecture, n_bands, n_frames):
     expected = {"standardise/mean": (n_bands,), "standardise/std": (n_bands,)}
     for name, shape in CONVOLUTIONS[architecture].items():
         expected |= {f"{name}_convolution/kernel": shape, f"{name}_convolution/bias": shape[-1:]}
@@ -147,7 +147,7 @@ def test_the_largest_seed_gives_weights():
 
 
 @pytest.mark.parametrize("architecture", MODELS)
-def test_standardisation_is_what_was_given_and_changes_no_other_weight(architecture):
+def test_standardisation_has_the_given_values_and_changes_no_other_weight(architecture):
     found, other = start(architecture), start(architecture, mean=MEAN + 1, std=STD * 2)
     np.testing.assert_array_equal(found.pop("standardise/mean"), MEAN.astype(np.float32))
     np.testing.assert_array_equal(found.pop("standardise/std"), STD.astype(np.float32))

@@ -31,7 +31,7 @@ def zipped(**files):
     return file.getvalue()
 
 
-def test_weights_come_back_as_they_were():
+def test_read_weights_equal_the_written_ones():
     weights = make()
     weights["dense/bias"][:4] = [np.inf, -0.0, np.nan, 1e-45]
     found = from_bytes(to_bytes(weights))
@@ -41,7 +41,7 @@ def test_weights_come_back_as_they_were():
         assert found[name].tobytes() == value.tobytes()
 
 
-def test_what_comes_back_can_be_trained_on():
+def test_read_weights_are_writable_copies():
     found = from_bytes(to_bytes(make()))
     for value in found.values():
         before = value.copy()
@@ -74,12 +74,12 @@ def test_the_same_weights_give_the_same_bytes_and_others_give_others(monkeypatch
         zipped(**{"dense/bias": b"no array"}),
     ],
 )
-def test_what_are_no_weights_is_a_value_error(data):
+def test_bytes_that_are_not_weights_are_a_value_error(data):
     with pytest.raises(ValueError, match=r"\S"):
         from_bytes(data)
 
 
-def test_weights_cut_off_anywhere_are_a_value_error():
+def test_truncated_weights_are_a_value_error():
     data = to_bytes({"dense/kernel": np.ones((2, 3), np.float32), "dense/bias": np.ones(3, np.float32)})
     assert len(from_bytes(data)) == 2
     for n in range(len(data)):
@@ -110,7 +110,7 @@ class Evil:
         return open, (str(self.path), "w")
 
 
-def test_nothing_that_is_pickled_runs(tmp_path):
+def test_no_pickle_is_loaded(tmp_path):
     made = tmp_path / "made"
     array = np.array([Evil(made)], dtype=object)
     for data in (pickle.dumps(Evil(made)), npy(array), to_bytes({"dense/bias": array})):

@@ -38,7 +38,7 @@ def durable(request):
 
 
 @pytest.mark.parametrize("data", [b"", b"x", bytes(range(256)) * 5000])
-def test_a_file_is_written_exactly_in_folders_made_as_needed(tmp_path, data, durable):
+def test_a_file_is_written_exactly_and_missing_folders_are_made(tmp_path, data, durable):
     path = tmp_path / "ä b" / "c" / "file.txt"
     write_file(path, data, durable=durable)
     assert path.read_bytes() == data
@@ -51,7 +51,7 @@ def test_a_file_is_replaced(tmp_path, durable):
     assert (tmp_path / "file").read_bytes() == b"new"
 
 
-def test_a_file_gets_the_rights_that_any_new_file_gets(tmp_path):
+def test_a_file_gets_the_usual_permissions(tmp_path):
     (tmp_path / "plain").touch()
     write_file(tmp_path / "file", b"x")
     assert stat.S_IMODE((tmp_path / "file").stat().st_mode) == stat.S_IMODE((tmp_path / "plain").stat().st_mode)
@@ -97,7 +97,7 @@ def intruder(kind, path, home):
 
 
 @pytest.mark.parametrize("kind", INTRUDERS)
-def test_an_internal_file_replaces_what_is_in_its_place_and_touches_nothing_else(tmp_path, kind, durable):
+def test_an_internal_file_replaces_a_link_or_pipe_and_does_not_follow_it(tmp_path, kind, durable):
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "victim").write_bytes(b"victim")
     intruder(kind, tmp_path / "file", tmp_path / "home")
@@ -106,7 +106,7 @@ def test_an_internal_file_replaces_what_is_in_its_place_and_touches_nothing_else
     assert os.listdir(tmp_path / "home") == ["victim"] and (tmp_path / "home/victim").read_bytes() == b"victim"
 
 
-def test_what_is_removed_is_the_link_and_not_what_it_leads_to(tmp_path):
+def test_remove_deletes_a_link_and_not_its_target(tmp_path):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "file").touch()
     for target in ("folder", "folder/file", "nothing"):
@@ -119,7 +119,7 @@ def test_what_is_removed_is_the_link_and_not_what_it_leads_to(tmp_path):
 
 
 @pytest.mark.parametrize("attempt", [write_file, write_output, lambda path, _: check_writable(path)])
-def test_what_cannot_be_written_is_a_storage_error_and_leaves_nothing(tmp_path, attempt):
+def test_a_failed_write_is_a_storage_error_and_leaves_nothing(tmp_path, attempt):
     (tmp_path / "file").write_bytes(b"old")
     before = sorted(os.listdir(tmp_path))
     for name, codes in (
@@ -154,7 +154,7 @@ def test_a_full_disk_has_its_code():
         (errno.EIO, "disk.other"),
     ],
 )
-def test_each_reason_of_the_system_has_a_code_and_an_advice(number, code):
+def test_every_error_of_the_system_has_a_code_and_an_advice(number, code):
     error = storage_error(OSError(number, os.strerror(number)), "/some/file")
     assert error.code == code
     assert re.fullmatch(rf"/some/file: .*{os.strerror(number)}: \w.* \[{code}\]", str(error))
@@ -170,7 +170,7 @@ def files_of_at_most(n_bytes):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_write_that_fails_half_way_leaves_the_old_file_and_no_other(tmp_path):
+def test_a_write_that_fails_halfway_leaves_only_the_old_file(tmp_path):
     (tmp_path / "file").write_bytes(b"old")
     with files_of_at_most(10_000), pytest.raises(StorageError, match=r"\[disk\.file-size\]"):
         write_file(tmp_path / "file", b"new" * 10_000)
@@ -202,7 +202,7 @@ def test_a_killed_writer_leaves_a_whole_file(tmp_path, n_writes):
     assert all(name == "file" or name.startswith(TEMPORARY_PREFIX) for name in os.listdir(tmp_path))
 
 
-def test_checking_makes_the_folder_and_touches_no_file(tmp_path):
+def test_check_writable_makes_the_folder_and_changes_no_file(tmp_path):
     check_writable(tmp_path / "new" / "file")
     assert os.listdir(tmp_path / "new") == []
     (tmp_path / "old").write_bytes(b"old")
@@ -210,7 +210,7 @@ def test_checking_makes_the_folder_and_touches_no_file(tmp_path):
     assert (tmp_path / "old").read_bytes() == b"old"
 
 
-def test_a_folder_where_a_file_stands_is_a_storage_error(tmp_path):
+def test_a_file_in_place_of_a_folder_is_a_storage_error(tmp_path):
     (tmp_path / "file").touch()
     for path in (tmp_path / "file", tmp_path / "file" / "folder"):
         with pytest.raises(StorageError, match=r"\[disk\.in-the-way\]"):
@@ -223,7 +223,7 @@ def interrupted_while_writing(folder):
         raise KeyboardInterrupt
 
 
-def test_a_temporary_file_is_gone_however_the_block_ends(tmp_path):
+def test_a_temporary_file_is_deleted_however_the_block_ends(tmp_path):
     with temporary_file(tmp_path / "new") as f:
         assert os.listdir(tmp_path / "new") == [os.path.basename(f.name)]
         assert os.path.basename(f.name).startswith(TEMPORARY_PREFIX)
@@ -242,7 +242,7 @@ OTHERS = (
 )  # fmt: skip
 
 
-def test_what_a_killed_writer_left_is_cleared_and_what_is_being_written_or_not_ours_stays(tmp_path):
+def test_leftovers_of_killed_writers_are_deleted_and_files_in_use_or_of_others_stay(tmp_path):
     for folder in (tmp_path, tmp_path / "features", tmp_path / "features" / "a" / "00"):
         folder.mkdir(parents=True, exist_ok=True)
         for k, name in enumerate(OTHERS):
@@ -258,7 +258,7 @@ def test_what_a_killed_writer_left_is_cleared_and_what_is_being_written_or_not_o
     clear_leftovers(tmp_path / "not there")
 
 
-def test_folders_that_are_not_of_a_scratch_folder_are_not_looked_into(tmp_path):
+def test_leftovers_are_searched_only_in_folders_of_a_scratch_folder(tmp_path):
     """As where the home folder is given as scratch folder."""
     left = [tmp_path / "thesis" / LEFT, tmp_path / ".tmp-2024-11" / LEFT, tmp_path / "else" / LEFT]
     for file in left:
@@ -292,7 +292,7 @@ def interrupted_while_filling(folder):
         raise KeyboardInterrupt
 
 
-def test_a_temporary_folder_is_gone_however_the_block_ends_and_spared_until_then(tmp_path):
+def test_a_temporary_folder_is_deleted_however_the_block_ends_and_not_before(tmp_path):
     with temporary_folder(tmp_path / "models") as path:
         (path / "below").mkdir()
         (path / "below" / "file").touch()
@@ -345,7 +345,7 @@ def test_a_writer_is_not_disturbed_by_processes_that_clear(tmp_path):
 
 
 @pytest.mark.parametrize("body", [b"", b"\n", b"one\ntwo\n", bytes(range(256))])
-def test_what_is_sealed_is_read_back_and_any_flipped_bit_is_noticed(body):
+def test_sealed_data_is_read_back_and_any_flipped_bit_is_detected(body):
     data = seal(body)
     assert unseal(data) == body
     for k in range(8 * len(data)):

@@ -54,7 +54,7 @@ def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
-def test_no_file_of_settings_decides_and_no_cache_is_written(places, tmp_path):
+def test_settings_files_have_no_influence_and_no_cache_is_written(places, tmp_path):
     places, environment = places
     plain, messages = draw(places, environment)
     assert messages == "" and files_below(tmp_path) == []
@@ -88,7 +88,7 @@ def test_a_file_of_settings_is_neither_shown_nor_ends_the_drawing(places, tmp_pa
 
 
 @pytest.mark.slow
-def test_settings_that_the_caller_made_do_not_decide_and_stay(places):
+def test_settings_of_the_caller_have_no_influence_and_are_kept(places):
     places, environment = places
     plain, _ = draw(places, environment)
     caller = "import matplotlib\nmatplotlib.rcParams.update({'text.usetex': True, 'font.size': 30})\n"

@@ -48,19 +48,19 @@ def test_n_threads_means_n_for_every_library(variables, threads):
     assert variables["OPENBLAS_NUM_THREADS"] == "1"  # it computes small products only
 
 
-def test_temporary_files_of_libraries_go_to_the_scratch_folder_and_nothing_is_made(variables, tmp_path):
+def test_temporary_files_of_libraries_go_to_the_scratch_folder(variables, tmp_path):
     prepare(tmp_path / "my scratch", threads=1)
     assert variables["JOBLIB_TEMP_FOLDER"] == f"{tmp_path}/my scratch/tmp"
     assert os.listdir(tmp_path) == []
 
 
-def test_without_a_scratch_folder_their_folders_stay(variables):
+def test_without_a_scratch_folder_temporary_folders_are_not_changed(variables):
     before = variables.get("JOBLIB_TEMP_FOLDER")
     prepare(None, threads=1)
     assert variables.get("JOBLIB_TEMP_FOLDER") == before and variables["OMP_NUM_THREADS"] == "1"
 
 
-def test_the_backend_and_the_log_level_of_the_user_stay(variables):
+def test_the_backend_and_the_log_level_of_the_user_are_kept(variables):
     variables.update(KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="0")
     prepare("/scratch", threads=1)
     assert (variables["KERAS_BACKEND"], variables["TF_CPP_MIN_LOG_LEVEL"]) == ("tensorflow", "0")
@@ -101,7 +101,7 @@ def test_librosa_and_keras_need_more_addresses_than_the_kernels(monkeypatch, ker
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError])
-def test_after_a_run_from_python_the_environment_is_as_before(variables, tmp_path, error):
+def test_a_run_from_python_restores_the_environment(variables, tmp_path, error):
     variables.pop("ORT_DISABLE_TELEMETRY", None)
     before = dict(variables)
     try:
@@ -114,7 +114,7 @@ def test_after_a_run_from_python_the_environment_is_as_before(variables, tmp_pat
     assert variables == before
 
 
-def test_after_runs_that_overlap_in_threads_everything_is_as_before(variables, tmp_path):
+def test_runs_that_overlap_in_threads_restore_everything(variables, tmp_path):
     before, of_blas = dict(os.environ), threadpoolctl.threadpool_info()
     first, second = prepared(tmp_path / "a", threads=1), prepared(tmp_path / "b", threads=2)
     first.__enter__()
@@ -125,7 +125,7 @@ def test_after_runs_that_overlap_in_threads_everything_is_as_before(variables, t
     assert dict(os.environ) == before and threadpoolctl.threadpool_info() == of_blas
 
 
-def test_a_run_leaves_the_global_random_generators_as_they_were(variables, tmp_path):
+def test_a_run_restores_the_global_random_generators(variables, tmp_path):
     def states():
         return random.getstate(), np.random.get_state()[1].tolist()  # noqa: NPY002
 
@@ -152,7 +152,7 @@ print(json.dumps([heavy, len(os.listdir("/proc/self/task"))]))
 
 
 @pytest.mark.parametrize("count", ["x", "", "1.5", "0x10", "\x1b[2J", "4 processors"])
-def test_a_number_of_processors_that_is_none_is_a_usage_error(variables, count):
+def test_an_invalid_number_of_processors_is_a_usage_error(variables, count):
     variables["LOKY_MAX_CPU_COUNT"] = count
     with pytest.raises(UsageError, match=r"^LOKY_MAX_CPU_COUNT=") as caught:
         prepare(None, threads=1)
@@ -162,7 +162,7 @@ def test_a_number_of_processors_that_is_none_is_a_usage_error(variables, count):
         prepare(None, threads=1)
 
 
-def test_a_cache_of_compiled_code_lies_in_no_folder_of_others(variables, tmp_path, monkeypatch):
+def test_a_cache_of_compiled_code_is_in_a_private_folder(variables, tmp_path, monkeypatch):
     """Reading such a cache runs what it holds."""
     monkeypatch.setattr(os, "access", lambda path, mode: False)  # librosa's own folder, as in an image
     variables.pop("NUMBA_CACHE_DIR", None)

@@ -111,7 +111,7 @@ def imports(tmp_path, monkeypatch):
         (["/bin", "/lib", "/packages", "HERE"], None, (["/bin", "/lib", "/packages", "HERE"], None)),
     ],
 )
-def test_the_current_folder_goes_unless_it_is_named(imports, tmp_path, path, python_path, left):
+def test_the_current_folder_is_removed_unless_it_is_named(imports, tmp_path, path, python_path, left):
     python_path = python_path and python_path.format(tmp_path.name)
     assert imports(path, python_path) == (left[0], left[1] and left[1].format(tmp_path.name))
 
@@ -121,7 +121,7 @@ def test_the_folder_of_this_package_stays(imports, monkeypatch, tmp_path):
     assert imports(["HERE", "/lib"]) == (["HERE", "/lib"], None)
 
 
-def test_a_run_from_python_leaves_the_import_path_as_it_was(folder):
+def test_a_run_from_python_restores_the_import_path(folder):
     code = f"import sys; sys.path.append(''); before = sys.path[:]; {EXTRACT}; assert sys.path == before, sys.path"
     (folder / "elsewhere" / "script.py").write_text(code)
     command = [sys.executable, "elsewhere/script.py"]
@@ -147,7 +147,7 @@ def test_python_310_starts_its_processes_without_the_current_folder(folder, comm
         assert (done.returncode == 0 and "usage:" in done.stdout and not (folder / "imported").exists()) == is_safe
 
 
-def test_other_processes_are_started_as_they_are():
+def test_the_start_of_other_processes_is_not_changed():
     for command in (["/bin/true", "-m", "x"], [sys.executable, "-m", "venv"], [sys.executable]):
         assert import_path._safe_start(lambda command: command)(command) == [*map(os.fsencode, command)]
 
@@ -190,7 +190,7 @@ def test_a_worker_that_cannot_import_is_named_once_and_no_track_is_blamed(folder
     assert done.stderr.count(f"[{code}]") == 1 and "[audio." not in done.stderr
 
 
-def test_a_process_that_cannot_start_is_told_from_one_that_is_killed(folder, monkeypatch):
+def test_a_failed_start_is_distinguished_from_a_killed_process(folder, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(folder))
     (folder / "broken.py").write_text("def broken(:")
     (folder / "short.py").write_text("raise MemoryError")

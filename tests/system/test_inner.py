@@ -81,7 +81,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_what_is_no_file_is_neither_opened_nor_waited_for(tmp_path, kind):
+def test_only_regular_files_are_opened_and_nothing_is_waited_for(tmp_path, kind):
     (tmp_path / "target").write_bytes(b"secret")
     put(kind, tmp_path / "file", "target")
     n_descriptors = len(os.listdir("/proc/self/fd"))
@@ -116,7 +116,7 @@ def sparse(path, n_bytes, start=b""):
         f.truncate(n_bytes)
 
 
-def test_a_file_that_is_larger_than_it_can_be_is_not_read(tmp_path):
+def test_a_file_larger_than_the_limit_is_not_read(tmp_path):
     sparse(tmp_path / "file", 1 << 40, seal(b""))
     for read in (read_inner, read_sealed):
         with pytest.raises(OSError, match="more than it can have") as caught:
@@ -124,7 +124,7 @@ def test_a_file_that_is_larger_than_it_can_be_is_not_read(tmp_path):
         assert caught.value.errno == errno.EFBIG and str(tmp_path / "file") in str(caught.value)
 
 
-def test_only_the_beginning_is_read_of_a_file_that_begins_otherwise(tmp_path):
+def test_only_the_beginning_of_a_file_with_a_wrong_beginning_is_read(tmp_path):
     sparse(tmp_path / "file", 1 << 40)
     assert len(read_inner(tmp_path / "file", most_bytes=1 << 41, starts=b"PK")) < 1 << 20
     assert read_sealed(tmp_path / "file", most_bytes=1 << 41) is None
@@ -133,6 +133,6 @@ def test_only_the_beginning_is_read_of_a_file_that_begins_otherwise(tmp_path):
 @pytest.mark.parametrize(
     "data", [b"", b"\n", b"0" * 31 + b"\n", b"x" * 32 + b"\n", seal(b"body")[:-1], seal(b"x") + b"y"]
 )
-def test_what_is_not_sealed_is_damaged(tmp_path, data):
+def test_a_file_without_a_seal_is_damaged(tmp_path, data):
     (tmp_path / "file").write_bytes(data)
     assert read_sealed(tmp_path / "file", most_bytes=1000) is None

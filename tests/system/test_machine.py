@@ -26,9 +26,7 @@ def write_cgroup(folder, *, limit, usage, cache, version):
     [(2, "0::/a/b\n", ""), (1, "5:devices:/\n4:memory,x:/a/b\n0::/\n", "memory/")],
     ids=["v2", "v1"],
 )
-def test_the_least_that_a_cgroup_or_one_above_it_leaves_counts_with_the_cache_that_can_be_taken_back(
-    tmp_path, version, own, base
-):
+def test_the_smallest_limit_of_a_cgroup_and_its_parents_counts_with_the_file_cache(tmp_path, version, own, base):
     (tmp_path / "own").write_text(own)
     root = tmp_path / "cgroup"
     unlimited = "max" if version == 2 else 9223372036854771712
@@ -41,7 +39,7 @@ def test_the_least_that_a_cgroup_or_one_above_it_leaves_counts_with_the_cache_th
     assert machine.cgroup_room(root, tmp_path / "own") == 30 * MB
 
 
-def test_a_system_without_cgroups_has_no_limit_of_theirs(tmp_path):
+def test_a_system_without_cgroups_has_no_such_limit(tmp_path):
     assert machine.cgroup_room(tmp_path / "none", tmp_path / "none either") is None
 
 
@@ -53,14 +51,14 @@ def test_the_limit_of_the_address_space_counts():
     assert "ulimit -v" not in machine.memory_room() and machine.memory_room()["the machine"] > 0
 
 
-def test_the_room_on_a_disk_is_asked_for_without_leaving_anything(tmp_path):
+def test_disk_room_leaves_no_file(tmp_path):
     free, n_files = machine.disk_room(tmp_path / "not" / "there" / "yet")
     assert free > 0 and (n_files is None or n_files > 0)
     assert os.listdir(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["file", "file/below", "link/below"])
-def test_a_folder_that_can_never_be_is_a_storage_error(tmp_path, name):
+def test_an_impossible_folder_is_a_storage_error(tmp_path, name):
     (tmp_path / "file").touch()
     (tmp_path / "link").symlink_to(tmp_path / "nowhere")
     with pytest.raises(StorageError, match=f"^{tmp_path}/{name}: ") as caught:

@@ -15,7 +15,7 @@ from mirex_submission.system.workers import Workers
 
 
 @pytest.mark.parametrize("path", ["/a//b/./c.wav", "a.wav", "./a", "a..b/..c.wav", "/...", "//a"])
-def test_without_a_step_up_it_is_that_of_the_standard_library(path):
+def test_a_path_without_dots_is_that_of_the_standard_library(path):
     assert full_path(path) == os.path.abspath(path)
 
 
@@ -29,7 +29,7 @@ def folders(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_step_up_from_a_link_is_where_the_system_finds_it(folders):
+def test_two_dots_after_a_link_are_resolved_as_the_system_does(folders):
     for path in ("link/../a.wav", "../here/link/../a.wav", f"{folders}/here/link/../a.wav", "link/.././a.wav"):
         assert full_path(path) == f"{folders}/there/a.wav"
     assert full_path("link/../..") == full_path("..") == str(folders)
@@ -37,7 +37,7 @@ def test_a_step_up_from_a_link_is_where_the_system_finds_it(folders):
     assert full_path("../here/a.wav") == f"{folders}/here/a.wav"
 
 
-def test_two_files_that_only_a_link_tells_apart_have_features_of_their_own(folders):
+def test_two_files_that_differ_only_by_a_link_have_separate_features(folders):
     paths = ["a.wav", "link/../a.wav"]
     for seed, path in enumerate(paths):
         soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(22050), 22050)
@@ -59,7 +59,7 @@ def test_a_name_that_exists_in_another_unicode_form_is_that_file(tmp_path, form)
     assert full_path(spelled) == str(spelled)
 
 
-def test_each_part_of_a_path_may_have_a_unicode_form_of_its_own(tmp_path):
+def test_every_part_of_a_path_can_have_another_unicode_form(tmp_path):
     folder = tmp_path / unicodedata.normalize("NFD", "Björk")
     folder.mkdir()
     (folder / unicodedata.normalize("NFC", "Jóga.wav")).touch()

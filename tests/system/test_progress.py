@@ -33,7 +33,7 @@ def test_a_duration_has_two_units(seconds, text):
 
 
 @given(st.floats(0, 1e7))
-def test_a_duration_never_says_sixty_and_is_right_to_its_last_unit(seconds):
+def test_a_duration_never_has_60_s_or_60_min_and_is_rounded_to_its_last_unit(seconds):
     text = duration(seconds)
     units = {"s": 1, "min": 60, "h": 3600}
     parts = [(int(number), unit) for number, unit in re.findall(r"(\d+) (s|min|h)", text)]
@@ -48,7 +48,7 @@ def log_lines(caplog, monkeypatch):
     return lambda: caplog.messages
 
 
-def test_a_line_says_task_count_unit_rate_time_left_and_note(log_lines, monkeypatch):
+def test_a_line_has_task_count_unit_rate_time_left_and_note(log_lines, monkeypatch):
     monkeypatch.setattr(progress, "LOG_INTERVAL_S", 0.0)
     counted = Progress("extraction", 7000, unit="tracks")
     counted.advance(3499)
@@ -70,7 +70,7 @@ def test_units_that_are_not_alike_have_the_time_so_far_and_no_time_left(log_line
     assert re.fullmatch(r"crossval: 1 of 7 steps, \d+ s so far", second)
 
 
-def test_a_log_gets_a_line_only_now_and_then(log_lines):
+def test_a_log_gets_a_line_at_intervals(log_lines):
     counted = Progress("extraction", 1000, unit="tracks")
     for _ in range(1000):
         counted.advance()
@@ -115,7 +115,7 @@ def on_terminal(level):
     return got.decode().removesuffix("END")
 
 
-def test_on_a_terminal_one_line_renews_itself_and_is_gone_in_the_end():
+def test_on_a_terminal_one_line_is_overwritten_and_cleared_at_the_end():
     got = on_terminal("INFO")
     assert "\n" not in got
     assert [re.match(r"training: (\d) of 3 epochs, .* left, loss 0.5", line)[1] for line in got.split("\r")[1:-1]] == [
@@ -126,10 +126,10 @@ def test_on_a_terminal_one_line_renews_itself_and_is_gone_in_the_end():
     assert got.endswith("\r\x1b[K")
 
 
-def test_on_a_terminal_quiet_is_quiet():
+def test_on_a_terminal_quiet_prints_nothing():
     assert on_terminal("WARNING") == ""
 
 
-def test_printable_leaves_what_can_be_read():
+def test_printable_keeps_printable_characters():
     assert printable("Grüße aus 東京, 100 %.mp3") == "Grüße aus 東京, 100 %.mp3"
     assert printable("\x1b[2J\r\u202e") == r"\x1b[2J\r\u202e"

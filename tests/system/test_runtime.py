@@ -48,7 +48,7 @@ def test_keras_starts_with_n_threads_and_the_seed_silently_and_writes_nowhere(tm
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, '{"cluster": ' * 50_000, "{" + "\x1b" * 10_000, "1", '{"cluster": 1}'])
-def test_a_tf_config_that_is_none_is_a_short_usage_error(monkeypatch, text):
+def test_an_invalid_tf_config_is_a_short_usage_error(monkeypatch, text):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UsageError, match=r"^TF_CONFIG=.*unset it to .*machine \[usage\.tf-config\]$") as caught:
         check_one_host()

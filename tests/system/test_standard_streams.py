@@ -19,7 +19,7 @@ open("done", "w").write(repr([sys.stdout is None, sys.stderr is None]))
 @pytest.mark.parametrize(
     ("closing", "missing"), [("", [False, False]), ("2>&-", [False, True]), ("0>&- 1>&- 2>&-", [True, True])]
 )
-def test_python_and_libraries_can_write_and_nothing_stays_changed(tmp_path, closing, missing):
+def test_python_and_libraries_can_write_and_the_streams_are_restored(tmp_path, closing, missing):
     run = subprocess.run(
         ["bash", "-c", f'"$0" -c "$1" {closing}', sys.executable, CODE], cwd=tmp_path, capture_output=True
     )

@@ -49,7 +49,7 @@ def site(tmp_path, monkeypatch):
     return add
 
 
-def test_all_that_is_needed_is_there_with_extras_and_without_what_another_system_needs(site):
+def test_needed_follows_extras_and_skips_requirements_of_other_systems(site):
     site("aa_top", "bb-middle[more]>=1", "zz-elsewhere; sys_platform == 'win32'", "zz-test; extra == 'test'")
     site("bb_middle", "cc-low; extra == 'more'", "dd-own", "mirex-submission", "aa-top")
     site("cc_low")
@@ -88,7 +88,7 @@ def test_a_wheel_made_again_is_installed_by_pip_with_all_its_files(site, tmp_pat
     assert not [name for name in names if ".." in name or name.endswith("INSTALLER")] and len(names) == len(set(names))
 
 
-def test_a_package_that_changed_or_lost_a_file_or_has_no_record_gives_no_wheel(site, tmp_path):
+def test_a_changed_or_incomplete_package_gives_no_wheel(site, tmp_path):
     changed, lost, bare = site("aa_changed"), site("bb_lost"), site("cc_bare", record=False)
     (site.folder / "aa_changed.py").write_text("name = 'another'\n")
     (site.folder / "bb_lost.py").unlink()
@@ -97,7 +97,7 @@ def test_a_package_that_changed_or_lost_a_file_or_has_no_record_gives_no_wheel(s
             wheels.rebuild(package, tmp_path)
 
 
-def test_an_editable_package_gives_no_wheel_and_a_local_one_is_not_looked_for_elsewhere(site, tmp_path):
+def test_an_editable_package_gives_no_wheel_and_a_local_one_is_recognised(site, tmp_path):
     local = site("aa_local")
     assert not wheels.is_local(local)
     url = site.folder / "aa_local-1.0.dist-info/direct_url.json"
@@ -108,7 +108,7 @@ def test_an_editable_package_gives_no_wheel_and_a_local_one_is_not_looked_for_el
         wheels.rebuild(local, tmp_path)
 
 
-def test_a_download_that_fails_names_the_way_without_a_network(site, tmp_path, monkeypatch):
+def test_a_failed_download_suggests_offline(site, tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(UsageError, match=r"--offline.*\[pack.download\]"):
         wheels.download([site("aa_nowhere")], tmp_path)

@@ -126,7 +126,7 @@ def test_a_cluster_stores_the_same_bytes_as_a_sequential_run(workers, tracks, se
 
 
 @pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
-def test_a_cluster_does_the_work_in_its_two_workers_and_not_here(workers):
+def test_a_cluster_does_the_work_in_its_two_workers(workers):
     with workers.joined():
         pids = set(workers.run(joblib.delayed(_pid_after)(0.1) for _ in range(20)))
     assert len(pids) == 2 and os.getpid() not in pids
@@ -159,7 +159,7 @@ def test_a_disk_that_cannot_be_written_ends_the_run_with_its_own_error(workers, 
 
 
 @pytest.mark.parametrize("workers", ["loky", *CLUSTERS], indirect=True)
-def test_a_worker_killed_in_the_middle_of_the_work_loses_nothing(workers, tracks, sequential, tmp_path):
+def test_a_killed_worker_loses_no_track(workers, tracks, sequential, tmp_path):
     store = DeadlyStore(tmp_path / "scratch", times=1)
     records = extract(tracks, [store], workers)
     assert store.deaths.stat().st_size == 1
@@ -168,7 +168,7 @@ def test_a_worker_killed_in_the_middle_of_the_work_loses_nothing(workers, tracks
 
 
 @pytest.mark.parametrize("workers", CLUSTERS, indirect=True)
-def test_a_track_that_kills_every_worker_is_named_and_costs_no_other(workers, tracks, sequential, tmp_path):
+def test_a_track_that_kills_every_worker_is_reported_and_loses_no_other_track(workers, tracks, sequential, tmp_path):
     store = DeadlyStore(tmp_path / "scratch", times=1000)
     records = extract(tracks, [store], workers)
     (victim,) = [path for path, record in records.items() if not record.content]
@@ -201,7 +201,7 @@ def test_dask_without_an_address_asks_for_one(hasty):
     assert code == "usage.no-cluster" and "--scheduler tcp://HOST:8786" in text
 
 
-def test_where_no_dask_scheduler_listens_its_address_is_named(hasty):
+def test_a_missing_dask_scheduler_is_an_error_with_its_address(hasty):
     pytest.importorskip("distributed")
     address = f"tcp://127.0.0.1:{free_port()}"
     code, text = refusal(Workers(-1, "dask", address))
@@ -209,13 +209,13 @@ def test_where_no_dask_scheduler_listens_its_address_is_named(hasty):
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "tcp://127.0.0.1:port", "no such://127.0.0.1:8786", "tcp://"])
-def test_another_text_than_an_address_is_named_too(hasty, address):
+def test_an_invalid_address_is_an_error_that_quotes_it(hasty, address):
     pytest.importorskip("distributed")
     code, text = refusal(Workers(-1, "dask", address))
     assert code == "usage.no-cluster" and f" {address}: " in text
 
 
-def test_a_dask_scheduler_without_workers_is_named(hasty, tmp_path):
+def test_a_dask_scheduler_without_workers_is_an_error_with_its_address(hasty, tmp_path):
     distributed = pytest.importorskip("distributed")
     address = f"tcp://127.0.0.1:{free_port()}"
     command = ("dask", "scheduler", "--host", "127.0.0.1", "--port", address[-5:], "--no-dashboard")
@@ -239,14 +239,14 @@ def test_dask_takes_its_address_from_the_environment_too(dask, tmp_path):
 
 
 @pytest.mark.parametrize("backend", ["dask", "ray"])
-def test_a_cluster_whose_library_is_not_installed_names_the_extra_that_has_it(monkeypatch, backend):
+def test_a_missing_library_of_a_cluster_is_an_error_that_names_the_extra(monkeypatch, backend):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     code, text = refusal(Workers(-1, backend))
     assert code == "usage.package" and f"[{backend}]" in text
 
 
 @pytest.mark.ray
-def test_where_no_ray_head_listens_its_address_is_named(hasty):
+def test_a_missing_ray_head_is_an_error_with_its_address(hasty):
     pytest.importorskip("ray")
     address = f"127.0.0.1:{free_port()}"
     code, text = refusal(Workers(-1, "ray", address))
@@ -254,7 +254,7 @@ def test_where_no_ray_head_listens_its_address_is_named(hasty):
 
 
 @pytest.mark.ray
-def test_ray_leaves_signals_as_they_were(ray):
+def test_ray_does_not_change_signal_handlers(ray):
     def handler(signum, frame):
         raise AssertionError
 
@@ -268,7 +268,7 @@ def test_ray_leaves_signals_as_they_were(ray):
 
 
 @pytest.mark.ray
-def test_more_jobs_than_a_ray_cluster_has_processors_are_as_many_as_it_has(ray, tracks, tmp_path):
+def test_ray_runs_at_most_as_many_jobs_as_it_has_processors(ray, tracks, tmp_path):
     store = FeatureStore(tmp_path, SPEC)
     assert all(record.content for record in extract(tracks[:3], [store], Workers(8, "ray", ray.scheduler)).values())
 
@@ -330,7 +330,7 @@ assert not workers._can_fork()
 """
 
 
-def test_one_process_is_a_copy_of_this_one_that_dies_alone_and_hands_errors_back():
+def test_one_process_is_a_copy_of_this_one_and_returns_errors():
     environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as each command sets it: BLAS has no threads
     command = [sys.executable, "-c", FORK]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""States of a training on disk: what is read is what was written, or an older one, or none."""
+"""Checkpoints on disk: a read checkpoint equals the written one, or an older one, or there is none."""
 
 import shutil
 
@@ -31,13 +31,13 @@ def checkpoints(tmp_path):
     return Checkpoints(tmp_path / "model", "0123abcd", SHAPES)
 
 
-def test_what_was_saved_last_is_loaded_to_the_bit(checkpoints):
+def test_the_last_saved_checkpoint_is_loaded_bit_identically(checkpoints):
     for epochs in (1, 2, 9, 10, 100):
         checkpoints.save(make(epochs))
         assert same(checkpoints.load(Recipe(epochs=1000)), make(epochs))
 
 
-def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(checkpoints, caplog):
+def test_a_failed_write_is_a_warning_and_earlier_checkpoints_stay(checkpoints, caplog):
     checkpoints.save(make(1))
     (checkpoints.folder / f"{checkpoints.key}-000002.checkpoint").mkdir()  # cannot be replaced by a file
     checkpoints.save(make(2))
@@ -45,26 +45,26 @@ def test_a_disk_that_does_not_take_it_is_warned_of_and_the_states_before_stay(ch
     assert same(checkpoints.load(Recipe(epochs=1)), make(1))
 
 
-def test_a_folder_that_vanishes_while_a_state_is_kept_ends_no_training(checkpoints, monkeypatch):
+def test_a_folder_deleted_during_a_write_does_not_end_the_training(checkpoints, monkeypatch):
     checkpoints.save(make(1))
     monkeypatch.setattr(checkpoint, "write_file", lambda path, data: shutil.rmtree(path.parent))
     checkpoints.save(make(2))
     assert checkpoints.load(Recipe()) is None
 
 
-def test_two_are_kept(checkpoints):
+def test_two_checkpoints_are_kept(checkpoints):
     for epochs in range(1, 7):
         checkpoints.save(make(epochs))
     assert len(list(checkpoints.folder.iterdir())) == 2
 
 
-def test_none_where_there_is_none(checkpoints):
+def test_none_is_loaded_from_an_empty_folder(checkpoints):
     assert checkpoints.load(Recipe(epochs=1000)) is None
     checkpoints.folder.mkdir()
     assert checkpoints.load(Recipe(epochs=1000)) is None
 
 
-def test_a_state_of_more_epochs_than_wanted_is_passed_over(checkpoints):
+def test_a_checkpoint_of_too_many_epochs_is_skipped(checkpoints):
     for epochs in (3, 5):
         checkpoints.save(make(epochs))
     assert same(checkpoints.load(Recipe(epochs=4)), make(3))
@@ -72,7 +72,7 @@ def test_a_state_of_more_epochs_than_wanted_is_passed_over(checkpoints):
     assert checkpoints.load(Recipe(epochs=2)) is None
 
 
-def test_states_of_a_training_that_was_given_up_do_not_push_out_those_of_the_next(checkpoints):
+def test_checkpoints_of_an_abandoned_training_do_not_displace_new_ones(checkpoints):
     for epochs in (19, 20, 1):
         checkpoints.save(make(epochs))
     assert same(checkpoints.load(Recipe(epochs=40)), make(1))
@@ -81,7 +81,7 @@ def test_states_of_a_training_that_was_given_up_do_not_push_out_those_of_the_nex
     assert same(checkpoints.load(Recipe(epochs=40)), make(3)) and same(checkpoints.load(Recipe(epochs=2)), make(2))
 
 
-def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
+def test_a_damaged_checkpoint_is_skipped_for_the_previous_one(checkpoints):
     for epochs in (3, 4):
         checkpoints.save(make(epochs))
     newest = max(checkpoints.folder.iterdir())
@@ -119,9 +119,7 @@ def test_any_damage_is_noticed_and_the_state_before_is_taken(checkpoints):
         "no figure", "deep",
     ],
 )  # fmt: skip
-def test_a_state_that_no_training_of_this_network_wrote_is_passed_over_though_its_digest_is_right(
-    checkpoints, history, weights
-):
+def test_a_checkpoint_of_another_network_is_skipped_even_with_a_valid_hash(checkpoints, history, weights):
     checkpoints.save(make(1))
     file = checkpoints.folder / f"{checkpoints.key}-000002.checkpoint"
     file.write_bytes(seal(history + b"\n" + to_bytes(weights)))
@@ -131,7 +129,7 @@ def test_a_state_that_no_training_of_this_network_wrote_is_passed_over_though_it
     assert same(checkpoints.load(Recipe(epochs=9)), make(1))
 
 
-def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoints):
+def test_checkpoints_of_another_training_are_ignored_and_clear_deletes_all(checkpoints):
     other = Checkpoints(checkpoints.folder, "0123abce", SHAPES)
     checkpoints.save(make(2))
     other.save(make(5, seed=1))
@@ -162,7 +160,7 @@ def test_another_trainings_states_are_not_seen_and_clear_takes_all_away(checkpoi
     ],
     ids=str,
 )
-def test_the_key_is_of_all_that_decides_the_weights(changed):
+def test_the_key_depends_on_everything_that_decides_the_weights(changed):
     fields = {
         "architecture": "1", "contents": CONTENTS, "labels": LABELS, "held_out": [False] * 3,
         "spec": FeatureSpec(), "recipe": Recipe(),
@@ -171,7 +169,7 @@ def test_the_key_is_of_all_that_decides_the_weights(changed):
     assert key_of(**{**fields, **changed}) != key_of(**fields)
 
 
-def test_the_key_is_not_of_epochs_patience_vote_and_the_other_networks():
+def test_the_key_does_not_depend_on_epochs_patience_vote_and_other_networks():
     held_out = [False] * 3
     for recipe in (Recipe(epochs=7), Recipe(patience=7), Recipe(vote="majority"), Recipe(model="all")):
         assert key_of("1", CONTENTS, LABELS, held_out, FeatureSpec(), recipe) == key_of(
@@ -183,15 +181,15 @@ def test_the_key_is_not_of_epochs_patience_vote_and_the_other_networks():
 
 
 def validated(*losses):
-    """A state whose epochs had these losses on held-out tracks, with the best weights beside the last."""
-    state = make(len(losses))
-    for epoch, loss in zip(state.history, losses, strict=True):
+    """A checkpoint whose epochs had these losses on held-out tracks, with the best weights beside the last."""
+    checkpoint = make(len(losses))
+    for epoch, loss in zip(checkpoint.history, losses, strict=True):
         epoch["validation_loss"] = loss
-    state.best = make(len(losses), seed=9).weights
-    return state
+    checkpoint.best = make(len(losses), seed=9).weights
+    return checkpoint
 
 
-def test_the_best_weights_are_kept_beside_the_last(checkpoints):
+def test_the_best_and_the_last_weights_are_stored(checkpoints):
     checkpoints.save(validated(3.0, 2.0, 2.5))
     found = checkpoints.load(Recipe(epochs=1000))
     assert same(found, validated(3.0, 2.0, 2.5)) and found.best_epoch == 1
@@ -214,12 +212,12 @@ def test_the_best_weights_are_kept_beside_the_last(checkpoints):
         ((3.0, 2.0, 2.5, 2.4, 1.0), 5, False),
     ],
 )
-def test_a_training_is_done_after_as_many_epochs_without_a_lower_loss_as_patience_says(losses, patience, done):
+def test_a_training_is_done_after_patience_epochs_without_a_lower_loss(losses, patience, done):
     assert validated(*losses).is_done(Recipe(epochs=100, patience=patience)) == done
     assert validated(*losses).is_done(Recipe(epochs=max(1, len(losses)), patience=100)) == bool(losses)
 
 
-def test_a_state_past_where_less_patience_would_have_ended_is_passed_over(checkpoints):
+def test_a_checkpoint_past_the_end_of_less_patience_is_skipped(checkpoints):
     checkpoints.save(validated(3.0, 2.0, 2.5))
     checkpoints.save(validated(3.0, 2.0, 2.5, 2.4, 1.0))
     for patience, n_epochs in ((99, 5), (3, 5), (2, 3), (1, 3)):  # ended after 4 with 2, after 3 with 1
@@ -230,7 +228,7 @@ def test_a_state_past_where_less_patience_would_have_ended_is_passed_over(checkp
     assert not list(checkpoints.folder.iterdir())
 
 
-def test_clearing_spares_what_is_named(checkpoints):
+def test_clearing_spares_the_named_trainings(checkpoints):
     other = Checkpoints(checkpoints.folder, "4567", SHAPES)
     for each in (checkpoints, other):
         each.save(make(1))

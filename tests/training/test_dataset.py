@@ -10,7 +10,7 @@ from mirex_submission.training.recipe import Recipe
 
 
 @pytest.mark.parametrize("last", [1, 65_535, 65_536, 100_000])
-def test_any_number_of_classes_has_its_targets(tmp_path, last):
+def test_targets_of_any_number_of_classes(tmp_path, last):
     spec = FeatureSpec(11025, 4, 2)
     store = FeatureStore(tmp_path / "scratch", spec)
     paths = [str(tmp_path / f"{k}.wav") for k in range(2)]

@@ -68,14 +68,14 @@ def fit(data, engine, architecture="1", *, recipe=None, validation=None, **more)
     return train_network(Task(architecture, data, N_CLASSES, SPEC, recipe, validation), engine, **more)
 
 
-def as_bytes(state):
-    return b"".join(weight.tobytes() for weight in state.weights.values())
+def as_bytes(checkpoint):
+    return b"".join(weight.tobytes() for weight in checkpoint.weights.values())
 
 
 # Packing.
 
 
-def test_pack_reads_what_the_store_holds(stored, data):
+def test_pack_reads_the_stored_frames(stored, data):
     _, tracks = stored
     np.testing.assert_array_equal(data.frames, np.concatenate(list(tracks.values())))
     np.testing.assert_array_equal(data.targets, np.repeat(TARGETS, 6))
@@ -85,14 +85,14 @@ def test_pack_reads_what_the_store_holds(stored, data):
         np.testing.assert_array_equal(segments[i], cut(frames, own, SPEC.n_frames))
 
 
-def test_pack_keeps_on_disk_what_grows_with_the_tracks(data):
+def test_pack_maps_large_arrays_from_disk(data):
     assert isinstance(data.frames, np.memmap)
     assert not data.frames.flags.writeable
     for array in (data.starts_of(0), data.targets, data.order_room):
         assert isinstance(array.base, np.memmap) and array.shape == (N_TRACKS * 6,)
 
 
-def test_a_disk_that_is_full_is_an_error_and_no_dead_process(stored, tmp_path, monkeypatch):
+def test_a_full_disk_is_an_error_and_does_not_kill_the_process(stored, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -103,7 +103,7 @@ def test_a_disk_that_is_full_is_an_error_and_no_dead_process(stored, tmp_path, m
     assert not list((tmp_path / "full").iterdir())
 
 
-def test_standardisation_is_of_the_training_frames_only(stored, data, tmp_path):
+def test_standardisation_depends_on_the_training_frames_only(stored, data, tmp_path):
     store, tracks = stored
     frames = np.concatenate(list(tracks.values())).astype(np.float64)
     np.testing.assert_allclose(data.mean, frames.mean(axis=0), rtol=1e-9)
@@ -115,7 +115,7 @@ def test_standardisation_is_of_the_training_frames_only(stored, data, tmp_path):
     np.testing.assert_array_equal(again.std, data.std)
 
 
-def test_a_band_that_never_moves_is_centred_not_blown_up(tmp_path):
+def test_a_constant_band_is_centred_but_not_scaled(tmp_path):
     store, frames = FeatureStore(tmp_path, SPEC), np.random.default_rng(0).normal(size=(70, SPEC.n_bands))
     frames[:, 4] = -10
     store.write(Header("/a.wav", AudioState(1, 2, 3), "1", SPEC, 70, 1.0), frames)
@@ -148,7 +148,7 @@ def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of
     for module in ("kernel", "keras_network"):
         monkeypatch.setattr(f"mirex_submission.networks.{module}.DROPOUT_RATE", 0.0)
     recipe = Recipe(epochs=3, segments_per_track=6)
-    state = fit(data, engine, recipe={"epochs": 3})
+    checkpoint = fit(data, engine, recipe={"epochs": 3})
     # The same, written out: w <- w - 0.02 dL/dw, L = -mean(log p[label]), 40 segments at a time.
     sizes = {"n_bands": SPEC.n_bands, "n_frames": SPEC.n_frames, "n_classes": N_CLASSES}
     weights = initial_weights("1", **sizes, mean=data.mean, std=data.std, seed=recipe.seed)
@@ -166,15 +166,15 @@ def test_training_is_sgd_without_momentum_at_a_constant_0_02_on_cross_entropy_of
                 variable.assign(variable - 0.02 * tf.convert_to_tensor(gradient))
             of_batches += [float(loss)] * len(batch)
         losses.append(np.mean(of_batches))
-    np.testing.assert_allclose([epoch["loss"] for epoch in state.history], losses, rtol=1e-4)
+    np.testing.assert_allclose([epoch["loss"] for epoch in checkpoint.history], losses, rtol=1e-4)
     for name, expected in network.weights.items():
-        np.testing.assert_allclose(state.weights[name], expected, rtol=0, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(checkpoint.weights[name], expected, rtol=0, atol=1e-5, err_msg=name)
 
 
 def test_the_trained_network_standardises_as_it_learned_to(data, engine):
-    state = fit(data, engine)
-    np.testing.assert_allclose(state.weights["standardise/mean"], data.mean, rtol=1e-6)
-    np.testing.assert_allclose(state.weights["standardise/std"], data.std, rtol=1e-6)
+    checkpoint = fit(data, engine)
+    np.testing.assert_allclose(checkpoint.weights["standardise/mean"], data.mean, rtol=1e-6)
+    np.testing.assert_allclose(checkpoint.weights["standardise/std"], data.std, rtol=1e-6)
 
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(data, engine):
@@ -199,7 +199,7 @@ def test_the_loss_falls_and_the_classes_are_learned(data, engine, architecture):
     assert history[-1]["accuracy"] > 0.9
 
 
-def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
+def test_a_nan_loss_ends_the_training_with_advice(data, engine):
     with pytest.raises(TrainingError, match=r"epoch 1: .*--learning-rate \[training\.diverged\]"):
         fit(data, engine, recipe={"epochs": 3, "learning_rate": 1e38})
 
@@ -216,46 +216,52 @@ def test_a_loss_that_is_no_number_ends_the_training_with_advice(data, engine):
     ],
     indirect=["engine"],
 )
-def test_a_training_that_goes_on_ends_in_the_bits_of_a_straight_one(stored, tmp_path, engine, segments, done):
+def test_a_resumed_training_is_bit_identical(stored, tmp_path, engine, segments, done):
     store, tracks = stored
     recipe = {"epochs": 5, "segments": segments}
     data = pack(tmp_path / "frames", store, list(tracks), TARGETS, Recipe(segments_per_track=6, segments=segments))
-    straight, states = [], []
-    straight = fit(data, engine, "2", recipe=recipe, save=states.append, save_every_s=0)
-    assert [len(state.history) for state in states] == [1, 2, 3, 4, 5]
-    on = fit(data, engine, "2", recipe=recipe, checkpoint=states[done - 1])
+    straight, checkpoints = [], []
+    straight = fit(data, engine, "2", recipe=recipe, save=checkpoints.append, save_every_s=0)
+    assert [len(checkpoint.history) for checkpoint in checkpoints] == [1, 2, 3, 4, 5]
+    on = fit(data, engine, "2", recipe=recipe, checkpoint=checkpoints[done - 1])
     assert as_bytes(on) == as_bytes(straight) and on.history == straight.history
     shorter = fit(data, engine, "2", recipe={**recipe, "epochs": done})
-    assert as_bytes(shorter) == as_bytes(states[done - 1])  # the number of epochs decides nothing else
+    assert as_bytes(shorter) == as_bytes(checkpoints[done - 1])  # the number of epochs decides nothing else
 
 
-def test_a_state_is_not_changed_by_what_goes_on_from_it(data, engine):
+def test_a_checkpoint_is_not_changed_by_the_training_that_resumes_from_it(data, engine):
     first = fit(data, engine)
     before, history = as_bytes(first), list(first.history)
     fit(data, engine, recipe={"epochs": 2}, checkpoint=first)
     assert as_bytes(first) == before and first.history == history
 
 
-def test_a_finished_state_stays(data, engine):
+def test_a_finished_checkpoint_is_returned_unchanged(data, engine):
     first = fit(data, engine)
     again = fit(data, engine, checkpoint=first)
     assert as_bytes(again) == as_bytes(first) and again.history == first.history
 
 
-def test_it_is_saved_no_oftener_than_asked_but_always_at_the_end(data, engine):
+def test_checkpoints_are_saved_at_most_once_an_interval_and_always_at_the_end(data, engine):
     saved = []
-    fit(data, engine, recipe={"epochs": 4}, save=lambda state: saved.append(len(state.history)), save_every_s=3600)
+    fit(
+        data,
+        engine,
+        recipe={"epochs": 4},
+        save=lambda checkpoint: saved.append(len(checkpoint.history)),
+        save_every_s=3600,
+    )
     assert saved == [4]
 
 
-def test_a_time_limit_ends_it_after_a_whole_epoch_with_a_warning(data, engine, caplog):
-    state = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 0.5)
-    assert 1 <= len(state.history) < 10**6
+def test_a_time_limit_ends_the_training_after_a_whole_epoch_with_a_warning(data, engine, caplog):
+    checkpoint = fit(data, engine, recipe={"epochs": 10**6}, ends_s=time.monotonic() + 0.5)
+    assert 1 <= len(checkpoint.history) < 10**6
     words = [record.message for record in caplog.records if record.levelname == "WARNING"]
     assert len(words) == 2 and all("[training.time-limit]" in line for line in words)
-    assert f"epoch {len(state.history)} of 1000000" in words[1]
-    exactly = fit(data, engine, recipe={"epochs": len(state.history)})
-    assert as_bytes(state) == as_bytes(exactly)
+    assert f"epoch {len(checkpoint.history)} of 1000000" in words[1]
+    exactly = fit(data, engine, recipe={"epochs": len(checkpoint.history)})
+    assert as_bytes(checkpoint) == as_bytes(exactly)
 
 
 def test_one_epoch_is_always_trained(data, engine):
@@ -275,7 +281,7 @@ def test_fresh_segments_differ_from_epoch_to_epoch_and_random_ones_do_not(stored
         assert len(data.starts_of(1)) == len(data.targets)
 
 
-def test_balanced_weights_make_every_class_weigh_the_same(stored, tmp_path, engine):
+def test_balanced_weights_give_all_classes_the_same_total_weight(stored, tmp_path, engine):
     store, tracks = stored
     targets = [0] * 8 + [1] * 2
     data = pack(tmp_path / "f", store, list(tracks), targets, Recipe(segments_per_track=6))
@@ -304,29 +310,30 @@ def held_out_data(stored, tmp_path, recipe):
     )
 
 
-def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_are_no_better(
-    stored, tmp_path, engine, caplog
-):
+def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_worse_ones(stored, tmp_path, engine, caplog):
     caplog.set_level("INFO", "mirex_submission")
     options = {"epochs": 60, "patience": 2, "learning_rate": 1.0}
     recipe = Recipe(segments_per_track=6, **options)
     data, validation = held_out_data(stored, tmp_path, recipe)
-    state = fit(data, engine, recipe=options, validation=validation)
-    losses = [epoch["validation_loss"] for epoch in state.history]
-    assert len(losses) < 60 and state.best_epoch == len(losses) - 3 == losses.index(min(losses))
-    assert f"the model is that of epoch {state.best_epoch + 1}, the best on the held-out tracks" in caplog.text
+    checkpoint = fit(data, engine, recipe=options, validation=validation)
+    losses = [epoch["validation_loss"] for epoch in checkpoint.history]
+    assert len(losses) < 60 and checkpoint.best_epoch == len(losses) - 3 == losses.index(min(losses))
+    assert (
+        f"the model has the weights of epoch {checkpoint.best_epoch + 1}, the best on the held-out tracks"
+        in caplog.text
+    )
 
     # Held-out tracks teach nothing: without them the last weights are the same, and the best were once the last.
-    for weights, epochs in ((state.weights, len(losses)), (state.best, state.best_epoch + 1)):
+    for weights, epochs in ((checkpoint.weights, len(losses)), (checkpoint.best, checkpoint.best_epoch + 1)):
         plain = fit(data, engine, recipe={"epochs": epochs, "learning_rate": 1.0})
         assert as_bytes(Checkpoint(weights)) == as_bytes(plain)
     # What is measured is the mean loss of their segments, without dropout.
-    network = engine.network("1", state.best, n_frames=SPEC.n_frames)
+    network = engine.network("1", checkpoint.best, n_frames=SPEC.n_frames)
     found = network.probabilities(cut(validation.frames, validation.starts_of(0), SPEC.n_frames))
     of_target = found[np.arange(12), validation.targets]
     assert min(losses) == pytest.approx(-np.log(of_target).mean(), rel=1e-5)
     right = (found.argmax(axis=1) == validation.targets).mean()
-    assert state.history[state.best_epoch]["validation_accuracy"] == pytest.approx(right)
+    assert checkpoint.history[checkpoint.best_epoch]["validation_accuracy"] == pytest.approx(right)
 
 
 @pytest.mark.parametrize(
@@ -334,12 +341,12 @@ def test_patience_keeps_the_best_epoch_on_held_out_tracks_and_ends_after_n_that_
     [("native", 1), ("native", 3), pytest.param("keras", 3, marks=pytest.mark.slow)],
     indirect=["engine"],
 )
-def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine, done):
+def test_a_training_with_patience_resumes_with_its_best_weights(stored, tmp_path, engine, done):
     options = {"epochs": 30, "patience": 2, "learning_rate": 1.0}
     data, validation = held_out_data(stored, tmp_path, Recipe(segments_per_track=6, **options))
-    states = []
-    straight = fit(data, engine, recipe=options, validation=validation, save=states.append, save_every_s=0)
-    on = fit(data, engine, recipe=options, validation=validation, checkpoint=states[done - 1])
+    checkpoints = []
+    straight = fit(data, engine, recipe=options, validation=validation, save=checkpoints.append, save_every_s=0)
+    on = fit(data, engine, recipe=options, validation=validation, checkpoint=checkpoints[done - 1])
     assert as_bytes(on) == as_bytes(straight) and on.history == straight.history
     assert as_bytes(Checkpoint(on.best)) == as_bytes(Checkpoint(straight.best))
     ended = fit(data, engine, recipe=options, validation=validation, checkpoint=straight)
@@ -348,7 +355,7 @@ def test_a_training_with_patience_goes_on_with_its_best(stored, tmp_path, engine
     assert len(patient.history) > len(straight.history)
 
 
-def test_the_mean_and_deviation_are_of_the_tracks_that_are_trained_on(stored, tmp_path):
+def test_mean_and_deviation_come_from_the_tracks_that_are_trained_on(stored, tmp_path):
     _, tracks = stored
     data, _ = held_out_data(stored, tmp_path, Recipe())
     frames = np.concatenate(list(tracks.values())[:8]).astype(np.float64)

@@ -1,4 +1,4 @@
-"""How a training went, as a table and as a picture."""
+"""The history of a training, as a table and as a picture."""
 
 import io
 import subprocess
@@ -27,7 +27,7 @@ def colours(png):
     return [int((np.abs(pixels(png) - colour).max(axis=2) < 0.01).sum()) for colour in rgb]
 
 
-def test_a_line_of_the_table_for_every_epoch_of_every_network():
+def test_the_table_has_a_line_for_every_epoch_of_every_network():
     history = {
         "1": [{"loss": 1.5, "accuracy": 0.25}, {"loss": 0.1 + 0.2, "accuracy": 1.0}],
         "3": [{"loss": 1e-05, "accuracy": 2 / 3}],
@@ -51,7 +51,7 @@ def test_held_out_tracks_have_curves_of_their_own():
     assert colours(draw({"2": both}))[0] > 1.3 * colours(draw({"2": plain}))[0]
 
 
-def test_the_table_of_no_epoch_is_its_first_line():
+def test_the_table_without_epochs_is_its_first_line():
     assert as_csv({}) == as_csv({"2": []}) == "model,epoch,loss,accuracy\n"
 
 
@@ -75,7 +75,7 @@ def without_legend(png):
 
 
 @pytest.mark.parametrize("n", [1, 2, 150])
-def test_a_training_of_any_length_is_seen(n):
+def test_the_curves_of_any_length_are_visible(n):
     assert without_legend(draw({"2": epochs(n)})) > 5
 
 
@@ -85,7 +85,7 @@ def test_no_loss_is_too_small_or_too_large_to_draw(loss):
     assert pixels(draw({"2": epochs(20, loss=loss), "3": epochs(1, loss=loss)})).shape == (600, 800, 3)
 
 
-def test_it_loads_no_keras():
+def test_history_loads_no_keras():
     program = (
         "import sys; from mirex_submission.training.history import as_csv, draw, write_tensorboard;"
         "history = {'1': [{'loss': 1.0, 'accuracy': 0.5}] * 3};"

@@ -45,7 +45,7 @@ def test_no_group_and_no_audio_is_on_both_sides_and_every_class_is_trained_on(tr
     np.testing.assert_array_equal(again, out[order])
 
 
-def test_a_class_of_one_group_is_never_held_out_and_that_is_said(caplog):
+def test_a_class_of_one_group_is_never_held_out_and_a_warning_names_it(caplog):
     labels = ["a"] * 30 + ["b"] * 30
     groups = [f"artist {k}" for k in range(30)] + ["one artist"] * 30
     out = held_out(labels, contents_of(60), groups, seed=0)
@@ -54,12 +54,12 @@ def test_a_class_of_one_group_is_never_held_out_and_that_is_said(caplog):
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], ["a"] * 5 + ["b"] * 5])
-def test_where_every_class_is_one_group_there_is_nothing_to_hold_out(labels):
+def test_nothing_can_be_held_out_where_every_class_is_one_group(labels):
     with pytest.raises(UsageError, match=r"\[training\.hold-out\]"):
         held_out(labels, contents_of(len(labels)), labels, seed=0)
 
 
-def test_of_the_possible_parts_one_with_most_classes_is_held_out():
+def test_the_part_with_most_classes_is_held_out():
     # Groups of 2 and 3 tracks, four classes of 8: some parts hold out but one class.
     labels = [label for label in "abcd" for _ in range(8)]
     groups = [f"{label} {k}" for label in "abcd" for k in (0, 0, 0, 1, 1, 1, 2, 2)]

@@ -27,7 +27,7 @@ def test_arrays_make_the_same_machine(machine):
     assert again.description == machine.description
 
 
-def test_equal_tasks_make_equal_bytes(machine, monkeypatch):
+def test_equal_trainings_give_equal_bytes(machine, monkeypatch):
     again = fit(*view_task(3, 60), c=3, gamma=0.3)
     assert {n: a.tobytes() for n, a in again.arrays().items()} == {n: a.tobytes() for n, a in machine.arrays().items()}
 
@@ -53,7 +53,7 @@ def test_arrays_of_other_values_types_or_sizes_are_refused(machine, name, value)
 
 
 @pytest.mark.parametrize("counts", [[-1, 0, 0], [1000, 1000, 1000], [1.0, 1.0, 1.0]])
-def test_counts_that_are_none_of_the_support_vectors_are_refused(counts):
+def test_counts_that_do_not_fit_the_support_vectors_are_refused(counts):
     machine = fit(*view_task(3, 60), c=3, gamma=0.3)
     with pytest.raises(ValueError, match="classifier"):
         kernel_machine.of_arrays(machine.arrays() | {"counts": np.array(counts)}, LENGTHS, 3)

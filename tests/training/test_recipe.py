@@ -44,7 +44,7 @@ def test_a_model_names_the_networks_to_train(model, networks):
         ("seed", 2**32),
     ],
 )
-def test_what_no_training_can_follow_is_refused_by_name_and_value(name, value):
+def test_invalid_values_are_refused_by_name_and_value(name, value):
     with pytest.raises(UsageError, match=rf"^--{name.replace('_', '-')}: .*{value}.*\[usage\.option\]"):
         Recipe(**{name: value})
 
@@ -83,7 +83,7 @@ OTHER = {
 
 
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Recipe)])
-def test_every_field_decides_an_epoch_but_which_networks_when_it_ends_and_the_vote(name):
+def test_every_field_decides_an_epoch_except_model_epochs_patience_and_vote(name):
     changed = Recipe(**{name: OTHER[name]})
     assert changed != Recipe()
     assert (changed.of_one_epoch == Recipe().of_one_epoch) == (name in {"model", "epochs", "patience", "vote"})

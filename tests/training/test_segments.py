@@ -72,7 +72,7 @@ def test_segments_lie_within_the_track(n_frames, how, epoch):
 
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
 @pytest.mark.parametrize("n_frames", [80, 82, 1])
-def test_consecutive_segments_share_no_sample_and_leave_no_room_for_one_more(rate_hz, n_frames):
+def test_consecutive_segments_share_no_sample_and_fill_the_track(rate_hz, n_frames):
     spec = FeatureSpec(rate_hz, 40, n_frames)
     found = starts(860, spec=spec, segments="consecutive")
     first_samples = found * spec.hop
@@ -141,6 +141,6 @@ def test_dropout_order_and_segments_share_no_random_numbers():
 
 @pytest.mark.parametrize("segments", ["random", "fresh", "consecutive"])
 @pytest.mark.parametrize("n_frames", [80, 81, 159, 160, 161, 162, 163, 860])
-def test_a_track_has_as_many_segments_as_are_counted(segments, n_frames):
+def test_n_segments_counts_the_starts_of_a_track(segments, n_frames):
     recipe = Recipe(segments=segments, segments_per_track=7)
     assert n_segments(n_frames, FeatureSpec(), recipe) == len(segment_starts(n_frames, "ab", FeatureSpec(), recipe))

@@ -41,7 +41,7 @@ def test_probabilities_are_calibrated():
     assert chosen.mean() == pytest.approx((probabilities.argmax(axis=1) == truth).mean(), abs=0.1)
 
 
-def test_a_training_without_a_mistake_is_not_certain_of_all():
+def test_a_training_without_errors_does_not_give_certainty():
     views, y, groups = view_task(3, 60)
     views = {name: x + 100 * y[:, None] for name, x in views.items()}
     probabilities = fit(views, y, groups, c=3, gamma=0.3).probabilities(views)
@@ -52,7 +52,7 @@ def test_a_training_without_a_mistake_is_not_certain_of_all():
     "kind",
     ["2 tracks a class", "a class once", "equal views", "constant columns", "3 tracks", "one group", "all equal"],
 )
-def test_odd_tasks_have_finite_probabilities(kind):
+def test_unusual_trainings_have_finite_probabilities(kind):
     views, y, groups = view_task(3, 40)
     if kind == "2 tracks a class":
         views, y, groups = view_task(20, 40)
@@ -73,7 +73,7 @@ def test_odd_tasks_have_finite_probabilities(kind):
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
 
 
-def test_tuning_chooses_the_pair_that_is_right_on_most_held_out_tracks(caplog):
+def test_tuning_chooses_the_pair_with_most_correct_held_out_tracks(caplog):
     caplog.set_level("INFO")
     views, y, groups = view_task(3, 90)
     c, gamma = tuned(views, y, groups, c=3, gamma=0.3)
@@ -86,7 +86,7 @@ def test_tuning_chooses_the_pair_that_is_right_on_most_held_out_tracks(caplog):
 
 
 @pytest.mark.parametrize("groups", ["one", "of classes"])
-def test_without_evidence_nothing_is_chosen_and_nothing_calibrated_and_both_are_logged(caplog, groups):
+def test_without_held_out_tracks_tuning_and_calibration_are_skipped_with_warnings(caplog, groups):
     views, y, _ = view_task(3, 30)
     of_tracks = ["a"] * len(y) if groups == "one" else [str(label) for label in y]
     assert tuned(views, y, of_tracks, c=2.5, gamma=0.3) == (2.5, 0.3)
@@ -105,7 +105,7 @@ def test_groups_are_never_split_in_a_fold():
 # Large trainings.
 
 
-def test_calibration_takes_the_machine_of_the_whole_training(monkeypatch):
+def test_calibration_uses_the_classifier_of_the_whole_training(monkeypatch):
     """Parts of a training just above the limit are below it: their decisions must have the same scale all the same."""
     views, y, groups = view_task(3, 300)
     monkeypatch.setattr(svm, "MOST_TRACKS", 299)
@@ -137,7 +137,7 @@ def test_a_large_training_is_ridge_regression_in_the_space_of_landmarks(landmark
     np.testing.assert_allclose(machine.decisions(new), ridge.predict(of_new), rtol=0, atol=1e-4)
 
 
-def test_a_large_training_is_hardly_worse(landmarks):
+def test_a_large_training_is_almost_as_accurate(landmarks):
     views, y, groups = view_task(4, 400)
     new, truth, _ = view_task(4, 400, seed=1)
     n_right = [(fit(views, y, groups, c=3, gamma=0.3).probabilities(new).argmax(axis=1) == truth).sum()]

@@ -1,10 +1,11 @@
-/* Window, real FFT, power spectrum and Mel filters for LANES frames side by side; included once a number of lanes.
+/* Window, real FFT, power spectrum and Mel filters for LANES frames at a time. This file is included once for each number
+ * of lanes.
  *
- * A vector holds the same point of LANES frames, so that every step but the first, which transposes the samples, is
- * plain arithmetic on whole vectors, and a frame's result does not depend on its neighbours. The FFT is Stockham's
- * self-sorting one, radix 4, then 2 and 3 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform, SIAM
- * 1992, sections 1.7 and 2.4), of half a window's points: the even samples are their real parts, the odd ones their
- * imaginary parts, and a last step tells the two spectra apart (ibid., section 4.3).
+ * A vector has the same point of LANES frames. The first step transposes the samples; all others are plain arithmetic on
+ * whole vectors, so a frame's result does not depend on its neighbours. The FFT is Stockham's self-sorting FFT, radix 4,
+ * then 2 and 3 (C. Van Loan, Computational Frameworks for the Fast Fourier Transform, SIAM 1992, sections 1.7 and 2.4). It
+ * has half as many points as the window: the even samples are the real parts, the odd samples the imaginary parts, and a
+ * last step separates the two spectra (ibid., section 4.3).
  */
 
 #include "kernel.h"
@@ -15,7 +16,7 @@
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t vec_of_indices __attribute__((vector_size(4 * LANES)));
-/* Samples where they lie, aligned or not. */
+/* Samples at any address, aligned or not. */
 typedef float loose_floats __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int16_t loose_shorts __attribute__((vector_size(2 * LANES), aligned(2), may_alias));
 
@@ -31,7 +32,8 @@ INLINE complex_vec times(complex_vec a, complex_float w)
     return (complex_vec){a.re * w.re - a.im * w.im, a.re * w.im + a.im * w.re};
 }
 
-/* From LANES samples of each frame, a row a frame, to a row a sample: log2(LANES) perfect shuffles of the rows. */
+/* Transposes LANES samples of LANES frames, from a row for each frame to a row for each sample, by log2(LANES) perfect
+ * shuffles of the rows. */
 INLINE void transpose(vec rows[LANES])
 {
 #if LANES == 16
@@ -69,8 +71,8 @@ INLINE void load_frames(const void *const frames[LANES], int is_int16, const flo
     }
 }
 
-/* The passes of Stockham's FFT: `stride` transforms of `length` points each, interleaved, become 4, 3 or 2 times as
- * many of a 4th, 3rd or half. roots[step * k] is exp(-2 pi i k / length). */
+/* The passes of Stockham's FFT: `stride` interleaved transforms of `length` points become 4, 3 or 2 times as many
+ * transforms with a fourth, a third or half of the points. roots[step * k] is exp(-2 pi i k / length). */
 INLINE void radix4(
     const complex_vec *in, complex_vec *out, ptrdiff_t length, ptrdiff_t stride, const complex_float *roots, ptrdiff_t step)
 {
@@ -102,7 +104,7 @@ INLINE void radix2(
         }
 }
 
-/* The last pass: transforms of 3 points, which need no more roots. */
+/* The last pass: transforms of 3 points, which need no other roots. */
 INLINE void radix3(const complex_vec *in, complex_vec *out, ptrdiff_t stride)
 {
     const float half = 0.5f, sine = 0.86602540378443864676f; /* of 120 degrees: -half and sine */
@@ -123,7 +125,7 @@ INLINE void swap(complex_vec **a, complex_vec **b)
     *a = *b, *b = held;
 }
 
-/* The power of bins 0 to `points` of a real signal of 2 * points samples, from the FFT of its pairs of samples. */
+/* Computes the power in bins 0 to `points` of a real signal of 2 * points samples, from the FFT of its pairs of samples. */
 INLINE void real_power(const complex_vec *pairs, vec *power, ptrdiff_t points, const complex_float *roots)
 {
     const vec first = pairs[0].re + pairs[0].im, last = pairs[0].re - pairs[0].im;
@@ -138,7 +140,8 @@ INLINE void real_power(const complex_vec *pairs, vec *power, ptrdiff_t points, c
     }
 }
 
-/* A bin lies on the slope between two bands' centres: of the one before it falls, of the one after it rises. */
+/* Sums the bins into bands. A bin is between the centres of two bands: on the falling slope of the first and on the rising
+ * slope of the second. */
 INLINE void mel_bands(const band_work *w, const vec *power, float *out, ptrdiff_t n_frames)
 {
     vec risen = {0};
@@ -161,7 +164,7 @@ TARGET void BAND_POWERS(const band_work *w, void *buffer, void *other_buffer)
         const ptrdiff_t n_frames = w->n_frames - first < LANES ? w->n_frames - first : LANES;
         complex_vec *here = buffer, *there = other_buffer;
         const void *frames[LANES];
-        for (ptrdiff_t f = 0; f < LANES; f++) /* lanes left over have the last frame again */
+        for (ptrdiff_t f = 0; f < LANES; f++) /* unused lanes repeat the last frame */
             frames[f] = (const char *)w->samples + frame_bytes * (first + (f < n_frames ? f : n_frames - 1));
         if (w->is_int16)
             load_frames(frames, 1, w->weights, w->window, (vec *)here);

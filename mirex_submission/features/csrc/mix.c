@@ -15,7 +15,7 @@ static inline __attribute__((always_inline)) int32_t mix_channels(
             sum += is_int16 ? (float)((const int16_t *)block)[at] : ((const float *)block)[at];
         }
         sum *= scale;
-        const int is_bad = !(fabsf(sum) <= most); /* of NaN too */
+        const int is_bad = !(fabsf(sum) <= most); /* true for NaN too */
         mono[n] = is_bad ? 0 : sum;
         n_bad += is_bad;
     }
@@ -25,7 +25,7 @@ static inline __attribute__((always_inline)) int32_t mix_channels(
 int32_t mix(
     const void *block, int is_int16, int32_t n_frames, int32_t n_channels, float scale, float most, float *mono)
 {
-    /* With one or two channels known to it the compiler makes vectors. */
+    /* The compiler can vectorise the loop if the number of channels is a constant. */
     if (n_channels == 1)
         return is_int16 ? mix_channels(block, 1, n_frames, 1, scale, most, mono)
                         : mix_channels(block, 0, n_frames, 1, scale, most, mono);

@@ -1,4 +1,4 @@
-/* The Python module: checks its arguments, calls the widest vectors of the processor. */
+/* The Python module: checks the arguments and calls the functions for the requested number of lanes. */
 
 #include "../../csrc/processor.h"
 #include "kernel.h"
@@ -35,8 +35,8 @@ static int is_window(ptrdiff_t n)
     return n == 1 || n == 3;
 }
 
-/* What is wrong with the work, or NULL. */
-static const char *fault_of(const band_work *w, ptrdiff_t n_samples, ptrdiff_t n_roots, ptrdiff_t n_falling, ptrdiff_t n_rising)
+/* Returns the error of the arguments, or NULL. */
+static const char *problem_of(const band_work *w, ptrdiff_t n_samples, ptrdiff_t n_roots, ptrdiff_t n_falling, ptrdiff_t n_rising)
 {
     const ptrdiff_t n_bins = w->window / 2 + 1;
     if (!is_window(w->window))
@@ -60,7 +60,7 @@ static const char *fault_of(const band_work *w, ptrdiff_t n_samples, ptrdiff_t n
 static PyObject *run(const band_work *w, const variant *variant)
 {
     const size_t room = sizeof(float) * variant->lanes * (w->window + 2);
-    const size_t buffer = (room + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; /* the second is to be aligned too */
+    const size_t buffer = (room + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT; /* so that the second buffer is aligned too */
     char *const memory = aligned_alloc(ALIGNMENT, 2 * buffer);
     if (!memory)
         return PyErr_NoMemory();
@@ -75,13 +75,13 @@ PyDoc_STRVAR(band_powers_doc,
     "band_powers(samples, is_int16, hop, weights, roots, slopes, falling, rising, out, lanes)\n--\n\n"
     "Fill `out` with the Mel band powers of the frames of `samples`. All arrays are C-contiguous.\n\n"
     "samples : [n], int16 if `is_int16`, else float32.\n"
-    "weights : [window], float32, the factors of a frame's samples; a window has 2^k or 3 * 2^k of them, 32 or more.\n"
+    "weights : [window], float32, the window function; a window has 2^k or 3 * 2^k samples, 32 or more.\n"
     "roots : [window], complex64, exp(-2 pi i k / window).\n"
-    "slopes : [n_bands + 2], int32, the first bin of each slope between two bands' centres, and the end of the last.\n"
-    "falling, rising : [window / 2 + 1], float32, a bin's weight in the band before its slope and in the one after.\n"
+    "slopes : [n_bands + 2], int32, the first bin of each slope between two bands' centres, and the end of the last one.\n"
+    "falling, rising : [window / 2 + 1], float32, a bin's weight in the band before its slope and in the band after it.\n"
     "out : [n_frames, n_bands], float32.\n"
-    "lanes : how many frames at a time, one of LANES.\n\n"
-    "Raises ValueError where these do not agree, and MemoryError.");
+    "lanes : number of frames to compute at a time, one of LANES.\n\n"
+    "Raises ValueError if the sizes do not agree, and MemoryError.");
 
 static PyObject *band_powers(PyObject *self, PyObject *args)
 {
@@ -98,14 +98,14 @@ static PyObject *band_powers(PyObject *self, PyObject *args)
     w.window = b[WEIGHTS].len / 4;
     w.n_bands = b[SLOPES].len / 4 - 2;
     w.n_frames = w.n_bands > 0 ? b[OUT].len / 4 / w.n_bands : 0;
-    const char *fault
-        = fault_of(&w, b[SAMPLES].len / (w.is_int16 ? 2 : 4), b[ROOTS].len / 8, b[FALLING].len / 4, b[RISING].len / 4);
+    const char *problem
+        = problem_of(&w, b[SAMPLES].len / (w.is_int16 ? 2 : 4), b[ROOTS].len / 8, b[FALLING].len / 4, b[RISING].len / 4);
     const variant *const chosen = variant_of(lanes);
-    if (!fault && !chosen)
-        fault = "lanes: none of LANES";
+    if (!problem && !chosen)
+        problem = "lanes: none of LANES";
     PyObject *result = NULL;
-    if (fault)
-        PyErr_SetString(PyExc_ValueError, fault);
+    if (problem)
+        PyErr_SetString(PyExc_ValueError, problem);
     else
         result = run(&w, chosen);
     for (int i = 0; i < N_BUFFERS; i++)
@@ -117,9 +117,9 @@ PyDoc_STRVAR(mix_doc,
     "mix(block, is_int16, n_channels, scale, most, mono)\n--\n\n"
     "Fill `mono` with the sums of the channels times `scale`. Both arrays are C-contiguous.\n\n"
     "block : [n, n_channels], int16 if `is_int16`, else float32.\n"
-    "most : what is beyond +-most, or NaN, becomes 0.\n"
+    "most : samples beyond +-most, and NaN, become 0.\n"
     "mono : [n], float32.\n\n"
-    "Returns how many samples became 0 so. Raises ValueError where the sizes do not agree.");
+    "Returns the number of these samples. Raises ValueError if the sizes do not agree.");
 
 static PyObject *mix_channels(PyObject *self, PyObject *args)
 {
@@ -149,8 +149,8 @@ static PyMethodDef methods[] = {
 };
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kernel",
-    .m_doc = "What extraction spends its time on, beside the decoder.\n\n"
-             "LANES : tuple of int, the numbers of frames that this processor can transform side by side.",
+    .m_doc = "Mel band powers and the mean of channels.\n\n"
+             "LANES : tuple of int, the numbers of frames that this processor can transform at a time.",
     .m_size = -1, .m_methods = methods};
 
 PyMODINIT_FUNC PyInit__kernel(void) { return module_with_lanes(&definition); }

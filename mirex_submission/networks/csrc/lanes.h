@@ -1,10 +1,11 @@
-/* One pipeline of a network, forward and backward, in vectors of LANES floats; included once a number of lanes.
+/* One pipeline of a network, forward and backward, in vectors of LANES floats. This file is included once for each number
+ * of lanes.
  *
- * Only the maximum of each pooling window passes a gradient back: for these networks one cell in 15 to 20. So the
- * convolution is never stored: TILE places of a window at a time are summed in registers, for two vectors of filters,
- * and compared; bias and leaky ReLU, which rise everywhere, are applied to the maxima. A filter's gradient is the sum of the
- * few patches of the input that its maxima saw. Sums have an order of their own, whatever the lanes; but AVX2 and AVX-512
- * round a multiplication and an addition once, other processors twice.
+ * Only the maximum of each pooling window has a gradient: in these networks one cell in 15 to 20. So the convolution is
+ * never stored: TILE places of a window at a time are summed in registers, for two vectors of filters, and compared. Bias
+ * and leaky ReLU are increasing functions, so they are applied to the maxima. A filter's gradient is the sum of the few
+ * patches of the input that gave its maxima. The order of the sums does not depend on the lanes; but AVX2 and AVX-512
+ * round once after a multiplication and an addition, other processors twice.
  */
 
 #include "kernel.h"
@@ -12,16 +13,17 @@
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
-#define ROWS 5 /* of a filter's gradient at a time: as many independent sums hide the latency of one */
+#define ROWS 5 /* rows of a filter's gradient at a time: so many independent sums hide the latency of an addition */
 
 typedef float vec __attribute__((vector_size(4 * LANES)));
 typedef int32_t mask __attribute__((vector_size(4 * LANES)));
-/* Values where they lie, aligned or not. */
+/* Values at any address, aligned or not. */
 typedef float loose_vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 INLINE mask choose(mask which, mask yes, mask no) { return (yes & which) | (no & ~which); }
 
-/* n_places places of a pooling window, `step` values apart. n_places is a constant, so all sums stay in registers. */
+/* Compares n_places places of a pooling window, `step` values apart. n_places is a constant, so that all sums stay in
+ * registers. */
 INLINE void compare_places(const int n_places, const pipeline *p, const float *x, ptrdiff_t step,
     const vec *kernel, int32_t first, vec best[2], mask places[2])
 {
@@ -87,7 +89,7 @@ TARGET void FORWARD(
     }
 }
 
-/* Adds, for n_rows rows of a filter (a constant), what every cell's weight makes of the values from its start on. */
+/* Adds for each cell its weight times the input values from its start on, to n_rows rows (a constant) of a filter. */
 INLINE void add_cells(const int n_rows, ptrdiff_t width, const float *x, ptrdiff_t n_cells, const int32_t *starts,
     const float *weights, float *sums, ptrdiff_t row_room)
 {
@@ -115,8 +117,8 @@ TARGET void BACKWARD(const pipeline *p, const float *out, const int32_t *places,
     const int32_t step = (int32_t)(p->pool_rows > 1 ? p->width : 1);
     memset(sums, 0, 4 * p->filters * filter_room);
     memset(by_bias, 0, 4 * p->filters);
-    memset(x + size, 0, 4 * MOST_LANES); /* read behind the last row, for columns that no filter has */
-    for (ptrdiff_t i = 0; i < p->out_height; i++) /* where the pooling's windows begin */
+    memset(x + size, 0, 4 * MOST_LANES); /* these floats behind the last row are read for columns that no filter has */
+    for (ptrdiff_t i = 0; i < p->out_height; i++) /* first cell of each pooling window */
         for (ptrdiff_t j = 0; j < p->out_width; j++)
             corners[i * p->out_width + j] = (int32_t)(i * p->pool_rows * p->width + j * p->pool_columns);
     for (ptrdiff_t segment = 0; segment < p->n; segment++, places += n_cells * p->filters) {

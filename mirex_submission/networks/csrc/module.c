@@ -1,4 +1,4 @@
-/* The Python module: checks its arguments and calls the functions for the lanes that are asked for. */
+/* The Python module: checks the arguments and calls the functions for the requested number of lanes. */
 
 #include "../../csrc/processor.h"
 #include "kernel.h"
@@ -35,7 +35,7 @@ size_t backward_room(const pipeline *p, ptrdiff_t lanes)
     return p->height * p->width + MOST_LANES + 3 * n_cells + p->filters * p->rows * row_room;
 }
 
-/* Derives the sizes of the output; returns what is wrong with the others, or NULL. */
+/* Derives the sizes of the output; returns the error of the other sizes, or NULL. */
 static const char *complete(pipeline *p)
 {
     const ptrdiff_t given[]
@@ -59,7 +59,7 @@ static const char *complete(pipeline *p)
     return NULL;
 }
 
-/* What both functions are told first: (n, height, width), (rows, columns, filters), (pool_rows, pool_columns),
+/* The first arguments of both functions: (n, height, width), (rows, columns, filters), (pool_rows, pool_columns),
  * (out_stride, out_offset), slope, lanes, x. */
 #define SIZES_FORMAT "(nnn)(nnn)(nn)(nn)fiy*"
 #define SIZES_OF(p, lanes, x) \
@@ -67,13 +67,13 @@ static const char *complete(pipeline *p)
         &p.out_offset, &p.slope, &lanes, &x
 
 #define SIZES_DOC \
-    "segments : (n, height, width), of x, float32.\n" \
-    "filters : (rows, columns, filters), of the kernel. bias : [filters].\n" \
-    "pool : (rows, columns), one of them 1; an incomplete rest is dropped.\n" \
-    "layout : (stride, offset), where in a row of `out` the [height, width, filters] of this pipeline lie.\n" \
-    "slope : of the leaky ReLU.\n" \
-    "lanes : floats a vector, one of LANES.\n\n" \
-    "All arrays are C-contiguous. Raises ValueError where sizes do not agree, and MemoryError."
+    "segments : (n, height, width), shape of x, float32.\n" \
+    "filters : (rows, columns, filters), shape of the kernel. bias : [filters].\n" \
+    "pool : (rows, columns), one of them 1; an incomplete window is dropped.\n" \
+    "layout : (stride, offset), length of a row of `out`, and where the outputs of this pipeline begin in it.\n" \
+    "slope : slope of the leaky ReLU below 0.\n" \
+    "lanes : number of floats in a vector, one of LANES.\n\n" \
+    "All arrays are C-contiguous. Raises ValueError if sizes do not agree, and MemoryError."
 
 static float *room_for(size_t n_floats)
 {
@@ -82,8 +82,8 @@ static float *room_for(size_t n_floats)
 
 PyDoc_STRVAR(forward_doc,
     "forward(segments, filters, pool, layout, slope, lanes, x, kernel, bias, out, places)\n--\n\n"
-    "Fill `out` (float32) with the leaky ReLU of bias and maximum of each window of the pooling over the convolution, and\n"
-    "`places` (int32) with where in its window each maximum is, counted row by row.\n\n" SIZES_DOC);
+    "Fill `out` (float32) with the leaky ReLU of the bias plus the maximum of each pooling window of the convolution, and\n"
+    "`places` (int32) with the position of each maximum in its window, counted row by row.\n\n" SIZES_DOC);
 
 static PyObject *call_forward(PyObject *self, PyObject *args)
 {
@@ -94,17 +94,17 @@ static PyObject *call_forward(PyObject *self, PyObject *args)
     if (!PyArg_ParseTuple(args, SIZES_FORMAT "y*y*w*w*", SIZES_OF(p, lanes, x), &kernel, &bias, &out, &places))
         return NULL;
     const variant *const variant = variant_of(lanes);
-    const char *fault = complete(&p);
-    if (!fault && !variant)
-        fault = "lanes: none of LANES";
-    if (!fault
+    const char *problem = complete(&p);
+    if (!problem && !variant)
+        problem = "lanes: none of LANES";
+    if (!problem
         && (x.len != 4 * p.n * p.height * p.width || kernel.len != 4 * p.rows * p.columns * p.filters
             || bias.len != 4 * p.filters || out.len != 4 * p.n * p.out_stride
             || places.len != 4 * p.n * p.out_height * p.out_width * p.filters))
-        fault = "arrays: not of these sizes";
-    float *const room = fault ? NULL : room_for(forward_room(&p, lanes));
-    if (fault)
-        PyErr_SetString(PyExc_ValueError, fault);
+        problem = "arrays: not of these sizes";
+    float *const room = problem ? NULL : room_for(forward_room(&p, lanes));
+    if (problem)
+        PyErr_SetString(PyExc_ValueError, problem);
     else if (!room)
         PyErr_NoMemory();
     else {
@@ -123,8 +123,8 @@ static PyObject *call_forward(PyObject *self, PyObject *args)
 
 PyDoc_STRVAR(backward_doc,
     "backward(segments, filters, pool, layout, slope, lanes, x, out, places, upstream, by_kernel, by_bias)\n--\n\n"
-    "Fill `by_kernel` and `by_bias` with the gradients by both, from `upstream`, that by `out` (all float32), and from the\n"
-    "`places` (int32) that `forward` gave.\n\n" SIZES_DOC);
+    "Fill `by_kernel` and `by_bias` with the gradients with respect to kernel and bias, from `upstream`, the gradient with\n"
+    "respect to `out` (all float32), and from the `places` (int32) of `forward`.\n\n" SIZES_DOC);
 
 static PyObject *call_backward(PyObject *self, PyObject *args)
 {
@@ -136,21 +136,21 @@ static PyObject *call_backward(PyObject *self, PyObject *args)
             &by_kernel, &by_bias))
         return NULL;
     const variant *const variant = variant_of(lanes);
-    const char *fault = complete(&p);
-    const ptrdiff_t n_places = fault ? 0 : p.n * p.out_height * p.out_width * p.filters;
-    if (!fault && !variant)
-        fault = "lanes: none of LANES";
-    if (!fault
+    const char *problem = complete(&p);
+    const ptrdiff_t n_places = problem ? 0 : p.n * p.out_height * p.out_width * p.filters;
+    if (!problem && !variant)
+        problem = "lanes: none of LANES";
+    if (!problem
         && (x.len != 4 * p.n * p.height * p.width || by_kernel.len != 4 * p.rows * p.columns * p.filters
             || by_bias.len != 4 * p.filters || out.len != 4 * p.n * p.out_stride || upstream.len != out.len
             || places.len != 4 * n_places))
-        fault = "arrays: not of these sizes";
-    for (ptrdiff_t i = 0; !fault && i < n_places; i++)
+        problem = "arrays: not of these sizes";
+    for (ptrdiff_t i = 0; !problem && i < n_places; i++)
         if (((const uint32_t *)places.buf)[i] >= p.pool_rows * p.pool_columns)
-            fault = "places: outside of the pooling's windows";
-    float *const room = fault ? NULL : room_for(backward_room(&p, lanes));
-    if (fault)
-        PyErr_SetString(PyExc_ValueError, fault);
+            problem = "places: outside of the pooling's windows";
+    float *const room = problem ? NULL : room_for(backward_room(&p, lanes));
+    if (problem)
+        PyErr_SetString(PyExc_ValueError, problem);
     else if (!room)
         PyErr_NoMemory();
     else {
@@ -175,7 +175,7 @@ static PyMethodDef methods[] = {
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, .m_name = "_kernel",
     .m_doc = "One pipeline of a network: convolution, pooling, bias and leaky ReLU; and its gradients.\n\n"
-             "LANES : tuple of int, the floats that a vector of this processor can have.",
+             "LANES : tuple of int, the numbers of floats that a vector of this processor can have.",
     .m_size = -1, .m_methods = methods};
 
 PyMODINIT_FUNC PyInit__kernel(void) { return module_with_lanes(&definition); }
