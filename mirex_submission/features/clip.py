@@ -50,7 +50,7 @@ def log_mel(
     Raises
     ------
     UsageError
-        The call is wrong.
+        An argument is wrong.
     AudioError
         The file is unreadable, empty or silent.
 
@@ -104,7 +104,7 @@ def _of_file(path: str, spec_of: Callable[[int], FeatureSpec]) -> np.ndarray:
 
 
 def _float_samples(waveform: np.ndarray) -> np.ndarray:
-    """Convert to float32 with full scale 1.0, [shape=(n,)], every sample and its power finite. Raises UsageError."""
+    """Convert a waveform to finite float32 samples with full scale 1.0 [shape=(n,)]. Raises UsageError."""
     waveform = np.asarray(waveform)
     if waveform.ndim != 1:
         raise UsageError(

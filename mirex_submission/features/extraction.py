@@ -34,7 +34,7 @@ Stores: TypeAlias = Sequence[FeatureStore[Spec]]
 
 log = logging.getLogger(__name__)
 
-_TRACKS_A_PROCESS = 8  # for fewer, the start of one more process (half a second) takes longer than it saves
+_TRACKS_A_PROCESS = 8  # with fewer, starting another process (half a second) takes longer than it saves
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
     )  # fmt: skip
     for first, *others in spellings.values():
         records.update((path, dataclasses.replace(records[first], path=path)) for path in others)
-    return {path: records[path] for path in distinct}  # in the order of the list, not in that of the work
+    return {path: records[path] for path in distinct}  # in the order of the list, not of completion
 
 
 def _warn_of_other_forms(paths: Sequence[str]) -> None:

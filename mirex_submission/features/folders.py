@@ -69,10 +69,10 @@ def from_folders(folder: str | os.PathLike[str], *, groups: bool = False) -> lis
         if below:
             tracks.append(grouped(path, label, below[0] if groups and len(below) > 1 else ""))
         else:
-            left_out["in no class's folder"].append(path)
+            left_out["not in the folder of a class"].append(path)
     _warn_of_left_out(top, left_out)
     if not tracks:
-        problem = f"{top}: no audio file in a folder below"
+        problem = f"{top}: the folders in it have no audio file"
         raise ListError(f"{problem}: give the folder that has a folder for each class", code="folds.no-audio")
     _check_level(top, tracks)
     lost = sorted(
@@ -140,7 +140,7 @@ def _folders(top: str, left_out: dict[str, list[str]]) -> Iterator[tuple[str, li
             n_hidden += len(folders) - len(visible) + len(names) - len(files)
             folders.clear()
             if _identity(parent) in read:
-                left_out[f"read under another name, or holding {top} itself"].append(parent)
+                left_out[f"already read under another name, or a folder above {top}"].append(parent)
                 continue
             read.add(_identity(parent))
             for name in visible:
@@ -187,7 +187,7 @@ def _check_level(top: str, tracks: Sequence[GroupedTrack]) -> None:
     parts = [name for name in depths if _PART.fullmatch(name)]
     if len(depths) == 1:
         parts = below
-    elif len(parts) < len(depths):  # a class may be called `train`, with folders of its artists
+    elif len(parts) < len(depths):  # a class may be named `train` and hold folders of artists
         parts = [name for name in parts if name in below]
         parts = parts if len(parts) > 1 else []
     if parts:

@@ -70,7 +70,8 @@ def find_features(
         stored = [stores for stores in candidates if all(store.fresh(track) for store in stores)]
         if len(stored) > 1:
             several = ", ".join(str(store.spec.rate_hz) for store, *_ in stored)
-            raise UsageError(f"{track}: stored at {several} Hz: give --rate", code="features.several-rates")
+            text = f"{track}: features are stored at {several} Hz: choose one with --rate"
+            raise UsageError(text, code="features.several-rates")
         for stores in stored:
             features = [features for features in (store.read(track) for store in stores) if features]
             if len(features) == len(stores):
@@ -96,7 +97,7 @@ def summary(header: Header, matrix: np.ndarray) -> str:
 
 
 def _summary_of_frames(header: Header, frames: np.ndarray, spec: FeatureSpec) -> str:
-    """Describe frames [shape=(n_frames, n_bands)], log10 of band power."""
+    """Summarise frames [shape=(n_frames, n_bands)], log10 of band power."""
     about = {
         "spec": f"{spec.rate_hz} Hz, window {spec.window} and hop {spec.hop} samples, {spec.n_bands} bands, "
         f"{spec.n_frames} frames a segment",

@@ -45,7 +45,7 @@ def open_list(
     tables : TableOptions
         Columns of a table.
     groups : bool
-        Whether the tracks below one folder of a class are a group.
+        Whether the folders in a class folder are groups (see `from_folders`).
 
     Returns
     -------
@@ -111,7 +111,7 @@ def _with_columns(source: ListSource, tables: TableOptions) -> ListSource:
 
 
 def _refuse_groups(name: str, folders: bool, tables: TableOptions) -> None:
-    """Raise UsageError for groups that a source cannot have."""
+    """Raise UsageError if groups are requested from a source that cannot have them."""
     if folders:
         raise UsageError(f"--groups folder: {name} is not a folder: give --groups FILE", code="usage.groups")
     if tables.group_column:

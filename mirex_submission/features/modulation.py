@@ -43,7 +43,7 @@ class Grid:
     rates_hz : tuple of float
         Temporal rates; the first is 0.
     scales : tuple of float
-        Spectral scales in cycles a band; the first is 0.
+        Spectral scales in cycles per band; the first is 0.
     n_regions : int
         Regions of equally many adjacent bands.
     """

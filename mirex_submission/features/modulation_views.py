@@ -47,9 +47,9 @@ def mel_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def vqt_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Compute the modulation energies of the variable-Q transform of a clip: [shape=(1190,), float32].
+    """Compute the modulation energies of the variable-Q transform of a clip.
 
-    Arguments as in `mel_modulation`.
+    The arguments are those of `mel_modulation`; the result is float32 [shape=(1190,)].
     """
     spec = vqt_spec(rate_hz)
     levels = np.log1p(vqt_magnitudes(_with_noise(samples), spec) * np.float32(300))

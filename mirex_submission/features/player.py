@@ -10,7 +10,7 @@ import soundfile
 import soxr
 
 MOST_HZ = 22050  # 30 s take about 170 kB
-_SAMPLES_AT_ONCE = 1 << 14  # libsndfile's encoders keep a whole call on the stack
+_SAMPLES_AT_ONCE = 1 << 14  # libsndfile's encoders put all samples of a call on the stack
 
 
 def audio_address(samples: np.ndarray, rate_hz: int) -> str:

@@ -134,12 +134,12 @@ class ViewSpec(Spec):
 
     @property
     def n_columns(self) -> int:
-        """The length of a vector."""
+        """Columns of the matrix: the length of a vector."""
         return self.length
 
     @property
     def least_rows(self) -> int:
-        """One window."""
+        """Rows that every track has: one window."""
         return 1
 
     def rows_in(self, duration_s: float) -> int:

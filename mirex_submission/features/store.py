@@ -174,7 +174,7 @@ def read_file(file: Path) -> tuple[Header, np.ndarray] | None:
     if start is None:
         return None
     header, whole, n = start
-    raw = memoryview(data)[n:]  # of a long track there is one copy in memory
+    raw = memoryview(data)[n:]  # no copy, for long tracks
     if len(raw) != header.n_bytes or _digest(data[:n].partition(b"\n")[2], raw) != whole:
         return None
     return header, np.frombuffer(raw, "<f4").reshape(header.n_frames, header.spec.n_columns)

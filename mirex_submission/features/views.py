@@ -115,7 +115,7 @@ def track_vector(vectors: np.ndarray) -> np.ndarray:
 
 
 def _installed(spec: ViewSpec) -> View:
-    """Return the view of a spec. Raises UsageError if it is of another version or length than the spec."""
+    """Return the view of a spec. Raises UsageError if its version or length differs from the spec."""
     chosen = view(spec.view)
     if (chosen.version, chosen.length) != (spec.version, spec.length):
         raise UsageError(

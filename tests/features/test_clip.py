@@ -1,4 +1,4 @@
-"""`from mirex_submission import log_mel`: the frames that extraction stores, and what it refuses."""
+"""`mirex_submission.log_mel`: its frames equal those that extraction stores, and wrong arguments are refused."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def write(path, samples, rate_hz=22050, **options):
 
 
 def extracted(path, tmp_path, spec):
-    """What a submission stores for the file."""
+    """Return the frames that extraction stores for the file."""
     store = FeatureStore(tmp_path / "scratch", spec)
     extract_track(path, [store])
     return store.read(path)[1]

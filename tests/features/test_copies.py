@@ -14,7 +14,7 @@ def write(path, seed, n=22050):
     return str(path)
 
 
-def test_files_of_the_same_bytes_share_a_hash_and_others_are_left_out(tmp_path):
+def test_files_with_equal_bytes_share_a_hash_and_others_are_left_out(tmp_path):
     a, b, c = (write(tmp_path / f"{name}.wav", seed) for name, seed in (("a", 0), ("b", 1), ("c", 0)))
     contents = contents_of_copies([a, b, c, str(tmp_path / "missing.wav"), str(tmp_path)])
     assert contents.keys() == {a, c} and contents[a] == contents[c]

@@ -31,11 +31,11 @@ def labels(tracks):
 
 
 def codes(caplog):
-    """Codes of the warnings, which -q leaves in."""
+    """Return the codes of the warnings, which -q still prints."""
     return [r.getMessage().rpartition("[")[2].rstrip("]") for r in caplog.records if r.levelno >= logging.WARNING]
 
 
-def test_classes_are_the_folders_below_and_audio_may_lie_deeper(tmp_path, files, caplog):
+def test_classes_are_the_folders_in_the_folder_and_audio_may_lie_deeper(tmp_path, files, caplog):
     files("rock/a.wav", "rock/cd 2/b.FLAC", "jazz/c.mp3", "d.wav", "jazz/cover.jpg")
     tracks = from_folders(tmp_path)
     assert [(os.path.basename(t.path), t.label, t.group) for t in tracks] == [

@@ -1,4 +1,4 @@
-"""Headers of many files: read once, side by side; a file that never opens costs its own header only."""
+"""Headers of many files are read once and in parallel; a file that never opens does not stop the others."""
 
 import threading
 
@@ -12,7 +12,7 @@ from mirex_submission.features.headers import Headers
 
 @pytest.fixture
 def reader(monkeypatch):
-    """Files that open, that are no audio, and that do not open before the test ends; the names that were read."""
+    """Fake files that open, are not audio, or do not open before the test ends; return the names that were read."""
     end, names = threading.Event(), []
 
     def read_header(path):

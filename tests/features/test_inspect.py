@@ -1,4 +1,4 @@
-"""The summary of one track's features, and the files that other programs read."""
+"""The summary of one track's features, and the files for other programs."""
 
 import csv
 import os
@@ -34,7 +34,7 @@ def read_csv(path):
 
 @pytest.mark.parametrize("rate_hz", [11025, 22050, 44100])
 @pytest.mark.parametrize("n_bands", [1, 40, 80])
-def test_band_centres_are_librosas(rate_hz, n_bands):
+def test_band_centres_equal_those_of_librosa(rate_hz, n_bands):
     expected = librosa.mel_frequencies(n_bands + 2, fmin=0, fmax=rate_hz / 2)[1:-1]
     np.testing.assert_allclose(band_centres_hz(FeatureSpec(rate_hz, n_bands)), expected, rtol=1e-12)
 
@@ -76,7 +76,7 @@ def test_csv_titles_differ_with_many_bands(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["a.txt", "a", "npy", ".npy", "a.npy.gz", "a.csv ", ""])
-def test_another_suffix_is_a_usage_error_and_writes_nothing(tmp_path, name):
+def test_an_unsupported_suffix_is_a_usage_error_and_writes_nothing(tmp_path, name):
     with pytest.raises(UsageError, match=r"\[features.export-suffix\]$"):
         export(make_frames(), SPEC, tmp_path / name)
     assert os.listdir(tmp_path) == []
@@ -111,7 +111,7 @@ def test_the_summary_describes_the_features():
 
 
 def table_of(text):
-    """[n_bands, 3] of the summary's table, whose groups of three columns are read down, one after the other."""
+    """Parse the summary's table, which is filled column by column, to [n_bands, 3]."""
     lines = text.split("\n\n")[1].splitlines()
     assert len({line.find("std") for line in lines[:1]}) == 1
     rows = [[float(x) for x in line.split()] for line in lines[1:]]
@@ -121,7 +121,7 @@ def table_of(text):
 
 
 @pytest.mark.parametrize("n_bands", [1, 2, 3, 4, 5, 7, 40])
-def test_the_summarys_table_has_every_band_once(n_bands):
+def test_the_table_of_the_summary_has_every_band_once(n_bands):
     spec = FeatureSpec(n_bands=n_bands)
     frames = make_frames(90, n_bands)
     text = summary(header_of(frames, spec=spec), frames)

@@ -60,7 +60,7 @@ def test_all_widths_of_vectors_agree_within_rounding(rate_hz):
 
 
 def arguments(**changed):
-    """Of the kernel, for 4 frames of 32 samples and 2 bands."""
+    """Return arguments of the kernel for 4 frames of 32 samples and 2 bands."""
     valid = {
         "samples": np.ones(32 + 3 * 16, np.float32), "is_int16": False, "hop": 16, "weights": np.ones(32, np.float32),
         "roots": np.exp(-2j * np.pi * np.arange(32) / 32).astype(np.complex64),
@@ -71,7 +71,7 @@ def arguments(**changed):
 
 
 @compiled
-def test_the_smallest_window_by_hand():
+def test_the_smallest_window_equals_a_result_computed_by_hand():
     frame_power = 32.0**2  # of ones: all in bin 0, which is on the first slope, so rising in band 0
     args = arguments()
     kernel.compiled.band_powers(*args)

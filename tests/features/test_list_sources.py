@@ -1,4 +1,4 @@
-"""What stands in place of a list: a folder, a table, an audio file; a list file is handed on as it is."""
+"""Sources of a list: a folder, a table, or an audio file; a list file is passed on unchanged."""
 
 import os
 import threading
@@ -18,7 +18,7 @@ NAMES = ("jazz/ann/a.wav", "jazz/bob/b.wav", "rock/bob/c.wav", "rock/d.wav")
 
 @pytest.fixture
 def music(tmp_path, monkeypatch):
-    """Call from a folder that holds a folder of music."""
+    """Make a folder of music in the current folder."""
     monkeypatch.chdir(tmp_path)
     for name in NAMES:
         path = tmp_path / "music" / name
@@ -89,7 +89,7 @@ def test_a_table_of_any_format_replaces_a_training_or_test_list(music, suffix):
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
-def test_a_csv_file_has_any_of_the_usual_separators(music, separator):
+def test_a_csv_file_may_have_any_usual_separator(music, separator):
     rows = [("path", "label"), (f'"{NAMES[0]}"', "jazz"), (NAMES[3], '"rock, hard; loud"')]
     text = "\ufeff" + "".join(separator.join(row) + "\r\n" for row in rows)
     (music / "t.csv").write_text(text, encoding="utf-8", newline="")
@@ -101,7 +101,7 @@ def test_a_csv_file_has_any_of_the_usual_separators(music, separator):
 
 
 @pytest.mark.parametrize(("separator", "read"), [(",", labelled), (";", labelled), (",", paths), ("\t", paths)])
-def test_a_table_without_its_first_line_is_one_error(music, separator, read):
+def test_a_table_without_column_names_is_one_error(music, separator, read):
     rows = "".join(f"{name}{separator}jazz\n" for name in NAMES)
     (music / "t.csv").write_text(rows)
     text = problem(read, music / "t.csv")
@@ -122,11 +122,11 @@ def test_index_and_numbers_of_a_parquet_file_are_unchanged(music):
     assert sorted(source.groups.values()) == ["ann", "bob"]
 
 
-def test_named_columns_make_a_table_of_any_text_file(music, tmp_path):
+def test_any_text_file_is_a_table_if_its_columns_are_named(music, tmp_path):
     (tmp_path / "songs").write_text(f"genre\tfile\njazz\t{NAMES[0]}\nrock\tgone.wav\n")
     named = {"path_column": "file", "label_column": "genre", "root": str(music)}
     tracks = [(f"{music}/{NAMES[0]}", "jazz", 2), (f"{music}/gone.wav", "rock", 3)]
-    assert labelled("songs", **named) == tracks  # a missing file is named by extraction, as that of a list
+    assert labelled("songs", **named) == tracks  # extraction reports a missing file, as for a list
     assert paths("songs", path_column="file", root=str(music)) == [path for path, *_ in tracks]
     assert "[folds.no-file]" in problem(labelled, "songs", **{**named, "root": str(tmp_path)})
 
@@ -142,7 +142,7 @@ def test_a_list_file_of_any_suffix_is_passed_on_unchanged(music, tmp_path):
     assert open_list("l", "list.tsv", labelled=True) == "list.tsv"
 
 
-def test_a_pipe_is_not_read_before_the_reader_of_lists(tmp_path):
+def test_only_the_list_reader_reads_a_pipe(tmp_path):
     os.mkfifo(tmp_path / "list.tsv")
     writer = threading.Thread(target=(tmp_path / "list.tsv").write_text, args=["a.wav\nb.wav\n"])
     writer.start()
@@ -150,7 +150,7 @@ def test_a_pipe_is_not_read_before_the_reader_of_lists(tmp_path):
     writer.join()
 
 
-def test_a_file_with_two_readings_is_an_error_that_names_both(music, tmp_path):
+def test_a_file_that_may_be_a_table_or_a_list_is_an_error_that_names_both(music, tmp_path):
     (tmp_path / "t.tsv").write_text(f"path\tlabel\nmusic/{NAMES[0]}\tjazz\nmusic/{NAMES[3]}\trock\n")
     assert len(labelled("t.tsv")) == 2
     (tmp_path / "path").touch()
@@ -162,14 +162,14 @@ def test_a_file_with_two_readings_is_an_error_that_names_both(music, tmp_path):
 
 
 @pytest.mark.parametrize("read", [labelled, paths])
-def test_a_file_with_no_reading_is_an_error_that_names_both_and_the_columns(music, tmp_path, read):
+def test_a_file_that_is_neither_table_nor_list_is_an_error_that_names_the_columns(music, tmp_path, read):
     (tmp_path / "t.csv").write_text(f"file,genre\nmusic/{NAMES[0]},jazz\n")
     text = problem(read, "t.csv")
     assert all(part in text for part in ("as a list", "as a table", "'file', 'genre'", "--path-column"))
     assert "[list.two-readings]" in text
 
 
-def test_audio_beside_the_folders_of_classes_is_an_error_that_names_both_readings(music):
+def test_audio_beside_the_class_folders_is_an_error_that_names_both_readings(music):
     soundfile.write(music / "loose.wav", np.zeros(100), 22050)
     text = problem(labelled, "music")
     assert "loose.wav" in text and "if not," in text and text.endswith("[list.two-readings]")

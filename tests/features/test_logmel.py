@@ -29,7 +29,7 @@ def way(request, monkeypatch):
 
 
 def make_signal(kind, spec, *, n_frames=3):
-    """A signal of so many frames and some samples that fill none, as float32."""
+    """Return a float32 signal of `n_frames` frames and some samples after the last frame."""
     n = spec.window + (n_frames - 1) * spec.hop + spec.hop // 3
     t = np.arange(n) / spec.rate_hz
     noise = np.random.default_rng(5).standard_normal(n)
@@ -48,7 +48,7 @@ def make_signal(kind, spec, *, n_frames=3):
 
 @functools.cache
 def definition(spec):
-    """The window, the DFT and the Mel filters, as arrays."""
+    """Return the window, the DFT and the Mel filters as arrays."""
     n = np.arange(spec.window)
     bins = np.arange(spec.window // 2 + 1)
     dft = np.exp(-2j * np.pi * ((bins[:, None] * n) % spec.window) / spec.window)
@@ -57,7 +57,7 @@ def definition(spec):
 
 
 def by_definition(samples, spec):
-    """log10 of the Mel power, frame by frame, by the sums that define it."""
+    """Compute log10 of the Mel power frame by frame, by the sums that define it."""
     window, dft, filters = definition(spec)
     starts = range(0, len(samples) - spec.window + 1, spec.hop)
     frames = np.stack([samples[s : s + spec.window].astype(np.float64) * window for s in starts], axis=1)
@@ -161,7 +161,7 @@ def test_the_samples_are_not_changed():
 
 
 @pytest.mark.parametrize("rate_hz", RATES)
-def test_int16_samples_give_the_bits_of_the_same_samples_as_floats(rate_hz):
+def test_int16_samples_give_bit_identical_frames_to_floats(rate_hz):
     spec = FeatureSpec(rate_hz=rate_hz, n_frames=3)
     samples = np.random.default_rng(1).integers(-(2**15), 2**15, spec.segment_samples + 5 * spec.hop).astype(np.int16)
     as_floats = (samples / 2.0**15).astype(np.float32)
@@ -179,7 +179,7 @@ def test_a_frame_does_not_depend_on_its_neighbours(way, n_frames):
 
 @pytest.mark.parametrize("n_bands", [1, 2, 3, 7, 128, 400, 2048])
 def test_any_number_of_bands_equals_the_product_with_the_whole_filterbank(n_bands):
-    """More bands than bins at the low end leave some without any: they are at the floor."""
+    """Low bands that contain no bin are at the floor."""
     spec = FeatureSpec(rate_hz=11025, n_bands=n_bands, n_frames=3)
     samples = make_signal("noise", spec, n_frames=4)
     np.testing.assert_allclose(log_mel(samples, spec), by_definition(samples, spec), rtol=0, atol=1e-4)
@@ -216,7 +216,7 @@ def test_a_clip_in_blocks_has_the_same_frames(way, kind, n_frames, size):
 @pytest.mark.parametrize("rate_hz", RATES)
 @pytest.mark.parametrize("n_bands", [1, 40, 80, 400])
 @pytest.mark.parametrize("lowest_hz", [0.0, 20.0, 1500.0])
-def test_the_filterbank_is_librosas(rate_hz, n_bands, lowest_hz):
+def test_the_filterbank_equals_that_of_librosa(rate_hz, n_bands, lowest_hz):
     window = FeatureSpec(rate_hz).window
     expected = librosa.filters.mel(sr=rate_hz, n_fft=window, n_mels=n_bands, fmin=lowest_hz)
     np.testing.assert_allclose(mel_filterbank(rate_hz, window, n_bands, lowest_hz), expected, rtol=1e-5, atol=1e-9)

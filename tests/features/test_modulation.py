@@ -1,4 +1,4 @@
-"""Modulation energies: equal to their definition, and where the energy of a ripple is."""
+"""Modulation energies equal their definition, and a ripple has its energy at its rate and scale."""
 
 import numpy as np
 import pytest

@@ -13,7 +13,7 @@ SIZES = {mel_modulation: 8 * 98 * 2, vqt_modulation: 7 * 85 * 2}
 
 
 def music(seconds, rate_hz):
-    """Chords that change twice a second, with noise."""
+    """Return chords that change twice a second, with noise."""
     t = np.arange(int(seconds * rate_hz)) / rate_hz
     root_hz = 110 * 2 ** (np.floor(2 * t) % 5 / 12)
     chord = sum(np.sin(2 * np.pi * np.cumsum(root_hz * k) / rate_hz) / k for k in (1, 2, 3, 5))

@@ -1,4 +1,4 @@
-"""The picture of a clip: where its segments lie, how large it gets, and that no title or clip breaks it."""
+"""The picture of a clip: positions of segments, size, and any title or clip."""
 
 import io
 import json
@@ -23,23 +23,23 @@ STARTS = np.array([0, 40, 7, 120])
 
 
 def make_frames(n_frames, spec=SPEC):
-    """Log-Mel frames of no sound in particular."""
+    """Return random log-Mel frames."""
     return np.random.default_rng(3).uniform(-4, 1, (n_frames, spec.n_bands)).astype(np.float32)
 
 
 def pixels(png):
-    """[height, width, 3] of a PNG file, from 0 to 1."""
+    """Decode a PNG file to [height, width, 3], from 0 to 1."""
     assert png.startswith(b"\x89PNG\r\n\x1a\n")
     return matplotlib.image.imread(io.BytesIO(png), format="png")[:, :, :3]
 
 
 def bars(png):
-    """[n, 2] rows and columns of the pixels that show segments: the only blue ones."""
+    """Return rows and columns [n, 2] of the blue pixels, which show segments."""
     red, green, blue = np.moveaxis(pixels(png), 2, 0)
     return np.argwhere((blue > red + 0.15) & (green > red + 0.05))
 
 
-def test_equal_input_gives_equal_bytes_and_other_input_others():
+def test_equal_input_gives_equal_bytes_and_other_input_other_bytes():
     png = draw(make_frames(300), STARTS, SPEC, title="a")
     assert draw(make_frames(300), STARTS[::-1].copy(), SPEC, title="a") == png
     others = [
@@ -126,7 +126,7 @@ def test_silence_in_a_clip_does_not_reduce_the_contrast():
 
 @pytest.fixture(scope="module")
 def plain():
-    """What a clip of equal cells looks like with an ordinary title."""
+    """Return the picture of a clip of equal cells with an ordinary title."""
     return pixels(draw(np.full((80, 40), -4, np.float32), np.array([0]), SPEC, title="a"))
 
 

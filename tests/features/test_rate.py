@@ -1,4 +1,4 @@
-"""The working rate of a task: from the headers of its files, remembered for its folds."""
+"""The working rate of a task is chosen from the headers of its files and remembered for its folds."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def write_tracks(folder, rates_hz):
 
 @pytest.fixture
 def opened(monkeypatch):
-    """The paths whose headers were read."""
+    """Record the paths whose headers are read."""
     paths = []
     read_header = audio.read_header
     monkeypatch.setattr(audio, "read_header", lambda path: paths.append(path) or read_header(path))

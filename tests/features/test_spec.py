@@ -66,7 +66,7 @@ def test_sizes_below_one_are_refused(sizes):
         (32000, 44100), (44100, 44100), (44101, 44100), (48000, 44100), (96000, 44100), (192000, 44100),
     ],
 )  # fmt: skip
-def test_other_rates_go_to_the_next_higher_and_above_to_44100(native_hz, working_hz):
+def test_other_rates_use_the_next_higher_working_rate_or_44100(native_hz, working_hz):
     assert own_working_rate(native_hz) == working_hz
     assert working_rate([native_hz]) == working_hz
 
@@ -83,7 +83,7 @@ def test_other_rates_go_to_the_next_higher_and_above_to_44100(native_hz, working
         ({44100: 1, 11025: 1}, 11025),
     ],
 )
-def test_mixed_rates_take_the_highest_that_95_percent_reach(counts, expected):
+def test_mixed_rates_use_the_highest_that_95_percent_reach(counts, expected):
     rates = [rate for rate, n in counts.items() for _ in range(n)]
     assert working_rate(rates) == working_rate(rates[::-1]) == expected
 
@@ -95,7 +95,7 @@ def test_95_percent_is_exact_for_every_number_of_files():
         assert working_rate([44100] * (needed - 1) + [22050] * (n - needed + 1)) == 22050, n
 
 
-def test_a_task_without_readable_files_has_mirex_usual_rate():
+def test_a_task_without_readable_files_has_the_usual_rate_of_mirex():
     assert working_rate([]) == 22050
 
 

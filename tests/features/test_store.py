@@ -1,4 +1,4 @@
-"""Feature files: what they hold, when they still belong to the audio, and how damage shows."""
+"""Feature files: their content, when they are fresh, and how damage is detected."""
 
 import dataclasses
 import json
@@ -39,7 +39,7 @@ def header_of(path):
 
 
 def put_times_back(path, stat):
-    """Restore the modification time, and go on until the system's clock has ticked since `stat`."""
+    """Restore the modification time, and wait until the system's clock has advanced since `stat`."""
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     while os.stat(path).st_ctime_ns == stat.st_ctime_ns:
         os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
@@ -107,7 +107,7 @@ def test_features_of_another_track_are_not_fresh(store, track, tmp_path):
     assert store.fresh(other) is None
 
 
-def test_other_size_other_time_or_no_audio_is_not_fresh(store, track):
+def test_features_are_not_fresh_if_size_or_time_changed_or_the_audio_is_missing(store, track):
     store.write(header_of(track), FRAMES)
     stat = os.stat(track)
     os.utime(track, ns=(stat.st_atime_ns, stat.st_mtime_ns + 1000))
@@ -122,7 +122,7 @@ def test_other_size_other_time_or_no_audio_is_not_fresh(store, track):
     assert store.fresh(track) is None
 
 
-def test_other_content_with_size_and_time_put_back_is_not_fresh(store, track):
+def test_features_are_not_fresh_if_only_the_content_changed(store, track):
     store.write(header_of(track), FRAMES)
     stat = os.stat(track)
     soundfile.write(track, np.linspace(1, -1, 500), 11025)
@@ -131,13 +131,13 @@ def test_other_content_with_size_and_time_put_back_is_not_fresh(store, track):
     assert store.fresh(track) is None
 
 
-def test_equal_content_with_time_put_back_is_fresh(store, track):
+def test_features_are_fresh_if_content_and_time_are_restored(store, track):
     store.write(header_of(track), FRAMES)
     put_times_back(track, os.stat(track))
     assert store.fresh(track) is not None
 
 
-def test_audio_that_was_dated_before_1970_has_features_like_any_other(store, track):
+def test_audio_with_a_time_before_1970_has_features(store, track):
     os.utime(track, ns=(0, -1_000_000_001))
     assert os.stat(track).st_mtime_ns < 0
     store.write(header_of(track), FRAMES)
@@ -228,7 +228,7 @@ OLD_HEADER = Header(
 )  # fmt: skip
 
 
-def test_a_file_of_commit_156b048_is_read_and_is_what_is_written_today(store):
+def test_a_file_of_commit_156b048_is_read_and_equals_one_written_today(store):
     file = store.folder / OLD_NAME
     file.parent.mkdir(parents=True)
     file.write_bytes(OLD_FILE)
@@ -240,7 +240,7 @@ def test_a_file_of_commit_156b048_is_read_and_is_what_is_written_today(store):
 
 
 def test_features_stored_by_commit_156b048_are_not_made_again(store, track, monkeypatch):
-    """Written here byte by byte, for they hold the times of a file of this test."""
+    """The file is written here byte by byte, because it contains the times of a file of this test."""
     stat = os.stat(track)
     state = {"size": stat.st_size, "modified_ns": stat.st_mtime_ns, "changed_ns": stat.st_ctime_ns}
     spec = {"rate_hz": 11025, "n_bands": 3, "n_frames": 2}
@@ -266,7 +266,7 @@ def test_a_field_that_a_later_version_adds_is_ignored(store, track):
 
 
 def forged(store, track, **changed):
-    """The start of a feature file whose header says something else, and zeros to the size it says."""
+    """Write a feature file with another header, and zeros up to the size in that header."""
     header = dataclasses.replace(header_of(track), **changed)
     line = json.dumps(dataclasses.asdict(header)).encode() + b"\n"
     start = b"mirex-features 3 %s %s\n%s" % (digest(line).encode(), b"0" * 32, line)

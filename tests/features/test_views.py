@@ -73,7 +73,7 @@ def test_samples_of_16_bits_are_scaled_to_1(install):
         (30, [(0, 9), (10, 19), (20, 29)]),
     ],
 )
-def test_a_long_track_is_cut_into_windows_of_which_the_last_ends_with_it(n, expected, n_block):
+def test_the_last_window_of_a_long_track_ends_with_the_track(n, expected, n_block):
     samples = np.arange(n, dtype=np.float32)
     blocks = [samples[k : k + n_block] for k in range(0, n, n_block)]
     assert [(window.min(), window.max()) for window in views._windows(blocks, 10)] == expected
@@ -148,7 +148,7 @@ def test_the_fields_of_a_view_are_checked(options):
 
 
 @pytest.mark.parametrize("rate_hz", [0, 10, 44100, 10**9, 11025.0])
-def test_a_view_is_computed_at_its_rates_only(rate_hz):
+def test_views_are_computed_at_their_rates_only(rate_hz):
     with pytest.raises(UsageError):
         ViewSpec("levels", "1", rate_hz, 3)
 

@@ -1,4 +1,4 @@
-"""The variable-Q transform equals librosa's."""
+"""The variable-Q transform equals that of librosa."""
 
 import librosa
 import numpy as np
@@ -10,7 +10,7 @@ from mirex_submission.features.vqt import VqtSpec, vqt_magnitudes
 
 
 def signal(n, rate_hz):
-    """A rising tone over noise."""
+    """Return a rising tone with noise."""
     tone = np.sin(2 * np.pi * np.cumsum(np.geomspace(40, rate_hz / 4, n)) / rate_hz)
     return (0.3 * tone + 0.02 * np.random.default_rng(1).standard_normal(n)).astype(np.float32)
 

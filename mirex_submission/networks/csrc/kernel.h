@@ -13,7 +13,7 @@ typedef struct {
     ptrdiff_t rows, columns, filters;  /* size of the convolution */
     ptrdiff_t pool_rows, pool_columns; /* one of them is 1 */
     ptrdiff_t out_height, out_width;   /* size of the pooled output; an incomplete window is dropped */
-    ptrdiff_t out_stride, out_offset;  /* a segment's outputs are out_height * out_width * filters of out_stride floats */
+    ptrdiff_t out_stride, out_offset;  /* floats in a row of `out`; where this pipeline's part of it begins */
     float slope;                       /* slope of the leaky ReLU below 0; above 0 it is 1 */
     const float *x;                    /* [n, height, width] */
 } pipeline;

@@ -1,4 +1,4 @@
-/* For every processor: vectors of 128 bits. */
+/* Vectors of 128 bits, for every processor. */
 #define LANES 4
 #define TILE 6
 #define TARGET
