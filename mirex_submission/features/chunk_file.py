@@ -22,7 +22,7 @@ class _Layout(NamedTuple):
 
 
 class _Samples(NamedTuple):
-    """Where samples begin, and of how many bytes their header tells; where it tells this, and how to tell it."""
+    """Start and number of bytes of the samples by their header, and place and form of this number."""
 
     start: int
     n: int
@@ -81,7 +81,7 @@ def au_part(fd: int, start: int, size: int) -> Part:
 
 
 def _part_of_samples(fd: int, start: int, samples: _Samples, size: int, layout: _Layout | None) -> Part | None:
-    """Find where samples end of which the header tells something wrong; None if it is right."""
+    """Find the end of samples whose length in the header is wrong; return None if the length is right."""
     end = samples.start + samples.n
     if _is_length_given_twice(fd, start, samples, size, layout) or _can_end(fd, end, size, layout):
         return None

@@ -122,7 +122,7 @@ def extract(paths: Iterable[str], stores: Stores, workers: Workers, *, verify: b
         progress.advance(note=f"{audio_s / max(progress.elapsed_s, 1e-3):.0f} times real time, {n_failed} failed")
     progress.close()
     log.info(
-        "extraction: %d tracks ready (%d new, %d stored before), %d cannot be used, in %s",
+        "extraction: %d tracks ready (%d new, %d stored before), %d unreadable, in %s",
         len(records) - n_failed, len(todo) - n_failed, n_stored, n_failed, duration(progress.elapsed_s),
     )  # fmt: skip
     for first, *others in spellings.values():

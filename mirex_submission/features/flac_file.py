@@ -29,7 +29,7 @@ _CRC8 = bytes(map(_crc8_of, range(256)))
 
 
 class _Info(NamedTuple):
-    """What the first block of metadata says of the frames."""
+    """Fields of the first metadata block."""
 
     block_samples: int
     frame_bytes: int  # of the largest frame, or what it cannot exceed

@@ -1,4 +1,4 @@
-"""What a file that is joined with others consists of, and how it is read as a file of its own."""
+"""The parts of a joined file, and reading one of them as a file of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where files that are joined in one file begin: by the magic of each format, with what must follow it."""
+"""Start positions of joined files: the signature of each format, and the bytes that must follow it."""
 
 from __future__ import annotations
 

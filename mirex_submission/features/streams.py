@@ -27,7 +27,7 @@ def streams_of(fd: int, size: int) -> tuple[list[Stream], list[str]]:
     Returns
     -------
     (list of Stream, list of str)
-        The streams, none if the decoder has to take the file as it is; and notes of what is odd about them.
+        The streams, none if the decoder has to take the file as it is; and notes on their problems.
     """
     streams: list[Stream] = []
     notes: list[str] = []
