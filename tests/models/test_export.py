@@ -335,7 +335,7 @@ def test_the_programs_of_the_document_run_and_agree(scratch, corpus, exported, t
     samples = samples_of(tracks_of(corpus)[0])
     soundfile.write("track.wav", samples, SPEC.rate_hz, subtype="FLOAT")
     np.save("track.npy", log_mel(samples, SPEC))
-    text = (PROJECT / "docs" / "export.md").read_text(encoding="utf-8")
+    text = (PROJECT / "docs" / "deployment.md").read_text(encoding="utf-8")
     names, by_segment = {}, []
     for program in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
         exec(program, names)
