@@ -88,6 +88,8 @@ class Workers:
                 ),
             ):
                 yield
+        elif "loky" not in joblib.parallel.BACKENDS:
+            yield  # the system has no semaphores, as without /dev/shm: joblib works in this process
         else:
             # With one process joblib would work in the calling process; so there are two, and one works at a time.
             n_jobs = max(2, joblib.effective_n_jobs(self.n_jobs))

@@ -109,7 +109,7 @@ def test_without_its_package_a_model_is_status_5_that_names_it_and_a_training_is
     assert not (tmp_path / "out.txt").exists()
     done = run_script("train.sh", "--model", "separable", tmp_path / "s", corpus["train"])
     assert done.returncode == 2 and "choose one of 1, 2, 3, all" in done.stderr
-    done = run_script("mirex-submission.sh", "check", "--train", corpus["train"], "--", trained)
+    done = run_script("mirex-submission.sh", "check", trained, "--train", corpus["train"])
     assert done.returncode == 0 and "of the package fourth-network 0.1.0: install it" in done.stdout
 
 
