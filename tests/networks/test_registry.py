@@ -105,12 +105,12 @@ def test_without_its_package_a_model_is_status_5_that_names_it_and_a_training_is
     done = run_script("classify.sh", trained, corpus["test"], tmp_path / "out.txt")
     assert done.returncode == 5
     assert "model separable: no installed package adds" in done.stderr
-    assert "of the package fourth-network 0.1.0: install it" in done.stderr
+    assert "package fourth-network 0.1.0: install it" in done.stderr
     assert not (tmp_path / "out.txt").exists()
     done = run_script("train.sh", "--model", "separable", tmp_path / "s", corpus["train"])
     assert done.returncode == 2 and "choose one of 1, 2, 3, all" in done.stderr
     done = run_script("mirex-submission.sh", "check", trained, "--train", corpus["train"])
-    assert done.returncode == 0 and "of the package fourth-network 0.1.0: install it" in done.stdout
+    assert done.returncode == 0 and "package fourth-network 0.1.0: install it" in done.stdout
 
 
 def test_an_added_network_is_listed_without_loading_it_or_keras(example):
