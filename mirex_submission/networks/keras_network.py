@@ -1,7 +1,7 @@
 """Networks computed by Keras 3: the paper's (paper.py) on a GPU or with any backend, and those that packages add.
 
-Keras' own `fit` trains them. It is slower on a CPU than hand-written loops, but much simpler (docs/training.md); on a CPU
-the native kernel trains by default.
+Keras' own `fit` trains them. On a CPU it is slower than hand-written loops, but much simpler (docs/training.md); on a
+CPU the native kernel trains by default.
 """
 
 from __future__ import annotations
