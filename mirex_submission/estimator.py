@@ -23,7 +23,6 @@ from sklearn.utils import assert_all_finite, check_consistent_length, check_rand
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
-from mirex_submission.errors import UsageError
 from mirex_submission.features.list_sources import open_list
 from mirex_submission.models.bundle import SUFFIX
 from mirex_submission.protocol import lists
@@ -34,7 +33,14 @@ from mirex_submission.runs.train import train
 from mirex_submission.system.atomic import make_folder
 from mirex_submission.system.inner import inner_folder
 from mirex_submission.system.option import Options
-from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, fields_of_others, recipe_class
+from mirex_submission.training.recipe import (
+    AnyRecipe,
+    Recipe,
+    ViewRecipe,
+    fields_of_others,
+    recipe_class,
+    refuse_fields_of_others,
+)
 
 OptionsType = TypeVar("OptionsType", bound=Options)
 Paths: TypeAlias = "Sequence[str | os.PathLike[str]] | np.ndarray | str | os.PathLike[str]"
@@ -254,7 +260,9 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
             More than half of the tracks are unreadable; with `strict`, any.
         """
         result = self._classify(X)
-        return result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
+        probabilities = result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
+        # Those of networks are float32, whose sums scikit-learn's losses do not take for 1.
+        return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
     def predict_set(self, X: Paths, confidence: float = 0.9) -> np.ndarray:
         """Predict a set of labels for each audio file.
@@ -299,13 +307,8 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
     def _recipe(self, seed: object) -> AnyRecipe:
         """Return the recipe of the parameters. Raises UsageError if a parameter of another recipe is changed."""
         kind = recipe_class(self.recipe)
-        for other, field in fields_of_others(kind):
-            if getattr(self, field.name) != field.default:
-                raise UsageError(
-                    f"{field.name} is a parameter of the recipe {other}, not of {kind.name}: leave it at its default, "
-                    f"or set recipe={other!r}",
-                    code="usage.other-recipe",
-                )
+        others = fields_of_others(kind)
+        refuse_fields_of_others(kind, [field.name for _, field in others if getattr(self, field.name) != field.default])
         return self._options(kind, seed=seed)
 
     def _options(self, options: type[OptionsType], **values: Any) -> OptionsType:

@@ -45,7 +45,7 @@ def log_mel(
     Returns
     -------
     np.ndarray [shape=(n_frames of the clip, n_bands), float32]
-        log10 of the power of each band.
+        Power of each band as its log10.
 
     Raises
     ------

@@ -91,7 +91,7 @@ def _rate_of_headers(files: Sequence[str], headers: Headers) -> int:
     chosen = working_rate(rates)
     counts = Counter(rates)
     log.info(
-        "working rate: %d Hz; the files have %s; %d are resampled",
+        "working rate: %d Hz; rates of the files: %s; %d are resampled",
         chosen, ", ".join(f"{rate} Hz ({n})" for rate, n in counts.most_common()), len(rates) - counts[chosen],
     )  # fmt: skip
     return chosen

@@ -231,9 +231,13 @@ def numbered_lines(list_path: str | os.PathLike[str], *, of_output: bool = False
     except IsADirectoryError:
         raise ListError(f"{list_path}: is a folder: give the list file itself", code="list.folder") from None
     except (OSError, ValueError) as error:
-        raise ListError(
-            f"{list_path}: cannot be read: {reason_of(error)}: check the path of the list", code="list.unreadable"
-        ) from None
+        advice = (
+            "check its path, and whether the run that writes it has ended"
+            if of_output
+            else "check the path of the list"
+        )
+        text = f"{list_path}: cannot be read: {reason_of(error)}: {advice}"
+        raise ListError(text, code="list.unreadable") from None
 
 
 def _check_start(list_path: str | os.PathLike[str], head: bytes) -> None:

@@ -84,7 +84,8 @@ def split(tracks: tuple[TrainedTrack, ...], groups: Sequence[str], *, calibrate:
     parts = [[k for k, held in enumerate(out) if held == side] for side in (False, True)]
     (trained, held), n_groups = parts, len(set(numbers[out]))
     text = f"{len(held)} of {len(tracks)} tracks ({n_groups} groups) are held out to calibrate the model"
-    log.info("%s: --confidence may be up to %.3g", text, np.floor(1000 * n_groups / (n_groups + 1)) / 1000)
+    highest = np.floor(1000 * n_groups / (n_groups + 1)) / 1000
+    log.info("%s: --confidence may be up to %.3g; above, each set holds all labels", text, highest)
     return Split(
         tuple(tracks[k] for k in trained),
         tuple(groups[k] for k in trained),

@@ -196,7 +196,9 @@ def classify_paths(
         raise ModelError(f"the views of the model: {error.text}", code=error.code) from error
     trained = overlap(model, records.values())
     if trained:
-        text = f"{len(trained)} test track(s) are also in the training list, by path or content"
+        text = (
+            f"{len(trained)} test track(s) are in the training list too, by path or content: their accuracy is too high"
+        )
         log.warning("%s", coded(f"{text}: {', '.join(trained[:3])}", code="list.trained-track"))
     result = _predict(paths, records, model, predictor, stores, sets)
     if probabilities:

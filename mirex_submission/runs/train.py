@@ -30,7 +30,7 @@ from mirex_submission.system.environment import prepared
 from mirex_submission.system.option import check_none_left, check_options, checked_path, with_fields
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.unicode_forms import nfc
-from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_recipe
+from mirex_submission.training.recipe import AnyRecipe, Recipe, ViewRecipe, as_recipe, refuse_fields_of_others
 
 if TYPE_CHECKING:
     from mirex_submission.features.headers import Headers
@@ -97,6 +97,7 @@ def train(
     'fold1'
     """
     recipe, features = with_fields(fields, as_recipe(recipe)), with_fields(fields, features)
+    refuse_fields_of_others(type(recipe), fields)
     training, run = with_fields(fields, training), with_fields(fields, run)
     tables = with_fields(fields, tables)
     recipe = check_training_options(features, recipe, training, run, tables=tables)

@@ -127,12 +127,14 @@ def try_folder(
     )
     for note in write_report(out, out / "report.html", command_line):
         log.warning("%s", note)
-    best, accuracy = _best(out)
+    best, accuracies = _best(out)
     log.info("the best recipe is %s: it now trains a model on all %d tracks", best, len(tracks))
     training = TrainingOptions(name=_MODEL, groups=str(groups) if best in of_views else None)
     pairs = [(track.path, track.label) for track in tracks]
     model = _publish(train(home, pairs, recipe=best, training=training, run=run), scratch / "model")
-    show(f"best: {best}, {accuracy:.2%} right\nreport: {out / 'report.html'}\nmodel: {model}")
+    others = "".join(f"; {name}, {accuracy:.2%}" for name, accuracy in accuracies.items() if name != best)
+    show(f"best: {best}, {accuracies[best]:.2%} right{others}\nreport: {out / 'report.html'}\nmodel: {model}")
+    log.info("for copies and leaks in the data: mirex-submission audit %s --out %s", scratch / "folds", out)
     return model
 
 
@@ -197,12 +199,12 @@ def _recipes(tracks: Sequence[GroupedTrack], home: Path, options: TrialOptions, 
     return chosen
 
 
-def _best(out: Path) -> tuple[str, float]:
-    """Return the recipe of the highest accuracy, and that accuracy; of equal ones the first."""
+def _best(out: Path) -> tuple[str, dict[str, float]]:
+    """Return the recipe with the highest accuracy, the first of equal ones, and the accuracies of all."""
     from mirex_submission.evaluation.judging.results import RESULTS, read
 
-    best = max(read(out / RESULTS).systems, key=lambda system: system.overall.accuracy)
-    return best.name, best.overall.accuracy
+    accuracies = {system.name: system.overall.accuracy for system in read(out / RESULTS).systems}
+    return max(accuracies, key=lambda name: accuracies[name]), accuracies
 
 
 def _publish(model: Path, target: Path) -> Path:

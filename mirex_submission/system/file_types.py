@@ -59,7 +59,7 @@ _TYPES = (
     # ASCII characters among zeros: anywhere after a byte order mark, or at the start without one.
     (rb"(?s)(?:(?:\xff\xfe|\xfe\xff).{0,400}?)?(?:(?:[\t\n\r -~]\x00){4}|(?:\x00[\t\n\r -~]){4})", _UTF16),
     (rb"(?:\xff\xfe\x00\x00)?(?:[\t\n\r -~]\x00{3}){4}|(?:\x00\x00\xfe\xff)?(?:\x00{3}[\t\n\r -~]){4}", _UTF16),
-    (rb"[\x09\x0a\x0d\x20-\x7e]{32}", TEXT),
+    (rb"[\x09\x0a\x0d\x20-\x7e]{32}|[\x09\x0a\x0d\x20-\x7e]{1,31}\Z", TEXT),  # or a whole file that is shorter
     (rb"\x00{64}", FileType("a file that begins with zeros: was its download or copy interrupted?")),
 )
 HEAD = 512  # bytes that are enough to recognise any type

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
@@ -173,6 +173,17 @@ def fields_of_others(kind: type[Options]) -> list[tuple[str, dataclasses.Field[A
     return [
         (name, field) for name, other in RECIPES.items() for field in dataclasses.fields(other) if field.name not in own
     ]
+
+
+def refuse_fields_of_others(kind: type[Recipe] | type[ViewRecipe], names: Container[str]) -> None:
+    """Raise UsageError if one of the names is that of a parameter of another recipe only."""
+    for other, field in fields_of_others(kind):
+        if field.name in names:
+            raise UsageError(
+                f"{field.name} is a parameter of the recipe {other}, not of {kind.name}: leave it out, or give "
+                f"recipe={other!r}",
+                code="usage.other-recipe",
+            )
 
 
 def as_recipe(recipe: AnyRecipe | str) -> AnyRecipe:

@@ -29,6 +29,7 @@ FILES = {
     "PDF": b"%PDF-1.4\n" + bytes(100),
     "picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
     "text": b"This is the licence of the collection, and no music at all.",
+    "a text": b"hello\n",
     "zeros": bytes(5000),
     "DS_Store": b"\0\0\0\1Bud1\0\0\x10\0" + bytes(100),
     "tar": b"song.wav".ljust(257, b"\0") + b"ustar\0" + b"00" + bytes(300),

@@ -153,7 +153,7 @@ FRAME = pd.DataFrame({"file": ["a.wav"], "label": ["x"]})
         (lambda s: m.train(s, set(AB)), UsageError, r"^train_list: set .*\[usage.list-type\]"),
         (lambda s: m.train(s, [()]), ListError, r"^<train_list>:1: .*\[list.entry\]"),
         (lambda s: m.train(s, AB, recipe={"epochs": 1}), UsageError, r"^recipe: a dict .*\[usage.option-type\]"),
-        (lambda s: m.train(s, AB, recipe=m.Recipe), UsageError, r"^recipe: Recipe is no .*\[usage.option-type\]"),
+        (lambda s: m.train(s, AB, recipe=m.Recipe), UsageError, r"^recipe: Recipe is not a .*\[usage.option-type\]"),
         (lambda s: m.train(s, AB, run=None), UsageError, r"^run: a NoneType .*\[usage.option-type\]"),
         (lambda s: m.classify(s, ["a.wav"], classification=3), UsageError, r"^classification: .*\[usage.option-type\]"),
         (lambda s: m.extract(s, ["a.wav"], extraction=None), UsageError, r"^extraction: .*\[usage.option-type\]"),

@@ -192,3 +192,10 @@ def test_the_history_is_that_of_this_model_and_a_missing_one_is_written_again(pa
     assert [(model / name).read_bytes() for name in ("history.csv", "history.png")] == before
     train(tmp_path, pairs[:-1], recipe=QUICK, training=TrainingOptions(no_picture=True), run=RUN)
     assert not (model / "history.png").exists() and (model / "history.csv").read_bytes() != before[0]
+
+
+def test_a_field_of_the_other_recipe_is_named_as_one(pairs, tmp_path):
+    with pytest.raises(UsageError, match=r"epochs is a parameter of the recipe paper.*\[usage\.other-recipe\]"):
+        train(tmp_path / "s", pairs, recipe="modulation", epochs=3)
+    with pytest.raises(UsageError, match=r"no option 'epoch'.*\[usage\.option\]"):
+        train(tmp_path / "s", pairs, epoch=3)

@@ -257,9 +257,12 @@ def _problem(shortcut: Shortcut, tracks: Sequence[AuditTrack]) -> Problem:
     figures += ")"
     if shortcut.feature in NAMES:
         text = (
-            f"the {shortcut.feature} alone predict(s) the label of {figures}{_spelled_labels(shortcut.feature, tracks)}"
+            f"the {shortcut.feature} alone predicts the label of {figures}{_spelled_labels(shortcut.feature, tracks)}"
         )
-        text += ": a system could use this instead of the music: hand out files with neutral names and the same date"
+        text += (
+            ": no problem for a system that reads only the audio, but give other systems files with neutral names and "
+            "the same date"
+        )
         return Problem(code="audit.label-in-name", severity="note", message=text, feature=shortcut.feature)
     if shortcut.feature == ALL:
         text = f"all features of the files together, without the music, predict the label of {figures}: scores may "

@@ -92,7 +92,7 @@ def _has_enough_groups(tracks: Sequence[GroupedTrack], n_folds: int) -> bool:
         groups[track.label].add(track.group)
     n_groups = len({track.group for track in tracks})
     if n_groups == len(tracks):
-        log.info("groups: none, because no folder below the folders of the classes has several tracks")
+        log.info("groups: none: the folders of the classes hold no folder, such as an artist's, with several tracks")
         return False
     single = [label for label, of_class in groups.items() if len(of_class) < 2]
     if single or n_groups < n_folds:

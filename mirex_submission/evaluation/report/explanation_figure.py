@@ -103,7 +103,7 @@ def _draw_windows(axes: Axes, explanation: Explanation) -> None:
     axes.set_ylim(0, 1)
     axes.set_yticks([0, 0.5, 1])
     axes.grid(axis="y")
-    _title(axes, "Probability without each window; dashed: whole clip")
+    _title(axes, "Probability without each window; dashed: with all")
 
 
 def _draw_scores(axes: Axes, explanation: Explanation) -> None:
