@@ -22,7 +22,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from mirex_submission.evaluation.audit.records import Shortcut
 from mirex_submission.evaluation.judging.metrics import most_confused
@@ -251,6 +251,7 @@ def learning_curves(history: Mapping[str, Sequence[Curves]], system: str) -> Mar
         axes.margins(x=0.01)
     if all((curves["loss"] > 0).all() for curves in trainings):
         loss.set_yscale("log")
+        loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         loss.yaxis.set_minor_formatter(NullFormatter())
     accuracy.set_xlabel("epoch")
