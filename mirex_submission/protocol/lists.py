@@ -171,7 +171,7 @@ def read_labelled(
         text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which is used"
         warn(coded(f"{text}: {examples(respelled)}", code="list.unicode-label"))
     single = [label for label, n in Counter(track.label for track in tracks).items() if n == 1]
-    if for_evaluator and single:
+    if for_evaluator and 2 * len(single) > len(labels):  # more often wrong labels than a task
         text = f"{list_path}: {len(single):,} of {len(labels):,} classes have a single track"
         text = f"{text} ({examples(single)}): a model can learn little about them: check the labels, or add tracks"
         warn(coded(text, code="list.single-track"))

@@ -308,7 +308,8 @@ def test_a_decoder_crash_loses_only_its_track_in_every_run(tmp_path, n_tracks, n
         records = extract(todo, [store], Workers(n_jobs))
         assert [path for path in todo if not records[path].content] == [paths[3]]
         assert records[paths[3]].reason.endswith(" [audio.crash]")
-    assert len(stored(store)) == n_tracks - 1
+    # A worker that was ended while it wrote leaves a part of a file, which the next run removes.
+    assert len([name for name in stored(store) if name.endswith(".logmel")]) == n_tracks - 1
 
 
 # Checking what is stored.

@@ -75,7 +75,7 @@ def test_a_path_that_is_in_no_feature_list_is_named_with_its_line(tmp_path):
 
 
 def test_two_spellings_of_one_file_are_one_track(tmp_path):
-    (tmp_path / "train").write_text("/none/a.wav\tx\n/none/b.wav\ty\n")
+    (tmp_path / "train").write_text("/none/a.wav\tx\n/none/b.wav\ty\n/none/c.wav\ty\n")
     (tmp_path / "test").write_text("/none/x/../a.wav\n")
     (text,) = warnings_of([], [str(tmp_path / "train")], [str(tmp_path / "test")])
     assert text.endswith(" [list.leak]")
@@ -111,8 +111,8 @@ def test_a_list_may_be_a_pipe(tmp_path):
 
 
 def test_the_warnings_of_each_list_are_reported_once(tmp_path):
-    (tmp_path / "train").write_text("/none/aa.wav\tx\n/none/aa.wav\tx\n/none/bb b.wav\ty\n")
-    (tmp_path / "test").write_text("/none/cc.wav\n/none/cc.wav\n")
+    (tmp_path / "train").write_text("/none/aa.wav\tx\n/none/aa.wav\tx\n/none/bb b.wav\ty\n/none/cc.wav\ty\n")
+    (tmp_path / "test").write_text("/none/dd.wav\n/none/dd.wav\n")
     warnings = warnings_of([], [str(tmp_path / "train")], [str(tmp_path / "test")])
     assert [text.split("[")[-1] for text in warnings] == [
         "list.duplicate]", "output.cut-line]", "list.duplicate]",
