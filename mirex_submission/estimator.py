@@ -261,7 +261,7 @@ class MirexClassifier(ClassifierMixin, BaseEstimator):
         """
         result = self._classify(X)
         probabilities = result.probabilities[:, [result.classes.index(str(label)) for label in self.classes_]]
-        # Those of networks are float32, whose sums scikit-learn's losses do not take for 1.
+        # Rows of networks add up to 1 only in float32, which scikit-learn's losses refuse.
         return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
     def predict_set(self, X: Paths, confidence: float = 0.9) -> np.ndarray:

@@ -91,7 +91,7 @@ def decode(path: str, *, rate_hz: int | None = None, most_s: float = math.inf) -
                 blocks.append(block)
                 n += len(block)
         samples = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-        return samples if n <= most_s * recording.rate_hz else samples[: int(most_s * recording.rate_hz)]
+        return samples[: int(min(n, most_s * recording.rate_hz))]
 
     samples, recording = decoded(beginning, path, rate_hz=rate_hz)
     return Waveform(samples, recording.rate_hz, recording.note)

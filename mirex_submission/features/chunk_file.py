@@ -32,7 +32,7 @@ class _Samples(NamedTuple):
 
 _UNKNOWN = 0x7FFF0000  # a length of so much, or more, says that the recorder did not know it
 _RF64_SIZE_AT, _RF64_LENGTH_AT = 20, 28  # of the file and of the samples, in the chunk that comes first
-_MOST_CHUNKS = 1000  # a file with more is none of audio
+_MOST_CHUNKS = 1000  # audio files have fewer
 _ODD_BYTES = 8  # some programs count the head of the file, or leave out a padding byte
 _LAYOUTS = {
     b"RIFF": _Layout(12, struct.Struct("<I"), b"data"),

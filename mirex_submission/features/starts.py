@@ -11,7 +11,7 @@ from mirex_submission.features.parts import Window
 
 BLOCK = 1 << 16
 _HEAD = 64  # bytes in which a pattern matches
-_MOST_TAGS = 20  # in a row: more are no file of audio
+_MOST_TAGS = 20  # in a row: audio files have fewer
 _ODD = b"".join(b"\\x%02x" % byte for byte in range(256) if byte & 8)
 # Samples can contain any four bytes by chance: of each format, seven bytes or more are fixed.
 _SEARCHED = {

@@ -17,7 +17,7 @@ from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off
 from mirex_submission.features.starts import after_padding, format_at, next_start
 from mirex_submission.system.file_types import HEAD, file_type
 
-_MOST_STREAMS = 1000  # and steps to find them: a file with more is no joined audio, and looking for all takes long
+_MOST_STREAMS = 1000  # and steps to find them: no joined audio has more, and the search for all would take long
 _FEW_FRAMES = 2  # of MPEG: a length may count some more than there are
 
 

@@ -167,16 +167,9 @@ def read_labelled(
     problems.finish(n_entries=len(tracks), expected="path<TAB>label")
     if for_evaluator:
         check_paths(list_path, tracks)
-    if respelled:
-        text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which is used"
-        warn(coded(f"{text}: {examples(respelled)}", code="list.unicode-label"))
-    single = [label for label, n in Counter(track.label for track in tracks).items() if n == 1]
-    if for_evaluator and 2 * len(single) > len(labels):  # more often wrong labels than a task
-        text = f"{list_path}: {len(single):,} of {len(labels):,} classes have a single track"
-        text = f"{text} ({examples(single)}): a model can learn little about them: check the labels, or add tracks"
-        warn(coded(text, code="list.single-track"))
-    evaluator_warnings = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels)
-    for warning in _warnings(list_path, duplicates, evaluator_warnings if for_evaluator else []):
+    of_labels = _label_warnings(list_path, tracks, respelled, for_evaluator=for_evaluator)
+    for_nema = nema.path_warnings([t.path for t in tracks]) + nema.label_warnings(labels) if for_evaluator else []
+    for warning in (*of_labels, *_warnings(list_path, duplicates, for_nema)):
         warn(warning)
     return tracks
 
@@ -311,6 +304,23 @@ def is_path(path: str, number: int, problems: Problems) -> bool:
     else:
         return True
     return False
+
+
+def _label_warnings(
+    list_path: str | os.PathLike[str], tracks: Sequence[Track], respelled: Sequence[str], *, for_evaluator: bool
+) -> list[str]:
+    """Return the warnings for labels in several Unicode forms and, in a run, for classes of a single track."""
+    warnings = []
+    if respelled:
+        text = f"{list_path}: {len(respelled)} label(s) in another Unicode form than in an earlier line, which is used"
+        warnings.append(coded(f"{text}: {examples(respelled)}", code="list.unicode-label"))
+    counts = Counter(track.label for track in tracks) if for_evaluator else Counter()
+    single = [label for label, n in counts.items() if n == 1]
+    if 2 * len(single) > len(counts):  # more often wrong labels than a task
+        text = f"{list_path}: {len(single):,} of {len(counts):,} classes have a single track"
+        text = f"{text} ({examples(single)}): a model can learn little about them: check the labels, or add tracks"
+        warnings.append(coded(text, code="list.single-track"))
+    return warnings
 
 
 def _warnings(

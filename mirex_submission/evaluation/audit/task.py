@@ -180,7 +180,7 @@ def _labelled(path: str | os.PathLike[str]) -> Callable[[], list[Track]]:
 
 
 def _training(path: Path) -> Callable[[], list[Track]]:
-    return lambda: lists.read_labelled(open_list("TRAINLIST", path, labelled=True), min_classes=1, for_evaluator=False)
+    return lambda: _labelled(open_list("TRAINLIST", path, labelled=True))()
 
 
 def _maybe_labelled(path: Path) -> Callable[[], list[Track]]:

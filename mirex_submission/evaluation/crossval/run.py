@@ -363,9 +363,8 @@ def _environment_of(submission: Submission, environment: Mapping[str, str]) -> d
     """Return the environment of a submission's steps."""
     # bin/mirex-submission.sh sets PYTHONSAFEPATH for itself; another system may import modules beside its script.
     inherited = {name: value for name, value in environment.items() if name != "PYTHONSAFEPATH"}
-    if (
-        submission.folder.resolve() == OWN_FOLDER or not submission.own
-    ):  # another version of this program has its own Python
+    # Another version of this program has its own Python.
+    if submission.folder.resolve() == OWN_FOLDER or not submission.own:
         inherited.setdefault("MIREX_PYTHON", sys.executable)
     return inherited
 
