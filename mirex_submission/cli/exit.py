@@ -101,6 +101,9 @@ def status_of(run: Callable[[], None]) -> int:
         _drop_stdout()
         return BROKEN_PIPE
     except Exception as error:
+        stop = _stop_behind(error)
+        if stop:
+            return _report_stop(stop)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             text = f"standard output cannot be written: {error.strerror}: free some space and repeat the command"
             log.error("%s", coded(text, code="disk.stdout"))
@@ -115,12 +118,23 @@ def status_of(run: Callable[[], None]) -> int:
             raise
         return _report_shortage(shortage)
     except (KeyboardInterrupt, Terminated) as stop:
-        for number in _STOPS:  # a second signal would end in a traceback
-            signal.signal(number, signal.SIG_IGN)
-        terminated = isinstance(stop, Terminated)
-        reason = "terminated" if terminated else "interrupted"
-        log.error("%s: finished work is kept; repeat the command to resume", reason)
-        return TERMINATED if terminated else INTERRUPTED
+        return _report_stop(stop)
+
+
+def _stop_behind(error: BaseException | None) -> BaseException | None:
+    """Return the signal during whose clean-up this error was raised: joblib's fails while its pool starts; or None."""
+    while error and not isinstance(error, (KeyboardInterrupt, Terminated)):
+        error = error.__context__
+    return error
+
+
+def _report_stop(stop: BaseException) -> int:
+    for number in _STOPS:  # a second signal would end in a traceback
+        signal.signal(number, signal.SIG_IGN)
+    terminated = isinstance(stop, Terminated)
+    reason = "terminated" if terminated else "interrupted"
+    log.error("%s: finished work is kept; repeat the command to resume", reason)
+    return TERMINATED if terminated else INTERRUPTED
 
 
 def _current_folder_exists() -> bool:
