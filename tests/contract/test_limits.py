@@ -148,9 +148,8 @@ def test_too_little_memory_for_keras_is_status_9_before_the_extraction(corpus, t
 def test_no_amount_of_memory_causes_a_crash_or_a_hang(straight, corpus, tmp_path):
     limits_mib = range(40, ENOUGH_MIB, 10 if kernel.compiled else 300)
     done = {mib: run_with_memory(mib, corpus, tmp_path / "run") for mib in limits_mib}
-    allowed = [[9, 9, 9], [0, 0, 0]]
-    if not kernel.compiled:
-        allowed.append([0, 9, 5])  # enough for librosa, but not for Keras
+    # A training needs a few MiB more than an extraction; without the compiled kernels, Keras much more than librosa.
+    allowed = [[9, 9, 9], [0, 9, 5], [0, 0, 0]]
     # With less than 100 MiB even Python does not always start.
     assert all(statuses in allowed for mib, statuses in done.items() if mib >= 100), done
     assert done[limits_mib[-1]] == [0, 0, 0] and results(tmp_path / "run") == straight, done

@@ -58,9 +58,9 @@ def kill_after(seconds, scratch, corpus, *args):
             return None, process.communicate()[1]
 
 
-def kill_until_done(scratch, corpus, *, kills, seed):
+def kill_until_done(scratch, corpus, *, kills, rng):
     """Kill a training at random moments, at most `kills` times; return the number of kills and all logs."""
-    rng, n_killed, logs = random.Random(seed), 0, ""
+    n_killed, logs = 0, ""
     while True:
         timeout_s = rng.uniform(0.3, 2.0) if n_killed < kills else 300
         status, log = kill_after(timeout_s, scratch, corpus, "--epochs", EPOCHS)
@@ -72,20 +72,12 @@ def kill_until_done(scratch, corpus, *, kills, seed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_a_training_that_is_killed_again_and_again_gives_the_same_files(straight, extracted, corpus, seed):
-    n_killed, log = kill_until_done(extracted, corpus, kills=5, seed=seed)
-    assert n_killed
-    assert files_of(extracted) == files_of(straight), log
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(2, 12))
+@pytest.mark.parametrize("seed", range(10))
 def test_trainings_that_are_killed_200_times_give_the_same_files(straight, extracted, corpus, seed):
-    n_killed = 0
+    rng, n_killed = random.Random(seed), 0
     while n_killed < 20:
         shutil.rmtree(extracted / "model", ignore_errors=True)
-        n, log = kill_until_done(extracted, corpus, kills=20, seed=seed + 100 * n_killed)
+        n, log = kill_until_done(extracted, corpus, kills=20, rng=rng)
         n_killed += n
         assert files_of(extracted) == files_of(straight), log
 
@@ -174,7 +166,7 @@ def test_the_networks_of_model_all_share_a_time_limit_and_each_keeps_its_best_ep
     args = ("--model", "all", "--epochs", 100000, "--patience", 100000, "--time-limit", "5s")
     done = call("train", *CALL, *args, extracted, corpus["train"])
     assert done.status == 0, done.stderr
-    ended = re.findall(r"model (\d): .* epoch (\d+) of 100000 .*\[training\.time-limit\]", done.stderr)
+    ended = re.findall(r"model (\d): .* epoch (\d+) of 100000: .*\[training\.time-limit\]", done.stderr)
     best = re.findall(r"model (\d): .* epoch (\d+), .*held-out", done.stderr)
     assert [network for network, _ in ended] == [network for network, _ in best] == ["1", "2", "3"]
     model = bundles.load(extracted / "model")

@@ -170,6 +170,9 @@ def of_the_graph_in(wheel, patches, folder):
     outputs = [*pools, *last, "model/Sigmoid"]
     # Without the training part: this version of TensorFlow refuses its gradients.
     graph_def = tf1.graph_util.extract_sub_graph(meta.graph_def, [*outputs, "save/restore_all"])
+    for node in graph_def.node:
+        if node.op == "RandomUniform":  # of a dropout that does not run: it needs a seed after a test of training
+            node.attr["seed"].i = 1
     with tf.Graph().as_default() as graph, tf1.Session() as session:
         tf1.import_graph_def(graph_def, name="")
         session.run("save/restore_all", {"save/Const:0": str(folder / "weights")})
