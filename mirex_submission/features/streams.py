@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 
 from mirex_submission.errors import coded
-from mirex_submission.features import chunk_file, flac_file, mpeg, ogg_file, sized_file, unit_file, units
+from mirex_submission.features import chunk_file, flac_file, mpeg, ogg_file, unit_file, units
 from mirex_submission.features.parts import FEW_BYTES, Part, Stream, breaks_off
 from mirex_submission.features.starts import after_padding, format_at, next_start
 from mirex_submission.system.file_types import HEAD, file_type
@@ -85,6 +85,5 @@ _PARTS: dict[str, Callable[[int, int, int], Part]] = {
     "flac": flac_file.part,
     "ogg": ogg_file.part,
     "mpeg": _mpeg,
-    "sized": sized_file.part,
     **{name: partial(unit_file.part, name=name) for name in units.ROWS},
 }

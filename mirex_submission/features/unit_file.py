@@ -11,8 +11,6 @@ from mirex_submission.features.units import FRAMES, TO_THE_END, is_row, unit_at
 _MOST_DAMAGE = 1024  # bytes behind which no other frame is looked for
 _MOST_DAMAGES = 1000
 _MOST_UNITS = 300_000  # frames of two hours: the decoder gets whatever follows
-# FFmpeg finds its way behind units that are damaged or unknown. libsndfile, which decodes these, does not.
-_CUT = {"voc"}
 
 
 def part(fd: int, start: int, size: int, name: str) -> Part:
@@ -33,7 +31,7 @@ def _units(fd: int, start: int, size: int, name: str) -> Part:
     if size + FEW_BYTES < position < TO_THE_END:
         notes.append(breaks_off(f"{size - start:,} of {position - start:,} bytes are there"))
     after = after_padding(fd, stop, size)
-    if name not in _CUT and after < size and not format_at(fd, after):
+    if after < size and not format_at(fd, after):
         stop = next_start(fd, after, size)
         n_others = stop - after
     return Part([Stream(start, stop)], stop, notes, n_others)

@@ -61,75 +61,14 @@ def _asf_object(head: bytes) -> Unit:
     return Unit(size if size >= 24 else TO_THE_END) if head.startswith(_ASF_OBJECTS) else _NONE
 
 
-def _avi_chunk(head: bytes) -> Unit:
-    """Read a RIFF chunk of an AVI file: a long file has several."""
-    size = int.from_bytes(head[4:8], "little")
-    is_chunk = head.startswith(b"RIFF") and head[8:11] == b"AVI"
-    return Unit(8 + size + size % 2 if size else TO_THE_END) if is_chunk else _NONE
-
-
-def _flash_tag(head: bytes) -> Unit:
-    if head.startswith(b"FLV\1"):
-        return Unit(9 + 4)
-    return Unit(11 + int.from_bytes(head[1:4], "big") + 4) if head[0] in (8, 9, 18) and not any(head[8:11]) else _NONE
-
-
 def _wavpack_block(head: bytes) -> Unit:
     return Unit(8 + int.from_bytes(head[4:8], "little")) if head.startswith(b"wvpk") else _NONE
-
-
-def _real_chunk(head: bytes) -> Unit:
-    is_chunk = head.startswith((b".RMF", b"PROP", b"MDPR", b"CONT", b"DATA", b"INDX"))
-    return Unit(int.from_bytes(head[4:8], "big") or TO_THE_END) if is_chunk else _NONE
-
-
-_AMR_FRAMES = (13, 14, 16, 18, 20, 21, 27, 32, 6, 0, 0, 0, 0, 0, 0, 1)  # bytes, by the mode
-_AMR_WB_FRAMES = (18, 24, 33, 37, 41, 47, 51, 59, 61, 6, 0, 0, 0, 0, 1, 1)
-
-
-def _amr_frame(sizes: tuple[int, ...], magic: bytes) -> Callable[[bytes], Unit]:
-    def unit(head: bytes) -> Unit:
-        if head.startswith(magic):
-            return Unit(len(magic))
-        return Unit(sizes[head[0] >> 3]) if not head[0] & 0x83 else _NONE
-
-    return unit
-
-
-def _voc_block(head: bytes) -> Unit:
-    """Read a block of a Creative Voice file, or its header."""
-    if head.startswith(b"Creative Voice File"):
-        return Unit(int.from_bytes(head[20:22], "little"))
-    if head[0] == 0:
-        return Unit(1)
-    return Unit(4 + int.from_bytes(head[1:4], "little")) if head[0] < 10 else _NONE
 
 
 def _adts_frame(head: bytes) -> Unit:
     size = int.from_bytes(head[3:6], "big") >> 5 & 0x1FFF
     is_frame = head[0] == 0xFF and head[1] & 0xF6 == 0xF0 and size > 7
     return Unit(size, (head[1] & 8, head[2] & 0x3D, head[3] & 0xC0)) if is_frame else _NONE
-
-
-def _loas_frame(head: bytes) -> Unit:
-    return Unit(3 + (int.from_bytes(head[1:3], "big") & 0x1FFF)) if head[0] == 0x56 and head[1] >> 5 == 7 else _NONE
-
-
-_AC3_KBIT = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
-
-
-def _ac3_frame(head: bytes) -> Unit:
-    """Read a frame of AC-3 or E-AC-3 (ETSI TS 102 366)."""
-    if head[:2] != b"\x0b\x77" or head[5] >> 3 > 16:
-        return _NONE
-    if head[5] >> 3 > 10:
-        return Unit(2 * (int.from_bytes(head[2:4], "big") & 0x7FF) + 2, ("E", head[4] >> 6, head[4] & 15))
-    of_rate, of_size = head[4] >> 6, head[4] & 63
-    if of_rate == 3 or of_size > 37:
-        return _NONE
-    kbit = _AC3_KBIT[of_size >> 1]
-    words = (2 * kbit, kbit * 96000 // 44100 + of_size % 2, 3 * kbit)[of_rate]
-    return Unit(2 * words, (of_rate, head[6] >> 5))
 
 
 def _transport_packet(head: bytes) -> Unit:
@@ -140,20 +79,12 @@ ROWS: dict[str, Callable[[bytes], Unit]] = {
     "mp4": _box,
     "matroska": _element,
     "asf": _asf_object,
-    "avi": _avi_chunk,
-    "flv": _flash_tag,
     "wavpack": _wavpack_block,
-    "real": _real_chunk,
-    "amr": _amr_frame(_AMR_FRAMES, b"#!AMR\n"),
-    "amr_wb": _amr_frame(_AMR_WB_FRAMES, b"#!AMR-WB\n"),
-    "voc": _voc_block,
     "adts": _adts_frame,
-    "loas": _loas_frame,
-    "ac3": _ac3_frame,
     "transport": _transport_packet,
 }
 # Of these, single units are often there by chance.
-FRAMES = {"adts": b"\xff", "loas": b"\x56", "ac3": b"\x0b", "transport": b"\x47"}
+FRAMES = {"adts": b"\xff", "transport": b"\x47"}
 _LEAST_FRAMES = 4
 
 
