@@ -269,8 +269,9 @@ class _Mono:
             text = f"{self._n_bad} samples are invalid (NaN, infinite or beyond 2^31) and count as zero"
             notes.append(coded(text, code="audio.not-finite"))
         if self._channel is not None:
-            text = f"the channels cancel each other in their mean: channel {self._channel + 1} of {self._f.channels} "
-            notes.append(coded(f"{text}alone is used", code="audio.channels"))
+            text = "the channels cancel each other in their mean, or one of them has invalid samples (NaN or infinite)"
+            only = f"channel {self._channel + 1} of {self._f.channels} alone is used"
+            notes.append(coded(f"{text}: {only}", code="audio.channels"))
         return notes
 
     @property

@@ -23,7 +23,7 @@ from typing import Any
 from mirex_submission.errors import ListError, coded, examples, reason_of
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
-from mirex_submission.protocol.misread import misreadings
+from mirex_submission.protocol.misread import misreadings, no_tabs
 from mirex_submission.system.file_types import HEAD, TEXT, file_type
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import shortened
@@ -127,12 +127,15 @@ def read_labelled(
     duplicates = []
     spellings: dict[str, str] = {}
     respelled: list[str] = []
+    without_tab: list[tuple[int, str]] = []
     swapped: list[tuple[int, str]] = []
     is_file = functools.cache(os.path.isfile)  # of labels, which are few where the columns are right
     for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
-            problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
+            without_tab.append((number, line))
+            if len(without_tab) == _MAX_PROBLEMS:
+                break
             continue
         if is_file(label) and not os.path.isfile(path):
             swapped.append((number, path))
@@ -157,6 +160,12 @@ def read_labelled(
             other = f"{shortened(earlier.label)!r} in line {earlier.line}"
             conflict = f"{shortened(path)!r} is {shortened(label)!r} here and {other}"
             problems.add(number, conflict, "keep one of the two lines", code="list.two-labels")
+    if len(without_tab) > 1 and not (tracks or swapped or problems.lines):
+        number, *problem, code = no_tabs(without_tab)
+        problems.add(number, *problem, code=code)
+    else:
+        for number, line in without_tab:
+            problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
     _add_swapped(problems, swapped)
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not problems.lines:

@@ -8,12 +8,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from mirex_submission.system.progress import shortened
+
 _COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|wav|id|index|label|class|genre|list"
 # A comment, markup, or a line with only names of columns.
 _HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
 
 # A URL, or a Windows path with a drive or a server.
 _FOREIGN = re.compile(r"""["'<]?(?:[a-z][a-z0-9+.-]+://|file:/|[a-z]:[\\/]|\\\\\w)""", re.IGNORECASE)
+
+_SEPARATORS = {",": "commas", ";": "semicolons", " ": "blanks"}
 
 
 class Misreading(NamedTuple):
@@ -73,6 +77,20 @@ def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, st
         text = f"there is no file {path!r}: {reading.problem}{others}"
         result.append(Misreading(line, text, reading.advice, code))
     return result
+
+
+def no_tabs(lines: Sequence[tuple[int, str]]) -> Misreading:
+    """Describe a labelled list without any tab, by its lines: what separates an existing path from other columns."""
+    number, line = lines[0]
+    separators = (
+        f": the columns are separated by {name}"
+        for sign, name in _SEPARATORS.items()
+        for _, text in lines[:2]  # the first one may be a header
+        if sign in text and any(os.path.isfile(column.strip("'\" ")) for column in text.split(sign))
+    )
+    text = f"no tab in {shortened(line)!r}{_others(lines)}{next(separators, '')}"
+    advice = "write path<TAB>label, or give a table NAME.csv whose first line names the columns path and label"
+    return Misreading(number, text, advice, code="list.no-tab")
 
 
 def _others(lines: Sequence[tuple[int, str]]) -> str:

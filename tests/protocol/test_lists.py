@@ -128,7 +128,7 @@ def test_all_problems_of_a_list_are_reported_at_once_in_order(list_file):
 
 
 def test_very_many_problems_are_counted_instead_of_listed(list_file):
-    path = list_file("x\n" * (lists.MAX_PROBLEMS_SHOWN + 1234))
+    path = list_file("x\t\n" * (lists.MAX_PROBLEMS_SHOWN + 1234))
     with pytest.raises(ListError) as caught:
         read_labelled(path)
     *shown, last = str(caught.value).splitlines()

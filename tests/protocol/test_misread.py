@@ -69,6 +69,17 @@ def test_columns_that_are_not_separated_by_a_tab_are_a_problem(folder, separator
     assert causes(read_paths, path) == [(1, "[list.columns]")]
 
 
+@pytest.mark.parametrize("header", [[], ["path{}label"]])
+@pytest.mark.parametrize("columns", ["{path}{sign}rock", "7{sign}{path}{sign}rock", "'{path}'{sign} rock"])
+@pytest.mark.parametrize(("sign", "name"), [(",", "commas"), (";", "semicolons"), ("    ", "blanks")])
+def test_a_labelled_list_without_a_tab_is_one_problem_that_names_the_separator(folder, sign, name, columns, header):
+    path = folder / "list.txt"
+    lines = [columns.format(path=folder / name, sign=sign) for name in NAMES]
+    path.write_text("\n".join([*(first.format(sign) for first in header), *lines]))
+    with pytest.raises(ListError, match=rf"^{path}:1: .*separated by {name}: .*\[list\.no-tab\]$"):
+        read_labelled(path)
+
+
 def test_a_third_column_is_a_problem(folder):
     path = written(folder, [f"{folder}/{name}\trock" for name in NAMES], labelled=True)
     assert causes(read_labelled, path) == [(1, "[list.columns]")]
