@@ -101,7 +101,7 @@ def opensmile_features():
 
 def contenders():
     made = {
-        "both views": ours(*OWN),
+        "both views": ours(*OWN[:2]),
         "mel-modulation": ours(OWN[0]),
         "vqt-modulation": ours(OWN[1]),
         "decoding alone": lambda path: audio.decode(path, rate_hz=RATE_HZ).samples,

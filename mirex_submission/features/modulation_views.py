@@ -1,12 +1,13 @@
-"""The views `mel-modulation` and `vqt-modulation`: modulation energies (modulation.py) of two time-frequency maps.
+"""The built-in views: modulation energies (modulation.py) of two time-frequency maps, of a clip as it is or normalised.
 
 The maps are a Mel spectrogram and a variable-Q transform with 24 bins per octave. The idea is that of the rhythm
-patterns that the paper's authors used in 2005.
+patterns that the paper's authors used in 2005. The normalised views do not depend on the level of a clip.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 
@@ -23,6 +24,8 @@ MEL_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16, 32), (0, 1 / 64, 1 / 32, 1 / 16, 1 / 8,
 VQT_GRID = Grid((0, 0.5, 1, 2, 4, 8, 16), (0, 1 / 96, 1 / 48, 1 / 24, 1 / 12, 1 / 6, 1 / 3), n_regions=7)
 _NOISE = 1e-6  # standard deviation of the added noise, which makes digital silence like recorded silence
 _NOISE_SAMPLES = 1 << 20
+_LEVEL = 0.12  # root mean square of a normalised clip, about that of published recordings
+_LEAST_LEVEL = 1e-6  # of a clip that is amplified to it
 
 
 def mel_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
@@ -56,9 +59,15 @@ def vqt_modulation(samples: np.ndarray, rate_hz: int) -> np.ndarray:
     return modulation_energies(levels, rate_hz / spec.hop, VQT_GRID).ravel()
 
 
+def _normalised(compute: Callable[[np.ndarray, int], np.ndarray], samples: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Compute a view of a clip that is scaled to _LEVEL."""
+    level = float(np.sqrt(np.mean(np.square(samples, dtype=np.float64))))
+    return compute(samples * np.float32(_LEVEL / max(level, _LEAST_LEVEL)), rate_hz)
+
+
 def multiply_accumulates(name: str, rate_hz: int, n_samples: int) -> int:
-    """Count the multiply-accumulates of one of the two views for a clip of `n_samples`."""
-    if name == "mel-modulation":
+    """Count the multiply-accumulates of a built-in view for a clip of `n_samples`."""
+    if GRIDS[name] is MEL_GRID:
         mel, grid = mel_spec(rate_hz), MEL_GRID
         n_bands, n_frames, frame_rate_hz = mel.n_bands, 1 + n_samples // mel.hop, rate_hz / mel.hop
         of_map = n_frames * logmel_multiply_accumulates(mel)
@@ -90,5 +99,10 @@ def _noise() -> np.ndarray:
     return _NOISE * np.random.default_rng(0).standard_normal(_NOISE_SAMPLES, np.float32)
 
 
-MEL = View(mel_modulation, length=MEL_GRID.length)
-VQT = View(vqt_modulation, length=VQT_GRID.length)
+VIEWS = {
+    "mel-modulation": View(mel_modulation, length=MEL_GRID.length),
+    "vqt-modulation": View(vqt_modulation, length=VQT_GRID.length),
+    "normalised-mel-modulation": View(functools.partial(_normalised, mel_modulation), length=MEL_GRID.length),
+    "normalised-vqt-modulation": View(functools.partial(_normalised, vqt_modulation), length=VQT_GRID.length),
+}
+GRIDS = {name: VQT_GRID if "vqt" in name else MEL_GRID for name in VIEWS}

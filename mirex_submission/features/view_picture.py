@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mirex_submission.features.modulation import Grid
-from mirex_submission.features.modulation_views import MEL_GRID, VQT_GRID
+from mirex_submission.features.modulation_views import GRIDS
 from mirex_submission.features.spec import ViewSpec
 from mirex_submission.system.drawing import plain_matplotlib
 from mirex_submission.system.progress import printable
@@ -19,7 +19,6 @@ from mirex_submission.system.progress import printable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_GRIDS = {"mel-modulation": MEL_GRID, "vqt-modulation": VQT_GRID}
 _DPI = 100
 _PANELS_A_ROW = 4
 
@@ -38,7 +37,7 @@ def draw(vectors: np.ndarray, spec: ViewSpec, *, title: str) -> bytes:
     """
     from matplotlib.figure import Figure  # only here: it takes long to load
 
-    vector, grid = vectors.mean(axis=0), _GRIDS.get(spec.view)
+    vector, grid = vectors.mean(axis=0), GRIDS.get(spec.view)
     if grid is None:
         figure = Figure((10, 3), dpi=_DPI, layout="constrained")
         axes = figure.subplots()

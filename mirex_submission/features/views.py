@@ -1,6 +1,6 @@
 """Views: descriptors of a clip as one vector, for a classifier that uses no segments.
 
-Two views are built in (modulation_views.py), and installed packages can add others: any function from a waveform to a
+Four views are built in (modulation_views.py), and installed packages can add others: any function from a waveform to a
 vector, such as an embedding, as a `View` with an entry point (docs/python.md).
 
 A track longer than `spec.WINDOW_S` is cut into windows of this length, so that memory is bounded. The last window ends
@@ -18,7 +18,7 @@ from mirex_submission.errors import AudioError, UsageError
 from mirex_submission.features.spec import VIEW_RATES_HZ, WINDOW_S, ViewSpec
 from mirex_submission.system.plugins import Plugins
 
-OWN = ("mel-modulation", "vqt-modulation")
+OWN = ("mel-modulation", "vqt-modulation", "normalised-mel-modulation", "normalised-vqt-modulation")
 PLUGINS = Plugins("mirex_submission.views", "view", own=OWN)
 
 
@@ -66,7 +66,7 @@ def view(name: str) -> View:
     if name in OWN:
         from mirex_submission.features import modulation_views  # only here, because stored vectors do not need it
 
-        return {"mel-modulation": modulation_views.MEL, "vqt-modulation": modulation_views.VQT}[name]
+        return modulation_views.VIEWS[name]
     registered = PLUGINS.load(name)
     if not isinstance(registered, View):
         raise PLUGINS.refused(name, "a mirex_submission.View")

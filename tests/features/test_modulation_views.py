@@ -48,14 +48,27 @@ def test_each_view_equals_its_definition(view, rate_hz, kind, monkeypatch):
     np.testing.assert_allclose(view(samples, rate_hz), expected, rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("view", SIZES, ids=lambda view: view.__name__)
+@pytest.mark.parametrize("name", modulation_views.VIEWS)
 @pytest.mark.parametrize(
     "samples",
     [np.zeros(22050), np.zeros(1), music(0.3, 22050), np.ones(1), np.resize([1, -1], 22050), music(40, 22050)],
 )
-def test_any_audio_has_a_finite_vector(view, samples):
-    found = view(samples.astype(np.float32), 22050)
-    assert found.shape == (SIZES[view],) and found.dtype == np.float32 and np.isfinite(found).all()
+def test_any_audio_has_a_finite_vector(name, samples):
+    view = modulation_views.VIEWS[name]
+    found = view.compute(samples.astype(np.float32), 22050)
+    assert found.shape == (view.length,) and found.dtype == np.float32 and np.isfinite(found).all()
+
+
+@pytest.mark.parametrize("name", ["mel-modulation", "vqt-modulation"])
+def test_a_normalised_view_does_not_depend_on_the_gain(name):
+    clip = music(3, 22050)
+    compute = modulation_views.VIEWS[f"normalised-{name}"].compute
+    of_level = modulation_views.VIEWS[name].compute(
+        clip * np.float32(0.12 / np.sqrt(np.mean(clip.astype(float) ** 2))), 22050
+    )
+    for gain in (1, 0.1, 0.001, 8):
+        np.testing.assert_allclose(compute(clip * np.float32(gain), 22050), of_level, atol=1e-3)
+    assert np.abs(modulation_views.VIEWS[name].compute(clip * np.float32(0.1), 22050) - of_level).max() > 1
 
 
 def test_the_noise_affects_only_digital_silence():

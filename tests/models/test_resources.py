@@ -21,7 +21,7 @@ def test_the_operations_of_a_network_are_those_of_its_keras_layers(architecture)
     assert multiply_accumulates(architecture, **shape) == counted
 
 
-@pytest.mark.parametrize("name", ["mel-modulation", "vqt-modulation"])
+@pytest.mark.parametrize("name", modulation_views.VIEWS)
 def test_the_operations_of_a_view_include_its_matrix_products_and_grow_with_the_clip(name, monkeypatch):
     rate_hz, products = 22050, 0
 
