@@ -54,6 +54,7 @@ def files_below(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
 
 
+@pytest.mark.slow
 def test_settings_files_have_no_influence_and_no_cache_is_written(places, tmp_path):
     places, environment = places
     plain, messages = draw(places, environment)

@@ -55,6 +55,7 @@ def command(*options):
 # Killed workers.
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("lists")
 @CLUSTERS
 def test_a_killed_worker_repeats_only_its_step_with_the_same_bytes(call, submission, tmp_path, cluster):

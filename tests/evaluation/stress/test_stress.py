@@ -78,6 +78,7 @@ def calls(folder, name):
     return (folder / "called").read_text().split().count(name)
 
 
+@pytest.mark.slow
 def test_a_system_that_depends_on_one_band_has_exactly_the_expected_curve(folder, capsys):
     assert crossval("--submission", "fragile", "--submission", "whole", "--stress", "--jobs", "2") == 0
     shown = capsys.readouterr()
