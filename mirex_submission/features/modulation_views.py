@@ -105,4 +105,9 @@ VIEWS = {
     "normalised-mel-modulation": View(functools.partial(_normalised, mel_modulation), length=MEL_GRID.length),
     "normalised-vqt-modulation": View(functools.partial(_normalised, vqt_modulation), length=VQT_GRID.length),
 }
-GRIDS = {name: VQT_GRID if "vqt" in name else MEL_GRID for name in VIEWS}
+GRIDS = {
+    "mel-modulation": MEL_GRID,
+    "vqt-modulation": VQT_GRID,
+    "normalised-mel-modulation": MEL_GRID,
+    "normalised-vqt-modulation": VQT_GRID,
+}

@@ -1,4 +1,4 @@
-"""Formats whose files are rows of units (boxes, elements, chunks, frames), each of which gives its own size."""
+"""Formats whose files are rows of units (boxes, elements, blocks, frames), each of which gives its own size."""
 
 from __future__ import annotations
 

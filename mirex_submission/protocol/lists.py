@@ -23,7 +23,7 @@ from typing import Any
 from mirex_submission.errors import ListError, coded, examples, reason_of
 from mirex_submission.protocol import nema
 from mirex_submission.protocol.in_memory import InMemoryList
-from mirex_submission.protocol.misread import misreadings, no_tabs
+from mirex_submission.protocol.misread import misreadings, separator
 from mirex_submission.system.file_types import HEAD, TEXT, file_type
 from mirex_submission.system.paths import full_path
 from mirex_submission.system.progress import shortened
@@ -133,7 +133,8 @@ def read_labelled(
     for number, line in problems.read_lines():
         path, tab, label = line.rpartition("\t")
         if not tab:
-            without_tab.append((number, line))
+            # The first lines show what separates the columns; of many long ones, whole lines would fill the memory.
+            without_tab.append((number, line if len(without_tab) < 2 else shortened(line)))
             if len(without_tab) == _MAX_PROBLEMS:
                 break
             continue
@@ -160,12 +161,7 @@ def read_labelled(
             other = f"{shortened(earlier.label)!r} in line {earlier.line}"
             conflict = f"{shortened(path)!r} is {shortened(label)!r} here and {other}"
             problems.add(number, conflict, "keep one of the two lines", code="list.two-labels")
-    if len(without_tab) > 1 and not (tracks or swapped or problems.lines):
-        number, *problem, code = no_tabs(without_tab)
-        problems.add(number, *problem, code=code)
-    else:
-        for number, line in without_tab:
-            problems.add(number, f"no tab in {shortened(line)!r}", "write path<TAB>label", code="list.no-tab")
+    _add_without_tab(problems, without_tab, are_all=not (tracks or swapped or problems.lines))
     _add_swapped(problems, swapped)
     labels = list(dict.fromkeys(track.label for track in tracks))
     if tracks and len(labels) < min_classes and not problems.lines:
@@ -181,6 +177,19 @@ def read_labelled(
     for warning in (*of_labels, *_warnings(list_path, duplicates, for_nema)):
         warn(warning)
     return tracks
+
+
+def _add_without_tab(problems: Problems, lines: Sequence[tuple[int, str]], *, are_all: bool) -> None:
+    """Add the lines (number and text) without a tab, as one problem if they are several and the whole list."""
+    more, advice = "", "write path<TAB>label"
+    if are_all and len(lines) > 1:
+        signs = separator([line for _, line in lines[:2]])  # the first one may be a header
+        more = f", also in {len(lines) - 1:,} more lines"
+        more += f": the columns are separated by {signs}" if signs else ""
+        advice += ", or give a table NAME.csv whose first line names the columns path and label"
+        lines = lines[:1]
+    for number, line in lines:
+        problems.add(number, f"no tab in {shortened(line)!r}{more}", advice, code="list.no-tab")
 
 
 def _add_swapped(problems: Problems, swapped: Sequence[tuple[int, str]]) -> None:

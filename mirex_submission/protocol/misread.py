@@ -8,8 +8,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from mirex_submission.system.progress import shortened
-
 _COLUMNS = "path|paths|file|files|filename|filepath|name|track|audio|song|clip|wav|id|index|label|class|genre|list"
 # A comment, markup, or a line with only names of columns.
 _HEADER = re.compile(rf"#\s*\w|<.*>|(?:{_COLUMNS})(?:[\W_]+(?:{_COLUMNS}))*\Z", re.IGNORECASE)
@@ -79,18 +77,13 @@ def misreadings(list_path: str | os.PathLike[str], paths: Sequence[tuple[int, st
     return result
 
 
-def no_tabs(lines: Sequence[tuple[int, str]]) -> Misreading:
-    """Describe a labelled list without any tab, by its lines: what separates an existing path from other columns."""
-    number, line = lines[0]
-    separators = (
-        f": the columns are separated by {name}"
-        for sign, name in _SEPARATORS.items()
-        for _, text in lines[:2]  # the first one may be a header
-        if sign in text and any(os.path.isfile(column.strip("'\" ")) for column in text.split(sign))
-    )
-    text = f"no tab in {shortened(line)!r}{_others(lines)}{next(separators, '')}"
-    advice = "write path<TAB>label, or give a table NAME.csv whose first line names the columns path and label"
-    return Misreading(number, text, advice, code="list.no-tab")
+def separator(lines: Sequence[str]) -> str | None:
+    """Name what separates an existing path from other columns in one of the lines, such as "commas"; or None."""
+    for sign, name in _SEPARATORS.items():
+        columns = [column for line in lines if sign in line for column in line.split(sign)]
+        if any(os.path.isfile(column.strip("'\" ")) for column in columns):
+            return name
+    return None
 
 
 def _others(lines: Sequence[tuple[int, str]]) -> str:

@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import tracemalloc
 import unicodedata
 from pathlib import Path
 
@@ -78,6 +79,17 @@ def test_a_labelled_list_without_a_tab_is_one_problem_that_names_the_separator(f
     path.write_text("\n".join([*(first.format(sign) for first in header), *lines]))
     with pytest.raises(ListError, match=rf"^{path}:1: .*separated by {name}: .*\[list\.no-tab\]$"):
         read_labelled(path)
+
+
+def test_many_long_lines_without_a_tab_do_not_fill_the_memory(tmp_path):
+    with open(tmp_path / "list.txt", "w") as f:
+        f.writelines("x" * 60_000 + "\n" for _ in range(400))
+    tracemalloc.start()
+    with pytest.raises(ListError, match=r"also in 399 more lines.*\[list\.no-tab\]$"):
+        read_labelled(tmp_path / "list.txt")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3_000_000
 
 
 def test_a_third_column_is_a_problem(folder):
